@@ -1,0 +1,145 @@
+// Package db is the only package that knows which SQL engine is underneath:
+// SQLite embedded, or PostgreSQL and what speaks its protocol.
+//
+// It offers one narrow way to run hand-written SQL that both engines understand
+// ($1 placeholders, ON CONFLICT, RETURNING, integer microseconds), one way to run
+// a transaction, and the schema. There is no query builder and no store
+// interface: each table belongs to the one package that writes it, whose SQL
+// stands beside the code that uses it as const sqlXxx.
+//
+// # Transactions
+//
+// [DB.Tx] takes a closure that may run more than once: a serialisation failure, a
+// deadlock or a busy database rolls it back and runs it again. A closure must
+// therefore not change anything outside the transaction before Tx has returned.
+// An error at COMMIT whose outcome is unknown is [ErrOutcomeUnknown] and is never
+// retried here.
+//
+// # Engines
+//
+// On SQLite all writes pass through one connection (BEGIN IMMEDIATE, WAL,
+// synchronous=FULL) and queue there in order, so that "database is locked" reaches
+// nobody; reads use a pool of their own.
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Engine names the SQL engine.
+type Engine string
+
+// The engines.
+const (
+	SQLite   Engine = "sqlite"
+	Postgres Engine = "postgres"
+)
+
+var (
+	// ErrNoRows is returned by Row.Scan when the query gave no row.
+	ErrNoRows = errors.New("no rows")
+	// ErrOutcomeUnknown is returned when a COMMIT failed in a way that leaves open
+	// whether it took effect. Read the database to find out; do not repeat blindly.
+	ErrOutcomeUnknown = errors.New("the outcome of the commit is unknown")
+	// ErrUnavailable is joined to errors that say that the database cannot take
+	// writes now: full disk, read-only file, lost connection.
+	ErrUnavailable = errors.New("the database is not available")
+)
+
+// Row is one row being read.
+type Row interface {
+	Scan(dest ...any) error
+}
+
+// Stmt is one statement of a [Queryer.Batch]. With Scan set it is a query whose
+// rows are each handed to Scan; otherwise it is executed, and Affected, if set,
+// receives the number of rows it touched.
+type Stmt struct {
+	SQL      string
+	Args     []any
+	Scan     func(Row) error
+	Affected *int64
+}
+
+// Queryer runs SQL: a transaction, or the database outside of one.
+type Queryer interface {
+	// Exec runs a statement and returns the number of rows it touched.
+	Exec(ctx context.Context, sql string, args ...any) (int64, error)
+	// Row runs a query for at most one row; Scan returns ErrNoRows without one.
+	Row(ctx context.Context, sql string, args ...any) Row
+	// Rows hands each row of a query to scan; an error of scan ends it.
+	Rows(ctx context.Context, scan func(Row) error, sql string, args ...any) error
+	// Batch runs the statements in order, in one round trip where the engine can.
+	Batch(ctx context.Context, stmts []Stmt) error
+	// Engine tells which engine runs it.
+	Engine() Engine
+	// Now returns the database's clock: the one clock that every server shares.
+	Now(ctx context.Context) (time.Time, error)
+}
+
+// engine is what each engine implements.
+type engine interface {
+	Queryer
+	tx(ctx context.Context, fn func(Queryer) error) error
+	snapshot(ctx context.Context, fn func(Queryer) error) error
+	lockSchema(ctx context.Context, fn func(Queryer) error) error
+	close() error
+}
+
+// Options configure a database.
+type Options struct {
+	// Clock replaces the engine's clock, for tests and simulations. Nil means the
+	// host's clock on SQLite and the server's on PostgreSQL.
+	Clock func() time.Time
+	// Readers is the number of concurrent readers on SQLite, or of connections on
+	// PostgreSQL; 0 means DefaultReaders or DefaultConnections.
+	Readers int
+}
+
+const (
+	// DefaultReaders bounds SQLite's read pool: more connections than this only
+	// multiply page caches.
+	DefaultReaders = 8
+	// DefaultConnections bounds PostgreSQL's pool.
+	DefaultConnections = 16
+)
+
+// DB is an open database.
+type DB struct{ engine }
+
+// maxAttempts bounds the re-runs of one transaction.
+const maxAttempts = 20
+
+// errRetry marks an error after which the transaction may be run again.
+var errRetry = errors.New("retry")
+
+// Tx runs fn in a read-write transaction and commits it. fn may run several times.
+func (d *DB) Tx(ctx context.Context, fn func(q Queryer) error) error {
+	wait := time.Millisecond
+	for attempt := 1; ; attempt++ {
+		err := d.tx(ctx, fn)
+		if err == nil || !errors.Is(err, errRetry) {
+			return err
+		}
+		if attempt == maxAttempts {
+			return fmt.Errorf("giving up after %d attempts: %w", attempt, err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w, while retrying: %w", ctx.Err(), err)
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, 100*time.Millisecond)
+	}
+}
+
+// Snapshot runs fn in a read-only transaction that sees one state of the database.
+func (d *DB) Snapshot(ctx context.Context, fn func(q Queryer) error) error {
+	return d.snapshot(ctx, fn)
+}
+
+// Close closes the database. On SQLite it checkpoints the write-ahead log.
+func (d *DB) Close() error { return d.close() }

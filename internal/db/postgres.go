@@ -1,0 +1,220 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Session settings of every PostgreSQL connection.
+const (
+	// pgIdleInTransaction cuts off a server that stopped while it held a brand's
+	// head row, so that one stuck process never stops a brand.
+	pgIdleInTransaction = "1500"
+	// pgStatementTimeout bounds one statement.
+	pgStatementTimeout = "30000"
+	// pgSchemaLock is the advisory lock that migrations run under.
+	pgSchemaLock = 0x636c6f616b // "cloak"
+)
+
+type postgresDB struct {
+	pgQueryer
+	pool *pgxpool.Pool
+}
+
+// OpenPostgres opens the PostgreSQL database that the connection string names.
+func OpenPostgres(ctx context.Context, dsn string, opts Options) (*DB, error) {
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, errors.New("the database's address is not a postgres:// URL or keyword list") // the parser's error quotes the password
+	}
+	if opts.Readers == 0 {
+		opts.Readers = DefaultConnections
+	}
+	cfg.MaxConns = int32(opts.Readers)
+	p := cfg.ConnConfig.RuntimeParams
+	p["application_name"] = "cloakroom"
+	p["idle_in_transaction_session_timeout"] = pgIdleInTransaction
+	p["statement_timeout"] = pgStatementTimeout
+	p["synchronous_commit"] = "on"
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("opening PostgreSQL: %w", err)
+	}
+	var recovery bool
+	if err := pool.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&recovery); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("opening PostgreSQL: %w", pgErr(err))
+	}
+	if recovery {
+		pool.Close()
+		return nil, errors.New("opening PostgreSQL: this server is a read-only replica; give the primary's address, because every disclosure must be logged before it leaves")
+	}
+	return &DB{&postgresDB{pgQueryer: pgQueryer{c: pool, clock: opts.Clock}, pool: pool}}, nil
+}
+
+func (d *postgresDB) close() error { d.pool.Close(); return nil }
+
+func (d *postgresDB) tx(ctx context.Context, fn func(Queryer) error) error {
+	return d.begin(ctx, pgx.TxOptions{}, fn)
+}
+
+func (d *postgresDB) snapshot(ctx context.Context, fn func(Queryer) error) error {
+	return d.begin(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
+}
+
+func (d *postgresDB) lockSchema(ctx context.Context, fn func(Queryer) error) error {
+	return d.begin(ctx, pgx.TxOptions{}, func(q Queryer) error {
+		if _, err := q.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(pgSchemaLock)); err != nil {
+			return fmt.Errorf("taking the migration lock: %w", err)
+		}
+		return fn(q)
+	})
+}
+
+func (d *postgresDB) begin(ctx context.Context, opts pgx.TxOptions, fn func(Queryer) error) error {
+	tx, err := d.pool.BeginTx(ctx, opts)
+	if err != nil {
+		return fmt.Errorf("beginning a transaction: %w", pgErr(err))
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx))
+	if err := fn(&pgQueryer{c: tx, clock: d.clock}); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		var pe *pgconn.PgError
+		if errors.As(err, &pe) || errors.Is(err, pgx.ErrTxCommitRollback) {
+			return fmt.Errorf("committing: %w", pgErr(err))
+		}
+		return fmt.Errorf("committing: %w: %w", ErrOutcomeUnknown, err)
+	}
+	return nil
+}
+
+// pgConn is what a pool and a transaction of pgx have in common.
+type pgConn interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+type pgQueryer struct {
+	c     pgConn
+	clock func() time.Time
+}
+
+// Engine implements Queryer.
+func (q *pgQueryer) Engine() Engine { return Postgres }
+
+const sqlPostgresNow = `SELECT (extract(epoch from clock_timestamp()) * 1000000)::bigint`
+
+// Now implements Queryer.
+func (q *pgQueryer) Now(ctx context.Context) (time.Time, error) {
+	if q.clock != nil {
+		return q.clock().UTC(), nil
+	}
+	var us int64
+	if err := q.Row(ctx, sqlPostgresNow).Scan(&us); err != nil {
+		return time.Time{}, fmt.Errorf("reading the database's clock: %w", err)
+	}
+	return time.UnixMicro(us).UTC(), nil
+}
+
+// Exec implements Queryer.
+func (q *pgQueryer) Exec(ctx context.Context, sql string, args ...any) (int64, error) {
+	tag, err := q.c.Exec(ctx, sql, args...)
+	return tag.RowsAffected(), pgErr(err)
+}
+
+// Row implements Queryer.
+func (q *pgQueryer) Row(ctx context.Context, sql string, args ...any) Row {
+	return oneRow(func(dest ...any) error {
+		return pgErr(q.c.QueryRow(ctx, sql, args...).Scan(dest...))
+	})
+}
+
+// Rows implements Queryer.
+func (q *pgQueryer) Rows(ctx context.Context, scan func(Row) error, sql string, args ...any) error {
+	rows, err := q.c.Query(ctx, sql, args...)
+	if err != nil {
+		return pgErr(err)
+	}
+	return each(rows, scan)
+}
+
+func each(rows pgx.Rows, scan func(Row) error) error {
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return pgErr(rows.Err())
+}
+
+// Batch implements Queryer by one pipelined round trip.
+func (q *pgQueryer) Batch(ctx context.Context, stmts []Stmt) (err error) {
+	b := &pgx.Batch{}
+	for _, s := range stmts {
+		b.Queue(s.SQL, s.Args...)
+	}
+	res := q.c.SendBatch(ctx, b)
+	defer func() {
+		if cerr := res.Close(); err == nil {
+			err = pgErr(cerr)
+		}
+	}()
+	for _, s := range stmts {
+		if s.Scan != nil {
+			rows, err := res.Query()
+			if err != nil {
+				return pgErr(err)
+			}
+			if err := each(rows, s.Scan); err != nil {
+				return err
+			}
+			continue
+		}
+		tag, err := res.Exec()
+		if err != nil {
+			return pgErr(err)
+		}
+		if s.Affected != nil {
+			*s.Affected = tag.RowsAffected()
+		}
+	}
+	return nil
+}
+
+func pgErr(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrNoRows
+	}
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		switch {
+		case pe.Code == "40001" || pe.Code == "40P01":
+			return fmt.Errorf("%w: %w", errRetry, err)
+		case pe.Code == "42P01", pe.Code == "25006", pe.Code == "57014", pe.Code[:2] == "53", pe.Code[:2] == "57", pe.Code[:2] == "58":
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		return err
+	}
+	if pgconn.Timeout(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	var ce *pgconn.ConnectError
+	if errors.As(err, &ce) || pgconn.SafeToRetry(err) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
+}

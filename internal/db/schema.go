@@ -1,0 +1,229 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// migrations are the schema's history: a database carries the number of those it
+// has seen. Never edit one that was released; add another. {blob} and {clustered}
+// are the only words that differ by engine.
+//
+// Which package writes a table stands above it, and a test holds every other
+// package off it. Times are microseconds since 1970, UTC.
+var migrations = []string{
+	// brands
+	`CREATE TABLE brands (
+		id      integer PRIMARY KEY,
+		name    text NOT NULL UNIQUE,
+		title   text NOT NULL,
+		created bigint NOT NULL
+	);
+	CREATE TABLE purposes (
+		brand       integer NOT NULL,
+		name        text NOT NULL,
+		legal_basis text NOT NULL,
+		description text NOT NULL,
+		created     bigint NOT NULL,
+		retired     bigint NOT NULL,
+		PRIMARY KEY (brand, name)
+	);` +
+		// keys
+		`CREATE TABLE brand_keys (
+		brand   integer NOT NULL,
+		kind    text NOT NULL,
+		version integer NOT NULL,
+		wrapped {blob} NOT NULL,
+		created bigint NOT NULL,
+		PRIMARY KEY (brand, kind, version)
+	);` +
+		// identity
+		`CREATE TABLE principals (
+		id       bigint PRIMARY KEY,
+		name     text NOT NULL UNIQUE,
+		kind     text NOT NULL,
+		created  bigint NOT NULL,
+		disabled bigint NOT NULL
+	);
+	CREATE TABLE roles (
+		principal bigint NOT NULL,
+		brand     integer NOT NULL,
+		role      text NOT NULL,
+		PRIMARY KEY (principal, brand)
+	);
+	CREATE TABLE credentials (
+		id        bigint PRIMARY KEY,
+		principal bigint NOT NULL,
+		parent    bigint NOT NULL,
+		root      bigint NOT NULL,
+		hash      {blob} NOT NULL UNIQUE,
+		label     text NOT NULL,
+		created   bigint NOT NULL,
+		expires   bigint NOT NULL,
+		revoked   bigint NOT NULL
+	);
+	CREATE INDEX credentials_by_principal ON credentials (principal);` +
+		// access
+		`CREATE TABLE policies (
+		brand   integer NOT NULL,
+		version integer NOT NULL,
+		text    text NOT NULL,
+		created bigint NOT NULL,
+		author  bigint NOT NULL,
+		PRIMARY KEY (brand, version)
+	);` +
+		// seal
+		`CREATE TABLE ordinals (
+		one  integer PRIMARY KEY,
+		next bigint NOT NULL
+	);
+	INSERT INTO ordinals (one, next) VALUES (1, 1);
+	CREATE TABLE customers (
+		ord     bigint PRIMARY KEY,
+		brand   integer NOT NULL,
+		updated bigint NOT NULL,
+		erased  bigint NOT NULL,
+		sealed  {blob}
+	);
+	CREATE TABLE customer_keys (
+		ord      bigint PRIMARY KEY,
+		brand    integer NOT NULL,
+		kek      integer NOT NULL,
+		version  bigint NOT NULL,
+		epoch    bigint NOT NULL,
+		segments integer NOT NULL,
+		wrapped  {blob} NOT NULL
+	);
+	CREATE TABLE purchases (
+		ord     bigint NOT NULL,
+		segment integer NOT NULL,
+		sealed  {blob} NOT NULL,
+		PRIMARY KEY (ord, segment)
+	) {clustered};
+	CREATE TABLE lookups (
+		value bigint NOT NULL,
+		ord   bigint NOT NULL,
+		PRIMARY KEY (value, ord)
+	) {clustered};
+	CREATE TABLE externals (
+		value bigint PRIMARY KEY,
+		ord   bigint NOT NULL
+	);
+	CREATE TABLE former_values (
+		ord         bigint NOT NULL,
+		field       integer NOT NULL,
+		until       bigint NOT NULL,
+		since       bigint NOT NULL,
+		fingerprint bigint NOT NULL,
+		PRIMARY KEY (ord, field, until)
+	) {clustered};
+	CREATE TABLE catalogue (
+		brand  integer NOT NULL,
+		id     bigint NOT NULL,
+		value  bigint NOT NULL,
+		sealed {blob} NOT NULL,
+		PRIMARY KEY (brand, id),
+		UNIQUE (brand, value)
+	);` +
+		// ledger
+		`CREATE TABLE log_heads (
+		brand      integer PRIMARY KEY,
+		size       bigint NOT NULL,
+		at         bigint NOT NULL,
+		checkpoint {blob} NOT NULL
+	);
+	CREATE TABLE log_groups (
+		brand    integer NOT NULL,
+		first    bigint NOT NULL,
+		count    integer NOT NULL,
+		at       bigint NOT NULL,
+		entries  {blob} NOT NULL,
+		hashes   {blob} NOT NULL,
+		subjects {blob} NOT NULL,
+		PRIMARY KEY (brand, first)
+	);
+	CREATE TABLE log_checkpoints (
+		brand      integer NOT NULL,
+		size       bigint NOT NULL,
+		at         bigint NOT NULL,
+		checkpoint {blob} NOT NULL,
+		PRIMARY KEY (brand, size)
+	);
+	CREATE TABLE log_snapshots (
+		brand integer NOT NULL,
+		size  bigint NOT NULL,
+		data  {blob} NOT NULL,
+		PRIMARY KEY (brand, size)
+	);
+	CREATE TABLE log_commitments (
+		brand integer NOT NULL,
+		entry bigint NOT NULL,
+		ord   bigint NOT NULL,
+		hash  {blob} NOT NULL,
+		PRIMARY KEY (brand, entry, ord)
+	);`,
+}
+
+const (
+	sqlCreateVersions = `CREATE TABLE IF NOT EXISTS schema_versions (version integer PRIMARY KEY, at bigint NOT NULL)`
+	sqlReadVersion    = `SELECT coalesce(max(version), 0) FROM schema_versions`
+	sqlWriteVersion   = `INSERT INTO schema_versions (version, at) VALUES ($1, $2)`
+)
+
+// Migrate brings the schema up to date. Each migration is one transaction with the
+// record that it ran, so that a kill in between leaves a version, not a mixture.
+// A database made by a newer release is refused.
+func (d *DB) Migrate(ctx context.Context) error {
+	if err := d.lockSchema(ctx, func(q Queryer) error {
+		_, err := q.Exec(ctx, sqlCreateVersions)
+		return err
+	}); err != nil {
+		return fmt.Errorf("creating the table of schema versions: %w", err)
+	}
+	for {
+		done := false
+		err := d.lockSchema(ctx, func(q Queryer) error {
+			var version int
+			if err := q.Row(ctx, sqlReadVersion).Scan(&version); err != nil {
+				return err
+			}
+			if version > len(migrations) {
+				return fmt.Errorf("the database has schema version %d and this program knows %d: it was written by a newer release; use that release or newer", version, len(migrations))
+			}
+			if version == len(migrations) {
+				done = true
+				return nil
+			}
+			for _, stmt := range splitSQL(migrations[version], q.Engine()) {
+				if _, err := q.Exec(ctx, stmt); err != nil {
+					return fmt.Errorf("schema version %d: %w", version+1, err)
+				}
+			}
+			_, err := q.Exec(ctx, sqlWriteVersion, version+1, time.Now().UnixMicro())
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("migrating the database: %w", err)
+		}
+		if done {
+			return nil
+		}
+	}
+}
+
+func splitSQL(text string, e Engine) []string {
+	blob, clustered := "blob", "WITHOUT ROWID"
+	if e == Postgres {
+		blob, clustered = "bytea", ""
+	}
+	text = strings.NewReplacer("{blob}", blob, "{clustered}", clustered).Replace(text)
+	var out []string
+	for s := range strings.SplitSeq(text, ";") {
+		if s = strings.TrimSpace(s); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
