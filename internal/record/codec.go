@@ -1,0 +1,313 @@
+package record
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+)
+
+// The binary form of a record is described in docs/record-format.md. It has one
+// encoding for one content: what decodes encodes to the same bytes again, so that
+// a sealed record can be compared and no bytes can hide in it.
+
+// CodecVersion is the first byte of every record written by this version.
+const CodecVersion = 1
+
+// MaxSegmentPurchases bounds one segment, so that a damaged count cannot make a
+// reader reserve memory. Segments usually hold about 32.
+const MaxSegmentPurchases = 4096
+
+// ErrCorrupt is returned for bytes that are not a record in canonical form.
+var ErrCorrupt = errors.New("corrupt record")
+
+// Bits of a purchase's flag byte. A set bit saves the bytes of the usual case.
+const (
+	flagProduct  = 1 << iota // SKU and description stand in the catalogue
+	flagCurrency             // the same currency as the purchase before
+	flagStore                // the same store
+	flagChannel              // the same channel
+	flagOne                  // quantity 1
+	flagCents                // two decimals
+	flagSeconds              // the time differs by whole seconds
+	flagUnused               // must be zero
+)
+
+// The range of times that a record can hold: the years 1 to 9999, as in RFC 3339.
+const (
+	minMicro = -62135596800_000000
+	maxMicro = 253402300799_999999
+)
+
+// AppendCustomer appends the binary form of c to dst. It does not check limits:
+// what [Customer.Check] refuses may not decode again.
+func AppendCustomer(dst []byte, c *Customer) []byte {
+	dst = append(dst, CodecVersion)
+	var present uint64
+	for i, v := range c.Columns {
+		if v != "" {
+			present |= 1 << i
+		}
+	}
+	dst = binary.AppendUvarint(dst, present)
+	for _, v := range c.Columns {
+		if v != "" {
+			dst = appendString(dst, v)
+		}
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(c.Attributes)))
+	if len(c.Attributes) == 0 {
+		return dst
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Attributes)) {
+		dst = appendString(dst, name)
+		dst = appendString(dst, c.Attributes[name])
+	}
+	return dst
+}
+
+// DecodeCustomer reads a customer. On an error c is left as it was.
+func DecodeCustomer(b []byte, c *Customer) error {
+	r := newReader(b)
+	var out Customer
+	present := r.uvarint(1<<NumColumns - 1)
+	for i := range out.Columns {
+		if present&(1<<i) != 0 {
+			out.Columns[i] = r.text(MaxValueBytes)
+			r.require(out.Columns[i] != "")
+		}
+	}
+	if n := r.uvarint(MaxAttributes); n > 0 && !r.bad {
+		out.Attributes = make(map[string]string, n)
+		last := ""
+		for range n {
+			name := r.text(MaxAttributeName)
+			// Ascending names are unique and, the first being above "", never empty.
+			r.require(name > last)
+			out.Attributes[name] = r.text(MaxValueBytes)
+			last = name
+		}
+	}
+	if err := r.end(); err != nil {
+		return fmt.Errorf("decoding customer: %w", err)
+	}
+	*c = out
+	return nil
+}
+
+// AppendPurchases appends one segment of purchases to dst. Where ref knows the
+// product, its catalogue number is written in place of SKU and description. Times
+// are kept to the microsecond, in UTC.
+func AppendPurchases(dst []byte, ps []Purchase, ref func(Purchase) (id uint64, ok bool)) []byte {
+	dst = append(dst, CodecVersion)
+	dst = binary.AppendUvarint(dst, uint64(len(ps)))
+	var before Purchase
+	var last int64
+	for i := range ps {
+		p := &ps[i]
+		var product uint64
+		var known bool
+		if ref != nil {
+			product, known = ref(*p)
+		}
+		now := p.At.UnixMicro()
+		step := now - last
+		flags := bit(known, flagProduct) |
+			bit(p.Currency == before.Currency, flagCurrency) |
+			bit(p.Store == before.Store, flagStore) |
+			bit(p.Channel == before.Channel, flagChannel) |
+			bit(p.Quantity == 1, flagOne) |
+			bit(p.Amount.Scale == 2, flagCents) |
+			bit(step%1e6 == 0, flagSeconds)
+		dst = append(dst, flags)
+		dst = appendString(dst, p.ID)
+		if flags&flagSeconds != 0 {
+			step /= 1e6
+		}
+		dst = binary.AppendVarint(dst, step)
+		if known {
+			dst = binary.AppendUvarint(dst, product)
+		} else {
+			dst = appendString(dst, p.SKU)
+			dst = appendString(dst, p.Description)
+		}
+		if flags&flagOne == 0 {
+			dst = binary.AppendVarint(dst, p.Quantity)
+		}
+		if flags&flagCents == 0 {
+			dst = append(dst, p.Amount.Scale)
+		}
+		dst = binary.AppendVarint(dst, p.Amount.Units)
+		if flags&flagCurrency == 0 {
+			dst = appendString(dst, p.Currency)
+		}
+		if flags&flagStore == 0 {
+			dst = appendString(dst, p.Store)
+		}
+		if flags&flagChannel == 0 {
+			dst = appendString(dst, p.Channel)
+		}
+		before, last = *p, now
+	}
+	return dst
+}
+
+// DecodePurchases reads a segment. An error of product is returned as it is, and
+// is not [ErrCorrupt]: the catalogue failed, not the record.
+func DecodePurchases(b []byte, product func(id uint64) (sku, description string, err error)) ([]Purchase, error) {
+	r := newReader(b)
+	n := r.uvarint(MaxSegmentPurchases)
+	if r.bad {
+		return nil, fmt.Errorf("decoding purchases: %w", ErrCorrupt)
+	}
+	// A purchase takes at least 5 bytes, so a false count reserves little.
+	out := make([]Purchase, 0, min(n, uint64(len(b)/5)))
+	var before Purchase
+	var last int64
+	for range n {
+		p := Purchase{Quantity: 1, Amount: Amount{Scale: 2}, Currency: before.Currency, Store: before.Store, Channel: before.Channel}
+		flags := r.byte()
+		r.require(flags&flagUnused == 0)
+		p.ID = r.text(MaxPurchaseValue)
+		last = r.time(last, flags&flagSeconds != 0)
+		p.At = time.UnixMicro(last).UTC()
+		if flags&flagProduct == 0 {
+			p.SKU, p.Description = r.text(MaxPurchaseValue), r.text(MaxPurchaseValue)
+		} else if id := r.uvarint(math.MaxUint64); !r.bad {
+			if product == nil {
+				return nil, fmt.Errorf("decoding purchases: a catalogue number without a catalogue: %w", ErrCorrupt)
+			}
+			var err error
+			if p.SKU, p.Description, err = product(id); err != nil {
+				return nil, fmt.Errorf("decoding purchases: looking up product: %w", err)
+			}
+		}
+		if flags&flagOne == 0 {
+			p.Quantity = r.varint()
+			r.require(p.Quantity != 1)
+		}
+		if flags&flagCents == 0 {
+			p.Amount.Scale = r.byte()
+			r.require(p.Amount.Scale != 2 && p.Amount.Scale <= MaxScale)
+		}
+		p.Amount.Units = r.varint()
+		r.changed(flags&flagCurrency == 0, &p.Currency)
+		r.changed(flags&flagStore == 0, &p.Store)
+		r.changed(flags&flagChannel == 0, &p.Channel)
+		if r.bad {
+			break
+		}
+		out = append(out, p)
+		before = p
+	}
+	if err := r.end(); err != nil {
+		return nil, fmt.Errorf("decoding purchases: %w", err)
+	}
+	return out, nil
+}
+
+func bit(set bool, mask byte) byte {
+	if set {
+		return mask
+	}
+	return 0
+}
+
+func appendString(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+// reader takes a record apart. The first fault sets bad, after which every method
+// returns zero values; end reports it. Strings share one copy of the record.
+type reader struct {
+	rest []byte
+	all  string
+	bad  bool
+}
+
+func newReader(b []byte) *reader {
+	r := &reader{rest: b, all: string(b)}
+	r.require(r.byte() == CodecVersion)
+	return r
+}
+
+func (r *reader) require(ok bool) {
+	if !ok {
+		r.bad, r.rest = true, nil
+	}
+}
+
+func (r *reader) end() error {
+	if r.bad || len(r.rest) > 0 {
+		return ErrCorrupt
+	}
+	return nil
+}
+
+func (r *reader) byte() byte {
+	if len(r.rest) == 0 {
+		r.require(false)
+		return 0
+	}
+	b := r.rest[0]
+	r.rest = r.rest[1:]
+	return b
+}
+
+func (r *reader) uvarint(limit uint64) uint64 {
+	v, n := binary.Uvarint(r.rest)
+	// A last byte of zero adds nothing: the number has a shorter form.
+	if n <= 0 || n > 1 && r.rest[n-1] == 0 || v > limit {
+		r.require(false)
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *reader) varint() int64 {
+	u := r.uvarint(math.MaxUint64)
+	return int64(u>>1) ^ -int64(u&1)
+}
+
+func (r *reader) text(limit uint64) string {
+	n := r.uvarint(limit)
+	if n > uint64(len(r.rest)) {
+		r.require(false)
+		return ""
+	}
+	at := len(r.all) - len(r.rest)
+	r.rest = r.rest[n:]
+	return r.all[at : at+int(n)]
+}
+
+// changed reads a text that must differ from the one before.
+func (r *reader) changed(written bool, v *string) {
+	if !written {
+		return
+	}
+	before := *v
+	*v = r.text(MaxPurchaseValue)
+	r.require(*v != before)
+}
+
+func (r *reader) time(last int64, seconds bool) int64 {
+	// Every step between two allowed times is below span, so the sum cannot overflow.
+	const span = maxMicro - minMicro
+	step := r.varint()
+	if seconds {
+		r.require(step <= span/1_000_000 && step >= -span/1_000_000)
+		step *= 1e6
+	} else {
+		r.require(step <= span && step >= -span && step%1e6 != 0)
+	}
+	if r.bad {
+		return 0
+	}
+	now := last + step
+	r.require(now >= minMicro && now <= maxMicro)
+	return now
+}
