@@ -44,7 +44,22 @@ func Normalize(f Field, value, country string) (string, error) {
 // NormalEmail returns the address in lower case with its domain in ASCII. The part
 // before the @ is folded too: no mailbox provider of weight tells case apart. Dots
 // and +tags stay, as they name other mailboxes at most providers.
+//
+// An address whose normal form is not a fixed point (the IDN mapping of some rare
+// code points is not) is refused: it could be stored under one form and searched
+// for under another.
 func NormalEmail(s string) (string, error) {
+	once, err := normalEmail(s)
+	if err != nil {
+		return "", err
+	}
+	if twice, err := normalEmail(once); err != nil || twice != once {
+		return "", ErrEmail
+	}
+	return once, nil
+}
+
+func normalEmail(s string) (string, error) {
 	if len(s) > MaxValueBytes || !validText(s) {
 		return "", ErrEmail
 	}
