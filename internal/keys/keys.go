@@ -1,0 +1,169 @@
+// Package keys keeps the keys of each brand: random, versioned, one per use, and
+// stored only as wrapped by a [Root] that lies outside the database. So a stolen
+// database opens nothing.
+//
+// A [Ring] hands them out. What is sealed with them is not its business.
+package keys
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+// Root wraps and unwraps the keys of brands. The additional data says which key it
+// is; unwrapping with other data fails.
+type Root interface {
+	Wrap(ctx context.Context, plain, aad []byte) ([]byte, error)
+	Unwrap(ctx context.Context, wrapped, aad []byte) ([]byte, error)
+}
+
+// Kind is what a key is for. One key never serves two kinds.
+type Kind string
+
+// The kinds of keys.
+const (
+	KEK       Kind = "kek"       // wraps the brand's customer keys
+	Token     Kind = "token"     // enciphers ordinals into tokens
+	Index     Kind = "index"     // blind indexes
+	History   Kind = "history"   // fingerprints of former values
+	Log       Kind = "log"       // seed of the Ed25519 key that signs checkpoints
+	Catalogue Kind = "catalogue" // the brand's products
+	Incident  Kind = "incident"  // the group's index of persons across brands
+)
+
+// kinds returns the kinds that a brand has. The group has a log and the incident
+// index, and no customers.
+func kinds(brand record.BrandID) []Kind {
+	if brand == record.Group {
+		return []Kind{Log, Incident}
+	}
+	return []Kind{KEK, Token, Index, History, Log, Catalogue}
+}
+
+// ErrNoKey is returned for a brand, kind or version that has no key.
+var ErrNoKey = errors.New("no such key")
+
+// Key is one unwrapped key. It prints without its bytes.
+type Key struct {
+	Version int // from 1
+	bytes   [keyBytes]byte
+}
+
+// Bytes returns a copy of the 32 bytes.
+func (k Key) Bytes() []byte { return append([]byte(nil), k.bytes[:]...) }
+
+// String hides the key.
+func (k Key) String() string { return fmt.Sprintf("key version %d", k.Version) }
+
+// GoString hides the key from %#v.
+func (k Key) GoString() string { return k.String() }
+
+// Ring reads and makes the keys of brands. It is safe for concurrent use.
+type Ring struct {
+	db   *db.DB
+	root Root
+
+	mu     sync.RWMutex
+	opened map[name]Key // every key unwrapped so far, by version
+}
+
+type name struct {
+	brand   record.BrandID
+	kind    Kind
+	version int
+}
+
+// NewRing returns a ring over the database whose keys root wraps.
+func NewRing(d *db.DB, root Root) *Ring {
+	return &Ring{db: d, root: root, opened: map[name]Key{}}
+}
+
+const (
+	sqlInsertKey  = `INSERT INTO brand_keys (brand, kind, version, wrapped, created) VALUES ($1, $2, $3, $4, $5)`
+	sqlCurrentKey = `SELECT version, wrapped FROM brand_keys WHERE brand = $1 AND kind = $2 ORDER BY version DESC LIMIT 1`
+	sqlReadKey    = `SELECT version, wrapped FROM brand_keys WHERE brand = $1 AND kind = $2 AND version = $3`
+)
+
+// Create makes the first version of every key of a brand, inside the caller's
+// transaction.
+func (r *Ring) Create(ctx context.Context, q db.Queryer, brand record.BrandID, at time.Time) error {
+	for _, kind := range kinds(brand) {
+		plain := make([]byte, keyBytes)
+		rand.Read(plain)
+		n := name{brand, kind, 1}
+		wrapped, err := r.root.Wrap(ctx, plain, n.aad())
+		if err != nil {
+			return fmt.Errorf("wrapping the %s key: %w", kind, err)
+		}
+		if _, err := q.Exec(ctx, sqlInsertKey, int64(brand), string(kind), n.version, wrapped, at.UnixMicro()); err != nil {
+			return fmt.Errorf("storing the %s key: %w", kind, err)
+		}
+	}
+	return nil
+}
+
+// Current returns the newest version, which everything new is made with. It always
+// asks the database, so that a rotation by another server is seen at once; only
+// unwrapping is spared.
+func (r *Ring) Current(ctx context.Context, brand record.BrandID, kind Kind) (Key, error) {
+	return r.read(ctx, brand, kind, sqlCurrentKey, int64(brand), string(kind))
+}
+
+// Version returns one version of a key: what was made with it says which.
+func (r *Ring) Version(ctx context.Context, brand record.BrandID, kind Kind, version int) (Key, error) {
+	r.mu.RLock()
+	k, ok := r.opened[name{brand, kind, version}]
+	r.mu.RUnlock()
+	if ok {
+		return k, nil
+	}
+	return r.read(ctx, brand, kind, sqlReadKey, int64(brand), string(kind), version)
+}
+
+func (r *Ring) read(ctx context.Context, brand record.BrandID, kind Kind, sql string, args ...any) (Key, error) {
+	var version int
+	var wrapped []byte
+	if err := r.db.Row(ctx, sql, args...).Scan(&version, &wrapped); err != nil {
+		if errors.Is(err, db.ErrNoRows) {
+			err = ErrNoKey
+		}
+		return Key{}, fmt.Errorf("reading the %s key of brand %d: %w", kind, brand, err)
+	}
+	n := name{brand, kind, version}
+	r.mu.RLock()
+	k, ok := r.opened[n]
+	r.mu.RUnlock()
+	if ok {
+		return k, nil
+	}
+	plain, err := r.root.Unwrap(ctx, wrapped, n.aad())
+	if err != nil {
+		return Key{}, fmt.Errorf("unwrapping the %s key of brand %d: %w", kind, brand, err)
+	}
+	if len(plain) != keyBytes {
+		return Key{}, fmt.Errorf("unwrapping the %s key of brand %d: %w", kind, brand, ErrUnwrap)
+	}
+	k = Key{Version: version}
+	copy(k.bytes[:], plain)
+	r.mu.Lock()
+	r.opened[n] = k
+	r.mu.Unlock()
+	return k, nil
+}
+
+// aad binds a wrapped key to its brand, kind and version, so that a row moved to
+// another place does not open.
+func (n name) aad() []byte {
+	b := []byte("cloakroom brand key 1\x00")
+	b = binary.BigEndian.AppendUint16(b, uint16(n.brand))
+	b = binary.BigEndian.AppendUint32(b, uint32(n.version))
+	return append(b, n.kind...)
+}

@@ -1,0 +1,48 @@
+package structure
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// Every check is shown one fault and one tree without it.
+func TestChecksSeePlantedFaults(t *testing.T) {
+	const schema = "package db\nvar migrations = []string{\n// seal\n`CREATE TABLE customers (ord bigint)`,\n// ledger\n`CREATE TABLE log_heads (size bigint)`}"
+	sql := func(t *tree) []string { _, f := statements(t); return f }
+	for _, c := range []struct {
+		name, file, src string
+		check           func(*tree) []string
+		want            string // "" for no fault
+	}{
+		{"forward import", "internal/budget/a.go", `package budget; import _ "` + module + `/internal/seal"`, checkOrder, "comes after"},
+		{"backward import", "internal/seal/a.go", `package seal; import _ "` + module + `/internal/budget"`, checkOrder, ""},
+		{"unknown package", "internal/odd/a.go", `package odd`, checkOrder, "no place"},
+		{"narrow package", "evidence/a.go", `package evidence; import _ "` + module + `/internal/db"`, checkOrder, "may import only"},
+		{"test package in the product", "internal/seal/a.go", `package seal; import _ "` + module + `/internal/db/dbtest"`, checkOrder, "for tests"},
+		{"layer", "internal/util/a.go", `package util`, checkNames, "names a layer"},
+		{"no comment", "internal/seal/a.go", `package seal`, checkComments, "no package comment"},
+		{"comment", "internal/seal/a.go", "// Package seal seals.\npackage seal", checkComments, ""},
+		{"foreign insert", "internal/seal/a.go", "package seal\nconst sqlX = `INSERT INTO log_heads (size) VALUES ($1)`", checkWriters, "ledger's"},
+		{"foreign update outside a constant", "internal/seal/a.go", "package seal\nvar x = `UPDATE log_heads AS h SET size = 1`", checkWriters, "ledger's"},
+		{"own upsert", "internal/seal/a.go", "package seal\nconst sqlX = `INSERT INTO customers (ord) VALUES ($1) ON CONFLICT (ord) DO UPDATE SET ord = $1`", checkWriters, ""},
+		{"foreign read", "internal/seal/a.go", "package seal\nconst sqlX = `SELECT size FROM log_heads FOR UPDATE`", checkWriters, ""},
+		{"loose SQL", "internal/seal/a.go", "package seal\nvar x = `DELETE FROM customers`", sql, "outside a constant"},
+		{"variable", "internal/seal/a.go", "package seal\nvar sqlX = y()", sql, "is a variable"},
+		{"pieces", "internal/seal/a.go", "package seal\nconst cols = `ord`\nconst sqlX = `SELECT ` + cols + ` FROM customers`", sql, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tr, err := parse(fstest.MapFS{
+				c.file:                  {Data: []byte(c.src)},
+				"internal/db/schema.go": {Data: []byte("// Package db is db.\n" + schema)},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := strings.Join(c.check(tr), "\n")
+			if c.want == "" && got != "" || !strings.Contains(got, c.want) {
+				t.Fatalf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
