@@ -1,0 +1,297 @@
+// Package budget bounds how many customers can be taken. It counts distinct
+// customers, never requests: one request for N customers costs N, and reading a
+// customer again who is still in the window costs nothing.
+//
+// # What is counted
+//
+// A disclosure counts against four holders at once: the lineage of the credential,
+// its principal, the role and the whole brand. Each holder has its own count for
+// each [Class], and each count is held against an hour, a day and 30 days, where
+// [Rules] give a limit. One holder over one limit refuses the whole disclosure.
+//
+// # How it is counted
+//
+// There are no budget tables. A [Book] is a projection of a brand's log: per holder
+// the 5-minute bucket of the last disclosure of each customer, and a count per
+// bucket. The distinct customers of a trailing window are those whose last
+// disclosure lies in it. A bucket that is partly in the window counts whole, so the
+// only error is towards refusing, by at most one bucket.
+//
+// # Who may change it
+//
+// Only committed entries change a Book ([Book.Apply], [Group.Commit]). What a group
+// accepted before its commit counts in the group alone: a group that fails to
+// commit is dropped and leaves nothing behind. Nothing is forgotten before the
+// log's own time has passed it by 30 days, so that a clock that jumped forward in
+// a failed group takes nothing out of any window.
+package budget
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+// BucketLength is how far a refusal can be early. Shorter buckets cost memory per
+// holder; a person waits five minutes without asking for a larger budget.
+const BucketLength = 5 * time.Minute
+
+// ErrStale is returned by [Group.Decide] when the book changed under the group: it
+// would decide without what was committed since.
+var ErrStale = errors.New("the budget moved on since this group began")
+
+// ErrNoCustomers is returned for a disclosure that names no customer or no time.
+var ErrNoCustomers = errors.New("a disclosure needs a customer and a time after 1970")
+
+// Disclosure is what a budget needs to know of one logged release of fields.
+type Disclosure struct {
+	At        time.Time // ignored by Group.Decide: the group has one time
+	Lineage   uint64
+	Principal uint64
+	Role      string
+	Class     Class
+	Ords      []record.Ordinal // in any order; repeats count once
+}
+
+// Holder is one whose budget is counted. ID is the lineage or principal, Role the
+// role; a brand has neither.
+type Holder struct {
+	Kind HolderKind
+	ID   uint64
+	Role string
+}
+
+// String names the holder as `cloakroom budget` does.
+func (h Holder) String() string {
+	switch h.Kind {
+	case Brand:
+		return "brand"
+	case Role:
+		return "role " + h.Role
+	}
+	return fmt.Sprintf("%s %d", h.Kind, h.ID)
+}
+
+func (d *Disclosure) holders() [numKinds]Holder {
+	return [numKinds]Holder{
+		{Kind: Lineage, ID: d.Lineage},
+		{Kind: Principal, ID: d.Principal},
+		{Kind: Role, Role: d.Role},
+		{Kind: Brand},
+	}
+}
+
+// ExhaustedError says whose budget refuses a disclosure. Of several it names the one
+// that refuses longest.
+type ExhaustedError struct {
+	Holder Holder
+	Class  Class
+	Window Window
+	Limit  uint32
+	Used   int           // distinct customers in the window now
+	Asked  int           // customers asked for that are not among them
+	Retry  time.Duration // until the same request fits; 0: it never will
+}
+
+// Error says it in words for the person refused.
+func (e *ExhaustedError) Error() string {
+	when := "it is larger than the budget and never fits"
+	if e.Retry > 0 {
+		when = fmt.Sprintf("it fits in %s", e.Retry.Round(time.Second))
+	}
+	return fmt.Sprintf("the %s budget of %s is %d customers per %s: %d are used, %d more were asked for; %s",
+		e.Class, e.Holder, e.Limit, e.Window, e.Used, e.Asked, when)
+}
+
+type accountKey struct {
+	holder Holder
+	class  Class
+}
+
+// Book is the projection of one brand's log. It may be used concurrently; the
+// committer alone calls Apply, Begin, Decide and Commit.
+type Book struct {
+	mu       sync.Mutex // guards everything below, the accounts included
+	rules    *Rules
+	accounts map[accountKey]*account
+	logged   int64  // time of the last applied entry, microseconds; never goes back
+	changes  uint64 // counts applied disclosures, so that a group notices them
+}
+
+// NewBook returns an empty book. A book without rules refuses everything.
+func NewBook(rules *Rules) *Book {
+	if rules == nil {
+		rules = &Rules{}
+	}
+	return &Book{rules: rules, accounts: map[accountKey]*account{}}
+}
+
+// SetRules replaces the rules from now on; what is counted stays counted.
+func (b *Book) SetRules(rules *Rules) {
+	if rules == nil {
+		rules = &Rules{}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rules = rules
+	b.changes++
+}
+
+// Apply counts a committed entry. Entries come in the order of the log; one that is
+// earlier than the last counts at the time of the last, which errs towards refusing.
+func (b *Book) Apply(d Disclosure) error {
+	if !d.Class.valid() || len(d.Ords) == 0 || bucketOf(d.At.UnixMicro()) == 0 {
+		return ErrNoCustomers
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.apply(&d, d.At.UnixMicro())
+	return nil
+}
+
+func (b *Book) apply(d *Disclosure, at int64) {
+	b.logged = max(b.logged, at)
+	b.changes++
+	now := bucketOf(b.logged)
+	for _, h := range d.holders() {
+		key := accountKey{h, d.Class}
+		a := b.accounts[key]
+		if a == nil {
+			a = newAccount()
+			b.accounts[key] = a
+		}
+		for _, ord := range d.Ords {
+			a.touch(ord, now)
+		}
+		a.forget(Month.from(now))
+	}
+}
+
+// Check refuses early what the log would refuse anyway. It promises nothing: the
+// decision is [Group.Decide], under the head lock.
+func (b *Book) Check(d Disclosure) error {
+	return b.Begin(d.At).Decide(d)
+}
+
+// Begin starts a group at the database's clock. [Group.At] is its time.
+func (b *Book) Begin(at time.Time) *Group {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return &Group{book: b, at: max(at.UnixMicro(), b.logged), began: b.changes, overlays: map[accountKey]*overlay{}}
+}
+
+// Group decides disclosures that are to commit together. One goroutine owns it.
+type Group struct {
+	book     *Book
+	at       int64
+	began    uint64
+	overlays map[accountKey]*overlay
+	accepted []Disclosure
+}
+
+// At is the time that the group's entries must carry: the clock, or the last
+// entry's time where the clock stepped back.
+func (g *Group) At() time.Time { return time.UnixMicro(g.at).UTC() }
+
+// Decide accepts a disclosure, or says why not: [*ExhaustedError], [*NoRuleError],
+// [ErrStale]. Accepted disclosures count for the rest of the group at once, and for
+// the book when [Group.Commit] follows. A refused one counts nowhere.
+func (g *Group) Decide(d Disclosure) error {
+	now := bucketOf(g.at)
+	if !d.Class.valid() || len(d.Ords) == 0 || now == 0 {
+		return ErrNoCustomers
+	}
+	d.Ords = distinct(d.Ords)
+	b := g.book
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if g.began != b.changes {
+		return ErrStale
+	}
+	var worst *ExhaustedError
+	holders := d.holders()
+	for _, h := range holders {
+		limits := b.rules.Resolve(h.Kind, d.Principal, d.Role, d.Class)
+		if limits == (Limits{}) {
+			return &NoRuleError{Kind: h.Kind, Class: d.Class, Role: d.Role}
+		}
+		key := accountKey{h, d.Class}
+		v := view{b.accounts[key], g.overlays[key], now}
+		for w := range numWindows {
+			if !limits[w].Set {
+				continue
+			}
+			used, asked := v.used(w), v.missing(d.Ords, w)
+			if uint64(used)+uint64(asked) <= uint64(limits[w].Limit) {
+				continue
+			}
+			e := &ExhaustedError{Holder: h, Class: d.Class, Window: w, Limit: limits[w].Limit, Used: used, Asked: asked}
+			if fits := v.fits(d.Ords, w, int(limits[w].Limit)); fits > 0 {
+				e.Retry = time.Duration(int64(fits)*bucketMicros-g.at) * time.Microsecond
+			}
+			if worst == nil || worst.Retry > 0 && (e.Retry == 0 || e.Retry > worst.Retry) {
+				worst = e
+			}
+		}
+	}
+	if worst != nil {
+		return worst
+	}
+	// From here the disclosure is accepted at every holder, or the group is dropped.
+	for _, h := range holders {
+		key := accountKey{h, d.Class}
+		o := g.overlays[key]
+		if o == nil {
+			o = newOverlay()
+			g.overlays[key] = o
+		}
+		o.add(b.accounts[key], d.Ords, now)
+	}
+	g.accepted = append(g.accepted, d)
+	return nil
+}
+
+// Commit counts what the group accepted, after its transaction committed. A group
+// that did not commit is simply dropped.
+func (g *Group) Commit() {
+	g.book.mu.Lock()
+	defer g.book.mu.Unlock()
+	for i := range g.accepted {
+		g.book.apply(&g.accepted[i], g.at)
+	}
+	g.accepted = nil
+	g.began = ^uint64(0) // a spent group decides nothing more
+}
+
+// Used is one line of a holder's usage.
+type Used struct {
+	Class  Class
+	Window Window
+	Count  int
+}
+
+// Usage returns the distinct customers of a holder in every class and window at a
+// time, as they are counted against its budget.
+func (b *Book) Usage(h Holder, at time.Time) []Used {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := bucketOf(max(at.UnixMicro(), b.logged))
+	var out []Used
+	for c := range numClasses {
+		v := view{account: b.accounts[accountKey{h, c}], now: now}
+		for w := range numWindows {
+			out = append(out, Used{c, w, v.used(w)})
+		}
+	}
+	return out
+}
+
+func distinct(ords []record.Ordinal) []record.Ordinal {
+	ords = slices.Clone(ords)
+	slices.Sort(ords)
+	return slices.Compact(ords)
+}

@@ -1,0 +1,299 @@
+package budget
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Class is a kind of release with a budget of its own.
+type Class uint8
+
+// The classes.
+const (
+	Clear  Class = iota // fields shown as they are
+	Masked              // fields shown in part
+	Search              // customers found by a value
+	Export              // an approved cohort leaving as a file
+	numClasses
+)
+
+var classNames = []string{"clear", "masked", "search", "export"}
+
+// String returns the name used in rules and entries.
+func (c Class) String() string { return name(classNames, int(c)) }
+
+func (c Class) valid() bool { return c < numClasses }
+
+// Window is the length of a trailing window.
+type Window uint8
+
+// The windows.
+const (
+	Hour  Window = iota
+	Day          // 24 hours
+	Month        // 30 days
+	numWindows
+)
+
+var windowNames = []string{"hour", "day", "30d"}
+
+// String returns the name used in rules and entries.
+func (w Window) String() string { return name(windowNames, int(w)) }
+
+// Length returns how long the window is, 0 for an unknown one.
+func (w Window) Length() time.Duration {
+	switch w {
+	case Hour:
+		return time.Hour
+	case Day:
+		return 24 * time.Hour
+	case Month:
+		return 30 * 24 * time.Hour
+	}
+	return 0
+}
+
+func (w Window) buckets() uint32 { return uint32(w.Length() / BucketLength) }
+
+// from returns the first bucket that has a part in the window ending in bucket now.
+// The oldest counts whole: this is the one bucket by which a refusal can be early.
+func (w Window) from(now uint32) uint32 {
+	if n := w.buckets(); now > n {
+		return now - n
+	}
+	return 1
+}
+
+// HolderKind says who holds a budget.
+type HolderKind uint8
+
+// The kinds of holders.
+const (
+	Lineage   HolderKind = iota // a credential and all made through it
+	Principal                   // all credentials of one
+	Role                        // all principals of one
+	Brand                       // everyone
+	numKinds
+)
+
+var kindNames = []string{"lineage", "principal", "role", "brand"}
+
+// String returns the name used in rules and entries.
+func (k HolderKind) String() string { return name(kindNames, int(k)) }
+
+func name(names []string, i int) string {
+	if i < len(names) {
+		return names[i]
+	}
+	return "unknown(" + strconv.Itoa(i) + ")"
+}
+
+// Rule limits the distinct customers that each holder of a kind may take in a window.
+// It is for one principal, for one role, or with neither for any.
+type Rule struct {
+	Kind      HolderKind
+	Role      string
+	Principal uint64
+	Class     Class
+	Window    Window
+	Limit     uint32
+}
+
+// ErrRules is returned for rules that contradict themselves or cannot be read.
+var ErrRules = errors.New("not a set of budget rules")
+
+// NoRuleError says that no rule covers a disclosure, so that it is refused: a budget
+// that nobody set is none, not an endless one.
+type NoRuleError struct {
+	Kind  HolderKind
+	Class Class
+	Role  string
+}
+
+// Error names the command that mends it.
+func (e *NoRuleError) Error() string {
+	return fmt.Sprintf("no %s budget of the %s covers role %q: set one with `cloakroom budget set`", e.Class, e.Kind, e.Role)
+}
+
+// Limits are what holds in each window, where Set.
+type Limits [numWindows]struct {
+	Limit uint32
+	Set   bool
+}
+
+// Rules is a checked set of rules; it does not change once made.
+type Rules struct {
+	list  []Rule // sorted, no two for the same
+	exact map[Rule]uint32
+}
+
+func compareRules(a, b Rule) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Role, b.Role),
+		cmp.Compare(a.Principal, b.Principal), cmp.Compare(a.Window, b.Window), cmp.Compare(a.Limit, b.Limit))
+}
+
+// NewRules checks rules and returns the set. A brand's rule is for any; a role's is
+// not for one principal: such a limit would be shared by those it was not set for.
+func NewRules(list []Rule) (*Rules, error) {
+	r := &Rules{list: slices.Clone(list), exact: make(map[Rule]uint32, len(list))}
+	slices.SortFunc(r.list, compareRules)
+	for _, rule := range r.list {
+		switch {
+		case rule.Kind >= numKinds || rule.Class >= numClasses || rule.Window >= numWindows:
+			return nil, fmt.Errorf("%w: an unknown kind, class or window", ErrRules)
+		case rule.Role != "" && rule.Principal != 0:
+			return nil, fmt.Errorf("%w: a rule is for a role or for a principal, not for both", ErrRules)
+		case rule.Kind == Brand && (rule.Role != "" || rule.Principal != 0), rule.Kind == Role && rule.Principal != 0:
+			return nil, fmt.Errorf("%w: a %s budget cannot be for one of those who share it", ErrRules, rule.Kind)
+		case !roleName(rule.Role):
+			return nil, fmt.Errorf("%w: a role is named by a-z, 0-9 and -", ErrRules)
+		}
+		key := rule
+		key.Limit = 0
+		if _, twice := r.exact[key]; twice {
+			return nil, fmt.Errorf("%w: two limits for the same", ErrRules)
+		}
+		r.exact[key] = rule.Limit
+	}
+	return r, nil
+}
+
+func roleName(s string) bool {
+	return len(s) <= 64 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+// List returns the rules in canonical order.
+func (r *Rules) List() []Rule { return slices.Clone(r.list) }
+
+// Resolve returns what limits a holder of a kind: in each window the rule for the
+// principal, else for the role, else for any. All unset means refused.
+func (r *Rules) Resolve(kind HolderKind, principal uint64, role string, class Class) Limits {
+	var out Limits
+	for w := range numWindows {
+		key := Rule{Kind: kind, Class: class, Window: w}
+		for _, who := range [...]struct {
+			role      string
+			principal uint64
+		}{{"", principal}, {role, 0}, {"", 0}} {
+			key.Role, key.Principal = who.role, who.principal
+			if limit, ok := r.exact[key]; ok {
+				out[w].Limit, out[w].Set = limit, true
+				break
+			}
+		}
+	}
+	return out
+}
+
+const rulesHeader = "cloakroom budget rules 1\n"
+
+// Encode returns the canonical text that the log keeps: a rule a line, sorted.
+func (r *Rules) Encode() []byte {
+	out := []byte(rulesHeader)
+	for _, rule := range r.list {
+		who := "any"
+		if rule.Role != "" {
+			who = "role:" + rule.Role
+		} else if rule.Principal != 0 {
+			who = "principal:" + strconv.FormatUint(rule.Principal, 10)
+		}
+		out = fmt.Appendf(out, "%s %s %s %s %d\n", rule.Kind, who, rule.Class, rule.Window, rule.Limit)
+	}
+	return out
+}
+
+// DecodeRules reads canonical text, and refuses any other.
+func DecodeRules(text []byte) (*Rules, error) {
+	body, ok := strings.CutPrefix(string(text), rulesHeader)
+	if !ok {
+		return nil, fmt.Errorf("%w: the first line is not %q", ErrRules, strings.TrimSpace(rulesHeader))
+	}
+	var list []Rule
+	for line := range strings.Lines(body) {
+		part := strings.Fields(line)
+		if len(part) != 5 {
+			return nil, fmt.Errorf("%w: a line is kind, who, class, window and limit", ErrRules)
+		}
+		kind, class, window := slices.Index(kindNames, part[0]), slices.Index(classNames, part[2]), slices.Index(windowNames, part[3])
+		limit, err := strconv.ParseUint(part[4], 10, 32)
+		if kind < 0 || class < 0 || window < 0 || err != nil {
+			return nil, fmt.Errorf("%w: an unknown kind, class, window or limit", ErrRules)
+		}
+		rule := Rule{Kind: HolderKind(kind), Class: Class(class), Window: Window(window), Limit: uint32(limit)}
+		if id, ok := strings.CutPrefix(part[1], "principal:"); ok {
+			if rule.Principal, err = strconv.ParseUint(id, 10, 64); err != nil {
+				return nil, fmt.Errorf("%w: not the number of a principal", ErrRules)
+			}
+		} else {
+			rule.Role = strings.TrimPrefix(part[1], "role:")
+			if part[1] == "any" {
+				rule.Role = ""
+			}
+		}
+		list = append(list, rule)
+	}
+	r, err := NewRules(list)
+	if err != nil {
+		return nil, err
+	}
+	// One text for one set: two officers who compare texts compare rules.
+	if !bytes.Equal(r.Encode(), text) {
+		return nil, fmt.Errorf("%w: not in canonical form", ErrRules)
+	}
+	return r, nil
+}
+
+// Default limits, per hour, day and 30 days. A person at a desk serves some dozens
+// of customers a day; an application sends to some thousands. They are meant to be
+// tightened by what a brand sees in its own usage.
+var defaultLimits = [...]struct {
+	kind   HolderKind
+	role   string
+	class  Class
+	limits [numWindows]uint32
+}{
+	{Lineage, "", Clear, [...]uint32{40, 150, 1500}},
+	{Lineage, "", Masked, [...]uint32{120, 500, 5000}},
+	{Lineage, "", Search, [...]uint32{120, 500, 5000}},
+	{Lineage, "", Export, [...]uint32{0, 0, 0}},
+	{Lineage, "application", Clear, [...]uint32{1000, 5000, 50000}},
+	{Lineage, "application", Masked, [...]uint32{2000, 10000, 100000}},
+	{Lineage, "application", Search, [...]uint32{2000, 10000, 100000}},
+	{Lineage, "marketing", Export, [...]uint32{10000, 10000, 50000}},
+	{Lineage, "analyst", Export, [...]uint32{10000, 10000, 50000}},
+	{Role, "", Clear, [...]uint32{2000, 10000, 100000}},
+	{Role, "", Masked, [...]uint32{5000, 25000, 250000}},
+	{Role, "", Search, [...]uint32{5000, 25000, 250000}},
+	{Role, "", Export, [...]uint32{10000, 20000, 100000}},
+	{Brand, "", Clear, [...]uint32{4000, 20000, 200000}},
+	{Brand, "", Masked, [...]uint32{10000, 50000, 500000}},
+	{Brand, "", Search, [...]uint32{10000, 50000, 500000}},
+	{Brand, "", Export, [...]uint32{10000, 20000, 100000}},
+}
+
+// DefaultRules returns the rules of a new brand. A principal has what one lineage
+// has, so that a second credential gains nothing.
+func DefaultRules() *Rules {
+	var list []Rule
+	for _, d := range defaultLimits {
+		for w, limit := range d.limits {
+			rule := Rule{Kind: d.kind, Role: d.role, Class: d.class, Window: Window(w), Limit: limit}
+			list = append(list, rule)
+			if d.kind == Lineage {
+				rule.Kind = Principal
+				list = append(list, rule)
+			}
+		}
+	}
+	r, err := NewRules(list)
+	if err != nil {
+		return &Rules{} // refuses everything; a test holds that this does not happen
+	}
+	return r
+}
