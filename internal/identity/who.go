@@ -1,0 +1,18 @@
+package identity
+
+import "github.com/cloakroom/cloakroom/internal/record"
+
+// Caller is an authenticated principal and the credential it came with.
+type Caller struct {
+	Principal  uint64
+	Credential uint64
+	Lineage    uint64 // the credential from which this one descends, or itself
+	Name       string // the principal's name
+}
+
+// Who is a caller in the one role that it has for a brand.
+type Who struct {
+	Caller
+	Role  string
+	Brand record.BrandID
+}
