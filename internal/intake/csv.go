@@ -1,0 +1,179 @@
+package intake
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// csvRows reads CSV with the rules of encoding/csv (a fuzz test compares the two),
+// but holds no more than MaxRow bytes of it, and finds the end of a longer row.
+type csvRows struct {
+	lines *lines
+	head  []cell // what each column is; empty before the header is read
+	drops bool   // some column is dropped
+	buf   []byte // the values of the row, one after the other
+	ends  []int  // where each ends in buf
+	out   []cell
+}
+
+// next implements source.
+func (c *csvRows) next() (line int64, cells []cell, rej *Reject, err error) {
+	line, err = c.record()
+	if fault, ok := errors.AsType[*rowFault](err); ok {
+		return line, nil, fault.reject(line), nil
+	}
+	if err != nil {
+		return line, nil, nil, err
+	}
+	if len(c.ends) != len(c.head) {
+		return line, nil, (&rowFault{CodeBadRow, fmt.Sprintf("has %d values where the header has %d", len(c.ends), len(c.head))}).reject(line), nil
+	}
+	return line, c.cells(), nil, nil
+}
+
+// cells makes one string of the values that are kept, so that a dropped column is
+// not held in memory as long as its neighbours are.
+func (c *csvRows) cells() []cell {
+	if c.drops {
+		from, kept := 0, 0
+		for i, end := range c.ends {
+			if c.head[i].slot != slotDrop {
+				kept += copy(c.buf[kept:], c.buf[from:end])
+			}
+			from, c.ends[i] = end, kept
+		}
+	}
+	all := string(c.buf[:c.ends[len(c.ends)-1]])
+	c.out = c.out[:0]
+	from := 0
+	for i, h := range c.head {
+		if h.slot == slotDrop {
+			continue
+		}
+		h.text = strings.TrimSpace(all[from:c.ends[i]])
+		from = c.ends[i]
+		c.out = append(c.out, h)
+	}
+	return c.out
+}
+
+// header reads the first row.
+func (c *csvRows) header(t *table, m Mapping) error {
+	line, err := c.record()
+	if err == io.EOF {
+		return fmt.Errorf("%w: it is empty: a header with the names of the columns is required", ErrColumns)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: reading the header in line %d: %w", ErrColumns, line, err)
+	}
+	names := make([]string, len(c.ends))
+	from := 0
+	for i, end := range c.ends {
+		names[i] = string(c.buf[from:end])
+		from = end
+	}
+	if c.head, err = t.header(names, m); err != nil {
+		return err
+	}
+	for _, h := range c.head {
+		c.drops = c.drops || h.slot == slotDrop
+	}
+	return nil
+}
+
+// record reads one record into buf and ends. Its error is io.EOF, a *rowFault or
+// what ends reading.
+func (c *csvRows) record() (start int64, err error) {
+	c.buf, c.ends = c.buf[:0], c.ends[:0]
+	var line []byte
+	for len(line) == 0 { // lines without anything are no rows
+		var long bool
+		if line, long, err = c.lines.next(); err != nil {
+			return c.lines.n, err
+		}
+		if long {
+			start = c.lines.n
+			return start, c.skip(start, c.lines.quotes%2 == 1)
+		}
+	}
+	start = c.lines.n
+	size := len(line)
+	for {
+		if len(line) == 0 || line[0] != '"' {
+			field, rest, more := bytes.Cut(line, []byte{','})
+			if bytes.IndexByte(field, '"') >= 0 {
+				return start, &rowFault{CodeBadRow, "has a double quote in a value that does not begin with one"}
+			}
+			c.buf = append(c.buf, field...)
+			c.ends = append(c.ends, len(c.buf))
+			if !more {
+				return start, nil
+			}
+			line = rest
+			continue
+		}
+		line = line[1:]
+		for open := true; open; {
+			i := bytes.IndexByte(line, '"')
+			if i >= 0 {
+				c.buf = append(c.buf, line[:i]...)
+				line = line[i+1:]
+				switch {
+				case len(line) == 0:
+					c.ends = append(c.ends, len(c.buf))
+					return start, nil
+				case line[0] == '"':
+					c.buf = append(c.buf, '"')
+					line = line[1:]
+				case line[0] == ',':
+					c.ends = append(c.ends, len(c.buf))
+					line, open = line[1:], false
+				default:
+					return start, &rowFault{CodeBadRow, "has something after a closing quote"}
+				}
+				continue
+			}
+			c.buf = append(append(c.buf, line...), '\n')
+			var long bool
+			line, long, err = c.lines.next()
+			if err == io.EOF {
+				return start, fmt.Errorf("line %d: %w", start, ErrUnclosedQuote)
+			}
+			if err != nil {
+				return start, err
+			}
+			if size += 1 + len(line); long || size > MaxRow {
+				quotes := c.lines.quotes
+				if !long {
+					quotes = bytes.Count(line, []byte{'"'})
+				}
+				return start, c.skip(start, quotes%2 == 0)
+			}
+		}
+	}
+}
+
+// skip passes over the rest of a row that is too long. Each quote opens or closes,
+// an escaped one does both, so a line end is the row's end where their number is
+// even. Lines inside a quoted value are never taken for rows: whoever writes a
+// customer's notes does not write customers.
+func (c *csvRows) skip(start int64, open bool) error {
+	for open {
+		line, long, err := c.lines.next()
+		if err == io.EOF {
+			return fmt.Errorf("line %d: %w", start, ErrUnclosedQuote)
+		}
+		if err != nil {
+			return err
+		}
+		quotes := c.lines.quotes
+		if !long {
+			quotes = bytes.Count(line, []byte{'"'})
+		}
+		open = open == (quotes%2 == 0)
+	}
+	return tooLong()
+}

@@ -1,0 +1,112 @@
+package intake
+
+import (
+	"cmp"
+	"slices"
+)
+
+const (
+	// bufferRows and bufferBytes bound the purchases that are held to bring those of
+	// one customer together: about 100 MB of rows at most.
+	bufferRows  = 256 << 10
+	bufferBytes = 64 << 20
+	// callRows is about how many purchases go to the sink at once, customers kept whole.
+	callRows = 20_000
+)
+
+// buffer gathers purchases by customer. Files that are sorted by customer need no
+// more than that; for others, each buffer writes to a customer's purchases once.
+type buffer struct {
+	maxCustomers int // in one call to the sink
+	maxRows      int
+	rows         []PurchaseRow
+	group        []int32          // of each row: which customer, in order of appearance
+	groups       map[string]int32 // by external id
+	bytes        int
+}
+
+func newBuffer(maxCustomers int) *buffer {
+	return &buffer{maxCustomers: maxCustomers, maxRows: bufferRows, groups: map[string]int32{}}
+}
+
+func (b *buffer) full() bool { return len(b.rows) >= b.maxRows || b.bytes >= bufferBytes }
+
+func (b *buffer) add(row *PurchaseRow) {
+	g, ok := b.groups[row.ExternalID]
+	if !ok {
+		g = int32(len(b.groups))
+		b.groups[row.ExternalID] = g
+	}
+	b.rows = append(b.rows, *row)
+	b.group = append(b.group, g)
+	p := &row.Purchase
+	b.bytes += len(row.ExternalID) + len(p.ID) + len(p.SKU) + len(p.Description) + len(p.Currency) + len(p.Store) + len(p.Channel)
+}
+
+// flush gives away everything, customer by customer, and is empty after that. The
+// rows given are overwritten by the next call.
+func (b *buffer) flush(give func(rows []PurchaseRow, lost []loser) error) error {
+	// The rows' numbers by customer, each customer's in order of the file.
+	starts := make([]int32, len(b.groups)+1)
+	for _, g := range b.group {
+		starts[g+1]++
+	}
+	for g := range len(b.groups) {
+		starts[g+1] += starts[g]
+	}
+	order := make([]int32, len(b.rows))
+	next := slices.Clone(starts)
+	for i, g := range b.group {
+		order[next[g]] = int32(i)
+		next[g]++
+	}
+	var out []PurchaseRow
+	var lost []loser
+	customers := 0
+	for g := range len(b.groups) {
+		out, lost = b.customer(order[starts[g]:starts[g+1]], out, lost)
+		if customers++; customers < b.maxCustomers && len(out) < callRows && g < len(b.groups)-1 {
+			continue
+		}
+		if err := give(out, lost); err != nil {
+			return err
+		}
+		out, lost, customers = out[:0], lost[:0], 0
+	}
+	clear(b.rows)
+	b.rows, b.group, b.bytes = b.rows[:0], b.group[:0], 0
+	clear(b.groups)
+	return nil
+}
+
+// customer appends one customer's purchases to out, in order of time. Of rows with
+// the same purchase id the last of the file is the one that counts.
+func (b *buffer) customer(numbers []int32, out []PurchaseRow, lost []loser) ([]PurchaseRow, []loser) {
+	slices.SortFunc(numbers, func(i, j int32) int {
+		return cmp.Or(cmp.Compare(b.rows[i].Purchase.ID, b.rows[j].Purchase.ID), cmp.Compare(i, j))
+	})
+	kept := numbers[:0]
+	earlier := map[string][]int64(nil)
+	for n, i := range numbers {
+		id := b.rows[i].Purchase.ID
+		if n+1 < len(numbers) && b.rows[numbers[n+1]].Purchase.ID == id {
+			if earlier == nil {
+				earlier = map[string][]int64{}
+			}
+			earlier[id] = append(earlier[id], b.rows[i].Line)
+			continue
+		}
+		kept = append(kept, i)
+	}
+	slices.SortFunc(kept, func(i, j int32) int {
+		p, q := &b.rows[i].Purchase, &b.rows[j].Purchase
+		return cmp.Or(p.At.Compare(q.At), cmp.Compare(p.ID, q.ID))
+	})
+	for _, i := range kept {
+		for _, line := range earlier[b.rows[i].Purchase.ID] {
+			lost = append(lost, loser{line, len(out)})
+		}
+		out = append(out, b.rows[i])
+	}
+	return out, lost
+}
