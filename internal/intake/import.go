@@ -5,10 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
-	"maps"
-
-	"github.com/cloakroom/cloakroom/internal/record"
 )
 
 const (
@@ -17,11 +13,6 @@ const (
 	DefaultChunk = 2000
 	// MaxChunk is the most customers of one entry in the log.
 	MaxChunk = 20_000
-
-	// batchRows is how many rows pass from the parser at once; batchesAhead how far
-	// it may run ahead while the sink works.
-	batchRows    = 256
-	batchesAhead = 8
 )
 
 // ErrTooManyRejects ends an import whose file has more bad rows than the caller
@@ -117,7 +108,7 @@ func Run(ctx context.Context, sink Sink, o Options) (Report, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the parser
-	im := &importer{Options: o, sink: sink, rejects: newRejects(o.Rejects)}
+	im := &importer{Options: o, sink: sink, rejects: newRejects(o.Rejects), sums: sums{}}
 	im.report.Customers.RejectedBy = map[string]int64{}
 	im.report.Purchases.RejectedBy = map[string]int64{}
 	err := im.customers(ctx)
@@ -139,140 +130,97 @@ type importer struct {
 }
 
 func (im *importer) customers(ctx context.Context) error {
-	in, counts := im.Customers, &im.report.Customers
-	if in.Reader == nil {
+	if im.Customers.Reader == nil {
 		return nil
 	}
-	chunk := newChunk(im.ChunkCustomers)
-	flush := func() error {
-		if len(chunk.rows) == 0 || im.DryRun {
-			chunk.reset()
-			return nil
-		}
-		results, err := im.sink.Customers(ctx, chunk.rows)
-		if err == nil {
-			err = answered(len(results), len(chunk.rows))
-		}
-		if err != nil {
-			return fmt.Errorf("importing %s: %w", in.Name, err)
-		}
-		for i, r := range results {
-			if err := im.count(in, counts, chunk.rows[i].Line, r); err != nil {
-				return err
-			}
-		}
-		for _, l := range chunk.lost {
-			if err := im.count(in, counts, l.line, results[l.to].ofLoser()); err != nil {
-				return err
-			}
-		}
-		chunk.reset()
-		return nil
-	}
-	for b := range ahead(ctx, Customers(ctx, in.Reader)) {
-		for i := range b.rows {
-			row := &b.rows[i]
-			counts.Read++
-			if row.Reject != nil {
-				if err := im.reject(in, counts, row.Reject); err != nil {
-					return err
-				}
-				continue
-			}
-			if chunk.add(row); chunk.full() {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
-		}
-		if b.err != nil {
-			return im.stopped(in, b.err)
-		}
-		im.progress(in, counts)
-	}
-	if err := flush(); err != nil {
-		return err
-	}
-	im.progress(in, counts)
-	return nil
+	return run(ctx, im, im.Customers, &im.report.Customers, kind[CustomerRow]{
+		calls: ahead(ctx, Customers(ctx, im.Customers.Reader), newChunk(im.ChunkCustomers), func(r *CustomerRow) *Reject { return r.Reject }),
+		sink:  func(ctx context.Context, rows []CustomerRow) ([]Result, error) { return im.sink.Customers(ctx, rows) },
+		line:  func(r *CustomerRow) int64 { return r.Line },
+		taken: func(*CustomerRow) {},
+	})
 }
 
 func (im *importer) purchases(ctx context.Context) error {
-	in, counts := im.Purchases, &im.report.Purchases
-	if in.Reader == nil {
+	if im.Purchases.Reader == nil {
 		return nil
 	}
-	buf := newBuffer(im.ChunkCustomers)
-	give := func(rows []PurchaseRow, lost []loser) error {
-		results, err := im.sink.Purchases(ctx, rows)
-		if err == nil {
-			err = answered(len(results), len(rows))
-		}
-		if err != nil {
-			return fmt.Errorf("importing %s: %w", in.Name, err)
-		}
-		for i, r := range results {
-			if err := im.count(in, counts, rows[i].Line, r); err != nil {
+	return run(ctx, im, im.Purchases, &im.report.Purchases, kind[PurchaseRow]{
+		calls: ahead(ctx, Purchases(ctx, im.Purchases.Reader), newBuffer(im.ChunkCustomers), func(r *PurchaseRow) *Reject { return r.Reject }),
+		sink:  func(ctx context.Context, rows []PurchaseRow) ([]Result, error) { return im.sink.Purchases(ctx, rows) },
+		line:  func(r *PurchaseRow) int64 { return r.Line },
+		taken: func(r *PurchaseRow) { im.sums.add(&r.Purchase) },
+	})
+}
+
+// kind is what differs between customers and purchases.
+type kind[T any] struct {
+	calls <-chan call[T]
+	sink  func(context.Context, []T) ([]Result, error)
+	line  func(*T) int64
+	taken func(*T) // is told of each row that was not rejected
+}
+
+// run hands the calls of one input to the sink and counts what it answers.
+func run[T any](ctx context.Context, im *importer, in Input, counts *Counts, k kind[T]) error {
+	for c := range k.calls {
+		counts.Read += c.read
+		for i := range c.rejects {
+			if err := im.reject(in, counts, &c.rejects[i]); err != nil {
 				return err
 			}
-			if r.Outcome != Rejected {
-				im.sums.add(rows[i].Purchase)
-			}
 		}
-		for _, l := range lost {
-			if err := im.count(in, counts, l.line, results[l.to].ofLoser()); err != nil {
-				return err
-			}
+		if c.err != nil {
+			return stopped(in, c.err)
+		}
+		if err := give(ctx, im, in, counts, k, c); err != nil {
+			return err
 		}
 		im.progress(in, counts)
+	}
+	if err := ctx.Err(); err != nil { // the calls may have ended for that
+		return stopped(in, err)
+	}
+	return nil
+}
+
+func give[T any](ctx context.Context, im *importer, in Input, counts *Counts, k kind[T], c call[T]) error {
+	if len(c.rows) == 0 {
 		return nil
 	}
 	if im.DryRun {
-		give = func(rows []PurchaseRow, _ []loser) error {
-			for i := range rows {
-				im.sums.add(rows[i].Purchase)
-			}
-			return nil
+		for i := range c.rows {
+			k.taken(&c.rows[i])
+		}
+		return nil
+	}
+	results, err := k.sink(ctx, c.rows)
+	if err == nil && len(results) != len(c.rows) {
+		err = fmt.Errorf("the sink answered for %d of %d rows", len(results), len(c.rows))
+	}
+	if err != nil {
+		return fmt.Errorf("importing %s: %w", in.Name, err)
+	}
+	// What the sink took is counted before a reject can end the import.
+	var refused error
+	for i, r := range results {
+		refused = errors.Join(refused, im.count(in, counts, k.line(&c.rows[i]), r))
+		if r.Outcome != Rejected {
+			k.taken(&c.rows[i])
 		}
 	}
-	for b := range ahead(ctx, Purchases(ctx, in.Reader)) {
-		for i := range b.rows {
-			row := &b.rows[i]
-			counts.Read++
-			if row.Reject != nil {
-				if err := im.reject(in, counts, row.Reject); err != nil {
-					return err
-				}
-				continue
-			}
-			if buf.add(row); buf.full() {
-				if err := buf.flush(give); err != nil {
-					return err
-				}
-			}
-		}
-		if b.err != nil {
-			return im.stopped(in, b.err)
-		}
-		im.progress(in, counts)
+	for _, l := range c.lost {
+		refused = errors.Join(refused, im.count(in, counts, l.line, results[l.to].ofLoser()))
 	}
-	return buf.flush(give)
+	return refused
 }
 
 // stopped says that the file could not be read to its end.
-func (im *importer) stopped(in Input, err error) error {
+func stopped(in Input, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("importing %s: %w", in.Name, err)
 	}
 	return fmt.Errorf("importing %s: %w (rows that went in before stay; import the file again when it is mended)", in.Name, err)
-}
-
-// answered guards against a sink that loses rows: counts would be wrong silently.
-func answered(results, rows int) error {
-	if results != rows {
-		return fmt.Errorf("the sink answered for %d of %d rows", results, rows)
-	}
-	return nil
 }
 
 // ofLoser is the result of a row that a later row of the chunk replaced.
@@ -321,89 +269,4 @@ func (im *importer) progress(in Input, c *Counts) {
 	p := Progress{Input: in.Name, Counts: *c, Bytes: in.Reader.Offset(), Size: in.Reader.Size}
 	p.Counts.RejectedBy = nil
 	im.Progress(p)
-}
-
-// batch is rows in order, and the error that ended reading after them.
-type batch[T any] struct {
-	rows []T
-	err  error
-}
-
-// ahead parses in a goroutine of its own, a bounded way ahead of the receiver. The
-// goroutine ends with the rows or with the context.
-func ahead[T any](ctx context.Context, rows iter.Seq2[T, error]) <-chan batch[T] {
-	out := make(chan batch[T], batchesAhead)
-	go func() {
-		defer close(out)
-		b := batch[T]{}
-		send := func() bool {
-			select {
-			case out <- b:
-				b = batch[T]{}
-				return true
-			case <-ctx.Done():
-				return false
-			}
-		}
-		for row, err := range rows {
-			if err != nil {
-				b.err = err
-				break
-			}
-			if b.rows = append(b.rows, row); len(b.rows) == batchRows && !send() {
-				return
-			}
-		}
-		send()
-	}()
-	return out
-}
-
-// loser is a row of which a later row of the same chunk took the place.
-type loser struct {
-	line int64
-	to   int // index of the row that won
-}
-
-// chunk gathers customers, each external id once.
-type chunk struct {
-	size int
-	rows []CustomerRow
-	at   map[string]int // by normal form of the external id
-	lost []loser
-}
-
-func newChunk(size int) *chunk { return &chunk{size: size, at: make(map[string]int, size)} }
-
-func (c *chunk) full() bool { return len(c.rows)+len(c.lost) >= c.size }
-
-func (c *chunk) reset() {
-	clear(c.rows) // the values are not held until the next chunk is full
-	c.rows, c.lost = c.rows[:0], c.lost[:0]
-	clear(c.at)
-}
-
-// add takes a row in, or lays it over an earlier one of the same customer.
-func (c *chunk) add(row *CustomerRow) {
-	id, err := record.NormalExternalID(row.Customer.Get(record.ExternalID))
-	if err != nil {
-		id = row.Customer.Get(record.ExternalID) // its check saw to it that there is one
-	}
-	i, there := c.at[id]
-	if !there {
-		c.at[id] = len(c.rows)
-		c.rows = append(c.rows, *row)
-		return
-	}
-	won := &c.rows[i]
-	c.lost = append(c.lost, loser{won.Line, i})
-	won.Line = row.Line
-	for _, f := range row.Set.List() {
-		if f == record.Attributes {
-			won.Customer.Attributes = maps.Clone(row.Customer.Attributes)
-			continue
-		}
-		won.Customer.Set(f, row.Customer.Get(f))
-	}
-	won.Set |= row.Set
 }

@@ -7,9 +7,10 @@ import (
 
 const (
 	// bufferRows and bufferBytes bound the purchases that are held to bring those of
-	// one customer together: about 100 MB of rows at most.
-	bufferRows  = 256 << 10
-	bufferBytes = 64 << 20
+	// one customer together. As many may lie ready for the sink: the parser fills one
+	// buffer while the sink empties the one before, about 100 MB of rows in all.
+	bufferRows  = 128 << 10
+	bufferBytes = 32 << 20
 	// callRows is about how many purchases go to the sink at once, customers kept whole.
 	callRows = 20_000
 )
@@ -43,9 +44,7 @@ func (b *buffer) add(row *PurchaseRow) {
 	b.bytes += len(row.ExternalID) + len(p.ID) + len(p.SKU) + len(p.Description) + len(p.Currency) + len(p.Store) + len(p.Channel)
 }
 
-// flush gives away everything, customer by customer, and is empty after that. The
-// rows given are overwritten by the next call.
-func (b *buffer) flush(give func(rows []PurchaseRow, lost []loser) error) error {
+func (b *buffer) flush(give func([]PurchaseRow, []loser) bool) bool {
 	// The rows' numbers by customer, each customer's in order of the file.
 	starts := make([]int32, len(b.groups)+1)
 	for _, g := range b.group {
@@ -68,15 +67,15 @@ func (b *buffer) flush(give func(rows []PurchaseRow, lost []loser) error) error 
 		if customers++; customers < b.maxCustomers && len(out) < callRows && g < len(b.groups)-1 {
 			continue
 		}
-		if err := give(out, lost); err != nil {
-			return err
+		if !give(out, lost) {
+			return false
 		}
-		out, lost, customers = out[:0], lost[:0], 0
+		out, lost, customers = nil, nil, 0 // the receiver's now
 	}
 	clear(b.rows)
 	b.rows, b.group, b.bytes = b.rows[:0], b.group[:0], 0
 	clear(b.groups)
-	return nil
+	return true
 }
 
 // customer appends one customer's purchases to out, in order of time. Of rows with

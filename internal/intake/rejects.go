@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"math"
 	"math/big"
 	"strconv"
 	"strings"
@@ -51,40 +52,58 @@ func (r *rejects) flush() error {
 	return nil
 }
 
-// sums adds amounts by currency. They can pass 64 bits.
-type sums struct {
-	by map[string]*sum
+// sums adds amounts by currency and number of decimals. They can pass 64 bits.
+type sums map[sumKey]*sum
+
+type sumKey struct {
+	currency string
+	scale    uint8
 }
 
+// sum is the two parts together.
 type sum struct {
-	units big.Int // at record.MaxScale
-	scale uint8   // the finest that was added
+	large big.Int
+	small int64
 }
 
-func (s *sums) add(p record.Purchase) {
-	if s.by == nil {
-		s.by = map[string]*sum{}
-	}
-	t := s.by[p.Currency]
+func (s sums) add(p *record.Purchase) {
+	key := sumKey{p.Currency, p.Amount.Scale}
+	t := s[key]
 	if t == nil {
 		t = &sum{}
-		s.by[p.Currency] = t
+		s[key] = t
 	}
-	t.scale = max(t.scale, p.Amount.Scale)
-	units := big.NewInt(p.Amount.Units)
-	t.units.Add(&t.units, units.Mul(units, power(record.MaxScale-p.Amount.Scale)))
+	units := p.Amount.Units
+	if units > 0 && t.small > math.MaxInt64-units || units < 0 && t.small < math.MinInt64-units {
+		t.large.Add(&t.large, big.NewInt(t.small))
+		t.small = 0
+	}
+	t.small += units
 }
 
-// texts returns each sum with the decimals of the finest amount in it.
-func (s *sums) texts() map[string]string {
-	out := make(map[string]string, len(s.by))
-	for currency, t := range s.by {
-		units := new(big.Int).Quo(&t.units, power(record.MaxScale-t.scale))
+// texts returns each currency's sum with the decimals of the finest amount in it.
+func (s sums) texts() map[string]string {
+	scales := map[string]uint8{}
+	for k := range s {
+		scales[k.currency] = max(scales[k.currency], k.scale)
+	}
+	totals := map[string]*big.Int{}
+	for k, t := range s {
+		units := new(big.Int).Add(&t.large, big.NewInt(t.small))
+		units.Mul(units, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(scales[k.currency]-k.scale)), nil))
+		if totals[k.currency] == nil {
+			totals[k.currency] = new(big.Int)
+		}
+		totals[k.currency].Add(totals[k.currency], units)
+	}
+	out := make(map[string]string, len(totals))
+	for currency, units := range totals {
+		scale := int(scales[currency])
 		digits := new(big.Int).Abs(units).String()
-		if pad := int(t.scale) + 1 - len(digits); pad > 0 {
+		if pad := scale + 1 - len(digits); pad > 0 {
 			digits = strings.Repeat("0", pad) + digits
 		}
-		if cut := len(digits) - int(t.scale); t.scale > 0 {
+		if cut := len(digits) - scale; scale > 0 {
 			digits = digits[:cut] + "." + digits[cut:]
 		}
 		if units.Sign() < 0 {
@@ -93,8 +112,4 @@ func (s *sums) texts() map[string]string {
 		out[currency] = digits
 	}
 	return out
-}
-
-func power(n uint8) *big.Int {
-	return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil)
 }
