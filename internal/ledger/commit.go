@@ -1,0 +1,415 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+// maxRequests bounds one group commit, beside MaxCustomers.
+const maxRequests = 256
+
+// request is one entry that waits to be logged.
+type request struct {
+	entry       entry.Entry // without time, root, subjects
+	class       budget.Class
+	ords        []record.Ordinal
+	commit      Commit
+	commitments [][32]byte
+	counters    []uint32 // the counters that commitments were made with
+	encoded     []byte
+	salt        [saltBytes]byte
+
+	state  atomic.Int32 // waiting, taken, abandoned
+	done   chan struct{}
+	index  uint64
+	size   uint64
+	at     time.Time
+	failed error
+}
+
+const (
+	waiting int32 = iota
+	taken
+	abandoned
+)
+
+// chain is one brand's log as this server writes it.
+type chain struct {
+	l        *Ledger
+	brand    record.BrandID
+	queue    chan *request
+	spill    *request // taken from the queue and too large for the last group
+	ready    chan struct{}
+	failed   error
+	tampered error       // the committer's: once seen, nothing is written any more
+	proj     *projection // set before ready is closed
+	signer   note.Signer
+	refusals refusals
+}
+
+func newChain(l *Ledger, brand record.BrandID) *chain {
+	return &chain{
+		l: l, brand: brand, queue: make(chan *request, l.opts.Queue), ready: make(chan struct{}),
+		refusals: refusals{open: map[refusalKey]*refusal{}},
+	}
+}
+
+// load reads the whole log into a fresh projection.
+func (c *chain) load(ctx context.Context) error {
+	p := newProjection()
+	err := c.l.db.Snapshot(ctx, func(q db.Queryer) error {
+		p = newProjection()
+		return c.catchUp(ctx, q, p, sqlReadHead)
+	})
+	if err != nil {
+		return unavailable(fmt.Errorf("reading the log of brand %d: %w", c.brand, err))
+	}
+	c.proj = p
+	return nil
+}
+
+// pageGroups is how many groups are read at a time: at most 256 leaves of 64 KiB
+// each in the worst case, and a few hundred bytes each in practice.
+const pageGroups = 64
+
+// catchUp applies what was appended since the projection's size, and holds the
+// result against the head.
+func (c *chain) catchUp(ctx context.Context, q db.Queryer, p *projection, headSQL string) error {
+	var size uint64
+	var at int64
+	var cp []byte
+	err := q.Row(ctx, headSQL, int64(c.brand)).Scan(&size, &at, &cp)
+	if errors.Is(err, db.ErrNoRows) {
+		if p.size > 0 || p.checkpoint != nil {
+			return fmt.Errorf("the head of the log is gone: %w", ErrTampered)
+		}
+		return ErrNoLog
+	}
+	if err != nil {
+		return err
+	}
+	if size < p.size || size == p.size && p.checkpoint != nil && !bytes.Equal(cp, p.checkpoint) {
+		return fmt.Errorf("the log had %d entries and now says %d: %w", p.size, size, ErrTampered)
+	}
+	for p.size < size {
+		before := p.size
+		err := q.Rows(ctx, func(r db.Row) error {
+			var g group
+			if err := g.scan(r); err != nil {
+				return err
+			}
+			return p.apply(&g)
+		}, sqlReadGroups, int64(c.brand), p.size, pageGroups)
+		if err != nil {
+			return err
+		}
+		if p.size == before || p.size > size {
+			return fmt.Errorf("the log has entries up to %d and its head says %d: %w", p.size, size, ErrTampered)
+		}
+	}
+	if !bytes.Equal(cp, p.checkpoint) {
+		root, err := p.grow().root()
+		if err != nil {
+			return err
+		}
+		want, err := sign(c.signer, size, root)
+		if err != nil {
+			return fmt.Errorf("signing a checkpoint: %w", err)
+		}
+		if !bytes.Equal(want, cp) { // Ed25519 signatures are deterministic
+			return fmt.Errorf("the checkpoint of size %d is not of these entries: %w", size, ErrTampered)
+		}
+	}
+	p.checkpoint, p.at = cp, max(p.at, at)
+	return nil
+}
+
+func (c *chain) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { // a long replay must not outlive Close
+		select {
+		case <-c.l.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	var err error
+	if c.signer, err = c.l.signer(ctx, c.brand); err != nil {
+		err = unavailable(fmt.Errorf("reading the checkpoint key of brand %d: %w", c.brand, err))
+	} else {
+		err = c.load(ctx)
+	}
+	c.failed = err
+	close(c.ready)
+	if err != nil {
+		return
+	}
+	tick := time.NewTicker(c.l.opts.RefusalWindow)
+	defer tick.Stop()
+	for {
+		if c.spill != nil {
+			c.commit(c.collect(nil))
+			continue
+		}
+		select {
+		case r := <-c.queue:
+			c.commit(c.collect(r))
+		case <-tick.C:
+			c.flushRefusals()
+		case <-c.l.quit:
+			c.flushRefusals()
+			c.refuseRest()
+			return
+		}
+	}
+}
+
+// collect takes what is queued, up to the limits of one group.
+func (c *chain) collect(first *request) []*request {
+	var rs []*request
+	customers := 0
+	add := func(r *request) bool {
+		if len(rs) > 0 && customers+len(r.ords) > MaxCustomers {
+			c.spill = r
+			return false
+		}
+		if r.state.CompareAndSwap(waiting, taken) {
+			rs = append(rs, r)
+			customers += len(r.ords)
+		}
+		return len(rs) < maxRequests
+	}
+	if r := c.spill; r != nil {
+		c.spill = nil
+		add(r)
+	}
+	if first != nil && !add(first) {
+		return rs
+	}
+	for {
+		select {
+		case r := <-c.queue:
+			if !add(r) {
+				return rs
+			}
+		default:
+			return rs
+		}
+	}
+}
+
+func (c *chain) refuseRest() {
+	for {
+		select {
+		case r := <-c.queue:
+			if r.state.CompareAndSwap(waiting, taken) {
+				r.failed = ErrClosed
+				close(r.done)
+			}
+		default:
+			return
+		}
+	}
+}
+
+const (
+	sqlSQLiteLockHead   = sqlReadHead // the transaction holds the one write lock already
+	sqlPostgresLockHead = sqlReadHead + ` FOR UPDATE`
+	sqlInsertGroup      = `INSERT INTO log_groups (brand, first, count, at, entries, hashes, subjects) VALUES ($1, $2, $3, $4, $5, $6, $7)`
+	sqlMoveHead         = `UPDATE log_heads SET size = $2, at = $3, checkpoint = $4 WHERE brand = $1 AND size = $5`
+	sqlKeepCheckpoint   = `INSERT INTO log_checkpoints (brand, size, at, checkpoint) VALUES ($1, $2, $3, $4)`
+)
+
+// checkpointEvery is how many entries lie, at least, between two checkpoints that
+// are kept for good.
+const checkpointEvery = 4096
+
+// commit logs a group in one transaction and answers its requests.
+func (c *chain) commit(rs []*request) {
+	if len(rs) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.l.opts.Timeout)
+	defer cancel()
+	var d *draft
+	p := c.proj
+	err := c.tampered
+	if err == nil {
+		err = c.l.db.Tx(ctx, func(q db.Queryer) (err error) {
+			d, err = c.write(ctx, q, p, rs)
+			return err
+		})
+	}
+	if err != nil {
+		err = unavailable(fmt.Errorf("writing the log of brand %d: %w", c.brand, err))
+		if errors.Is(err, ErrTampered) {
+			c.tampered = err
+		}
+		for _, r := range rs {
+			r.failed = err
+			close(r.done)
+		}
+		return
+	}
+	d.adopt()
+	for _, r := range rs {
+		close(r.done)
+	}
+}
+
+// write is the one transaction of a group. It may run more than once.
+func (c *chain) write(ctx context.Context, q db.Queryer, p *projection, rs []*request) (*draft, error) {
+	lock := sqlPostgresLockHead
+	if q.Engine() == db.SQLite {
+		lock = sqlSQLiteLockHead
+	}
+	if err := c.catchUp(ctx, q, p, lock); err != nil {
+		return nil, err
+	}
+	now, err := q.Now(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the database's clock: %w", err)
+	}
+	d, err := c.draft(p, rs, now)
+	if err != nil || len(d.rs) == 0 {
+		return d, err
+	}
+	return d, d.store(ctx, q)
+}
+
+// draft is a group that is not committed yet.
+type draft struct {
+	c     *chain
+	p     *projection
+	tree  *grow
+	books *budget.Group
+	at    time.Time
+	g     group
+	cp    []byte
+	rs    []*request // those accepted
+	es    []entry.Entry
+}
+
+func (c *chain) draft(p *projection, rs []*request, now time.Time) (*draft, error) {
+	books := p.book.Begin(fromMicros(max(now.UnixMicro(), p.at)))
+	d := &draft{c: c, p: p, tree: p.grow(), books: books, at: fromMicros(books.At().UnixMicro())}
+	d.g = group{first: p.size, at: d.at.UnixMicro()}
+	running := map[record.Ordinal]uint32{}
+	for _, r := range rs {
+		r.failed = nil
+		if err := d.add(r, running); err != nil {
+			return nil, err
+		}
+	}
+	if len(d.rs) == 0 {
+		return d, nil
+	}
+	root, err := d.tree.root()
+	if err != nil {
+		return nil, err
+	}
+	d.g.hashes, d.g.count = d.tree.hashes, len(d.rs)
+	d.cp, err = sign(c.signer, d.tree.size, root)
+	if err != nil {
+		return nil, fmt.Errorf("signing a checkpoint: %w", err)
+	}
+	return d, nil
+}
+
+// add decides one request. What it refuses is answered alone; an error refuses the
+// whole group.
+func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
+	e := r.entry
+	e.At = d.at
+	if len(r.ords) > 0 {
+		if released(e.Kind) {
+			err := d.books.Decide(budget.Disclosure{
+				Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: r.class, Ords: r.ords,
+			})
+			if errors.Is(err, budget.ErrStale) {
+				return err
+			}
+			if err != nil {
+				r.failed = err
+				return nil
+			}
+		}
+		for i, ord := range r.ords {
+			n := d.p.counter(ord) + running[ord]
+			if n != r.counters[i] {
+				r.commitments[i], r.counters[i] = r.commit(i, e.Nonce, n), n
+			}
+			if released(e.Kind) {
+				running[ord]++
+			}
+		}
+		e.Root = entry.Root(r.commitments)
+	}
+	leaf, err := entry.Marshal(e)
+	if err != nil {
+		r.failed = fmt.Errorf("writing the entry: %w", err)
+		return nil
+	}
+	if err := d.tree.add(leaf); err != nil {
+		return err
+	}
+	d.g.leaves = appendLeaf(d.g.leaves, leaf)
+	d.g.subjects = appendSubjects(d.g.subjects, r.salt, r.encoded)
+	r.index, r.at = d.tree.size-1, d.at
+	d.rs, d.es = append(d.rs, r), append(d.es, e)
+	return nil
+}
+
+func (d *draft) store(ctx context.Context, q db.Queryer) error {
+	brand, size := int64(d.c.brand), d.tree.size
+	var moved int64
+	stmts := []db.Stmt{
+		{SQL: sqlInsertGroup, Args: []any{brand, d.g.first, d.g.count, d.g.at, d.g.leaves, d.g.hashes, notNil(d.g.subjects)}},
+		{SQL: sqlMoveHead, Args: []any{brand, size, d.g.at, d.cp, d.g.first}, Affected: &moved},
+	}
+	if d.g.first/checkpointEvery != size/checkpointEvery {
+		stmts = append(stmts, db.Stmt{SQL: sqlKeepCheckpoint, Args: []any{brand, size, d.g.at, d.cp}})
+	}
+	if err := q.Batch(ctx, stmts); err != nil {
+		return err
+	}
+	if moved != 1 {
+		return fmt.Errorf("the head of the log moved under its lock: %w", ErrTampered)
+	}
+	return nil
+}
+
+// adopt counts the group in the projection, after its commit.
+func (d *draft) adopt() {
+	d.books.Commit()
+	for i, r := range d.rs {
+		r.size = d.tree.size
+		if err := d.p.note(d.es[i], r.ords); err != nil {
+			r.failed = err // unreachable: budget rules are checked before they queue
+		}
+	}
+	if len(d.rs) == 0 {
+		return
+	}
+	d.tree.adopt()
+	d.p.at, d.p.checkpoint = d.g.at, d.cp
+}
+
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
