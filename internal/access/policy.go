@@ -89,6 +89,9 @@ func Load(text string) (*Policy, error) {
 		if err := check.Policy(id, (*ast.Policy)(p.AST())); err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrPolicy, id, err)
 		}
+		if err := checkNames(resolved, p); err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrPolicy, id, err)
+		}
 		if !set.Add(cedar.PolicyID(id), p) {
 			return nil, fmt.Errorf("%w: %s stands twice", ErrPolicy, id)
 		}
