@@ -174,7 +174,11 @@ func (b *Book) apply(d *Disclosure, at int64) {
 // Check refuses early what the log would refuse anyway. It promises nothing: the
 // decision is [Group.Decide], under the head lock.
 func (b *Book) Check(d Disclosure) error {
-	return b.Begin(d.At).Decide(d)
+	err := b.Begin(d.At).Decide(d)
+	if errors.Is(err, ErrStale) {
+		return nil // somebody committed in between; the log will decide
+	}
+	return err
 }
 
 // Begin starts a group at the database's clock. [Group.At] is its time.

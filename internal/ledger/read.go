@@ -1,0 +1,302 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+// ErrNoEntry is returned for an index beyond the log, a size beyond it, or a path
+// that names no tile of it.
+var ErrNoEntry = errors.New("the log has no such entry")
+
+// Checkpoint returns the newest signed checkpoint of a brand.
+func (l *Ledger) Checkpoint(ctx context.Context, brand record.BrandID) ([]byte, error) {
+	_, cp, err := l.head(ctx, brand)
+	return cp, err
+}
+
+// Size returns how many entries a brand's log has.
+func (l *Ledger) Size(ctx context.Context, brand record.BrandID) (uint64, error) {
+	n, _, err := l.head(ctx, brand)
+	return n, err
+}
+
+func (l *Ledger) head(ctx context.Context, brand record.BrandID) (size uint64, cp []byte, err error) {
+	var at int64
+	err = l.db.Row(ctx, sqlReadHead, int64(brand)).Scan(&size, &at, &cp)
+	if errors.Is(err, db.ErrNoRows) {
+		return 0, nil, ErrNoLog
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("reading the head of the log of brand %d: %w", brand, err)
+	}
+	return size, cp, nil
+}
+
+// CheckpointRoot verifies a checkpoint with a verifier key and returns its tree.
+func CheckpointRoot(vkey string, checkpoint []byte) (tlog.Tree, error) {
+	v, err := note.NewVerifier(vkey)
+	if err != nil {
+		return tlog.Tree{}, fmt.Errorf("reading the verifier key: %w", err)
+	}
+	cp, _, err := torchwood.VerifyCheckpoint(checkpoint,
+		torchwood.ThresholdPolicy(2, torchwood.OriginPolicy(v.Name()), torchwood.SingleVerifierPolicy(v)))
+	if err != nil {
+		return tlog.Tree{}, fmt.Errorf("verifying the checkpoint: %w", err)
+	}
+	return cp.Tree, nil
+}
+
+// rows reads hashes and leaves from the groups that hold them. It keeps the groups
+// that it read, and so serves one answer only.
+type rows struct {
+	ctx   context.Context
+	l     *Ledger
+	brand record.BrandID
+	kept  map[uint64]*group
+}
+
+func (l *Ledger) rows(ctx context.Context, brand record.BrandID) *rows {
+	return &rows{ctx, l, brand, map[uint64]*group{}}
+}
+
+func (r *rows) group(index uint64) (*group, error) {
+	for _, g := range r.kept {
+		if index >= g.first && index-g.first < uint64(g.count) {
+			return g, nil
+		}
+	}
+	var g group
+	err := g.scan(r.l.db.Row(r.ctx, sqlReadGroup, int64(r.brand), index))
+	if errors.Is(err, db.ErrNoRows) {
+		return nil, ErrNoEntry
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading entry %d: %w", index, err)
+	}
+	if index-g.first >= uint64(g.count) {
+		return nil, ErrNoEntry
+	}
+	r.kept[g.first] = &g
+	return &g, nil
+}
+
+// ReadHashes implements tlog.HashReader.
+func (r *rows) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(indexes))
+	for i, x := range indexes {
+		level, n := tlog.SplitStoredHashIndex(x)
+		g, err := r.group(uint64(n+1)<<level - 1) // the leaf that completed this subtree
+		if err != nil {
+			return nil, err
+		}
+		if out[i], err = g.hash(x); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (r *rows) item(index uint64) (item, error) {
+	g, err := r.group(index)
+	if err != nil {
+		return item{}, err
+	}
+	var found item
+	err = g.each(func(it item) error {
+		if it.index == index {
+			found = it
+		}
+		return nil
+	})
+	return found, err
+}
+
+// Entry returns an entry and its leaf as it was hashed.
+func (l *Ledger) Entry(ctx context.Context, brand record.BrandID, index uint64) (entry.Entry, []byte, error) {
+	it, err := l.rows(ctx, brand).item(index)
+	if err != nil {
+		return entry.Entry{}, nil, err
+	}
+	e, _, err := it.open()
+	return e, it.leaf, err
+}
+
+// Inclusion proves that an entry is in the tree of a size.
+func (l *Ledger) Inclusion(ctx context.Context, brand record.BrandID, index, size uint64) (tlog.RecordProof, error) {
+	if err := l.within(ctx, brand, size); err != nil {
+		return nil, err
+	}
+	if index >= size {
+		return nil, ErrNoEntry
+	}
+	return tlog.ProveRecord(int64(size), int64(index), l.rows(ctx, brand))
+}
+
+// Consistency proves that the tree of a size continues that of an older one.
+func (l *Ledger) Consistency(ctx context.Context, brand record.BrandID, older, size uint64) (tlog.TreeProof, error) {
+	if err := l.within(ctx, brand, size); err != nil {
+		return nil, err
+	}
+	if older < 1 || older > size {
+		return nil, ErrNoEntry
+	}
+	return tlog.ProveTree(int64(size), int64(older), l.rows(ctx, brand))
+}
+
+func (l *Ledger) within(ctx context.Context, brand record.BrandID, size uint64) error {
+	n, err := l.Size(ctx, brand)
+	if err == nil && size > n {
+		return ErrNoEntry
+	}
+	return err
+}
+
+// Tile returns what C2SP tlog-tiles serves under a path: "checkpoint",
+// "tile/<level>/<index>[.p/<width>]" or "tile/entries/<index>[.p/<width>]".
+func (l *Ledger) Tile(ctx context.Context, brand record.BrandID, path string) ([]byte, error) {
+	if path == "checkpoint" {
+		return l.Checkpoint(ctx, brand)
+	}
+	t, err := torchwood.ParseTilePath(path)
+	if err != nil || !strings.HasPrefix(path, "tile/") {
+		return nil, ErrNoEntry
+	}
+	r := l.rows(ctx, brand)
+	if t.L >= 0 {
+		if err := l.within(ctx, brand, uint64(t.N<<t.H+int64(t.W))<<(t.L*t.H)); err != nil {
+			return nil, err
+		}
+		return tlog.ReadTileData(t, r)
+	}
+	var out []byte
+	for i := range t.W {
+		it, err := r.item(uint64(t.N<<t.H + int64(i)))
+		if err != nil {
+			return nil, err
+		}
+		out = appendLeaf(out, it.leaf)
+	}
+	return out, nil
+}
+
+// Scan hands every entry from an index on, with its customers, to fn. It streams.
+func (l *Ledger) Scan(ctx context.Context, brand record.BrandID, from uint64, fn func(index uint64, e entry.Entry, ords []record.Ordinal) error) error {
+	return l.scan(ctx, brand, from, func(it item) error {
+		e, ords, err := it.open()
+		if err != nil {
+			return err
+		}
+		return fn(it.index, e, ords)
+	})
+}
+
+func (l *Ledger) scan(ctx context.Context, brand record.BrandID, from uint64, fn func(it item) error) error {
+	size, err := l.Size(ctx, brand)
+	if err != nil || from >= size {
+		return err
+	}
+	g, err := l.rows(ctx, brand).group(from)
+	if err != nil {
+		return err
+	}
+	next := g.first
+	for next < size {
+		before := next
+		err := l.db.Rows(ctx, func(r db.Row) error {
+			var g group
+			if err := g.scan(r); err != nil {
+				return err
+			}
+			if g.first != next {
+				return fmt.Errorf("entries from %d on are missing: %w", next, ErrTampered)
+			}
+			next += uint64(g.count)
+			return g.each(func(it item) error {
+				if it.index < from {
+					return nil
+				}
+				return fn(it)
+			})
+		}, sqlReadGroups, int64(brand), next, pageGroups)
+		if err != nil {
+			return fmt.Errorf("reading the log of brand %d: %w", brand, err)
+		}
+		if next == before {
+			return fmt.Errorf("reading the log of brand %d: entries from %d on are missing: %w", brand, next, ErrTampered)
+		}
+	}
+	return nil
+}
+
+// Disclosure is one entry that released fields of a customer.
+type Disclosure struct {
+	Index   uint64
+	Entry   entry.Entry
+	Counter uint32 // how many came before, as the commitment says
+}
+
+// Disclosures returns every release of a customer, oldest first.
+func (l *Ledger) Disclosures(ctx context.Context, brand record.BrandID, ord record.Ordinal) ([]Disclosure, error) {
+	var out []Disclosure
+	err := l.Scan(ctx, brand, 0, func(i uint64, e entry.Entry, ords []record.Ordinal) error {
+		if !released(e.Kind) {
+			return nil
+		}
+		for _, o := range ords {
+			if o == ord {
+				out = append(out, Disclosure{i, e, uint32(len(out))})
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Usage returns what a holder used of its budgets, as the log stands on this server.
+func (l *Ledger) Usage(ctx context.Context, brand record.BrandID, h budget.Holder) ([]budget.Used, error) {
+	c, err := l.chain(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	now, err := l.db.Now(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the database's clock: %w", err)
+	}
+	return c.proj.book.Usage(h, now), nil
+}
+
+// Bound returns the loss bound of a holder. See budget.Rules.Bound.
+func (l *Ledger) Bound(ctx context.Context, brand record.BrandID, h budget.Holder, principal uint64, role string, class budget.Class) (budget.Bound, error) {
+	c, err := l.chain(ctx, brand)
+	if err != nil {
+		return budget.Bound{}, err
+	}
+	return c.proj.book.Bound(h, principal, role, class), nil
+}
+
+// Rules returns the newest budget rules that a brand's log holds.
+func (l *Ledger) Rules(ctx context.Context, brand record.BrandID) (*budget.Rules, error) {
+	var text string
+	err := l.Scan(ctx, brand, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
+		if e.Kind == entry.KindBudget {
+			text = e.Detail[RulesDetail]
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return budget.DecodeRules([]byte(text))
+}
