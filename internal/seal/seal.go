@@ -1,0 +1,184 @@
+// Package seal keeps customers sealed: a key for each customer, records that open
+// in their own place only, and nothing that opens without a receipt of the log.
+//
+// The form of every sealed byte is in docs/sealed-format.md, with vectors in
+// testdata, so that another implementation can read what this one wrote.
+//
+// # Reading
+//
+// [Store.Fetch] reads sealed rows. What it returns yields the commitments that the
+// log's entry carries, and no value. [Store.Open] opens it with the entry's receipt,
+// for the customers and the fields that the receipt covers.
+//
+// # Writing
+//
+// [Store.PrepareCustomers] and [Store.PreparePurchases] say what would change and
+// seal it. [Store.Apply] writes that, given the receipt of the entry that says so.
+package seal
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/keys"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+// Version is the first byte of everything sealed in this form.
+const Version = 1
+
+const (
+	keyBytes     = 32
+	nonceBytes   = 12
+	tagBytes     = 16
+	wrappedBytes = 1 + nonceBytes + keyBytes + tagBytes
+)
+
+var (
+	// ErrUnknownToken is returned for a token of no customer: forged, of another
+	// deployment, or of one that was erased.
+	ErrUnknownToken = errors.New("no customer has this token")
+	// ErrDamaged is returned for bytes that do not open in their place.
+	ErrDamaged = errors.New("a sealed record does not open: it was changed, moved, or is an old one put back")
+	// ErrConflict is returned by Apply when somebody else changed one of the customers
+	// since they were prepared: prepare again.
+	ErrConflict = errors.New("a customer was changed by somebody else in the meantime")
+	// ErrNoCustomer is returned for an external id or ordinal that names nobody.
+	ErrNoCustomer = errors.New("no such customer")
+)
+
+// kind is what a sealed record holds; part of its additional data.
+type kind byte
+
+const (
+	profileRecord  kind = 1
+	purchaseRecord kind = 2
+)
+
+func (k kind) String() string {
+	if k == profileRecord {
+		return "profile"
+	}
+	return "purchases"
+}
+
+// Store reads and writes the sealed customers of a database.
+type Store struct {
+	db   *db.DB
+	ring *keys.Ring
+}
+
+// New returns the store of a database whose keys are in ring.
+func New(d *db.DB, ring *keys.Ring) *Store { return &Store{d, ring} }
+
+// sealed closes plain under a key with a fresh random nonce: version, nonce,
+// ciphertext and tag.
+func sealed(dst, key, plain, aad []byte) ([]byte, error) {
+	aead, err := gcm(key)
+	if err != nil {
+		return nil, err
+	}
+	dst = append(dst, Version)
+	at := len(dst)
+	dst = append(dst, make([]byte, nonceBytes)...)
+	nonce := dst[at : at+nonceBytes]
+	rand.Read(nonce)
+	return aead.Seal(dst, nonce, plain, aad), nil
+}
+
+func opened(key, b, aad []byte) ([]byte, error) {
+	if len(b) < 1+nonceBytes+tagBytes || b[0] != Version {
+		return nil, ErrDamaged
+	}
+	aead, err := gcm(key)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := aead.Open(nil, b[1:1+nonceBytes], b[1+nonceBytes:], aad)
+	if err != nil {
+		return nil, ErrDamaged
+	}
+	return plain, nil
+}
+
+func gcm(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// place is the additional data of a record: which customer's, what it holds, and
+// its number (a profile's version; a segment's epoch and place in it).
+func place(brand record.BrandID, ord record.Ordinal, k kind, number uint64) []byte {
+	b := append([]byte("cloakroom record 1"), 0)
+	b = binary.BigEndian.AppendUint16(b, uint16(brand))
+	b = binary.BigEndian.AppendUint32(b, uint32(ord))
+	return binary.BigEndian.AppendUint64(append(b, byte(k)), number)
+}
+
+func segmentNumber(epoch uint32, segment int) uint64 { return uint64(epoch)<<32 | uint64(uint32(segment)) }
+
+// secret is a customer's own: everything about them is closed under what it gives.
+type secret [keyBytes]byte
+
+func newSecret() (s secret) {
+	rand.Read(s[:])
+	return s
+}
+
+func (s *secret) derive(label string) []byte { return derive(s[:], label) }
+
+func (s *secret) dek() []byte    { return s.derive("cloakroom data key 1") }
+func (s *secret) logKey() []byte { return s.derive("cloakroom log key 1") }
+
+// derive is HKDF-Expand (RFC 5869): its input is a uniform key already.
+func derive(key []byte, label string) []byte {
+	out, err := hkdf.Expand(sha256.New, key, label, keyBytes)
+	if err != nil {
+		panic(err) // 32 bytes are within every limit of RFC 5869
+	}
+	return out
+}
+
+func wrapPlace(brand record.BrandID, ord record.Ordinal, kek int) []byte {
+	b := append([]byte("cloakroom customer key 1"), 0)
+	b = binary.BigEndian.AppendUint16(b, uint16(brand))
+	b = binary.BigEndian.AppendUint32(b, uint32(ord))
+	return binary.BigEndian.AppendUint32(b, uint32(kek))
+}
+
+func (s *Store) unwrap(ctx context.Context, brand record.BrandID, ord record.Ordinal, kek int, wrapped []byte) (secret, error) {
+	key, err := s.ring.Version(ctx, brand, keys.KEK, kek)
+	if err != nil {
+		return secret{}, fmt.Errorf("opening a customer's key: %w", err)
+	}
+	if len(wrapped) != wrappedBytes {
+		return secret{}, fmt.Errorf("opening a customer's key: %w", ErrDamaged)
+	}
+	plain, err := opened(key.Bytes(), wrapped, wrapPlace(brand, ord, kek))
+	if err != nil {
+		return secret{}, fmt.Errorf("opening a customer's key: %w", err)
+	}
+	return secret(plain), nil
+}
+
+// blind is the index of a value under a key and label: HMAC-SHA-256 cut to 64 bits.
+// A match is confirmed after opening.
+func blind(key []byte, label, value string) int64 {
+	h := hmac.New(sha256.New, derive(key, label))
+	h.Write([]byte(value))
+	return int64(binary.BigEndian.Uint64(h.Sum(nil)))
+}
+
+func indexLabel(f record.Field) string { return "cloakroom index 1 " + f.String() }
