@@ -127,7 +127,9 @@ func place(brand record.BrandID, ord record.Ordinal, k kind, number uint64) []by
 	return binary.BigEndian.AppendUint64(append(b, byte(k)), number)
 }
 
-func segmentNumber(epoch uint32, segment int) uint64 { return uint64(epoch)<<32 | uint64(uint32(segment)) }
+func segmentNumber(epoch uint32, segment int) uint64 {
+	return uint64(epoch)<<32 | uint64(uint32(segment))
+}
 
 // secret is a customer's own: everything about them is closed under what it gives.
 type secret [keyBytes]byte

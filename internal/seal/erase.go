@@ -1,0 +1,86 @@
+package seal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+const (
+	sqlEraseCustomer = `UPDATE customers SET sealed = NULL, erased = $2 WHERE ord = $1 AND erased = 0`
+	sqlEraseSecret   = `DELETE FROM customer_keys WHERE ord = $1`
+	sqlEraseFormer   = `DELETE FROM former_values WHERE ord = $1`
+)
+
+// Erase destroys a customer's key, and with it their DEK and log key, and deletes
+// indexes, former values and sealed records (GDPR Art. 17). The ordinal is never
+// given again. keep runs first, inside the same transaction: it is the last who sees
+// the log key, and keeps what other customers' proofs need.
+//
+// A customer whose profile does not open any more is erased too: their lookups then
+// stay, as numbers that lead to nobody.
+func (s *Store) Erase(ctx context.Context, receipt ledger.Receipt, ord record.Ordinal, keep func(ctx context.Context, q db.Queryer, logKey []byte) error) error {
+	if !receipt.Recorded(ord) {
+		return ledger.ErrNotLogged
+	}
+	brand := receipt.Brand()
+	k, err := s.brandKeys(ctx, brand)
+	if err != nil {
+		return err
+	}
+	found, err := s.fetch(ctx, brand, []record.Ordinal{ord}, false)
+	if err != nil {
+		return err
+	}
+	r := found[ord]
+	if r == nil {
+		return ErrNoCustomer
+	}
+	var stmts []db.Stmt
+	add := func(sql string, args ...any) { stmts = append(stmts, db.Stmt{SQL: sql, Args: args}) }
+	var c record.Customer
+	switch err := r.openProfile(brand, &c); {
+	case err == nil:
+		for v := range k.lookups(&c) {
+			add(sqlDeleteLookup, v, int64(ord))
+		}
+		if v, err := k.external(c.Get(record.ExternalID)); err == nil {
+			add(sqlDeleteExternal, v, int64(ord))
+		}
+	case !errors.Is(err, ErrDamaged):
+		return err
+	}
+	add(sqlClearSegments, int64(ord))
+	add(sqlEraseFormer, int64(ord))
+	add(sqlEraseCustomer, int64(ord), receipt.At().UnixMicro())
+	err = s.db.Tx(ctx, func(q db.Queryer) error {
+		if err := keep(ctx, q, r.secret.logKey()); err != nil {
+			return err
+		}
+		// A write in between has moved the version, and with it perhaps the lookups.
+		var moved int64
+		if err := q.Row(ctx, sqlReadVersion, int64(ord)).Scan(&moved); errors.Is(err, db.ErrNoRows) || err == nil && uint64(moved) != r.version {
+			return ErrConflict
+		} else if err != nil {
+			return err
+		}
+		if err := q.Batch(ctx, stmts); err != nil {
+			return err
+		}
+		n, err := q.Exec(ctx, sqlEraseSecret, int64(ord))
+		if err == nil && n != 1 {
+			return ErrConflict
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("erasing a customer: %w", err)
+	}
+	return nil
+}
+
+const sqlReadVersion = `SELECT version FROM customer_keys WHERE ord = $1`

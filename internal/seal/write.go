@@ -1,0 +1,384 @@
+package seal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+// Put says what to write of one customer.
+type Put struct {
+	Ord      record.Ordinal  // 0: find by the external id, and make if there is none
+	Set      record.FieldSet // the columns to replace; Attributes replaces all of them
+	Customer record.Customer
+}
+
+// Append says which purchases to add to one customer.
+type Append struct {
+	Ord        record.Ordinal // 0: find by the external id
+	ExternalID string
+	Purchases  []record.Purchase
+}
+
+// Outcome is what a write does to a customer or purchase.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Created Outcome = iota
+	Updated
+	Unchanged
+	Failed
+)
+
+// change is one customer as it will be written.
+type change struct {
+	ord        record.Ordinal
+	made       bool // a new customer
+	secret     secret
+	kek        int
+	wrapped    []byte // of a new customer
+	version    uint64 // before
+	epoch      uint32 // before
+	segments   int    // before
+	profile    []byte // sealed anew, nil: stays
+	external   int64
+	oldExt     int64 // replaced, 0: none
+	gone, come map[int64]bool
+	former     []former
+	rewrite    bool // all segments are replaced, in the next epoch
+	packed     [][]byte
+}
+
+type former struct {
+	field       record.Field
+	fingerprint int64
+}
+
+// Prepared is a write that is sealed and not yet logged.
+type Prepared struct {
+	brand    record.BrandID
+	changes  []change // by ordinal
+	outcomes []Outcome
+	detail   [][]Outcome // of purchases
+	errs     []error
+}
+
+// Ords are the customers that will change, ascending.
+func (p *Prepared) Ords() []record.Ordinal {
+	out := make([]record.Ordinal, len(p.changes))
+	for i := range p.changes {
+		out[i] = p.changes[i].ord
+	}
+	return out
+}
+
+// Commitment returns a ledger.Commit for the customers that will change.
+func (p *Prepared) Commitment(fields record.FieldSet) ledger.Commit {
+	return func(i int, nonce [16]byte, counter uint32) [32]byte {
+		return entry.Commitment(p.changes[i].secret.logKey(), nonce, fields, counter)
+	}
+}
+
+// Outcome returns what becomes of the i-th thing asked for.
+func (p *Prepared) Outcome(i int) Outcome { return p.outcomes[i] }
+
+// Purchases returns what becomes of the purchases of the i-th Append.
+func (p *Prepared) Purchases(i int) []Outcome { return p.detail[i] }
+
+// Err returns why the i-th thing failed. It holds no value.
+func (p *Prepared) Err(i int) error { return p.errs[i] }
+
+func (p *Prepared) fail(i int, err error) { p.outcomes[i], p.errs[i] = Failed, err }
+
+func (p *Prepared) sort() {
+	slices.SortFunc(p.changes, func(a, b change) int { return int(int64(a.ord) - int64(b.ord)) })
+}
+
+const (
+	sqlReserve = `UPDATE ordinals SET next = next + $1 WHERE one = 1 RETURNING next`
+)
+
+// reserve takes n ordinals that nobody else gets.
+func (s *Store) reserve(ctx context.Context, n int) (record.Ordinal, error) {
+	var next int64
+	err := s.db.Tx(ctx, func(q db.Queryer) error { return q.Row(ctx, sqlReserve, n).Scan(&next) })
+	if err != nil {
+		return 0, fmt.Errorf("reserving ordinals: %w", err)
+	}
+	if next > 1<<32 {
+		return 0, errors.New("the deployment has no ordinals left for new customers")
+	}
+	return record.Ordinal(next - int64(n)), nil
+}
+
+// find returns the customers who have external ids, in the order of the ids; 0 is
+// nobody.
+func (s *Store) find(ctx context.Context, values []int64) ([]record.Ordinal, error) {
+	out := make([]record.Ordinal, len(values))
+	stmts := make([]db.Stmt, 0, len(values))
+	for i, v := range values {
+		if v == 0 {
+			continue
+		}
+		stmts = append(stmts, db.Stmt{SQL: sqlFindExternal, Args: []any{v}, Scan: func(r db.Row) error {
+			var ord int64
+			err := r.Scan(&ord)
+			out[i] = record.Ordinal(ord)
+			return err
+		}})
+	}
+	err := s.db.Snapshot(ctx, func(q db.Queryer) error { return q.Batch(ctx, stmts) })
+	if err != nil {
+		return nil, fmt.Errorf("finding customers by external id: %w", err)
+	}
+	return out, nil
+}
+
+// PrepareCustomers compares customers with what is kept, and seals what changes.
+// Each customer may stand once. Values must have passed record.Customer.Check.
+func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts []Put) (*Prepared, error) {
+	k, err := s.brandKeys(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	p := &Prepared{brand: brand, outcomes: make([]Outcome, len(puts)), errs: make([]error, len(puts))}
+	values := make([]int64, len(puts))
+	for i := range puts {
+		if puts[i].Ord == 0 {
+			if values[i], err = k.external(puts[i].Customer.Get(record.ExternalID)); err != nil {
+				p.fail(i, err)
+			}
+		}
+	}
+	ords, err := s.find(ctx, values)
+	if err != nil {
+		return nil, err
+	}
+	var known []record.Ordinal
+	fresh := 0
+	for i := range puts {
+		if puts[i].Ord != 0 {
+			ords[i] = puts[i].Ord
+		}
+		if ords[i] != 0 {
+			known = append(known, ords[i])
+		} else if p.outcomes[i] != Failed {
+			fresh++
+		}
+	}
+	have, err := s.fetch(ctx, brand, known, false)
+	if err != nil {
+		return nil, err
+	}
+	var next record.Ordinal
+	if fresh > 0 {
+		if next, err = s.reserve(ctx, fresh); err != nil {
+			return nil, err
+		}
+	}
+	for i := range puts {
+		switch r := have[ords[i]]; {
+		case p.outcomes[i] == Failed:
+		case ords[i] == 0:
+			c, err := k.create(brand, next, &puts[i].Customer, values[i])
+			if err != nil {
+				return nil, err
+			}
+			p.changes = append(p.changes, *c)
+			next++
+		case r == nil:
+			p.fail(i, ErrNoCustomer)
+		default:
+			c, err := k.update(brand, r, &puts[i])
+			switch {
+			case errors.Is(err, errOtherExternal):
+				p.fail(i, err)
+			case err != nil:
+				return nil, err
+			case c == nil:
+				p.outcomes[i] = Unchanged
+			default:
+				p.outcomes[i] = Updated
+				p.changes = append(p.changes, *c)
+			}
+		}
+	}
+	p.sort()
+	return p, nil
+}
+
+var errOtherExternal = errors.New("external_id: its index falls together with another customer's; write it in another form")
+
+func (k *brandKeys) create(brand record.BrandID, ord record.Ordinal, c *record.Customer, external int64) (*change, error) {
+	ch := &change{ord: ord, made: true, secret: newSecret(), kek: k.kek.Version, external: external, come: k.lookups(c)}
+	var err error
+	if ch.wrapped, err = sealed(nil, k.kek.Bytes(), ch.secret[:], wrapPlace(brand, ord, ch.kek)); err != nil {
+		return nil, fmt.Errorf("sealing a customer's key: %w", err)
+	}
+	ch.profile, err = sealed(nil, ch.secret.dek(), record.AppendCustomer(nil, c), place(brand, ord, profileRecord, 1))
+	if err != nil {
+		return nil, fmt.Errorf("sealing a customer: %w", err)
+	}
+	return ch, nil
+}
+
+// update returns nil where nothing changes.
+func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put) (*change, error) {
+	var old record.Customer
+	if err := r.openProfile(brand, &old); err != nil {
+		return nil, err
+	}
+	c := old
+	var changed []former
+	for f := record.Field(0); f < record.NumColumns; f++ {
+		if v := put.Customer.Get(f); put.Set.Has(f) && v != old.Get(f) {
+			c.Set(f, v)
+			if old.Get(f) != "" {
+				changed = append(changed, former{f, blind(k.history, fmt.Sprintf("cloakroom former 1 %s %d", f, r.ord), old.Get(f))})
+			}
+		}
+	}
+	if put.Set.Has(record.Attributes) {
+		c.Attributes = put.Customer.Attributes
+	}
+	if c.Columns == old.Columns && maps.Equal(c.Attributes, old.Attributes) {
+		return nil, nil
+	}
+	ch := &change{ord: r.ord, secret: r.secret, version: r.version, epoch: r.epoch, segments: r.segments, former: changed}
+	var err error
+	was, err := k.external(old.Get(record.ExternalID))
+	if err != nil {
+		return nil, err
+	}
+	now, err := k.external(c.Get(record.ExternalID))
+	if err != nil {
+		return nil, err
+	}
+	if put.Ord == 0 && now != was {
+		return nil, errOtherExternal
+	}
+	if now != was {
+		ch.external, ch.oldExt = now, was
+	}
+	ch.gone, ch.come = k.lookups(&old), k.lookups(&c)
+	for v := range ch.come {
+		if ch.gone[v] {
+			delete(ch.gone, v)
+			delete(ch.come, v)
+		}
+	}
+	ch.profile, err = sealed(nil, r.secret.dek(), record.AppendCustomer(nil, &c), place(brand, r.ord, profileRecord, r.version+1))
+	if err != nil {
+		return nil, fmt.Errorf("sealing a customer: %w", err)
+	}
+	return ch, nil
+}
+
+const (
+	sqlInsertCustomer = `INSERT INTO customers (ord, brand, updated, erased, sealed) VALUES ($1, $2, $3, 0, $4)`
+	sqlInsertSecret   = `INSERT INTO customer_keys (ord, brand, kek, version, epoch, segments, wrapped) VALUES ($1, $2, $3, 1, 0, 0, $4)`
+	sqlInsertExternal = `INSERT INTO externals (value, ord) VALUES ($1, $2) ON CONFLICT DO NOTHING`
+	sqlDeleteExternal = `DELETE FROM externals WHERE value = $1 AND ord = $2`
+	sqlInsertLookup   = `INSERT INTO lookups (value, ord) VALUES ($1, $2) ON CONFLICT DO NOTHING`
+	sqlDeleteLookup   = `DELETE FROM lookups WHERE value = $1 AND ord = $2`
+	sqlUpdateCustomer = `UPDATE customers SET updated = $2, sealed = $3 WHERE ord = $1 AND erased = 0`
+	sqlTouchCustomer  = `UPDATE customers SET updated = $2 WHERE ord = $1 AND erased = 0`
+	sqlMoveVersion    = `UPDATE customer_keys SET version = $2, epoch = $3, segments = $4 WHERE ord = $1 AND version = $5 AND epoch = $6 AND segments = $7`
+	sqlInsertFormer   = `INSERT INTO former_values (ord, field, until, since, fingerprint) SELECT $1, $2, $3, coalesce(max(until), 0), $4 FROM former_values WHERE ord = $1 AND field = $2 ON CONFLICT DO NOTHING`
+	sqlClearSegments  = `DELETE FROM purchases WHERE ord = $1`
+	sqlInsertSegment  = `INSERT INTO purchases (ord, segment, sealed) VALUES ($1, $2, $3)`
+)
+
+// Apply writes what was prepared, in one transaction, given the receipt of an entry
+// that records every customer it changes.
+func (s *Store) Apply(ctx context.Context, receipt ledger.Receipt, p *Prepared) error {
+	if !receipt.Valid() || receipt.Brand() != p.brand {
+		return ledger.ErrNotLogged
+	}
+	for i := range p.changes {
+		if !receipt.Recorded(p.changes[i].ord) {
+			return ledger.ErrNotLogged
+		}
+	}
+	err := s.db.Tx(ctx, func(q db.Queryer) error {
+		for i := range p.changes {
+			if err := p.changes[i].write(ctx, q, p.brand, receipt.At()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("writing sealed records: %w", err)
+	}
+	return nil
+}
+
+func (c *change) write(ctx context.Context, q db.Queryer, brand record.BrandID, at time.Time) error {
+	ord, us := int64(c.ord), at.UnixMicro()
+	one := func(sql string, args ...any) error {
+		n, err := q.Exec(ctx, sql, args...)
+		if err == nil && n != 1 {
+			return ErrConflict
+		}
+		return err
+	}
+	var stmts []db.Stmt
+	add := func(sql string, args ...any) { stmts = append(stmts, db.Stmt{SQL: sql, Args: args}) }
+	if c.made {
+		if err := one(sqlInsertExternal, c.external, ord); err != nil {
+			return err
+		}
+		add(sqlInsertCustomer, ord, int64(brand), us, c.profile)
+		add(sqlInsertSecret, ord, int64(brand), c.kek, c.wrapped)
+	} else {
+		version, epoch, segments := c.version, c.epoch, c.segments+len(c.packed)
+		if c.profile != nil {
+			version++
+		}
+		if c.rewrite {
+			epoch, segments = epoch+1, len(c.packed)
+		}
+		if err := one(sqlMoveVersion, ord, version, epoch, segments, c.version, c.epoch, c.segments); err != nil {
+			return err
+		}
+		if c.oldExt != 0 {
+			if err := one(sqlInsertExternal, c.external, ord); err != nil {
+				return err
+			}
+			add(sqlDeleteExternal, c.oldExt, ord)
+		}
+		if c.profile != nil {
+			add(sqlUpdateCustomer, ord, us, c.profile)
+		} else {
+			add(sqlTouchCustomer, ord, us)
+		}
+	}
+	for v := range c.gone {
+		add(sqlDeleteLookup, v, ord)
+	}
+	for v := range c.come {
+		add(sqlInsertLookup, v, ord)
+	}
+	for _, f := range c.former {
+		add(sqlInsertFormer, ord, int64(f.field), us, f.fingerprint)
+	}
+	first := c.segments
+	if c.rewrite {
+		first = 0
+		add(sqlClearSegments, ord)
+	}
+	for i, b := range c.packed {
+		add(sqlInsertSegment, ord, first+i, b)
+	}
+	return q.Batch(ctx, stmts)
+}
