@@ -1,0 +1,380 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+var (
+	// ErrUnknownKey is returned for a key of no credential.
+	ErrUnknownKey = errors.New("this key is not known here")
+	// ErrRevoked is returned for a credential that was revoked, or one made through it.
+	ErrRevoked = errors.New("this credential was revoked")
+	// ErrExpired is returned for a credential whose time is over.
+	ErrExpired = errors.New("this credential has expired: ask an administrator for a new one")
+	// ErrDisabled is returned for a principal that was disabled.
+	ErrDisabled = errors.New("this principal is disabled")
+	// ErrNoRole is returned for a caller without a role at a brand.
+	ErrNoRole = errors.New("you have no role at this brand: an administrator gives one with `cloakroom principal role`")
+	// ErrNoPrincipal is returned for a principal that is not registered.
+	ErrNoPrincipal = errors.New("no such principal: `cloakroom principal list` shows those there are")
+	// ErrExists is returned for a principal's name that is taken.
+	ErrExists = errors.New("a principal of this name is registered already")
+	// ErrName is returned for a name or kind that a principal cannot have.
+	ErrName = errors.New("a principal's name is 1 to 64 lower-case letters, digits, dots, hyphens and underscores, its kind person or service")
+)
+
+// The kinds of principals.
+const (
+	Person  = "person"
+	Service = "service"
+)
+
+// LocalAdministrator is the principal for whoever runs commands on the vault's own
+// machine, under the account that owns its data.
+const LocalAdministrator = "local-administrator"
+
+// Principal is a person or service.
+type Principal struct {
+	ID       uint64
+	Name     string
+	Kind     string
+	Created  time.Time
+	Disabled time.Time // zero: not disabled
+}
+
+// Credential is one way in for a principal.
+type Credential struct {
+	ID      uint64
+	Parent  uint64 // the credential through which it was made, 0: none
+	Lineage uint64
+	Label   string
+	Created time.Time
+	Expires time.Time // zero: never
+	Revoked time.Time // zero: not revoked
+}
+
+// Role is a principal's role at a brand; at record.Group it holds for every brand
+// where no other is given.
+type Role struct {
+	Brand record.BrandID
+	Role  string
+}
+
+// Store reads and writes principals, roles and credentials.
+type Store struct{ db *db.DB }
+
+// New returns the store of a database.
+func New(d *db.DB) *Store { return &Store{d} }
+
+const (
+	sqlNextPrincipal    = `SELECT coalesce(max(id), 0) + 1 FROM principals`
+	sqlInsertPrincipal  = `INSERT INTO principals (id, name, kind, created, disabled) VALUES ($1, $2, $3, $4, 0) ON CONFLICT DO NOTHING`
+	sqlPrincipalByName  = `SELECT id, name, kind, created, disabled FROM principals WHERE name = $1`
+	sqlPrincipalByID    = `SELECT id, name, kind, created, disabled FROM principals WHERE id = $1`
+	sqlListPrincipals   = `SELECT id, name, kind, created, disabled FROM principals WHERE id > $1 ORDER BY id LIMIT $2`
+	sqlDisablePrincipal = `UPDATE principals SET disabled = $2 WHERE id = $1 AND disabled = 0`
+	sqlSetRole          = `INSERT INTO roles (principal, brand, role) VALUES ($1, $2, $3) ON CONFLICT (principal, brand) DO UPDATE SET role = excluded.role`
+	sqlRemoveRole       = `DELETE FROM roles WHERE principal = $1 AND brand = $2`
+	sqlListRoles        = `SELECT brand, role FROM roles WHERE principal = $1 ORDER BY brand`
+	sqlFindRole         = `SELECT role FROM roles WHERE principal = $1 AND brand IN ($2, 0) ORDER BY brand DESC LIMIT 1`
+	sqlNextCredential   = `SELECT coalesce(max(id), 0) + 1 FROM credentials`
+	sqlCredentialRoot   = `SELECT root, principal FROM credentials WHERE id = $1`
+	sqlInsertCredential = `INSERT INTO credentials (id, principal, parent, root, hash, label, created, expires, revoked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0) ON CONFLICT DO NOTHING`
+	sqlListCredentials  = `SELECT id, parent, root, label, created, expires, revoked FROM credentials WHERE principal = $1 ORDER BY id`
+	sqlRevokeLineage    = `UPDATE credentials SET revoked = $2 WHERE root = $1 AND revoked = 0`
+	sqlAuthenticate     = `SELECT c.id, c.root, c.expires, c.revoked, p.id, p.name, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.hash = $1`
+	sqlLocalCredential  = `SELECT c.id, c.root FROM credentials c WHERE c.principal = $1 AND c.label = $2 ORDER BY c.id LIMIT 1`
+)
+
+// attempts bounds how often a number is drawn anew because another server took it.
+const attempts = 20
+
+func validName(s string) bool {
+	return s != "" && len(s) <= 64 && !strings.ContainsFunc(s, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.')
+	})
+}
+
+// CreatePrincipal registers a principal inside the caller's transaction.
+func (s *Store) CreatePrincipal(ctx context.Context, q db.Queryer, name, kind string, at time.Time) (uint64, error) {
+	if !validName(name) || kind != Person && kind != Service {
+		return 0, ErrName
+	}
+	for range attempts {
+		var id int64
+		if err := q.Row(ctx, sqlNextPrincipal).Scan(&id); err != nil {
+			return 0, fmt.Errorf("numbering a principal: %w", err)
+		}
+		n, err := q.Exec(ctx, sqlInsertPrincipal, id, name, kind, at.UnixMicro())
+		if err != nil {
+			return 0, fmt.Errorf("registering the principal %s: %w", name, err)
+		}
+		if n == 1 {
+			return uint64(id), nil
+		}
+		if _, err := scanPrincipal(q.Row(ctx, sqlPrincipalByName, name)); err == nil {
+			return 0, fmt.Errorf("%s: %w", name, ErrExists)
+		}
+	}
+	return 0, errors.New("registering a principal: too many are registered at once; try again")
+}
+
+// SetRole gives a principal its one role at a brand.
+func (s *Store) SetRole(ctx context.Context, q db.Queryer, principal uint64, brand record.BrandID, role string) error {
+	if _, err := q.Exec(ctx, sqlSetRole, int64(principal), int64(brand), role); err != nil {
+		return fmt.Errorf("giving a role: %w", err)
+	}
+	return nil
+}
+
+// RemoveRole takes a principal's role at a brand; ErrNoRole if it has none.
+func (s *Store) RemoveRole(ctx context.Context, q db.Queryer, principal uint64, brand record.BrandID) error {
+	n, err := q.Exec(ctx, sqlRemoveRole, int64(principal), int64(brand))
+	if err != nil {
+		return fmt.Errorf("taking a role: %w", err)
+	}
+	if n == 0 {
+		return ErrNoRole
+	}
+	return nil
+}
+
+// Disable ends every credential of a principal at once.
+func (s *Store) Disable(ctx context.Context, q db.Queryer, principal uint64, at time.Time) error {
+	n, err := q.Exec(ctx, sqlDisablePrincipal, int64(principal), at.UnixMicro())
+	if err == nil && n == 0 {
+		err = ErrNoPrincipal
+	}
+	if err != nil {
+		return fmt.Errorf("disabling a principal: %w", err)
+	}
+	return nil
+}
+
+// CreateCredential makes a credential inside the caller's transaction and returns
+// its key, which is not kept. parent is the credential through which it is made, or
+// 0; a child is of its parent's lineage and principal. A zero expires means never.
+func (s *Store) CreateCredential(ctx context.Context, q db.Queryer, principal, parent uint64, label string, expires, at time.Time) (uint64, Key, error) {
+	key := NewKey()
+	hash := key.Hash()
+	id, err := s.insertCredential(ctx, q, principal, parent, hash[:], label, expires, at)
+	return id, key, err
+}
+
+func (s *Store) insertCredential(ctx context.Context, q db.Queryer, principal, parent uint64, hash []byte, label string, expires, at time.Time) (uint64, error) {
+	var root int64
+	if parent != 0 {
+		var owner int64
+		if err := q.Row(ctx, sqlCredentialRoot, int64(parent)).Scan(&root, &owner); err != nil {
+			return 0, fmt.Errorf("reading the credential's parent: %w", err)
+		}
+		if uint64(owner) != principal {
+			return 0, errors.New("a credential belongs to the principal of the one through which it is made")
+		}
+	}
+	var until int64
+	if !expires.IsZero() {
+		until = expires.UnixMicro()
+	}
+	for range attempts {
+		var id int64
+		if err := q.Row(ctx, sqlNextCredential).Scan(&id); err != nil {
+			return 0, fmt.Errorf("numbering a credential: %w", err)
+		}
+		r := root
+		if parent == 0 {
+			r = id
+		}
+		n, err := q.Exec(ctx, sqlInsertCredential, id, int64(principal), int64(parent), r, hash, label, at.UnixMicro(), until)
+		if err != nil {
+			return 0, fmt.Errorf("storing a credential: %w", err)
+		}
+		if n == 1 {
+			return uint64(id), nil
+		}
+	}
+	return 0, errors.New("storing a credential: too many are made at once; try again")
+}
+
+// Revoke ends a lineage: a credential and all made through it. It returns how many
+// there were.
+func (s *Store) Revoke(ctx context.Context, q db.Queryer, lineage uint64, at time.Time) (int, error) {
+	n, err := q.Exec(ctx, sqlRevokeLineage, int64(lineage), at.UnixMicro())
+	if err != nil {
+		return 0, fmt.Errorf("revoking a lineage: %w", err)
+	}
+	return int(n), nil
+}
+
+// Authenticate returns who holds a key. The database finds the hash of the key, not
+// the key: how long it takes tells nothing of use.
+func (s *Store) Authenticate(ctx context.Context, key Key) (Caller, error) {
+	hash := key.Hash()
+	var c Caller
+	var id, root, expires, revoked, principal, disabled int64
+	err := s.db.Row(ctx, sqlAuthenticate, hash[:]).Scan(&id, &root, &expires, &revoked, &principal, &c.Name, &disabled)
+	if errors.Is(err, db.ErrNoRows) {
+		return Caller{}, ErrUnknownKey
+	}
+	if err != nil {
+		return Caller{}, fmt.Errorf("authenticating: %w", err)
+	}
+	now, err := s.db.Now(ctx)
+	if err != nil {
+		return Caller{}, fmt.Errorf("authenticating: %w", err)
+	}
+	switch {
+	case revoked != 0:
+		return Caller{}, ErrRevoked
+	case disabled != 0:
+		return Caller{}, ErrDisabled
+	case expires != 0 && expires <= now.UnixMicro():
+		return Caller{}, ErrExpired
+	}
+	c.Principal, c.Credential, c.Lineage = uint64(principal), uint64(id), uint64(root)
+	return c, nil
+}
+
+// Who returns a caller in its role at a brand: the brand's own, else the group's.
+func (s *Store) Who(ctx context.Context, c Caller, brand record.BrandID) (Who, error) {
+	w := Who{Caller: c, Brand: brand}
+	err := s.db.Row(ctx, sqlFindRole, int64(c.Principal), int64(brand)).Scan(&w.Role)
+	if errors.Is(err, db.ErrNoRows) {
+		return Who{}, ErrNoRole
+	}
+	if err != nil {
+		return Who{}, fmt.Errorf("reading a role: %w", err)
+	}
+	return w, nil
+}
+
+const localLabel = "local"
+
+// EnsureLocal returns the local administrator, whose credential has no key. role is
+// its role at the group, given when it is first made.
+func (s *Store) EnsureLocal(ctx context.Context, role string) (Caller, error) {
+	c := Caller{Name: LocalAdministrator}
+	err := s.db.Tx(ctx, func(q db.Queryer) error {
+		now, err := q.Now(ctx)
+		if err != nil {
+			return err
+		}
+		var id, root int64
+		p, err := scanPrincipal(q.Row(ctx, sqlPrincipalByName, LocalAdministrator))
+		if errors.Is(err, db.ErrNoRows) {
+			if p.ID, err = s.CreatePrincipal(ctx, q, LocalAdministrator, Person, now); err != nil {
+				return err
+			}
+			if err := s.SetRole(ctx, q, p.ID, record.Group, role); err != nil {
+				return err
+			}
+			// No key has an empty hash.
+			_, err = s.insertCredential(ctx, q, p.ID, 0, []byte{}, localLabel, time.Time{}, now)
+		}
+		if err != nil {
+			return err
+		}
+		if err := q.Row(ctx, sqlLocalCredential, int64(p.ID), localLabel).Scan(&id, &root); err != nil {
+			return err
+		}
+		c.Principal, c.Credential, c.Lineage = p.ID, uint64(id), uint64(root)
+		return nil
+	})
+	if err != nil {
+		return Caller{}, fmt.Errorf("finding the local administrator: %w", err)
+	}
+	return c, nil
+}
+
+func scanPrincipal(r db.Row) (Principal, error) {
+	var p Principal
+	var id, created, disabled int64
+	if err := r.Scan(&id, &p.Name, &p.Kind, &created, &disabled); err != nil {
+		return p, err
+	}
+	p.ID, p.Created, p.Disabled = uint64(id), when(created), when(disabled)
+	return p, nil
+}
+
+func when(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
+
+// ByName returns a principal.
+func (s *Store) ByName(ctx context.Context, name string) (Principal, error) {
+	return principal(scanPrincipal(s.db.Row(ctx, sqlPrincipalByName, name)))
+}
+
+// Get returns a principal by its number.
+func (s *Store) Get(ctx context.Context, id uint64) (Principal, error) {
+	return principal(scanPrincipal(s.db.Row(ctx, sqlPrincipalByID, int64(id))))
+}
+
+func principal(p Principal, err error) (Principal, error) {
+	if errors.Is(err, db.ErrNoRows) {
+		return p, ErrNoPrincipal
+	}
+	if err != nil {
+		return p, fmt.Errorf("reading a principal: %w", err)
+	}
+	return p, nil
+}
+
+// List returns up to limit principals after a number, in order of it.
+func (s *Store) List(ctx context.Context, after uint64, limit int) ([]Principal, error) {
+	var out []Principal
+	err := s.db.Rows(ctx, func(r db.Row) error {
+		p, err := scanPrincipal(r)
+		out = append(out, p)
+		return err
+	}, sqlListPrincipals, int64(after), limit)
+	if err != nil {
+		return nil, fmt.Errorf("listing principals: %w", err)
+	}
+	return out, nil
+}
+
+// Roles returns the roles of a principal.
+func (s *Store) Roles(ctx context.Context, id uint64) ([]Role, error) {
+	var out []Role
+	err := s.db.Rows(ctx, func(r db.Row) error {
+		var brand int64
+		var role Role
+		err := r.Scan(&brand, &role.Role)
+		role.Brand = record.BrandID(brand)
+		out = append(out, role)
+		return err
+	}, sqlListRoles, int64(id))
+	if err != nil {
+		return nil, fmt.Errorf("listing roles: %w", err)
+	}
+	return out, nil
+}
+
+// Credentials returns the credentials of a principal.
+func (s *Store) Credentials(ctx context.Context, id uint64) ([]Credential, error) {
+	var out []Credential
+	err := s.db.Rows(ctx, func(r db.Row) error {
+		var c Credential
+		var n, parent, root, created, expires, revoked int64
+		err := r.Scan(&n, &parent, &root, &c.Label, &created, &expires, &revoked)
+		c.ID, c.Parent, c.Lineage = uint64(n), uint64(parent), uint64(root)
+		c.Created, c.Expires, c.Revoked = when(created), when(expires), when(revoked)
+		out = append(out, c)
+		return err
+	}, sqlListCredentials, int64(id))
+	if err != nil {
+		return nil, fmt.Errorf("listing credentials: %w", err)
+	}
+	return out, nil
+}
