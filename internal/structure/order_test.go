@@ -27,6 +27,7 @@ var order = []string{
 	"internal/entry",
 	"evidence",
 	"internal/ledger",
+	"internal/admit",
 	"internal/seal",
 	"internal/mask",
 	"internal/disclose",

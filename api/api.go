@@ -1,0 +1,275 @@
+// Package api holds the JSON shapes of Cloakroom's HTTP API, and the errors it
+// answers. It has no logic. The OpenAPI description in openapi.yaml is made from it.
+//
+// Personal data stands in bodies only, never in a URL.
+package api
+
+import "time"
+
+// Fields are a customer's columns by name, and attributes as attr.NAME.
+type Fields map[string]string
+
+// Receipt names the entry that says what was released, in the brand's log, and the
+// size of the first checkpoint that includes it.
+type Receipt struct {
+	Brand          string `json:"brand"`
+	Entry          uint64 `json:"entry" doc:"Index of the entry in the brand's log, from 0."`
+	CheckpointSize uint64 `json:"checkpoint_size"`
+}
+
+// Customer is one customer as the caller may see them.
+type Customer struct {
+	Token     string     `json:"token"`
+	Fields    Fields     `json:"fields"`
+	Purchases []Purchase `json:"purchases,omitempty"`
+}
+
+// Purchase is one thing bought. Masked, it has the month in place of the time, and
+// no article, amount or store.
+type Purchase struct {
+	ID          string `json:"purchase_id,omitempty" maxLength:"512"`
+	At          string `json:"at,omitempty" maxLength:"64" doc:"RFC 3339; a month when masked."`
+	SKU         string `json:"sku,omitempty" maxLength:"512"`
+	Description string `json:"description,omitempty" maxLength:"512"`
+	Quantity    int64  `json:"quantity,omitempty"`
+	Amount      string `json:"amount,omitempty" maxLength:"64" doc:"Exact decimal."`
+	Currency    string `json:"currency,omitempty" maxLength:"16"`
+	Store       string `json:"store,omitempty" maxLength:"512"`
+	Channel     string `json:"channel,omitempty" maxLength:"512"`
+}
+
+// RevealRequest asks for fields of up to MaxReveal customers in clear.
+type RevealRequest struct {
+	Tokens  []string `json:"tokens" minItems:"1" maxItems:"1000"`
+	Fields  []string `json:"fields" minItems:"1" maxItems:"15"`
+	Purpose string   `json:"purpose" maxLength:"40"`
+	Ticket  string   `json:"ticket,omitempty" maxLength:"64"`
+}
+
+// MaxReveal bounds the customers of one reveal.
+const MaxReveal = 1000
+
+// Disclosed answers a reveal, a masked view and a search.
+type Disclosed struct {
+	Receipt   *Receipt   `json:"receipt" doc:"Null where nothing was found and nothing released."`
+	Customers []Customer `json:"customers"`
+}
+
+// SearchRequest asks for the masked views of those who have a value.
+type SearchRequest struct {
+	By      string `json:"by" enum:"external_id,email,phone"`
+	Value   string `json:"value" maxLength:"1024"`
+	Country string `json:"country,omitempty" maxLength:"2" doc:"For phone numbers written without theirs."`
+	Purpose string `json:"purpose" maxLength:"40"`
+	Ticket  string `json:"ticket,omitempty" maxLength:"64"`
+}
+
+// PutRequest writes customers. With external_id among the fields it makes those who
+// are not there. Fields that are not named stay; attr.NAME among the fields, or
+// "attributes" with an empty value, replaces all attributes.
+type PutRequest struct {
+	Customers []Fields `json:"customers" minItems:"1" maxItems:"5000"`
+}
+
+// PurchasesRequest adds purchases.
+type PurchasesRequest struct {
+	Customers []CustomerPurchases `json:"customers" minItems:"1" maxItems:"5000"`
+}
+
+// CustomerPurchases are purchases of one customer, named by external id or token.
+type CustomerPurchases struct {
+	ExternalID string     `json:"external_id,omitempty" maxLength:"1024"`
+	Token      string     `json:"token,omitempty" maxLength:"64"`
+	Purchases  []Purchase `json:"purchases" maxItems:"20000"`
+}
+
+// Written says what became of each thing written, in order.
+type Written struct {
+	Receipt *Receipt      `json:"receipt" doc:"Null where nothing changed."`
+	Results []WriteResult `json:"results"`
+}
+
+// WriteResult is what became of one customer, and of their purchases in order.
+type WriteResult struct {
+	Outcome   string        `json:"outcome" enum:"new,updated,unchanged,rejected"`
+	Token     string        `json:"token,omitempty"`
+	Reject    *Reject       `json:"reject,omitempty"`
+	Purchases []WriteResult `json:"purchases,omitempty"`
+}
+
+// Reject says what was refused and why, without the value.
+type Reject struct {
+	Field  string `json:"field,omitempty"`
+	Code   string `json:"code"`
+	Reason string `json:"reason"`
+}
+
+// Brand is one brand.
+type Brand struct {
+	Name    string    `json:"name" maxLength:"40"`
+	Title   string    `json:"title,omitempty" maxLength:"200"`
+	Created time.Time `json:"created,omitzero" readOnly:"true"`
+}
+
+// Purpose is what data may be processed for.
+type Purpose struct {
+	Name        string    `json:"name" maxLength:"40"`
+	LegalBasis  string    `json:"legal_basis" enum:"consent,contract,legal-obligation,vital-interests,public-task,legitimate-interests" doc:"GDPR Art. 6(1)."`
+	Description string    `json:"description,omitempty" maxLength:"500"`
+	Created     time.Time `json:"created,omitzero" readOnly:"true"`
+	Retired     time.Time `json:"retired,omitzero" readOnly:"true"`
+}
+
+// Principal is a person or service with its roles by brand and its credentials.
+type Principal struct {
+	Name        string            `json:"name" maxLength:"64"`
+	Kind        string            `json:"kind" enum:"person,service"`
+	ID          uint64            `json:"id,omitempty" readOnly:"true"`
+	Roles       map[string]string `json:"roles,omitempty" doc:"Role by brand; group holds where no other is given."`
+	Disabled    time.Time         `json:"disabled,omitzero" readOnly:"true"`
+	Credentials []Credential      `json:"credentials,omitempty" readOnly:"true"`
+}
+
+// Credential is one way in. Key is shown once, when it is made.
+type Credential struct {
+	ID      uint64    `json:"id"`
+	Lineage uint64    `json:"lineage" doc:"Revoking it ends this credential and all made through it."`
+	Label   string    `json:"label,omitempty"`
+	Created time.Time `json:"created,omitzero"`
+	Expires time.Time `json:"expires,omitzero"`
+	Revoked time.Time `json:"revoked,omitzero"`
+	Key     string    `json:"key,omitempty"`
+}
+
+// CredentialRequest makes a credential.
+type CredentialRequest struct {
+	Label    string `json:"label,omitempty" maxLength:"64"`
+	ValidFor string `json:"valid_for,omitempty" maxLength:"32" doc:"Such as 720h; empty: until revoked."`
+}
+
+// RoleRequest gives a role.
+type RoleRequest struct {
+	Role string `json:"role" maxLength:"64"`
+}
+
+// Policy is a version of a brand's policy, in Cedar.
+type Policy struct {
+	Version int    `json:"version,omitempty" readOnly:"true"`
+	Text    string `json:"text" maxLength:"262144"`
+}
+
+// PolicyChange is what one role gains or loses.
+type PolicyChange struct {
+	Role      string   `json:"role"`
+	Principal uint64   `json:"principal,omitempty"`
+	Action    string   `json:"action"`
+	Purpose   string   `json:"purpose"`
+	Gained    []string `json:"gained,omitempty"`
+	Lost      []string `json:"lost,omitempty"`
+}
+
+// PolicyDiff is what would change if a policy were applied.
+type PolicyDiff struct {
+	Changes []PolicyChange `json:"changes"`
+	Applied bool           `json:"applied"`
+	Version int            `json:"version,omitempty"`
+}
+
+// BudgetRules is the text of a brand's budgets, a rule a line.
+type BudgetRules struct {
+	Rules string `json:"rules" maxLength:"49152"`
+}
+
+// Usage is what a holder used of its budgets, and its loss bound: how many distinct
+// customers it could take, stolen now.
+type Usage struct {
+	Holder string        `json:"holder"`
+	Used   []WindowCount `json:"used"`
+	Bound  []WindowCount `json:"bound"`
+}
+
+// WindowCount is a number of distinct customers in a trailing window.
+type WindowCount struct {
+	Class  string `json:"class"`
+	Window string `json:"window"`
+	Count  uint64 `json:"count"`
+}
+
+// Usages lists holders.
+type Usages struct {
+	Holders []Usage `json:"holders"`
+}
+
+// Disclosure is one entry that released fields of a customer.
+type Disclosure struct {
+	Entry     uint64    `json:"entry"`
+	At        time.Time `json:"at"`
+	Principal string    `json:"principal"`
+	Role      string    `json:"role"`
+	Kind      string    `json:"kind"`
+	Purpose   string    `json:"purpose"`
+	Ticket    string    `json:"ticket,omitempty"`
+	Fields    []string  `json:"fields"`
+	Level     string    `json:"level"`
+	Proof     Proof     `json:"proof"`
+}
+
+// Proof shows that a customer is in an entry, and the entry in the log. Whoever has
+// the brand's verifier key can check it offline; the customer's key, which is in it,
+// opens their own commitment and nobody else's.
+type Proof struct {
+	Leaf       []byte   `json:"leaf" doc:"The entry as it was hashed."`
+	Customers  int      `json:"customers" doc:"How many customers the entry concerns."`
+	Position   int      `json:"position" doc:"The customer's place among them."`
+	Counter    uint32   `json:"counter" doc:"How many disclosures of this customer came before."`
+	Commitment []byte   `json:"commitment"`
+	Path       [][]byte `json:"path" doc:"From the commitment to the entry's root (RFC 6962)."`
+	Inclusion  [][]byte `json:"inclusion" doc:"From the entry to the checkpoint (RFC 6962)."`
+}
+
+// Disclosures answers who read a customer.
+type Disclosures struct {
+	Token       string       `json:"token"`
+	VerifierKey string       `json:"verifier_key"`
+	Checkpoint  string       `json:"checkpoint"`
+	Disclosures []Disclosure `json:"disclosures"`
+}
+
+// Erased answers an erasure.
+type Erased struct {
+	Receipt Receipt `json:"receipt"`
+	Token   string  `json:"token"`
+}
+
+// Entry is an entry of a brand's log.
+type Entry struct {
+	Index     uint64            `json:"index"`
+	Kind      string            `json:"kind"`
+	At        time.Time         `json:"at"`
+	Principal uint64            `json:"principal"`
+	Role      string            `json:"role,omitempty"`
+	Purpose   string            `json:"purpose,omitempty"`
+	Ticket    string            `json:"ticket,omitempty"`
+	Fields    []string          `json:"fields,omitempty"`
+	Level     string            `json:"level,omitempty"`
+	Detail    map[string]string `json:"detail,omitempty"`
+	Leaf      []byte            `json:"leaf"`
+}
+
+// Hashes is an inclusion or consistency proof.
+type Hashes struct {
+	Hashes [][]byte `json:"hashes"`
+}
+
+// Checkpoint is the newest signed checkpoint of a log.
+type Checkpoint struct {
+	Checkpoint  string `json:"checkpoint" doc:"A signed note, C2SP tlog-checkpoint."`
+	VerifierKey string `json:"verifier_key"`
+	Size        uint64 `json:"size"`
+}
+
+// Health says whether the vault can serve.
+type Health struct {
+	Status string `json:"status" enum:"ok,failing"`
+	Detail string `json:"detail,omitempty"`
+}

@@ -1,0 +1,63 @@
+package api
+
+import "fmt"
+
+// The types of errors. They are part of the API and stay.
+const (
+	TypePolicyDenied    = "policy-denied"
+	TypeBudgetExhausted = "budget-exhausted"
+	TypeLogUnavailable  = "log-unavailable"
+	TypeCardNumber      = "card-number-refused"
+	TypeUnknownToken    = "unknown-token"
+	TypeOtherBrand      = "other-brand"
+	TypeUnauthenticated = "unauthenticated"
+	TypeUnknownBrand    = "unknown-brand"
+	TypeUnknownPurpose  = "unknown-purpose"
+	TypeNotFound        = "not-found"
+	TypeInvalid         = "invalid-request"
+	TypeConflict        = "conflict"
+	TypeDamaged         = "record-damaged"
+	TypeTimeout         = "timeout"
+	TypeInternal        = "internal"
+)
+
+// Error is every error the API answers (RFC 9457, application/problem+json). It
+// holds no personal data.
+type Error struct {
+	Type    string         `json:"type" doc:"A stable word for the kind of error."`
+	Title   string         `json:"title"`
+	Status  int            `json:"status"`
+	Detail  string         `json:"detail,omitempty"`
+	Fields  []string       `json:"fields,omitempty" doc:"The fields that were denied or refused."`
+	Errors  []InvalidValue `json:"errors,omitempty" doc:"What was wrong in the request, and where."`
+	RetryIn int64          `json:"retry_in_seconds,omitempty" doc:"After which the same request fits; 0: never, or unknown."`
+}
+
+// InvalidValue says where a request was wrong. It never holds the value.
+type InvalidValue struct {
+	Location string `json:"location,omitempty"`
+	Message  string `json:"message"`
+}
+
+// Error says it in one line.
+func (e *Error) Error() string {
+	s := e.Title
+	if e.Detail != "" {
+		s = e.Detail
+	}
+	for _, v := range e.Errors {
+		s += fmt.Sprintf("; %s: %s", v.Location, v.Message)
+	}
+	return s
+}
+
+// GetStatus returns the HTTP status.
+func (e *Error) GetStatus() int { return e.Status }
+
+// ContentType returns the media type of RFC 9457 in place of JSON's.
+func (e *Error) ContentType(ct string) string {
+	if ct == "application/json" {
+		return "application/problem+json"
+	}
+	return ct
+}

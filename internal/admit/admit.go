@@ -1,0 +1,93 @@
+// Package admit is the door of a brand: it says which role a caller has there, and
+// asks the brand's policy. What it turns away is in the brand's log.
+package admit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/brands"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+// ErrTicket is returned for a ticket that cannot stand in the log.
+var ErrTicket = errors.New("a ticket is up to 64 letters, digits, dots, hyphens and underscores: the case's number, no name or address")
+
+// Door lets callers in.
+type Door struct {
+	Brands   *brands.Store
+	Identity *identity.Store
+	Access   *access.Store
+	Ledger   *ledger.Ledger
+}
+
+// Visit is a caller at one brand, under the policy that held when they came.
+type Visit struct {
+	Who    identity.Who
+	Brand  brands.Brand
+	Policy *access.Policy
+	door   *Door
+}
+
+// Enter returns a caller's visit to a brand. For a caller without a role there, the
+// brand is as unknown as one that does not exist.
+func (d *Door) Enter(ctx context.Context, c identity.Caller, brand string) (*Visit, error) {
+	b, err := d.Brands.ByName(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	who, err := d.Identity.Who(ctx, c, b.ID)
+	if errors.Is(err, identity.ErrNoRole) {
+		return nil, fmt.Errorf("%s: %w", brand, brands.ErrNoBrand)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p, _, err := d.Access.Current(ctx, b.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &Visit{who, b, p, d}, nil
+}
+
+// Purpose checks that a purpose is registered at the brand.
+func (v *Visit) Purpose(ctx context.Context, name string) error {
+	_, err := v.door.Brands.Purpose(ctx, v.Brand.ID, name)
+	if errors.Is(err, brands.ErrNoPurpose) {
+		v.refused(ctx, "", "", 0, "unknown-purpose")
+	}
+	return err
+}
+
+// Authorize asks the policy for an action on all of the fields.
+func (v *Visit) Authorize(ctx context.Context, action access.Action, purpose string, fields record.FieldSet) (access.Grant, error) {
+	g, err := v.Policy.Authorize(v.Who, action, purpose, fields)
+	v.note(ctx, err)
+	return g, err
+}
+
+// View asks the policy for what may be shown masked.
+func (v *Visit) View(ctx context.Context, purpose string, fields record.FieldSet) (access.Grant, error) {
+	g, err := v.Policy.View(v.Who, purpose, fields)
+	v.note(ctx, err)
+	return g, err
+}
+
+func (v *Visit) note(ctx context.Context, err error) {
+	var denied *access.DeniedError
+	if errors.As(err, &denied) {
+		v.refused(ctx, string(denied.Action), denied.Purpose, denied.Fields, "policy-denied")
+	}
+}
+
+func (v *Visit) refused(ctx context.Context, action, purpose string, fields record.FieldSet, reason string) {
+	if !entry.ValidTicket(purpose) {
+		purpose = ""
+	}
+	v.door.Ledger.Refused(ctx, ledger.Refusal{Who: v.Who, Action: action, Purpose: purpose, Fields: fields, Reason: reason})
+}
