@@ -165,12 +165,36 @@ func TestAReleaseIsLoggedAndReceipted(t *testing.T) {
 		if _, err := reveal(t, l, agent(7, 70), 9); err != nil {
 			t.Fatal(err)
 		}
-		ds, err := l.Disclosures(t.Context(), brand, 9)
-		if err != nil || len(ds) != 2 || ds[1].Counter != 1 {
+		var ds []Disclosure
+		err = l.Concerning(t.Context(), brand, 9, 0, func(d Disclosure) error {
+			ds = append(ds, d)
+			return nil
+		})
+		if err != nil || len(ds) != 2 {
 			t.Fatalf("disclosures %+v, %v", ds, err)
 		}
-		if got := entry.Root([][32]byte{entry.Commitment(logKey(9), ds[1].Entry.Nonce, ds[1].Entry.Fields, 1)}); got != ds[1].Entry.Root {
-			t.Error("the counter of the second release is not in its commitment")
+		logKeys := map[record.Ordinal][]byte{3: logKey(3), 9: logKey(9)}
+		kept, err := l.Commitments(t.Context(), brand, 70000, 0, logKey(70000))
+		if err != nil || len(kept) != 1 {
+			t.Fatalf("kept %v, %v", kept, err)
+		}
+		if _, err := l.Prove(t.Context(), brand, ds[0], 9, logKeys); !errors.Is(err, ErrTampered) {
+			t.Errorf("proved without the third customer's key: %v", err)
+		}
+		if err := l.Keep(t.Context(), d, brand, 70000, kept); err != nil {
+			t.Fatal(err)
+		}
+		for i, d := range ds {
+			p, err := l.Prove(t.Context(), brand, d, 9, logKeys)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Commitment != entry.Commitment(logKey(9), d.Entry.Nonce, d.Entry.Fields, uint32(i)) {
+				t.Errorf("release %d does not carry its counter", i)
+			}
+			if err := entry.VerifyPath(d.Entry.Root, len(d.Ords), p.Position, p.Commitment, p.Path); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"filippo.io/torchwood"
@@ -240,28 +241,120 @@ func (l *Ledger) scan(ctx context.Context, brand record.BrandID, from uint64, fn
 	return nil
 }
 
-// Disclosure is one entry that released fields of a customer.
+// Disclosure is one entry that concerns a customer, with what proving it takes.
 type Disclosure struct {
-	Index   uint64
-	Entry   entry.Entry
-	Counter uint32 // how many came before, as the commitment says
+	Index    uint64
+	Entry    entry.Entry
+	Leaf     []byte
+	Ords     []record.Ordinal // all customers of the entry, ascending
+	Counters []uint32         // of each: how many releases came before
 }
 
-// Disclosures returns every release of a customer, oldest first.
-func (l *Ledger) Disclosures(ctx context.Context, brand record.BrandID, ord record.Ordinal) ([]Disclosure, error) {
-	var out []Disclosure
-	err := l.Scan(ctx, brand, 0, func(i uint64, e entry.Entry, ords []record.Ordinal) error {
-		if !released(e.Kind) {
-			return nil
+// Released reports whether the entry released fields.
+func (d *Disclosure) Released() bool { return released(d.Entry.Kind) }
+
+// Concerning hands fn every entry from an index on that concerns a customer, oldest
+// first. It replays the log, because counters follow from all that came before.
+func (l *Ledger) Concerning(ctx context.Context, brand record.BrandID, ord record.Ordinal, from uint64, fn func(d Disclosure) error) error {
+	counters := newProjection()
+	return l.scan(ctx, brand, 0, func(it item) error {
+		e, ords, err := it.open()
+		if err != nil {
+			return err
 		}
-		for _, o := range ords {
-			if o == ord {
-				out = append(out, Disclosure{i, e, uint32(len(out))})
+		if _, ok := slices.BinarySearch(ords, ord); ok && it.index >= from {
+			d := Disclosure{Index: it.index, Entry: e, Leaf: slices.Clone(it.leaf), Ords: ords, Counters: make([]uint32, len(ords))}
+			for i, o := range ords {
+				d.Counters[i] = counters.counter(o)
 			}
+			if err := fn(d); err != nil {
+				return err
+			}
+		}
+		if released(e.Kind) {
+			counters.count(ords)
+		}
+		return nil
+	})
+}
+
+const (
+	sqlKeepCommitment  = `INSERT INTO log_commitments (brand, entry, ord, hash) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
+	sqlReadCommitments = `SELECT ord, hash FROM log_commitments WHERE brand = $1 AND entry = $2`
+)
+
+// Kept is the commitment of a customer who is about to be erased, in an entry that
+// concerns others too: their proofs need it, and it says nothing without the key.
+type Kept struct {
+	Entry uint64
+	Hash  [32]byte
+}
+
+// Commitments returns what Keep needs of the entries from an index on.
+func (l *Ledger) Commitments(ctx context.Context, brand record.BrandID, ord record.Ordinal, from uint64, logKey []byte) ([]Kept, error) {
+	var out []Kept
+	err := l.Concerning(ctx, brand, ord, from, func(d Disclosure) error {
+		if i, _ := slices.BinarySearch(d.Ords, ord); len(d.Ords) > 1 {
+			out = append(out, Kept{d.Index, entry.Commitment(logKey, d.Entry.Nonce, d.Entry.Fields, d.Counters[i])})
 		}
 		return nil
 	})
 	return out, err
+}
+
+// Keep stores commitments, inside the transaction that erases the customer.
+func (l *Ledger) Keep(ctx context.Context, q db.Queryer, brand record.BrandID, ord record.Ordinal, kept []Kept) error {
+	stmts := make([]db.Stmt, len(kept))
+	for i, k := range kept {
+		stmts[i] = db.Stmt{SQL: sqlKeepCommitment, Args: []any{int64(brand), k.Entry, int64(ord), k.Hash[:]}}
+	}
+	return q.Batch(ctx, stmts)
+}
+
+// Proof shows a customer in an entry.
+type Proof struct {
+	Position   int
+	Commitment [32]byte
+	Path       [][32]byte
+}
+
+// Prove returns the path from a customer's commitment to the root of an entry.
+// logKeys are those of the entry's customers; those who were erased are read from
+// what was kept.
+func (l *Ledger) Prove(ctx context.Context, brand record.BrandID, d Disclosure, ord record.Ordinal, logKeys map[record.Ordinal][]byte) (Proof, error) {
+	kept := map[record.Ordinal][32]byte{}
+	err := l.db.Rows(ctx, func(r db.Row) error {
+		var o int64
+		var h []byte
+		if err := r.Scan(&o, &h); err != nil {
+			return err
+		}
+		if len(h) != 32 {
+			return ErrTampered
+		}
+		kept[record.Ordinal(o)] = [32]byte(h)
+		return nil
+	}, sqlReadCommitments, int64(brand), d.Index)
+	if err != nil {
+		return Proof{}, fmt.Errorf("reading the commitments of entry %d: %w", d.Index, err)
+	}
+	all := make([][32]byte, len(d.Ords))
+	p := Proof{Position: -1}
+	for i, o := range d.Ords {
+		if key, ok := logKeys[o]; ok {
+			all[i] = entry.Commitment(key, d.Entry.Nonce, d.Entry.Fields, d.Counters[i])
+		} else {
+			all[i] = kept[o]
+		}
+		if o == ord {
+			p.Position, p.Commitment = i, all[i]
+		}
+	}
+	if p.Position < 0 || entry.Root(all) != d.Entry.Root {
+		return Proof{}, fmt.Errorf("entry %d: its customers do not lead to its root: %w", d.Index, ErrTampered)
+	}
+	p.Path, err = entry.Prove(all, p.Position)
+	return p, err
 }
 
 // Usage returns what a holder used of its budgets, as the log stands on this server.

@@ -241,3 +241,17 @@ func (s *Store) Open(ctx context.Context, receipt ledger.Receipt, u *Unopened) (
 	}
 	return out, nil
 }
+
+// LogKeys returns the log keys of those of the customers that there are, to prove
+// what entries say of them.
+func (s *Store) LogKeys(ctx context.Context, brand record.BrandID, ords []record.Ordinal) (map[record.Ordinal][]byte, error) {
+	found, err := s.fetch(ctx, brand, ords, false)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[record.Ordinal][]byte, len(found))
+	for ord, r := range found {
+		out[ord] = r.secret.logKey()
+	}
+	return out, nil
+}
