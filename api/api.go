@@ -214,9 +214,9 @@ type Disclosure struct {
 	Proof     Proof     `json:"proof"`
 }
 
-// Proof shows that a customer is in an entry, and the entry in the log. Whoever has
-// the brand's verifier key can check it offline; the customer's key, which is in it,
-// opens their own commitment and nobody else's.
+// Proof shows that a commitment is in an entry, and the entry in the log. Whoever has
+// the brand's verifier key can check it offline. That the commitment is this
+// customer's can be checked with the customer's log key, which the vault keeps.
 type Proof struct {
 	Leaf       []byte   `json:"leaf" doc:"The entry as it was hashed."`
 	Customers  int      `json:"customers" doc:"How many customers the entry concerns."`

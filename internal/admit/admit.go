@@ -91,3 +91,6 @@ func (v *Visit) refused(ctx context.Context, action, purpose string, fields reco
 	}
 	v.door.Ledger.Refused(ctx, ledger.Refusal{Who: v.Who, Action: action, Purpose: purpose, Fields: fields, Reason: reason})
 }
+
+// Refuse logs that the caller was turned away for another reason than the policy.
+func (v *Visit) Refuse(ctx context.Context, reason string) { v.refused(ctx, "", "", 0, reason) }

@@ -215,24 +215,31 @@ func (l *Ledger) scan(ctx context.Context, brand record.BrandID, from uint64, fn
 	next := g.first
 	for next < size {
 		before := next
+		var page []group // read whole, so that fn may read too without a second connection
 		err := l.db.Rows(ctx, func(r db.Row) error {
 			var g group
-			if err := g.scan(r); err != nil {
-				return err
-			}
+			err := g.scan(r)
+			page = append(page, g)
+			return err
+		}, sqlReadGroups, int64(brand), next, pageGroups)
+		if err != nil {
+			return fmt.Errorf("reading the log of brand %d: %w", brand, err)
+		}
+		for i := range page {
+			g := &page[i]
 			if g.first != next {
 				return fmt.Errorf("entries from %d on are missing: %w", next, ErrTampered)
 			}
 			next += uint64(g.count)
-			return g.each(func(it item) error {
+			err := g.each(func(it item) error {
 				if it.index < from {
 					return nil
 				}
 				return fn(it)
 			})
-		}, sqlReadGroups, int64(brand), next, pageGroups)
-		if err != nil {
-			return fmt.Errorf("reading the log of brand %d: %w", brand, err)
+			if err != nil {
+				return err
+			}
 		}
 		if next == before {
 			return fmt.Errorf("reading the log of brand %d: entries from %d on are missing: %w", brand, next, ErrTampered)
