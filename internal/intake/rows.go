@@ -98,6 +98,24 @@ func (c *checker) hasCard(cells []cell) (field string, found bool) {
 const cardReason = "holds a payment card number, which must not be kept here"
 
 func (c *checker) customer(line int64, cells []cell, rej *Reject) CustomerRow {
+	row := c.columns(line, cells, rej)
+	if row.Reject != nil {
+		return row
+	}
+	id := row.Customer.Get(record.ExternalID)
+	code, reason := CodeMissingExternalID, "is missing"
+	if id != "" {
+		_, err := record.NormalExternalID(id)
+		if err == nil {
+			return row
+		}
+		code, reason = CodeBadField, err.Error()
+	}
+	return CustomerRow{Line: line, Reject: &Reject{Line: line, Field: record.ExternalID.String(), Code: code, Reason: reason}}
+}
+
+// columns is customer for a row that need not say which customer it is of.
+func (c *checker) columns(line int64, cells []cell, rej *Reject) CustomerRow {
 	refuse := func(field, code, reason string) CustomerRow {
 		return CustomerRow{Line: line, Reject: &Reject{Line: line, Field: field, Code: code, Reason: reason}}
 	}
@@ -123,14 +141,8 @@ func (c *checker) customer(line int64, cells []cell, rej *Reject) CustomerRow {
 		}
 		row.Customer.Attributes[cell.attr] = cell.text
 	}
-	if row.Customer.Get(record.ExternalID) == "" {
-		return refuse(record.ExternalID.String(), CodeMissingExternalID, "is missing")
-	}
 	if err := row.Customer.Check(); err != nil {
 		return refuse(fieldOf(err))
-	}
-	if _, err := record.NormalExternalID(row.Customer.Get(record.ExternalID)); err != nil {
-		return refuse(record.ExternalID.String(), CodeBadField, err.Error())
 	}
 	return row
 }

@@ -69,6 +69,7 @@ func (s *Store) PreparePurchases(ctx context.Context, brand record.BrandID, aske
 			p.changes = append(p.changes, *c)
 		}
 	}
+	p.ords = ords
 	p.sort()
 	return p, nil
 }

@@ -66,7 +66,8 @@ type former struct {
 // Prepared is a write that is sealed and not yet logged.
 type Prepared struct {
 	brand    record.BrandID
-	changes  []change // by ordinal
+	changes  []change         // by ordinal
+	ords     []record.Ordinal // of each thing asked for, 0: nobody
 	outcomes []Outcome
 	detail   [][]Outcome // of purchases
 	errs     []error
@@ -87,6 +88,9 @@ func (p *Prepared) Commitment(fields record.FieldSet) ledger.Commit {
 		return entry.Commitment(p.changes[i].secret.logKey(), nonce, fields, counter)
 	}
 }
+
+// Ord returns the customer that the i-th thing asked for is of, 0 if there is none.
+func (p *Prepared) Ord(i int) record.Ordinal { return p.ords[i] }
 
 // Outcome returns what becomes of the i-th thing asked for.
 func (p *Prepared) Outcome(i int) Outcome { return p.outcomes[i] }
@@ -194,6 +198,7 @@ func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts
 				return nil, err
 			}
 			p.changes = append(p.changes, *c)
+			ords[i] = next
 			next++
 		case r == nil:
 			p.fail(i, ErrNoCustomer)
@@ -212,6 +217,7 @@ func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts
 			}
 		}
 	}
+	p.ords = ords
 	p.sort()
 	return p, nil
 }

@@ -1,0 +1,298 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/admit"
+	"github.com/cloakroom/cloakroom/internal/cards"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/seal"
+)
+
+// Desk takes customers and purchases in: checked as the rows of a file are, logged,
+// and then sealed into the database.
+type Desk struct {
+	Door   *admit.Door
+	Ledger *ledger.Ledger
+	Seal   *seal.Store
+}
+
+// conflicts bounds how often a write is prepared anew because another changed the
+// same customer.
+const conflicts = 10
+
+// Put writes customers by external id: those who are not there are made. Each row is
+// answered; a refused one does not stop the others.
+func (d *Desk) Put(ctx context.Context, c identity.Caller, brand string, req api.PutRequest) (*api.Written, error) {
+	v, err := d.enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	b := newBatch(len(req.Customers))
+	seen := map[string]bool{}
+	for i, fields := range req.Customers {
+		row := customerOf(fields, (*checker).customer)
+		id, _ := record.NormalExternalID(row.Customer.Get(record.ExternalID))
+		switch {
+		case row.Reject != nil:
+			b.reject(i, row.Reject)
+		case seen[id]:
+			b.reject(i, twice())
+		default:
+			seen[id] = true
+			b.puts = append(b.puts, seal.Put{Set: row.Set, Customer: row.Customer})
+			b.at = append(b.at, i)
+		}
+	}
+	return d.put(ctx, v, b)
+}
+
+// Patch changes fields of one customer.
+func (d *Desk) Patch(ctx context.Context, c identity.Caller, brand, token string, fields api.Fields) (*api.Written, error) {
+	v, err := d.enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	ords, err := d.Seal.Resolve(ctx, v.Brand.ID, []string{token})
+	if err != nil {
+		v.Refuse(ctx, "unknown-token")
+		return nil, err
+	}
+	row := customerOf(fields, (*checker).columns)
+	b := newBatch(1)
+	switch {
+	case row.Reject != nil:
+		b.reject(0, row.Reject)
+	case row.Set.Has(record.ExternalID) && row.Customer.Get(record.ExternalID) == "":
+		b.reject(0, &Reject{Field: record.ExternalID.String(), Code: CodeMissingExternalID, Reason: "cannot be empty"})
+	default:
+		b.puts, b.at = []seal.Put{{Ord: ords[0], Set: row.Set, Customer: row.Customer}}, []int{0}
+	}
+	out, err := d.put(ctx, v, b)
+	if err == nil && out.Results[0].Reject != nil && out.Results[0].Reject.Code == CodeNoCustomer {
+		return nil, &seal.TokenError{}
+	}
+	return out, err
+}
+
+func (d *Desk) enter(ctx context.Context, c identity.Caller, brand string) (*admit.Visit, error) {
+	v, err := d.Door.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	_, err = v.Authorize(ctx, access.ActWrite, "", 0)
+	return v, err
+}
+
+// batch is what one request writes; at says which of its rows each put is.
+type batch struct {
+	results []api.WriteResult
+	puts    []seal.Put
+	appends []seal.Append
+	at      []int
+}
+
+func newBatch(n int) *batch { return &batch{results: make([]api.WriteResult, n)} }
+
+func (b *batch) reject(i int, r *Reject) { b.results[i] = rejected(r) }
+
+func rejected(r *Reject) api.WriteResult {
+	return api.WriteResult{Outcome: Rejected.String(), Reject: &api.Reject{Field: r.Field, Code: r.Code, Reason: r.Reason}}
+}
+
+func twice() *Reject {
+	return &Reject{Code: CodeBadRow, Reason: "is there already in this request"}
+}
+
+// String returns the outcome's name in the API.
+func (o Outcome) String() string { return [...]string{"new", "updated", "unchanged", "rejected"}[o] }
+
+func (d *Desk) put(ctx context.Context, v *admit.Visit, b *batch) (*api.Written, error) {
+	var fields record.FieldSet
+	for i := range b.puts {
+		fields |= b.puts[i].Set
+	}
+	return d.write(ctx, v, b, fields, func() (*seal.Prepared, error) {
+		return d.Seal.PrepareCustomers(ctx, v.Brand.ID, b.puts)
+	})
+}
+
+// write prepares, logs, applies; and again, where another was faster.
+func (d *Desk) write(ctx context.Context, v *admit.Visit, b *batch, fields record.FieldSet, prepare func() (*seal.Prepared, error)) (*api.Written, error) {
+	out := &api.Written{Results: b.results}
+	if len(b.at) == 0 {
+		return out, nil
+	}
+	for attempt := 1; ; attempt++ {
+		p, err := prepare()
+		if err != nil {
+			return nil, err
+		}
+		if ords := p.Ords(); len(ords) > 0 {
+			kind := entry.KindWrite
+			if len(b.results) > 1 {
+				kind = entry.KindImport
+			}
+			r, err := d.Ledger.Record(ctx, ledger.Event{Kind: kind, Who: v.Who, Fields: fields, Ords: ords, Commit: p.Commitment(fields)})
+			if err != nil {
+				return nil, err
+			}
+			err = d.Seal.Apply(ctx, r, p)
+			if errors.Is(err, seal.ErrConflict) && attempt < conflicts {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			out.Receipt = &api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}
+		}
+		return out, d.answer(ctx, v, b, p)
+	}
+}
+
+func (d *Desk) answer(ctx context.Context, v *admit.Visit, b *batch, p *seal.Prepared) error {
+	for j, i := range b.at {
+		r := &b.results[i]
+		if err := p.Err(j); err != nil {
+			code := CodeBadField
+			if errors.Is(err, seal.ErrNoCustomer) {
+				code = CodeNoCustomer
+			}
+			*r = rejected(&Reject{Field: record.ExternalID.String(), Code: code, Reason: err.Error()})
+			continue
+		}
+		r.Outcome = Outcome(p.Outcome(j)).String()
+		if ord := p.Ord(j); ord != 0 {
+			token, err := d.Seal.Token(ctx, v.Brand.ID, ord)
+			if err != nil {
+				return err
+			}
+			r.Token = token
+		}
+		if b.appends == nil {
+			continue
+		}
+		k := 0
+		for n := range r.Purchases {
+			if r.Purchases[n].Outcome == "" {
+				r.Purchases[n].Outcome = Outcome(p.Purchases(j)[k]).String()
+				k++
+			}
+		}
+	}
+	return nil
+}
+
+// AddPurchases adds purchases to customers, named by external id or token. One that
+// is there already under its purchase id is replaced if it differs.
+func (d *Desk) AddPurchases(ctx context.Context, c identity.Caller, brand string, req api.PurchasesRequest) (*api.Written, error) {
+	v, err := d.enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	b := newBatch(len(req.Customers))
+	seen := map[string]bool{}
+	for i, asked := range req.Customers {
+		a := seal.Append{}
+		switch {
+		case (asked.Token == "") == (asked.ExternalID == ""):
+			b.reject(i, &Reject{Code: CodeBadRow, Reason: "needs either the token or the external_id of the customer"})
+			continue
+		case asked.Token != "":
+			ords, err := d.Seal.Resolve(ctx, v.Brand.ID, []string{asked.Token})
+			if err != nil {
+				v.Refuse(ctx, "unknown-token")
+				return nil, err
+			}
+			a.Ord = ords[0]
+		default:
+			if a.ExternalID, err = record.NormalExternalID(asked.ExternalID); err != nil {
+				b.reject(i, &Reject{Field: record.ExternalID.String(), Code: CodeBadField, Reason: err.Error()})
+				continue
+			}
+		}
+		key := fmt.Sprint(a.Ord, " ", a.ExternalID)
+		if seen[key] {
+			b.reject(i, twice())
+			continue
+		}
+		seen[key] = true
+		a.Purchases, b.results[i].Purchases = purchasesOf(asked.Purchases)
+		b.appends, b.at = append(b.appends, a), append(b.at, i)
+	}
+	return d.write(ctx, v, b, record.Fields(record.Purchases), func() (*seal.Prepared, error) {
+		return d.Seal.PreparePurchases(ctx, v.Brand.ID, b.appends)
+	})
+}
+
+// purchasesOf checks purchases. The results have an outcome where one was refused.
+func purchasesOf(asked []api.Purchase) ([]record.Purchase, []api.WriteResult) {
+	c := &checker{cards: cards.New(), names: purchaseTable().names}
+	results := make([]api.WriteResult, len(asked))
+	var out []record.Purchase
+	for i, p := range asked {
+		cells := []cell{{slot: colExternalID, text: "-"}} // the customer is known
+		add := func(slot int, text string) {
+			if text = strings.TrimSpace(text); text != "" {
+				cells = append(cells, cell{slot: slot, text: text})
+			}
+		}
+		add(colPurchaseID, p.ID)
+		add(colAt, p.At)
+		add(colSKU, p.SKU)
+		add(colDescription, p.Description)
+		if p.Quantity != 0 {
+			add(colQuantity, strconv.FormatInt(p.Quantity, 10))
+		}
+		add(colAmount, p.Amount)
+		add(colCurrency, p.Currency)
+		add(colStore, p.Store)
+		add(colChannel, p.Channel)
+		row := c.purchase(0, cells, nil)
+		if row.Reject != nil {
+			results[i] = rejected(row.Reject)
+			continue
+		}
+		out = append(out, row.Purchase)
+	}
+	return out, results
+}
+
+// customerOf checks one customer's fields as a row of a file.
+func customerOf(fields api.Fields, check func(*checker, int64, []cell, *Reject) CustomerRow) CustomerRow {
+	t := customerTable()
+	names := make([]string, 0, len(fields))
+	for name := range fields {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var cells []cell
+	clear := false
+	for _, name := range names {
+		text := strings.TrimSpace(fields[name])
+		if name == record.Attributes.String() && text == "" {
+			clear = true
+			continue
+		}
+		slot, ok := t.find(name)
+		if !ok {
+			return CustomerRow{Reject: &Reject{Code: CodeUnknownColumn, Reason: "names a field that there is not; known are " + t.known()}}
+		}
+		cells = append(cells, cell{slot: slot, attr: strings.TrimPrefix(name, attrPrefix), text: text})
+	}
+	row := check(&checker{cards: cards.New(), names: t.names}, 0, cells, nil)
+	if clear && row.Reject == nil {
+		row.Set = row.Set.With(record.Attributes)
+	}
+	return row
+}
