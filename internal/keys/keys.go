@@ -128,10 +128,27 @@ func (r *Ring) Version(ctx context.Context, brand record.BrandID, kind Kind, ver
 	return r.read(ctx, brand, kind, sqlReadKey, int64(brand), string(kind), version)
 }
 
+// CurrentIn is Current inside the transaction that made the key.
+func (r *Ring) CurrentIn(ctx context.Context, q db.Queryer, brand record.BrandID, kind Kind) (Key, error) {
+	return r.readIn(ctx, q, brand, kind, sqlCurrentKey, int64(brand), string(kind))
+}
+
 func (r *Ring) read(ctx context.Context, brand record.BrandID, kind Kind, sql string, args ...any) (Key, error) {
+	k, err := r.readIn(ctx, r.db, brand, kind, sql, args...)
+	if err != nil {
+		return Key{}, err
+	}
+	r.mu.Lock()
+	r.opened[name{brand, kind, k.Version}] = k
+	r.mu.Unlock()
+	return k, nil
+}
+
+// readIn keeps nothing: what it reads may never be committed.
+func (r *Ring) readIn(ctx context.Context, q db.Queryer, brand record.BrandID, kind Kind, sql string, args ...any) (Key, error) {
 	var version int
 	var wrapped []byte
-	if err := r.db.Row(ctx, sql, args...).Scan(&version, &wrapped); err != nil {
+	if err := q.Row(ctx, sql, args...).Scan(&version, &wrapped); err != nil {
 		if errors.Is(err, db.ErrNoRows) {
 			err = ErrNoKey
 		}
@@ -153,9 +170,6 @@ func (r *Ring) read(ctx context.Context, brand record.BrandID, kind Kind, sql st
 	}
 	k = Key{Version: version}
 	copy(k.bytes[:], plain)
-	r.mu.Lock()
-	r.opened[n] = k
-	r.mu.Unlock()
 	return k, nil
 }
 

@@ -1,0 +1,212 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/admit"
+	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+// Policy returns a brand's policy to those who administer or audit it.
+func (d *Desk) Policy(ctx context.Context, c identity.Caller, brand string) (*api.Policy, error) {
+	v, err := d.visit(ctx, c, brand, access.ActAudit)
+	if err != nil {
+		return nil, err
+	}
+	p, n, err := d.Door.Access.Current(ctx, v.Brand.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Policy{Version: n, Text: p.Text()}, nil
+}
+
+// ApplyPolicy says who gains and loses what under a policy, and with apply set makes
+// it the one that holds.
+func (d *Desk) ApplyPolicy(ctx context.Context, c identity.Caller, brand, text string, apply bool) (*api.PolicyDiff, error) {
+	v, err := d.visit(ctx, c, brand, access.ActAdminister)
+	if err != nil {
+		return nil, err
+	}
+	p, err := access.Load(text)
+	if err != nil {
+		return nil, err
+	}
+	purposes, err := d.Door.Brands.Purposes(ctx, v.Brand.ID)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{""} // actions on the brand need none
+	for _, q := range purposes {
+		names = append(names, q.Name)
+	}
+	out := &api.PolicyDiff{Changes: []api.PolicyChange{}}
+	for _, ch := range access.Diff(v.Policy, p, names) {
+		out.Changes = append(out.Changes, api.PolicyChange{
+			Role: ch.Role, Principal: ch.Principal, Action: string(ch.Action), Purpose: ch.Purpose,
+			Gained: ch.Gained.Names(), Lost: ch.Lost.Names(),
+		})
+	}
+	if !apply {
+		return out, nil
+	}
+	err = d.change(ctx, v, entry.KindPolicy, map[string]string{"sha256": digest(text)}, func(q db.Queryer, at time.Time) (err error) {
+		out.Version, err = d.Door.Access.Put(ctx, q, v.Brand.ID, p, v.Who.Principal, at)
+		return err
+	})
+	out.Applied = err == nil
+	return out, err
+}
+
+// Rules returns a brand's budgets.
+func (d *Desk) Rules(ctx context.Context, c identity.Caller, brand string) (*api.BudgetRules, error) {
+	v, err := d.visit(ctx, c, brand, access.ActAudit)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.Ledger.Rules(ctx, v.Brand.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &api.BudgetRules{Rules: string(r.Encode())}, nil
+}
+
+// SetRules sets a brand's budgets; empty text sets the defaults.
+func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, text string) (*api.BudgetRules, error) {
+	v, err := d.visit(ctx, c, brand, access.ActAdminister)
+	if err != nil {
+		return nil, err
+	}
+	r := budget.DefaultRules()
+	if text != "" {
+		if r, err = budget.DecodeRules([]byte(text)); err != nil {
+			return nil, err
+		}
+	}
+	_, err = d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: v.Who, Detail: map[string]string{ledger.RulesDetail: string(r.Encode())}})
+	if err != nil {
+		return nil, err
+	}
+	return &api.BudgetRules{Rules: string(r.Encode())}, nil
+}
+
+// Usage returns what a principal, its role, its lineages and the brand used of their
+// budgets, with the loss bound of each. An empty name means the caller.
+func (d *Desk) Usage(ctx context.Context, c identity.Caller, brand, name string) (*api.Usages, error) {
+	v, err := d.Door.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	if name != "" && name != c.Name {
+		if _, err := v.Authorize(ctx, access.ActAudit, "", 0); err != nil {
+			return nil, err
+		}
+	} else {
+		name = c.Name
+	}
+	p, err := d.Door.Identity.ByName(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	w, err := d.Door.Identity.Who(ctx, identity.Caller{Principal: p.ID}, v.Brand.ID)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	holders := []budget.Holder{}
+	creds, err := d.Door.Identity.Credentials(ctx, p.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, cr := range creds {
+		if cr.ID == cr.Lineage && cr.Revoked.IsZero() {
+			holders = append(holders, budget.Holder{Kind: budget.Lineage, ID: cr.ID})
+		}
+	}
+	holders = append(holders, budget.Holder{Kind: budget.Principal, ID: p.ID}, budget.Holder{Kind: budget.Role, Role: w.Role}, budget.Holder{Kind: budget.Brand})
+	return d.usages(ctx, v, holders, p.ID, w.Role)
+}
+
+func (d *Desk) usages(ctx context.Context, v *admit.Visit, holders []budget.Holder, principal uint64, role string) (*api.Usages, error) {
+	out := &api.Usages{Holders: []api.Usage{}}
+	for _, h := range holders {
+		used, err := d.Ledger.Usage(ctx, v.Brand.ID, h)
+		if err != nil {
+			return nil, err
+		}
+		u := api.Usage{Holder: h.String(), Used: []api.WindowCount{}, Bound: []api.WindowCount{}}
+		for _, x := range used {
+			u.Used = append(u.Used, api.WindowCount{Class: x.Class.String(), Window: x.Window.String(), Count: uint64(x.Count)})
+		}
+		for class := budget.Clear; class <= budget.Export; class++ {
+			bound, err := d.Ledger.Bound(ctx, v.Brand.ID, h, principal, role, class)
+			if err != nil {
+				return nil, err
+			}
+			for w, n := range bound {
+				u.Bound = append(u.Bound, api.WindowCount{Class: class.String(), Window: budget.Window(w).String(), Count: n})
+			}
+		}
+		out.Holders = append(out.Holders, u)
+	}
+	return out, nil
+}
+
+// Erase erases a customer. It cannot be undone.
+func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string) (*api.Erased, error) {
+	v, err := d.visit(ctx, c, brand, access.ActErase)
+	if err != nil {
+		return nil, err
+	}
+	id := v.Brand.ID
+	ords, err := d.Seal.Resolve(ctx, id, []string{token})
+	if err != nil {
+		v.Refuse(ctx, "unknown-token")
+		return nil, err
+	}
+	u, err := d.Seal.Fetch(ctx, id, ords, 0)
+	if err != nil {
+		return nil, err
+	}
+	logKeys, err := d.Seal.LogKeys(ctx, id, ords)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindErasure, Who: v.Who, Ords: u.Ords(), Commit: u.Commitment(0)})
+	if err != nil {
+		return nil, err
+	}
+	kept, err := d.Ledger.Commitments(ctx, id, ords[0], 0, logKeys[ords[0]])
+	if err != nil {
+		return nil, err
+	}
+	err = d.Seal.Erase(ctx, r, ords[0], func(ctx context.Context, q db.Queryer, logKey []byte) error {
+		// What was logged while the log was read.
+		late, err := d.Ledger.Commitments(ctx, id, ords[0], r.CheckpointSize(), logKey)
+		if err != nil {
+			return err
+		}
+		return d.Ledger.Keep(ctx, q, id, ords[0], append(kept, late...))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &api.Erased{Receipt: api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}, Token: token}, nil
+}
+
+// Watch lets a caller in who may read a brand's log.
+func (d *Desk) Watch(ctx context.Context, c identity.Caller, brand string) (record.BrandID, error) {
+	v, err := d.visit(ctx, c, brand, access.ActAudit)
+	if err != nil {
+		return 0, err
+	}
+	return v.Brand.ID, nil
+}
+
