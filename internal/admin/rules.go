@@ -209,4 +209,3 @@ func (d *Desk) Watch(ctx context.Context, c identity.Caller, brand string) (reco
 	}
 	return v.Brand.ID, nil
 }
-
