@@ -1,0 +1,145 @@
+// Package evidence verifies the log of a brand offline: from the files that
+// `cloakroom log tiles` writes, the brand's public verifier key and, better, an
+// older checkpoint that the reader kept. It needs no server, no database and no
+// secret, and it trusts nothing that it reads.
+//
+// # What is found, and what it takes
+//
+// [Verify] reads every entry, computes the root of the tree anew and compares it
+// with the one that the brand's key signed. An entry edited, removed, added or moved
+// after the signing is thereby found with the public key alone.
+//
+// An older checkpoint finds the rest: a log that was cut and is shown with an old
+// signature ([ErrShorter]), and one that was written anew by somebody who holds the
+// signing key ([ErrOlder]). A stranger to both should therefore keep a checkpoint
+// now and then, where the log's keeper cannot reach it: nothing inside the log can
+// show that its end is missing.
+//
+// # One customer
+//
+// [CustomerProof] is what a customer may be handed: one entry, that it is in the
+// log, and that one commitment is in it. The brand's key verifies it; only the
+// customer's log key opens it, so that a stranger learns of an entry and of nobody
+// in it.
+//
+// # Formats
+//
+// The files follow C2SP: tlog-tiles, tlog-checkpoint and signed-note. Any reader of
+// these can check the tree. What this package adds is that each leaf is read
+// strictly, as an entry that says one thing only.
+package evidence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/cloakroom/cloakroom/internal/entry"
+)
+
+// What a verification may find. Every error of this package that tells of the log
+// wraps one of these, and says in words where.
+var (
+	// ErrSignature means that a checkpoint was not signed by the key given, or is
+	// that of another log.
+	ErrSignature = errors.New("the checkpoint is not signed by this key for this log")
+	// ErrRoot means that the files hold something else than what was signed.
+	ErrRoot = errors.New("the log is not what was signed")
+	// ErrOlder means that the log, though signed, is not a continuation of the older
+	// checkpoint: its past was written anew.
+	ErrOlder = errors.New("the log does not continue the older checkpoint")
+	// ErrShorter means that the log has fewer entries than the older checkpoint had.
+	ErrShorter = errors.New("the log is shorter than the older checkpoint")
+	// ErrMissing means that a file that the checkpoint calls for is absent.
+	ErrMissing = errors.New("a part of the log is missing")
+	// ErrEntry means that an entry cannot be read, or cannot stand where it stands.
+	ErrEntry = errors.New("an entry of the log is not valid")
+	// ErrProof means that a proof does not lead to the root that it is for.
+	ErrProof = entry.ErrProof
+)
+
+// Entry is what one leaf of the log says.
+type Entry = entry.Entry
+
+// Kind is what an entry records.
+type Kind = entry.Kind
+
+// Report says what was verified. First and Last are the times of the first and the
+// last entry, zero in an empty log.
+type Report struct {
+	Origin    string
+	Size      uint64
+	OlderSize uint64 // entries under the older checkpoint; zero without one
+	First     time.Time
+	Last      time.Time
+	Counts    map[Kind]uint64
+}
+
+// checkpointPath is where C2SP tlog-tiles puts the checkpoint.
+const checkpointPath = "checkpoint"
+
+// Verify reads the whole log from src and checks that it is what the key vkey
+// signed, that every entry is valid, that times never step back and that all belong
+// to one brand. Where older is given, a checkpoint as the reader kept it, the log
+// must also continue it.
+//
+// If each is not nil, it is called with every entry in order, while the log is being
+// read: what it was shown counts only once Verify has returned without an error. An
+// error of each ends the reading and is returned as it is.
+//
+// Memory is bounded by one entry bundle of 256 entries, however long the log.
+func Verify(ctx context.Context, src Source, vkey string, older []byte, each func(index uint64, e Entry) error) (Report, error) {
+	key, err := openKey(vkey)
+	if err != nil {
+		return Report{}, err
+	}
+	text, err := read(ctx, src, checkpointPath, "")
+	if err != nil {
+		return Report{}, err
+	}
+	head, err := openCheckpoint(key, text)
+	if err != nil {
+		return Report{}, fmt.Errorf("opening the checkpoint: %w", err)
+	}
+	r := newReplay(src, head, each)
+	if len(older) > 0 {
+		before, err := openCheckpoint(key, older)
+		if err != nil {
+			return Report{}, fmt.Errorf("opening the older checkpoint: %w", err)
+		}
+		if before.N > head.N {
+			return Report{}, fmt.Errorf("%w: the log of %s has %d entries and had %d: %d are missing at its end, or it was begun anew",
+				ErrShorter, head.Origin, head.N, before.N, before.N-head.N)
+		}
+		r.older = &before.Tree
+	}
+	if err := r.run(ctx); err != nil {
+		return Report{}, err
+	}
+	return r.report, r.verdict()
+}
+
+// openKey reads a verifier key as it stands in log.vkey.
+func openKey(vkey string) (note.Verifier, error) {
+	key, err := note.NewVerifier(strings.TrimSpace(vkey))
+	if err != nil {
+		return nil, fmt.Errorf("reading the verifier key: %w (it is the one line name+hash+key of log.vkey, and must come from the brand, not from whoever hands over the log)", err)
+	}
+	return key, nil
+}
+
+// openCheckpoint returns the checkpoint if the key signed it and its origin is the
+// key's name. Signatures of others, such as witnesses, are left aside.
+func openCheckpoint(key note.Verifier, text []byte) (torchwood.Checkpoint, error) {
+	policy := torchwood.ThresholdPolicy(2, torchwood.OriginPolicy(key.Name()), torchwood.SingleVerifierPolicy(key))
+	c, _, err := torchwood.VerifyCheckpoint(text, policy)
+	if err != nil {
+		return torchwood.Checkpoint{}, fmt.Errorf("%w: it should be that of %s: %w", ErrSignature, key.Name(), err)
+	}
+	return c, nil
+}
