@@ -1,0 +1,154 @@
+// Package client is the Go client of Cloakroom's API, for the applications of the
+// brands. Every error that the vault answers is an *api.Error: errors.As finds it,
+// and its Type says what to do.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/cloakroom/cloakroom/api"
+)
+
+// Client talks to one vault. It is safe for concurrent use.
+type Client struct {
+	base string
+	key  string
+	http *http.Client
+}
+
+// New returns a client of the vault at a base URL such as https://vault.example:7460,
+// with an API key. A nil http means http.DefaultClient.
+func New(base, key string, h *http.Client) *Client {
+	if h == nil {
+		h = http.DefaultClient
+	}
+	return &Client{strings.TrimSuffix(base, "/"), key, h}
+}
+
+// maxAnswer bounds an answer.
+const maxAnswer = 256 << 20
+
+// Do sends in as JSON, if it is not nil, and reads the answer into out. Most callers
+// want one of the other methods.
+func (c *Client) Do(ctx context.Context, method, path string, in, out any) error {
+	b, err := c.raw(ctx, method, path, in)
+	if err != nil || out == nil {
+		return err
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return fmt.Errorf("reading the vault's answer to %s: %w", method, err)
+	}
+	return nil
+}
+
+func (c *Client) raw(ctx context.Context, method, path string, in any) ([]byte, error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("writing the request: %w", err)
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("making the request: %w", err)
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking the vault: %w", err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the vault's answer: %w", err)
+	}
+	if len(b) > maxAnswer {
+		return nil, errors.New("reading the vault's answer: it is too large")
+	}
+	if resp.StatusCode >= 300 {
+		e := &api.Error{}
+		if json.Unmarshal(b, e) != nil || e.Type == "" {
+			e = &api.Error{Type: api.TypeInternal, Title: "The vault answered " + resp.Status, Status: resp.StatusCode}
+		}
+		return nil, e
+	}
+	return b, nil
+}
+
+// Path joins segments to a path below /v1, each escaped.
+func Path(segments ...string) string {
+	var b strings.Builder
+	b.WriteString("/v1")
+	for _, s := range segments {
+		b.WriteString("/" + url.PathEscape(s))
+	}
+	return b.String()
+}
+
+func at(brand string, segments ...string) string {
+	return Path(append([]string{"brands", brand}, segments...)...)
+}
+
+// Reveal asks for fields of customers in clear.
+func (c *Client) Reveal(ctx context.Context, brand string, req api.RevealRequest) (*api.Disclosed, error) {
+	out := &api.Disclosed{}
+	return out, c.Do(ctx, http.MethodPost, at(brand, "reveal"), req, out)
+}
+
+// Search asks for the masked views of those who have a value.
+func (c *Client) Search(ctx context.Context, brand string, req api.SearchRequest) (*api.Disclosed, error) {
+	out := &api.Disclosed{}
+	return out, c.Do(ctx, http.MethodPost, at(brand, "search"), req, out)
+}
+
+// View asks for the masked view of a customer.
+func (c *Client) View(ctx context.Context, brand, token, purpose, ticket string) (*api.Disclosed, error) {
+	out := &api.Disclosed{}
+	q := url.Values{"purpose": {purpose}, "ticket": {ticket}}
+	return out, c.Do(ctx, http.MethodGet, at(brand, "customers", token)+"?"+q.Encode(), nil, out)
+}
+
+// Put writes customers by external id.
+func (c *Client) Put(ctx context.Context, brand string, req api.PutRequest) (*api.Written, error) {
+	out := &api.Written{}
+	return out, c.Do(ctx, http.MethodPut, at(brand, "customers"), req, out)
+}
+
+// AddPurchases adds purchases.
+func (c *Client) AddPurchases(ctx context.Context, brand string, req api.PurchasesRequest) (*api.Written, error) {
+	out := &api.Written{}
+	return out, c.Do(ctx, http.MethodPost, at(brand, "purchases"), req, out)
+}
+
+// WhoRead asks who read a customer.
+func (c *Client) WhoRead(ctx context.Context, brand, token string) (*api.Disclosures, error) {
+	out := &api.Disclosures{}
+	return out, c.Do(ctx, http.MethodGet, at(brand, "customers", token, "disclosures"), nil, out)
+}
+
+// Erase erases a customer.
+func (c *Client) Erase(ctx context.Context, brand, token string) (*api.Erased, error) {
+	out := &api.Erased{}
+	return out, c.Do(ctx, http.MethodDelete, at(brand, "customers", token), nil, out)
+}
+
+// Tile reads a file of the brand's log as C2SP tlog-tiles names it; log.vkey is the
+// verifier key.
+func (c *Client) Tile(ctx context.Context, brand, path string) ([]byte, error) {
+	return c.raw(ctx, http.MethodGet, at(brand, "tiles")+"/"+path, nil)
+}

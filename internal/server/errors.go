@@ -1,0 +1,120 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/admin"
+	"github.com/cloakroom/cloakroom/internal/admit"
+	"github.com/cloakroom/cloakroom/internal/brands"
+	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/disclose"
+	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/seal"
+)
+
+var errNoKey = errors.New("send an API key as `Authorization: Bearer ckr_...`")
+
+func internal() *api.Error {
+	return &api.Error{Type: api.TypeInternal, Title: "The vault failed", Status: http.StatusInternalServerError,
+		Detail: "nothing was disclosed by this request; the vault's own log says more"}
+}
+
+// kinds says what the API answers for an error. The first that matches holds. All of
+// their texts are ours and hold no value.
+func kinds() []struct {
+	err    error
+	typ    string
+	title  string
+	status int
+} {
+	return []struct {
+		err    error
+		typ    string
+		title  string
+		status int
+	}{
+		{errNoKey, api.TypeUnauthenticated, "Who are you?", http.StatusUnauthorized},
+		{identity.ErrMalformedKey, api.TypeUnauthenticated, "Not a key", http.StatusUnauthorized},
+		{identity.ErrUnknownKey, api.TypeUnauthenticated, "Unknown key", http.StatusUnauthorized},
+		{identity.ErrRevoked, api.TypeUnauthenticated, "Revoked", http.StatusUnauthorized},
+		{identity.ErrExpired, api.TypeUnauthenticated, "Expired", http.StatusUnauthorized},
+		{identity.ErrDisabled, api.TypeUnauthenticated, "Disabled", http.StatusUnauthorized},
+		{seal.ErrDamaged, api.TypeDamaged, "A record is damaged", http.StatusInternalServerError},
+		{ledger.ErrUnavailable, api.TypeLogUnavailable, "The log cannot be written", http.StatusServiceUnavailable},
+		{ledger.ErrTampered, api.TypeLogUnavailable, "The log was tampered with", http.StatusServiceUnavailable},
+		{ledger.ErrClosed, api.TypeLogUnavailable, "The vault is stopping", http.StatusServiceUnavailable},
+		{ledger.ErrNoLog, api.TypeLogUnavailable, "The log is missing", http.StatusServiceUnavailable},
+		{disclose.ErrOtherBrand, api.TypeOtherBrand, "Of another brand", http.StatusForbidden},
+		{seal.ErrUnknownToken, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
+		{seal.ErrNoCustomer, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
+		{seal.ErrConflict, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
+		{brands.ErrNoBrand, api.TypeUnknownBrand, "Unknown brand", http.StatusNotFound},
+		{brands.ErrNoPurpose, api.TypeUnknownPurpose, "Unknown purpose", http.StatusForbidden},
+		{brands.ErrExists, api.TypeConflict, "Exists already", http.StatusConflict},
+		{identity.ErrExists, api.TypeConflict, "Exists already", http.StatusConflict},
+		{brands.ErrName, api.TypeInvalid, "Not a name", http.StatusUnprocessableEntity},
+		{brands.ErrLegalBasis, api.TypeInvalid, "Not a legal basis", http.StatusUnprocessableEntity},
+		{identity.ErrName, api.TypeInvalid, "Not a name", http.StatusUnprocessableEntity},
+		{identity.ErrNoPrincipal, api.TypeNotFound, "No such principal", http.StatusNotFound},
+		{identity.ErrNoRole, api.TypeNotFound, "No role there", http.StatusNotFound},
+		{ledger.ErrNoEntry, api.TypeNotFound, "No such entry", http.StatusNotFound},
+		{access.ErrPolicy, api.TypeInvalid, "Not a policy", http.StatusUnprocessableEntity},
+		{access.ErrNoPolicy, api.TypePolicyDenied, "No policy", http.StatusForbidden},
+		{budget.ErrRules, api.TypeInvalid, "Not a set of budgets", http.StatusUnprocessableEntity},
+		{disclose.ErrField, api.TypeInvalid, "Unknown field", http.StatusUnprocessableEntity},
+		{admit.ErrTicket, api.TypeInvalid, "Not a ticket", http.StatusUnprocessableEntity},
+		{admin.ErrRequest, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},
+		{record.ErrEmail, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
+		{record.ErrPhone, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
+		{record.ErrExternalID, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
+		{context.DeadlineExceeded, api.TypeTimeout, "Out of time", http.StatusGatewayTimeout},
+		{context.Canceled, api.TypeTimeout, "Given up", http.StatusGatewayTimeout},
+		{db.ErrUnavailable, api.TypeLogUnavailable, "The database does not answer", http.StatusServiceUnavailable},
+	}
+}
+
+// problem is what the API answers for an error.
+func problem(err error) *api.Error {
+	var ready *api.Error
+	if errors.As(err, &ready) {
+		return ready
+	}
+	if denied, ok := errors.AsType[*access.DeniedError](err); ok {
+		return &api.Error{Type: api.TypePolicyDenied, Title: "Refused by policy", Status: http.StatusForbidden,
+			Detail: denied.Error(), Fields: denied.Fields.Names()}
+	}
+	if out, ok := errors.AsType[*budget.ExhaustedError](err); ok {
+		return &api.Error{Type: api.TypeBudgetExhausted, Title: "Refused by budget", Status: http.StatusTooManyRequests,
+			Detail: out.Error(), RetryIn: int64(out.Retry.Seconds())}
+	}
+	if none, ok := errors.AsType[*budget.NoRuleError](err); ok {
+		return &api.Error{Type: api.TypeBudgetExhausted, Title: "Refused: no budget", Status: http.StatusTooManyRequests, Detail: none.Error()}
+	}
+	for _, k := range kinds() {
+		if errors.Is(err, k.err) {
+			detail := k.err.Error()
+			if k.status < http.StatusInternalServerError && k.status != http.StatusUnauthorized {
+				detail = err.Error() // our own words, with the place and never the value
+			}
+			return &api.Error{Type: k.typ, Title: k.title, Status: k.status, Detail: detail}
+		}
+	}
+	return internal()
+}
+
+func writeError(w http.ResponseWriter, e *api.Error) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	if e.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="cloakroom"`)
+	}
+	w.WriteHeader(e.Status)
+	json.NewEncoder(w).Encode(e)
+}

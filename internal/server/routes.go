@@ -1,0 +1,229 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/intake"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+type none struct{}
+
+// BrandPath is part of requests; exported because only such parts are read.
+type BrandPath struct {
+	Brand string `path:"brand" maxLength:"40" doc:"The brand that the request is for."`
+}
+
+// CustomerPath is part of requests.
+type CustomerPath struct {
+	BrandPath
+	Token string `path:"token" maxLength:"64"`
+}
+
+// NamePath is part of requests.
+type NamePath struct {
+	Name string `path:"name" maxLength:"64"`
+}
+
+type answered[T any] struct{ Body T }
+
+// route registers one operation: fn gets the caller and the request, and what it
+// returns is the body.
+func route[I, O any](s *Server, method, path, id, summary string, limit int64, fn func(ctx context.Context, c identity.Caller, in *I) (O, error)) {
+	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, MaxBodyBytes: limit, SkipValidateParams: false}
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*answered[O], error) {
+		c, _ := ctx.Value(callerKey{}).(identity.Caller)
+		out, err := fn(ctx, c, in)
+		if err != nil {
+			e := problem(err)
+			if e.Status >= http.StatusInternalServerError {
+				s.log.Error("a request failed", "operation", id, "type", e.Type, "cause", err)
+			}
+			return nil, e
+		}
+		return &answered[O]{out}, nil
+	})
+}
+
+func (s *Server) routes() {
+	v := s.vault
+	route(s, "GET", "/v1/health", "health", "Whether the vault can serve", maxBody, func(ctx context.Context, _ identity.Caller, _ *none) (*api.Health, error) {
+		if _, err := v.Ledger.Size(ctx, record.Group); err != nil {
+			return nil, &api.Error{Type: api.TypeLogUnavailable, Title: "The vault cannot serve", Status: http.StatusServiceUnavailable}
+		}
+		return &api.Health{Status: "ok"}, nil
+	})
+
+	route(s, "POST", "/v1/brands", "brand-create", "Create a brand", maxBody, func(ctx context.Context, c identity.Caller, in *struct{ Body api.Brand }) (*api.Brand, error) {
+		return v.Admin.CreateBrand(ctx, c, in.Body)
+	})
+	route(s, "GET", "/v1/brands", "brand-list", "List the brands where you have a role", maxBody, func(ctx context.Context, c identity.Caller, _ *none) ([]api.Brand, error) {
+		return v.Admin.Brands(ctx, c)
+	})
+	route(s, "GET", "/v1/brands/{brand}/purposes", "purpose-list", "List purposes", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Purpose, error) {
+		return v.Admin.Purposes(ctx, c, in.Brand)
+	})
+	route(s, "POST", "/v1/brands/{brand}/purposes", "purpose-create", "Register a purpose", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Body api.Purpose
+	}) (*api.Purpose, error) {
+		return &in.Body, v.Admin.AddPurpose(ctx, c, in.Brand, in.Body)
+	})
+	route(s, "DELETE", "/v1/brands/{brand}/purposes/{name}", "purpose-retire", "Retire a purpose", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		NamePath
+	}) (*none, error) {
+		return &none{}, v.Admin.RetirePurpose(ctx, c, in.Brand, in.Name)
+	})
+
+	route(s, "POST", "/v1/principals", "principal-create", "Register a principal with its roles", maxBody, func(ctx context.Context, c identity.Caller, in *struct{ Body api.Principal }) (*api.Principal, error) {
+		return v.Admin.CreatePrincipal(ctx, c, in.Body)
+	})
+	route(s, "GET", "/v1/principals", "principal-list", "List up to 1,000 principals after a number", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		After uint64 `query:"after"`
+	}) ([]api.Principal, error) {
+		return v.Admin.Principals(ctx, c, in.After)
+	})
+	route(s, "PUT", "/v1/principals/{name}/roles/{brand}", "role-set", "Give a role at a brand, or at the group", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		NamePath
+		BrandPath
+		Body api.RoleRequest
+	}) (*api.Principal, error) {
+		return v.Admin.SetRole(ctx, c, in.Name, in.Brand, in.Body.Role)
+	})
+	route(s, "DELETE", "/v1/principals/{name}/roles/{brand}", "role-remove", "Take a role at a brand", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		NamePath
+		BrandPath
+	}) (*api.Principal, error) {
+		return v.Admin.SetRole(ctx, c, in.Name, in.Brand, "")
+	})
+	route(s, "POST", "/v1/principals/{name}/credentials", "credential-create", "Make a credential; its key is shown once", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		NamePath
+		Body api.CredentialRequest
+	}) (*api.Credential, error) {
+		return v.Admin.CreateCredential(ctx, c, in.Name, in.Body)
+	})
+	type revoked struct {
+		Revoked int `json:"revoked"`
+	}
+	route(s, "DELETE", "/v1/lineages/{lineage}", "lineage-revoke", "Revoke a credential and all made through it", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		Lineage uint64 `path:"lineage"`
+	}) (*revoked, error) {
+		n, err := v.Admin.Revoke(ctx, c, in.Lineage)
+		return &revoked{n}, err
+	})
+
+	route(s, "PUT", "/v1/brands/{brand}/customers", "customers-put", "Write customers by external id", maxBulkBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Body api.PutRequest
+	}) (*api.Written, error) {
+		return refusedCard(v.Intake.Put(ctx, c, in.Brand, in.Body))
+	})
+	route(s, "GET", "/v1/brands/{brand}/customers/{token}", "customer-view", "See a customer masked", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		CustomerPath
+		ViewQuery
+	}) (*api.Disclosed, error) {
+		return v.Disclose.View(ctx, c, in.Brand, in.Token, in.Purpose, in.Ticket, record.AllFields)
+	})
+	route(s, "PATCH", "/v1/brands/{brand}/customers/{token}", "customer-patch", "Change fields of a customer", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		CustomerPath
+		Body api.Fields
+	}) (*api.Written, error) {
+		return refusedCard(v.Intake.Patch(ctx, c, in.Brand, in.Token, in.Body))
+	})
+	route(s, "DELETE", "/v1/brands/{brand}/customers/{token}", "customer-erase", "Erase a customer (GDPR Art. 17); cannot be undone", maxBody, func(ctx context.Context, c identity.Caller, in *CustomerPath) (*api.Erased, error) {
+		return v.Admin.Erase(ctx, c, in.Brand, in.Token)
+	})
+	route(s, "POST", "/v1/brands/{brand}/purchases", "purchases-add", "Add purchases", maxBulkBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Body api.PurchasesRequest
+	}) (*api.Written, error) {
+		return refusedCard(v.Intake.AddPurchases(ctx, c, in.Brand, in.Body))
+	})
+	route(s, "GET", "/v1/brands/{brand}/customers/{token}/purchases", "purchases-list", "See a customer's purchases masked", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		CustomerPath
+		ViewQuery
+	}) (*api.Disclosed, error) {
+		return v.Disclose.View(ctx, c, in.Brand, in.Token, in.Purpose, in.Ticket, record.Fields(record.Purchases))
+	})
+	route(s, "GET", "/v1/brands/{brand}/customers/{token}/disclosures", "who-read", "Who read a customer, with proofs", maxBody, func(ctx context.Context, c identity.Caller, in *CustomerPath) (*api.Disclosures, error) {
+		return v.Disclose.WhoRead(ctx, c, in.Brand, in.Token)
+	})
+	route(s, "POST", "/v1/brands/{brand}/search", "search", "Find customers by a value; shows them masked", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Body api.SearchRequest
+	}) (*api.Disclosed, error) {
+		return v.Disclose.Search(ctx, c, in.Brand, in.Body)
+	})
+	route(s, "POST", "/v1/brands/{brand}/reveal", "reveal", "See fields of up to 1,000 customers in clear", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Body api.RevealRequest
+	}) (*api.Disclosed, error) {
+		return v.Disclose.Reveal(ctx, c, in.Brand, in.Body)
+	})
+
+	route(s, "GET", "/v1/brands/{brand}/policy", "policy-show", "The policy that holds", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) (*api.Policy, error) {
+		return v.Admin.Policy(ctx, c, in.Brand)
+	})
+	route(s, "PUT", "/v1/brands/{brand}/policy", "policy-apply", "Apply a policy, or with dry_run say what it would change", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		DryRun bool `query:"dry_run"`
+		Body   api.Policy
+	}) (*api.PolicyDiff, error) {
+		return v.Admin.ApplyPolicy(ctx, c, in.Brand, in.Body.Text, !in.DryRun)
+	})
+	route(s, "GET", "/v1/brands/{brand}/budgets", "budget-rules", "The budgets that hold", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) (*api.BudgetRules, error) {
+		return v.Admin.Rules(ctx, c, in.Brand)
+	})
+	route(s, "PUT", "/v1/brands/{brand}/budgets", "budget-set", "Set budgets; empty text sets the defaults", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Body api.BudgetRules
+	}) (*api.BudgetRules, error) {
+		return v.Admin.SetRules(ctx, c, in.Brand, in.Body.Rules)
+	})
+	route(s, "GET", "/v1/brands/{brand}/exposure", "exposure", "What a principal used, and could take if stolen now", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Principal string `query:"principal" maxLength:"64" doc:"Empty: yourself."`
+	}) (*api.Usages, error) {
+		return v.Admin.Usage(ctx, c, in.Brand, in.Principal)
+	})
+}
+
+// ViewQuery is part of requests.
+type ViewQuery struct {
+	Purpose string `query:"purpose" required:"true" maxLength:"40"`
+	Ticket  string `query:"ticket" maxLength:"64"`
+}
+
+// refusedCard makes an error of a request for one thing that was refused: what
+// stands alone in a request is not a row among others.
+func refusedCard(w *api.Written, err error) (*api.Written, error) {
+	if err != nil || len(w.Results) != 1 {
+		return w, err
+	}
+	only := w.Results[0]
+	if only.Reject == nil && len(only.Purchases) == 1 {
+		only = only.Purchases[0]
+	}
+	r := only.Reject
+	if r == nil {
+		return w, nil
+	}
+	e := &api.Error{Type: api.TypeInvalid, Title: "Refused", Status: http.StatusUnprocessableEntity, Detail: strings.TrimSpace(r.Field + " " + r.Reason)}
+	if r.Field != "" {
+		e.Fields = []string{r.Field}
+	}
+	switch r.Code {
+	case intake.CodeCardNumber:
+		e.Type, e.Title = api.TypeCardNumber, "Payment card number refused"
+	case intake.CodeNoCustomer:
+		return w, nil
+	}
+	return nil, e
+}
