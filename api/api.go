@@ -273,3 +273,11 @@ type Health struct {
 	Status string `json:"status" enum:"ok,failing"`
 	Detail string `json:"detail,omitempty"`
 }
+
+// Verified says whether a log is what was signed. A fault names entries, and no
+// customer.
+type Verified struct {
+	OK    bool   `json:"ok"`
+	Size  uint64 `json:"size"`
+	Fault string `json:"fault,omitempty"`
+}

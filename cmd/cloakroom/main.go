@@ -1,6 +1,7 @@
 // Command cloakroom is the customer-data vault's command line: a verb per file.
 //
-// Exit codes: 0 done, 1 failed, 2 wrong command line, 130 interrupted.
+// Exit codes: 0 done, 1 failed, 2 wrong command line, 3 rows were refused, 130
+// interrupted.
 package main
 
 import (
@@ -37,7 +38,24 @@ func (e *usageError) Error() string { return e.text }
 
 // commands is the command line.
 type commands struct {
-	Generate generateCmd `cmd:"" help:"Write CSV files of invented customers and purchases."`
+	Demo      demoCmd      `cmd:"" help:"Start a vault with invented customers, and say what to try."`
+	Serve     serveCmd     `cmd:"" help:"Serve a vault."`
+	Import    importCmd    `cmd:"" help:"Bring customers and purchases in from files."`
+	Put       putCmd       `cmd:"" help:"Write one customer."`
+	Find      findCmd      `cmd:"" help:"Find customers by e-mail, phone or number; shows them masked."`
+	Show      showCmd      `cmd:"" help:"Show one customer masked."`
+	Reveal    revealCmd    `cmd:"" help:"See fields of customers in clear."`
+	WhoRead   whoReadCmd   `cmd:"" name:"who-read" help:"Who read a customer, with proofs."`
+	Erase     eraseCmd     `cmd:"" help:"Erase a customer."`
+	Log       logCmd       `cmd:"" help:"Read, prove and verify a brand's log."`
+	Budget    budgetCmd    `cmd:"" help:"Show or set a brand's budgets."`
+	Exposure  exposureCmd  `cmd:"" help:"What a principal used, and could take if stolen now."`
+	Policy    policyCmd    `cmd:"" help:"Check, compare and apply policies."`
+	Brand     brandCmd     `cmd:"" help:"Create and list brands."`
+	Principal principalCmd `cmd:"" help:"People and services, their roles and keys."`
+	Purpose   purposeCmd   `cmd:"" help:"What a brand may process data for."`
+	Doctor    doctorCmd    `cmd:"" help:"Look whether a vault is well."`
+	Generate  generateCmd  `cmd:"" help:"Write CSV files of invented customers and purchases."`
 }
 
 // exited is how kong ends after --help.
@@ -81,6 +99,10 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 		return exitInterrupted
 	}
 	fmt.Fprintln(std.Err, "cloakroom:", err)
+	var rejected *rejectedError
+	if errors.As(err, &rejected) {
+		return exitRejected
+	}
 	return exitFailed
 }
 

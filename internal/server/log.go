@@ -76,6 +76,22 @@ func (s *Server) logRoutes(mux *http.ServeMux) {
 		p, err := v.Ledger.Consistency(ctx, id, in.Older, in.Size)
 		return hashes(p), err
 	})
+	route(s, "POST", "/v1/brands/{brand}/log/verify", "log-verify", "Replay the whole log, with the lists of customers that its tiles do not hold", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Body struct {
+			Older string `json:"older,omitempty" maxLength:"4096" doc:"A checkpoint that you kept."`
+		}
+	}) (*api.Verified, error) {
+		id, err := watch(ctx, c, &in.BrandPath)
+		if err != nil {
+			return nil, err
+		}
+		r, err := v.Ledger.Verify(ctx, id, []byte(in.Body.Older))
+		if err != nil {
+			return &api.Verified{Fault: err.Error()}, nil
+		}
+		return &api.Verified{OK: true, Size: r.Size}, nil
+	})
 	mux.HandleFunc("GET /v1/brands/{brand}/tiles/{path...}", func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
 		c, _ := ctx.Value(callerKey{}).(identity.Caller)

@@ -1,0 +1,321 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/client"
+)
+
+type brandCmd struct {
+	Create brandCreateCmd `cmd:"" help:"Create a brand, with the default policy, purposes and budgets."`
+	List   brandListCmd   `cmd:"" help:"List the brands."`
+}
+
+type brandCreateCmd struct {
+	remote
+	Name  string `arg:"" help:"Lower-case letters, digits and hyphens."`
+	Title string `help:"The name for people." placeholder:"TEXT"`
+}
+
+// Run creates a brand.
+func (c *brandCreateCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "POST", "/v1/brands", api.Brand{Name: c.Name, Title: c.Title}, func(w io.Writer, b *api.Brand) {
+		fmt.Fprintln(w, "created", b.Name)
+	})
+}
+
+type brandListCmd struct{ remote }
+
+// Run lists brands.
+func (c *brandListCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "GET", "/v1/brands", nil, func(w io.Writer, list *[]api.Brand) {
+		for _, b := range *list {
+			fmt.Fprintf(w, "%s\t%s\n", b.Name, b.Title)
+		}
+	})
+}
+
+type purposeCmd struct {
+	Add    purposeAddCmd    `cmd:"" help:"Register a purpose with its legal basis."`
+	List   purposeListCmd   `cmd:"" help:"List the purposes of a brand."`
+	Retire purposeRetireCmd `cmd:"" help:"Retire a purpose."`
+}
+
+type purposeAddCmd struct {
+	forBrand
+	Name        string `arg:"" help:"Lower-case letters, digits and hyphens."`
+	LegalBasis  string `help:"consent, contract, legal-obligation, vital-interests, public-task or legitimate-interests (GDPR Art. 6(1))." required:"" placeholder:"BASIS"`
+	Description string `help:"What it is, in a sentence." placeholder:"TEXT"`
+}
+
+// Run registers a purpose.
+func (c *purposeAddCmd) Run(ctx context.Context, std Streams) error {
+	in := api.Purpose{Name: c.Name, LegalBasis: c.LegalBasis, Description: c.Description}
+	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "purposes"), in, func(w io.Writer, p *api.Purpose) {
+		fmt.Fprintln(w, "registered", p.Name)
+	})
+}
+
+type purposeListCmd struct{ forBrand }
+
+// Run lists purposes.
+func (c *purposeListCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "purposes"), nil, func(w io.Writer, list *[]api.Purpose) {
+		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+		for _, p := range *list {
+			retired := ""
+			if !p.Retired.IsZero() {
+				retired = "retired"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", p.Name, p.LegalBasis, p.Description, retired)
+		}
+		t.Flush()
+	})
+}
+
+type purposeRetireCmd struct {
+	forBrand
+	Name string `arg:""`
+}
+
+// Run retires a purpose.
+func (c *purposeRetireCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "DELETE", client.Path("brands", c.Brand, "purposes", c.Name), nil, func(w io.Writer, _ *struct{}) {
+		fmt.Fprintln(w, "retired", c.Name)
+	})
+}
+
+type principalCmd struct {
+	Create principalCreateCmd `cmd:"" help:"Register a person or service with its roles, and make its first key."`
+	List   principalListCmd   `cmd:"" help:"List principals, their roles and credentials."`
+	Role   principalRoleCmd   `cmd:"" help:"Give or take a role."`
+	Key    principalKeyCmd    `cmd:"" help:"Make a further key."`
+	Revoke principalRevokeCmd `cmd:"" help:"Revoke a lineage: a credential and all made through it."`
+}
+
+type principalCreateCmd struct {
+	remote
+	Name  string            `arg:"" help:"Lower-case letters, digits, dots, hyphens and underscores."`
+	Kind  string            `help:"person or service." default:"person" enum:"person,service"`
+	Roles map[string]string `name:"role" help:"BRAND=ROLE; group=ROLE holds where no other is given." placeholder:"BRAND=ROLE"`
+}
+
+// created is a new principal and its one key.
+type created struct {
+	Principal  *api.Principal  `json:"principal"`
+	Credential *api.Credential `json:"credential"`
+}
+
+// Run registers a principal and makes its first key.
+func (c *principalCreateCmd) Run(ctx context.Context, std Streams) error {
+	return c.with(ctx, std, func(v *connection) error {
+		out := created{&api.Principal{}, &api.Credential{}}
+		if err := v.Do(ctx, "POST", "/v1/principals", api.Principal{Name: c.Name, Kind: c.Kind, Roles: c.Roles}, out.Principal); err != nil {
+			return err
+		}
+		if err := v.Do(ctx, "POST", client.Path("principals", c.Name, "credentials"), api.CredentialRequest{Label: "first"}, out.Credential); err != nil {
+			return err
+		}
+		return c.print(std, out, func(w io.Writer) { printKey(w, c.Name, out.Credential) })
+	})
+}
+
+func printKey(w io.Writer, name string, c *api.Credential) {
+	fmt.Fprintf(w, "%s, lineage %d. This key is shown once:\n%s\n", name, c.Lineage, c.Key)
+}
+
+type principalListCmd struct{ remote }
+
+// Run lists principals.
+func (c *principalListCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "GET", "/v1/principals", nil, func(w io.Writer, list *[]api.Principal) {
+		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+		fmt.Fprintln(t, "NAME\tKIND\tROLES\tLINEAGES")
+		for _, p := range *list {
+			var roles, lineages []string
+			for _, b := range slices.Sorted(maps.Keys(p.Roles)) {
+				roles = append(roles, b+"="+p.Roles[b])
+			}
+			for _, cr := range p.Credentials {
+				s := fmt.Sprint(cr.Lineage)
+				if !cr.Revoked.IsZero() {
+					s += " (revoked)"
+				}
+				lineages = append(lineages, s)
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", p.Name, p.Kind, strings.Join(roles, " "), strings.Join(lineages, " "))
+		}
+		t.Flush()
+	})
+}
+
+type principalRoleCmd struct {
+	forBrand
+	Name string `arg:""`
+	Role string `arg:"" optional:"" help:"The role; without one, the role that it has is taken."`
+}
+
+// Run gives or takes a role.
+func (c *principalRoleCmd) Run(ctx context.Context, std Streams) error {
+	path := client.Path("principals", c.Name, "roles", c.Brand)
+	method, in := "DELETE", any(nil)
+	if c.Role != "" {
+		method, in = "PUT", api.RoleRequest{Role: c.Role}
+	}
+	return ask(ctx, std, &c.remote, method, path, in, func(w io.Writer, p *api.Principal) {
+		for _, b := range slices.Sorted(maps.Keys(p.Roles)) {
+			fmt.Fprintf(w, "%s=%s\n", b, p.Roles[b])
+		}
+	})
+}
+
+type principalKeyCmd struct {
+	remote
+	Name     string `arg:""`
+	Label    string `help:"What the key is for." placeholder:"TEXT"`
+	ValidFor string `help:"How long, such as 720h." placeholder:"TIME"`
+}
+
+// Run makes a key.
+func (c *principalKeyCmd) Run(ctx context.Context, std Streams) error {
+	in := api.CredentialRequest{Label: c.Label, ValidFor: c.ValidFor}
+	return ask(ctx, std, &c.remote, "POST", client.Path("principals", c.Name, "credentials"), in, func(w io.Writer, out *api.Credential) {
+		printKey(w, c.Name, out)
+	})
+}
+
+type principalRevokeCmd struct {
+	remote
+	Lineage uint64 `arg:"" help:"As principal list shows it."`
+}
+
+// Run revokes a lineage.
+func (c *principalRevokeCmd) Run(ctx context.Context, std Streams) error {
+	type revoked struct {
+		Revoked int `json:"revoked"`
+	}
+	return ask(ctx, std, &c.remote, "DELETE", client.Path("lineages", fmt.Sprint(c.Lineage)), nil, func(w io.Writer, r *revoked) {
+		fmt.Fprintf(w, "revoked %d credentials\n", r.Revoked)
+	})
+}
+
+type policyCmd struct {
+	Show  policyShowCmd  `cmd:"" help:"Print the policy that holds."`
+	Check policyCheckCmd `cmd:"" help:"Check a policy file without a vault."`
+	Diff  policyDiffCmd  `cmd:"" help:"Say who gains and loses what under a policy file."`
+	Apply policyApplyCmd `cmd:"" help:"Make a policy file the one that holds."`
+}
+
+type policyShowCmd struct{ forBrand }
+
+// Run prints the policy.
+func (c *policyShowCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "policy"), nil, func(w io.Writer, p *api.Policy) {
+		fmt.Fprint(w, p.Text)
+	})
+}
+
+type policyDiffCmd struct {
+	forBrand
+	File string `arg:"" help:"The policy file." type:"existingfile"`
+}
+
+// Run says what would change.
+func (c *policyDiffCmd) Run(ctx context.Context, std Streams) error {
+	return putPolicy(ctx, std, &c.forBrand, c.File, "?dry_run=true")
+}
+
+type policyApplyCmd struct {
+	forBrand
+	File string `arg:"" help:"The policy file." type:"existingfile"`
+}
+
+// Run applies a policy.
+func (c *policyApplyCmd) Run(ctx context.Context, std Streams) error {
+	return putPolicy(ctx, std, &c.forBrand, c.File, "")
+}
+
+func putPolicy(ctx context.Context, std Streams, b *forBrand, file, query string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("reading the policy: %w", err)
+	}
+	return ask(ctx, std, &b.remote, "PUT", client.Path("brands", b.Brand, "policy")+query, api.Policy{Text: string(text)}, func(w io.Writer, d *api.PolicyDiff) {
+		for _, ch := range d.Changes {
+			who := "role " + ch.Role
+			if ch.Principal != 0 {
+				who += fmt.Sprintf(", principal %d", ch.Principal)
+			}
+			for _, side := range []struct {
+				sign   string
+				fields []string
+			}{{"+", ch.Gained}, {"-", ch.Lost}} {
+				if len(side.fields) > 0 {
+					fmt.Fprintf(w, "%s %s: %s for %q: %s\n", side.sign, who, ch.Action, ch.Purpose, strings.Join(side.fields, ","))
+				}
+			}
+		}
+		switch {
+		case d.Applied:
+			fmt.Fprintf(w, "applied as version %d\n", d.Version)
+		case len(d.Changes) == 0:
+			fmt.Fprintln(w, "nobody gains or loses anything")
+		}
+	})
+}
+
+type budgetCmd struct {
+	forBrand
+	Set     string `help:"Set the budgets from a file, a rule a line." type:"existingfile" xor:"set" placeholder:"FILE"`
+	Default bool   `help:"Set the default budgets." xor:"set"`
+}
+
+// Run shows or sets budgets.
+func (c *budgetCmd) Run(ctx context.Context, std Streams) error {
+	method, in := "GET", any(nil)
+	if c.Default {
+		method, in = "PUT", api.BudgetRules{}
+	}
+	if c.Set != "" {
+		text, err := os.ReadFile(c.Set)
+		if err != nil {
+			return fmt.Errorf("reading the budgets: %w", err)
+		}
+		method, in = "PUT", api.BudgetRules{Rules: string(text)}
+	}
+	return ask(ctx, std, &c.remote, method, client.Path("brands", c.Brand, "budgets"), in, func(w io.Writer, r *api.BudgetRules) {
+		fmt.Fprint(w, r.Rules)
+	})
+}
+
+type exposureCmd struct {
+	forBrand
+	Principal string `help:"Whose; without it, your own." placeholder:"NAME"`
+}
+
+// Run shows the loss bound.
+func (c *exposureCmd) Run(ctx context.Context, std Streams) error {
+	path := client.Path("brands", c.Brand, "exposure") + "?principal=" + c.Principal
+	return ask(ctx, std, &c.remote, "GET", path, nil, func(w io.Writer, u *api.Usages) {
+		for _, h := range u.Holders {
+			fmt.Fprintf(w, "%s: stolen now, it could take at most\n", h.Holder)
+			for _, b := range h.Bound {
+				used := uint64(0)
+				for _, x := range h.Used {
+					if x.Class == b.Class && x.Window == b.Window {
+						used = x.Count
+					}
+				}
+				fmt.Fprintf(w, "  %-7s %10d customers in a %-6s (%d used)\n", b.Class, b.Count, b.Window, used)
+			}
+		}
+	})
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/vault"
+)
+
+type policyCheckCmd struct {
+	JSON bool   `help:"Print one JSON object."`
+	File string `arg:"" help:"The policy file." type:"existingfile"`
+}
+
+// Run checks a policy file against the schema.
+func (c *policyCheckCmd) Run(_ context.Context, std Streams) error {
+	text, err := os.ReadFile(c.File)
+	if err != nil {
+		return fmt.Errorf("reading the policy: %w", err)
+	}
+	if _, err := access.Load(string(text)); err != nil {
+		return err
+	}
+	r := remote{JSON: c.JSON}
+	return r.print(std, map[string]bool{"valid": true}, func(w io.Writer) { fmt.Fprintln(w, c.File, "is a valid policy") })
+}
+
+type doctorCmd struct{ remote }
+
+// finding is one thing that doctor looked at.
+type finding struct {
+	Check string `json:"check"`
+	OK    bool   `json:"ok"`
+	Found string `json:"found"`
+}
+
+// Help is the long help text.
+func (doctorCmd) Help() string {
+	return `Looks at the data directory's files and who may read them, asks the vault whether it
+can serve, and replays the log of every brand. Changes nothing. EXIT STATUS: 0 all
+well, 1 something is wrong.`
+}
+
+// Run looks at a vault.
+func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
+	var found []finding
+	add := func(check string, err error, well string) {
+		f := finding{check, err == nil, well}
+		if err != nil {
+			f.Found = err.Error()
+		}
+		found = append(found, f)
+	}
+	if c.Server == "" {
+		for _, f := range []string{vault.RootKeyFile, vault.DatabaseFile} {
+			info, err := os.Stat(filepath.Join(c.Data, f))
+			if err == nil && info.Mode().Perm()&0o077 != 0 {
+				err = fmt.Errorf("others may read it (mode %o): chmod 600 %s", info.Mode().Perm(), filepath.Join(c.Data, f))
+			}
+			add("file "+f, err, "there, and only its owner may read it")
+		}
+	}
+	err := c.with(ctx, std, func(v *connection) error {
+		add("health", v.Do(ctx, "GET", "/v1/health", nil, nil), "the vault can serve")
+		var list []api.Brand
+		if err := v.Do(ctx, "GET", "/v1/brands", nil, &list); err != nil {
+			return err
+		}
+		for _, b := range append(list, api.Brand{Name: "group"}) {
+			var out api.Verified
+			err := v.Do(ctx, "POST", client.Path("brands", b.Name, "log", "verify"), struct{}{}, &out)
+			if err == nil && !out.OK {
+				err = errors.New(out.Fault)
+			}
+			add("log of "+b.Name, err, fmt.Sprintf("%d entries, all as they were signed", out.Size))
+		}
+		return nil
+	})
+	if err != nil {
+		add("vault", err, "")
+	}
+	bad := 0
+	for _, f := range found {
+		if !f.OK {
+			bad++
+		}
+	}
+	if err := c.print(std, found, func(w io.Writer) {
+		for _, f := range found {
+			mark := "ok  "
+			if !f.OK {
+				mark = "BAD "
+			}
+			fmt.Fprintf(w, "%s %-18s %s\n", mark, f.Check, f.Found)
+		}
+	}); err != nil {
+		return err
+	}
+	if bad > 0 {
+		return fmt.Errorf("%d of %d checks failed", bad, len(found))
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/client"
+)
+
+// forBrand is where and for which brand a verb works.
+type forBrand struct {
+	remote
+	Brand string `help:"The brand whose customers it is about." required:"" placeholder:"NAME"`
+}
+
+// forPurpose says why somebody asks.
+type forPurpose struct {
+	Purpose string `help:"What it is for: a purpose registered at the brand." required:"" placeholder:"NAME"`
+	Ticket  string `help:"The case's number: letters, digits, dots, hyphens and underscores." placeholder:"ID"`
+}
+
+func printDisclosed(w io.Writer, d *api.Disclosed) {
+	for i := range d.Customers {
+		c := &d.Customers[i]
+		fmt.Fprintln(w, c.Token)
+		for _, f := range slices.Sorted(maps.Keys(c.Fields)) {
+			fmt.Fprintf(w, "  %-14s %s\n", f, c.Fields[f])
+		}
+		for _, p := range c.Purchases {
+			fmt.Fprintln(w, "  purchase      ", strings.Join(strings.Fields(fmt.Sprint(p.At, " ", p.ID, " ", p.SKU, " ", p.Description, " ", p.Amount, " ", p.Currency, " ", p.Channel, " ", p.Store)), " "))
+		}
+	}
+	if len(d.Customers) == 0 {
+		fmt.Fprintln(w, "nobody found")
+	}
+	if r := d.Receipt; r != nil {
+		fmt.Fprintf(w, "logged as entry %d of %s\n", r.Entry, r.Brand)
+	}
+}
+
+type findCmd struct {
+	forBrand
+	forPurpose
+	Email      string `help:"Find by e-mail address." xor:"by" placeholder:"ADDRESS"`
+	Phone      string `help:"Find by phone number." xor:"by" placeholder:"NUMBER"`
+	ExternalID string `name:"external-id" help:"Find by the brand's customer number." xor:"by" placeholder:"ID"`
+	Country    string `help:"Country of a phone number written without it." placeholder:"FR"`
+}
+
+// Run searches. The value travels in the request's body.
+func (c *findCmd) Run(ctx context.Context, std Streams) error {
+	req := api.SearchRequest{Country: c.Country, Purpose: c.Purpose, Ticket: c.Ticket}
+	switch {
+	case c.Email != "":
+		req.By, req.Value = "email", c.Email
+	case c.Phone != "":
+		req.By, req.Value = "phone", c.Phone
+	case c.ExternalID != "":
+		req.By, req.Value = "external_id", c.ExternalID
+	default:
+		return &usageError{"say whom to find: --email, --phone or --external-id"}
+	}
+	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "search"), req, printDisclosed)
+}
+
+type showCmd struct {
+	forBrand
+	forPurpose
+	Token string `arg:"" help:"The customer."`
+}
+
+// Run shows a customer masked.
+func (c *showCmd) Run(ctx context.Context, std Streams) error {
+	return c.with(ctx, std, func(v *connection) error {
+		out, err := v.View(ctx, c.Brand, c.Token, c.Purpose, c.Ticket)
+		if err != nil {
+			return err
+		}
+		return c.print(std, out, func(w io.Writer) { printDisclosed(w, out) })
+	})
+}
+
+type revealCmd struct {
+	forBrand
+	forPurpose
+	Fields []string `help:"Fields to see in clear, such as email,phone,purchases." required:"" placeholder:"NAME,..."`
+	Tokens []string `arg:"" help:"The customers, up to 1,000."`
+}
+
+// Run reveals.
+func (c *revealCmd) Run(ctx context.Context, std Streams) error {
+	req := api.RevealRequest{Tokens: c.Tokens, Fields: c.Fields, Purpose: c.Purpose, Ticket: c.Ticket}
+	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "reveal"), req, printDisclosed)
+}
+
+type putCmd struct {
+	forBrand
+	Token string   `help:"Change this customer; without it, the external_id among the fields says whom." placeholder:"TOKEN"`
+	Field []string `arg:"" help:"FIELD=VALUE, such as email=a@example.com or attr.size=42." placeholder:"FIELD=VALUE"`
+}
+
+// Run writes one customer.
+func (c *putCmd) Run(ctx context.Context, std Streams) error {
+	fields := api.Fields{}
+	for i, f := range c.Field {
+		name, value, ok := strings.Cut(f, "=")
+		if !ok {
+			return &usageError{fmt.Sprintf("argument %d is not FIELD=VALUE", i+1)}
+		}
+		fields[name] = value
+	}
+	method, path, in := "PUT", client.Path("brands", c.Brand, "customers"), any(api.PutRequest{Customers: []api.Fields{fields}})
+	if c.Token != "" {
+		method, path, in = "PATCH", client.Path("brands", c.Brand, "customers", c.Token), fields
+	}
+	return ask(ctx, std, &c.remote, method, path, in, func(w io.Writer, out *api.Written) {
+		fmt.Fprintln(w, out.Results[0].Outcome, out.Results[0].Token)
+		if out.Receipt != nil {
+			fmt.Fprintf(w, "logged as entry %d of %s\n", out.Receipt.Entry, out.Receipt.Brand)
+		}
+	})
+}
+
+type whoReadCmd struct {
+	forBrand
+	Token string `arg:"" help:"The customer."`
+}
+
+// Run lists who read a customer, and checks each proof.
+func (c *whoReadCmd) Run(ctx context.Context, std Streams) error {
+	return c.with(ctx, std, func(v *connection) error {
+		out, err := v.WhoRead(ctx, c.Brand, c.Token)
+		if err != nil {
+			return err
+		}
+		if err := checkProofs(out); err != nil {
+			return err
+		}
+		return c.print(std, out, func(w io.Writer) {
+			t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+			fmt.Fprintln(t, "ENTRY\tTIME\tPRINCIPAL\tROLE\tPURPOSE\tTICKET\tSHOWN\tFIELDS")
+			for _, d := range out.Disclosures {
+				fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Entry, d.At.Format(time.RFC3339), d.Principal, d.Role, d.Purpose, d.Ticket, d.Level, strings.Join(d.Fields, ","))
+			}
+			t.Flush()
+			fmt.Fprintf(w, "%d disclosures; every proof leads to the signed checkpoint\n", len(out.Disclosures))
+		})
+	})
+}
+
+type eraseCmd struct {
+	forBrand
+	Yes   bool   `help:"Erase. Without it, only say what would be erased."`
+	Token string `arg:"" help:"The customer."`
+}
+
+// Run erases a customer, or says that it would.
+func (c *eraseCmd) Run(ctx context.Context, std Streams) error {
+	if !c.Yes {
+		fmt.Fprintf(std.Out, "Would erase %s of %s: the key, the records, the indexes, the former values. This cannot be undone. Add --yes to do it.\n", c.Token, c.Brand)
+		return nil
+	}
+	return ask(ctx, std, &c.remote, "DELETE", client.Path("brands", c.Brand, "customers", c.Token), nil, func(w io.Writer, out *api.Erased) {
+		fmt.Fprintf(w, "erased %s; logged as entry %d of %s\n", out.Token, out.Receipt.Entry, out.Receipt.Brand)
+	})
+}

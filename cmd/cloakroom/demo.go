@@ -1,0 +1,326 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/generate"
+	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/server"
+	"github.com/cloakroom/cloakroom/internal/vault"
+)
+
+// demoCmd is `cloakroom demo`.
+type demoCmd struct {
+	Data      string `help:"Directory to make the vault in, and to keep; it must not hold one." placeholder:"DIR"`
+	Customers int    `help:"How many customers in all brands together." default:"50000" placeholder:"N"`
+	Seed      uint64 `help:"The same seed invents the same customers." default:"1" placeholder:"S"`
+	Listen    string `help:"Address of the API." default:"127.0.0.1:7460" placeholder:"HOST:PORT"`
+	Exit      bool   `help:"Do everything but stay; keeps the directory."`
+	JSON      bool   `help:"Print one JSON object of what was made, with every key."`
+}
+
+// Help is the long help text.
+func (demoCmd) Help() string {
+	return `Nobody in the demonstration is real. It makes a vault with an embedded database and
+three brands, serves it on loopback until Ctrl-C, and prints what to try next. What
+it made in a directory of its own is removed at the end; --data and --exit keep it.`
+}
+
+// demoAnswer is the answer to --json.
+type demoAnswer struct {
+	Data       string          `json:"data"`
+	Address    string          `json:"address,omitempty"`
+	Brands     []demoBrand     `json:"brands"`
+	Principals []demoPrincipal `json:"principals"`
+}
+
+type demoBrand struct {
+	Name      string         `json:"name"`
+	Title     string         `json:"title"`
+	Customers int            `json:"customers"`
+	Purchases int            `json:"purchases"`
+	Samples   []demoCustomer `json:"samples"`
+	LastEntry uint64         `json:"last_entry"`
+}
+
+type demoCustomer struct {
+	Token      string `json:"token"`
+	ExternalID string `json:"external_id"`
+}
+
+type demoPrincipal struct {
+	Name  string            `json:"name"`
+	Kind  string            `json:"kind"`
+	Roles map[string]string `json:"roles"`
+	Key   string            `json:"key"`
+}
+
+// samples is how many customers of each brand the demonstration names.
+const samples = 10
+
+// traineeLimit is the trainee's budget: customers in clear in an hour.
+const traineeLimit = 2
+
+// Run makes and serves the demonstration.
+func (c *demoCmd) Run(ctx context.Context, std Streams) (err error) {
+	if c.Customers < 30 || c.Customers > generate.MaxCustomers {
+		return &usageError{fmt.Sprintf("--customers is 30 to %d", generate.MaxCustomers)}
+	}
+	dir := c.Data
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "cloakroom-demo-"); err != nil {
+			return fmt.Errorf("making a directory: %w", err)
+		}
+		if !c.Exit {
+			defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		}
+	} else if _, serr := os.Stat(filepath.Join(dir, vault.DatabaseFile)); serr == nil {
+		return fmt.Errorf("%s holds a vault already: name another directory, or serve it with `cloakroom serve --data %s`", dir, dir)
+	}
+	v, err := vault.Open(ctx, dir, vault.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, v.Close()) }()
+	s := server.New(v, quiet(std.Err))
+	d := &demo{std: std, client: client.New("http://vault", "", &http.Client{Transport: s.Local()}), answer: demoAnswer{Data: dir}}
+	if err := d.make(ctx, c); err != nil {
+		return err
+	}
+	var l net.Listener
+	if !c.Exit {
+		if l, err = net.Listen("tcp", c.Listen); err != nil {
+			if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+				return fmt.Errorf("listening: %w", err)
+			}
+		}
+		d.answer.Address = "http://" + l.Addr().String()
+	}
+	if c.JSON {
+		err = json.NewEncoder(std.Out).Encode(d.answer)
+	} else {
+		d.print(std.Out)
+	}
+	if err != nil || c.Exit {
+		return err
+	}
+	if err := serve(ctx, v, quiet(std.Err), l); err != nil {
+		return err
+	}
+	fmt.Fprintln(std.Err, "\nstopped")
+	return nil
+}
+
+type demo struct {
+	std    Streams
+	client *client.Client
+	answer demoAnswer
+}
+
+func (d *demo) make(ctx context.Context, c *demoCmd) error {
+	brands := []api.Brand{{Name: "gucci", Title: "Gucci"}, {Name: "balenciaga", Title: "Balenciaga"}, {Name: "mcqueen", Title: "Alexander McQueen"}}
+	everywhere := func(role string) map[string]string {
+		out := map[string]string{}
+		for _, b := range brands {
+			out[b.Name] = role
+		}
+		return out
+	}
+	for _, b := range brands {
+		if err := d.client.Do(ctx, "POST", "/v1/brands", b, nil); err != nil {
+			return err
+		}
+		d.answer.Brands = append(d.answer.Brands, demoBrand{Name: b.Name, Title: b.Title})
+	}
+	for _, p := range []api.Principal{
+		{Name: "shop-gucci", Kind: "service", Roles: map[string]string{"gucci": "application"}},
+		{Name: "shop-balenciaga", Kind: "service", Roles: map[string]string{"balenciaga": "application"}},
+		{Name: "shop-mcqueen", Kind: "service", Roles: map[string]string{"mcqueen": "application"}},
+		{Name: "alice", Kind: "person", Roles: map[string]string{"gucci": "support-agent"}},
+		{Name: "trainee", Kind: "person", Roles: map[string]string{"gucci": "support-agent"}},
+		{Name: "marco", Kind: "person", Roles: map[string]string{"gucci": "marketing"}},
+		{Name: "dana", Kind: "person", Roles: everywhere("data-protection-officer")},
+		{Name: "ines", Kind: "person", Roles: everywhere("incident-responder")},
+		{Name: "adam", Kind: "person", Roles: map[string]string{"group": "administrator"}},
+	} {
+		if err := d.principal(ctx, p); err != nil {
+			return err
+		}
+	}
+	if err := d.customers(ctx, c); err != nil {
+		return err
+	}
+	for i := range d.answer.Brands {
+		b := &d.answer.Brands[i]
+		var cp api.Checkpoint
+		if err := d.client.Do(ctx, "GET", client.Path("brands", b.Name, "log"), nil, &cp); err != nil {
+			return err
+		}
+		b.LastEntry = cp.Size - 1
+	}
+	return nil
+}
+
+func (d *demo) principal(ctx context.Context, p api.Principal) error {
+	var made api.Principal
+	if err := d.client.Do(ctx, "POST", "/v1/principals", p, &made); err != nil {
+		return err
+	}
+	var cr api.Credential
+	if err := d.client.Do(ctx, "POST", client.Path("principals", p.Name, "credentials"), api.CredentialRequest{Label: "demo"}, &cr); err != nil {
+		return err
+	}
+	d.answer.Principals = append(d.answer.Principals, demoPrincipal{p.Name, p.Kind, p.Roles, cr.Key})
+	if p.Name != "trainee" {
+		return nil
+	}
+	rules, err := budget.NewRules(append(budget.DefaultRules().List(), budget.Rule{
+		Kind: budget.Principal, Principal: made.ID, Class: budget.Clear, Window: budget.Hour, Limit: traineeLimit,
+	}))
+	if err != nil {
+		return err
+	}
+	return d.client.Do(ctx, "PUT", client.Path("brands", "gucci", "budgets"), api.BudgetRules{Rules: string(rules.Encode())}, nil)
+}
+
+// demoBatch is how many customers of a brand are written at once.
+const demoBatch = 1500
+
+func (d *demo) customers(ctx context.Context, c *demoCmd) error {
+	names := make([]string, len(d.answer.Brands))
+	for i, b := range d.answer.Brands {
+		names[i] = b.Name
+	}
+	cfg := generate.Config{Customers: c.Customers, Seed: c.Seed, Brands: names}
+	puts := make([]api.PutRequest, len(names))
+	bought := make([]api.PurchasesRequest, len(names))
+	flush := func(i int) error {
+		b := &d.answer.Brands[i]
+		w, err := d.client.Put(ctx, b.Name, puts[i])
+		if err != nil {
+			return err
+		}
+		for j, r := range w.Results {
+			if r.Reject != nil {
+				return fmt.Errorf("an invented customer was refused: %s %s", r.Reject.Field, r.Reject.Reason)
+			}
+			if len(b.Samples) < samples && len(bought[i].Customers) > 0 {
+				b.Samples = append(b.Samples, demoCustomer{r.Token, puts[i].Customers[j]["external_id"]})
+			}
+		}
+		if len(bought[i].Customers) > 0 {
+			if _, err := d.client.AddPurchases(ctx, b.Name, bought[i]); err != nil {
+				return err
+			}
+		}
+		b.Customers += len(puts[i].Customers)
+		puts[i], bought[i] = api.PutRequest{}, api.PurchasesRequest{}
+		return nil
+	}
+	started, n := time.Now(), 0
+	for x := range generate.Customers(cfg) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		fields := api.Fields{}
+		for name, v := range fieldsOf(&x.Customer, record.AllFields) {
+			if v != "" {
+				fields[name] = v
+			}
+		}
+		puts[x.Brand].Customers = append(puts[x.Brand].Customers, fields)
+		if len(x.Purchases) > 0 {
+			cp := api.CustomerPurchases{ExternalID: fields["external_id"]}
+			for i := range x.Purchases {
+				cp.Purchases = append(cp.Purchases, purchaseOf(&x.Purchases[i]))
+			}
+			bought[x.Brand].Customers = append(bought[x.Brand].Customers, cp)
+			d.answer.Brands[x.Brand].Purchases += len(cp.Purchases)
+		}
+		if len(puts[x.Brand].Customers) == demoBatch {
+			if err := flush(x.Brand); err != nil {
+				return err
+			}
+		}
+		if n++; d.std.Terminal && n%500 == 0 {
+			took := time.Since(started)
+			left := time.Duration(float64(took) * float64(c.Customers-n) / float64(n))
+			fmt.Fprintf(d.std.Err, "\r\x1b[Ksealing customers: %d of %d, %.0f/s, %s left", n, c.Customers, float64(n)/took.Seconds(), left.Round(time.Second))
+		}
+	}
+	for i := range names {
+		if len(puts[i].Customers) > 0 {
+			if err := flush(i); err != nil {
+				return err
+			}
+		}
+	}
+	if d.std.Terminal {
+		fmt.Fprint(d.std.Err, "\r\x1b[K")
+	}
+	return nil
+}
+
+func (d *demo) key(name string) string {
+	for _, p := range d.answer.Principals {
+		if p.Name == name {
+			return p.Key
+		}
+	}
+	return ""
+}
+
+// print says what was made, and what to try.
+func (d *demo) print(w io.Writer) {
+	self := os.Args[0]
+	if strings.Contains(self, "go-build") {
+		self = "go run ./cmd/cloakroom"
+	}
+	total := 0
+	for _, b := range d.answer.Brands {
+		total += b.Customers
+		fmt.Fprintf(w, "%-18s %7d customers, %8d purchases\n", b.Title, b.Customers, b.Purchases)
+	}
+	s := d.answer.Brands[0].Samples
+	fmt.Fprintf(w, "\nAll %d are sealed in %s, under keys that root.key beside it unlocks.\n", total, d.answer.Data)
+	if d.answer.Address != "" {
+		fmt.Fprintf(w, "Serving on %s. Ctrl-C ends it. In another terminal:\n", d.answer.Address)
+	} else {
+		fmt.Fprintln(w, "Try:")
+	}
+	fmt.Fprintf(w, "\n  export CLOAKROOM_DATA=%s\n", d.answer.Data)
+	as := func(name string) string { return "CLOAKROOM_KEY=" + d.key(name) + " " + self }
+	step := func(what, format string, args ...any) {
+		fmt.Fprintf(w, "\n# %s\n  %s\n", what, fmt.Sprintf(format, args...))
+	}
+	step("Find a customer. Alice of support sees them masked.",
+		"%s find --brand gucci --purpose customer-support --ticket CASE-1 --external-id %s", as("alice"), s[0].ExternalID)
+	step("Reveal what the case needs. It is logged before it is shown.",
+		"%s reveal --brand gucci --purpose customer-support --ticket CASE-1 --fields given_name,email,purchases %s", as("alice"), s[0].Token)
+	step("Marco of marketing asks for the same: the policy refuses.",
+		"%s reveal --brand gucci --purpose marketing --fields email %s", as("marco"), s[0].Token)
+	step(fmt.Sprintf("A trainee may see %d customers an hour and asks for three: the budget refuses.", traineeLimit),
+		"%s reveal --brand gucci --purpose customer-support --ticket CASE-2 --fields email %s %s %s", as("trainee"), s[1].Token, s[2].Token, s[3].Token)
+	step("Who read this customer? With proofs.",
+		"%s who-read --brand gucci %s", as("dana"), s[0].Token)
+	step("Replay the whole log against what was signed.",
+		"%s log verify --brand gucci", as("dana"))
+	step("What could be taken with Alice's key, stolen now?",
+		"%s exposure --brand gucci", as("alice"))
+	step("Forget the customer. (Without --yes it says what it would do.)",
+		"%s erase --brand gucci --yes %s", as("dana"), s[0].Token)
+	fmt.Fprintln(w)
+}

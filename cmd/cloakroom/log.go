@@ -1,0 +1,308 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/evidence"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+)
+
+type logCmd struct {
+	Checkpoint logCheckpointCmd `cmd:"" help:"Print the newest signed checkpoint: keep it elsewhere."`
+	Verify     logVerifyCmd     `cmd:"" help:"Replay the whole log, against an older checkpoint too."`
+	Entry      logEntryCmd      `cmd:"" help:"Show one entry."`
+	Proof      logProofCmd      `cmd:"" help:"Prove that an entry is in the log, and check the proof."`
+	Tiles      logTilesCmd      `cmd:"" help:"Write the log as a C2SP tlog-tiles directory, with log.vkey beside it."`
+}
+
+type logCheckpointCmd struct{ forBrand }
+
+// Run prints the checkpoint.
+func (c *logCheckpointCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "log"), nil, func(w io.Writer, cp *api.Checkpoint) {
+		fmt.Fprint(w, cp.Checkpoint)
+	})
+}
+
+// apiTiles is a brand's log as the vault serves it, under one checkpoint.
+type apiTiles struct {
+	client     *client.Client
+	brand      string
+	checkpoint []byte
+}
+
+// ReadFile implements evidence.Source.
+func (t *apiTiles) ReadFile(ctx context.Context, path string) ([]byte, error) {
+	if path == "checkpoint" && t.checkpoint != nil {
+		return t.checkpoint, nil
+	}
+	b, err := t.client.Tile(ctx, t.brand, path)
+	var e *api.Error
+	if errors.As(err, &e) && e.Type == api.TypeNotFound {
+		err = fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+	}
+	return b, err
+}
+
+type logVerifyCmd struct {
+	remote
+	Brand string `help:"The brand whose log it is." placeholder:"NAME"`
+	Older string `help:"A checkpoint that you kept: the log must continue it." type:"existingfile" placeholder:"FILE"`
+	VKey  string `name:"vkey" help:"The verifier key that you kept (log.vkey). Without it, the vault's own word is taken." type:"existingfile" placeholder:"FILE"`
+	Tiles string `help:"Verify this directory of tiles, offline, in place of a vault; needs --vkey." type:"existingdir" placeholder:"DIR"`
+}
+
+// verified is the answer to --json.
+type verified struct {
+	Origin    string            `json:"origin"`
+	Size      uint64            `json:"size"`
+	OlderSize uint64            `json:"older_size,omitempty"`
+	Kinds     map[string]uint64 `json:"kinds"`
+}
+
+// Run verifies a log.
+func (c *logVerifyCmd) Run(ctx context.Context, std Streams) error {
+	var older []byte
+	var err error
+	if c.Older != "" {
+		if older, err = os.ReadFile(c.Older); err != nil {
+			return fmt.Errorf("reading the older checkpoint: %w", err)
+		}
+		if len(older) == 0 {
+			return fmt.Errorf("%s is empty, not a checkpoint", c.Older)
+		}
+	}
+	var vkey []byte
+	if c.VKey != "" {
+		if vkey, err = os.ReadFile(c.VKey); err != nil {
+			return fmt.Errorf("reading the verifier key: %w", err)
+		}
+	}
+	if c.Tiles != "" {
+		if vkey == nil {
+			return &usageError{"--tiles needs --vkey: a key that comes with the tiles proves nothing"}
+		}
+		return c.verify(ctx, std, evidence.Dir(c.Tiles), string(vkey), older)
+	}
+	if c.Brand == "" {
+		return &usageError{"say whose log: --brand, or --tiles for a directory"}
+	}
+	return c.with(ctx, std, func(v *connection) error {
+		t := &apiTiles{client: v.Client, brand: c.Brand}
+		if vkey == nil {
+			if vkey, err = t.ReadFile(ctx, "log.vkey"); err != nil {
+				return err
+			}
+		}
+		if t.checkpoint, err = t.ReadFile(ctx, "checkpoint"); err != nil {
+			return err
+		}
+		if err := c.verify(ctx, std, t, string(vkey), older); err != nil {
+			return err
+		}
+		var inside api.Verified
+		req := struct {
+			Older string `json:"older,omitempty"`
+		}{string(older)}
+		if err := v.Do(ctx, "POST", client.Path("brands", c.Brand, "log", "verify"), req, &inside); err != nil {
+			return err
+		}
+		if !inside.OK {
+			return errors.New(inside.Fault)
+		}
+		return nil
+	})
+}
+
+func (c *logVerifyCmd) verify(ctx context.Context, std Streams, src evidence.Source, vkey string, older []byte) error {
+	started, drawn := time.Now(), time.Now()
+	each := func(i uint64, _ evidence.Entry) error {
+		if std.Terminal && time.Since(drawn) > 200*time.Millisecond {
+			drawn = time.Now()
+			fmt.Fprintf(std.Err, "\r\x1b[K%d entries, %.0f/s", i+1, float64(i+1)/time.Since(started).Seconds())
+		}
+		return nil
+	}
+	r, err := evidence.Verify(ctx, src, vkey, older, each)
+	if std.Terminal {
+		fmt.Fprint(std.Err, "\r\x1b[K")
+	}
+	if err != nil {
+		return err
+	}
+	out := verified{Origin: r.Origin, Size: r.Size, OlderSize: r.OlderSize, Kinds: map[string]uint64{}}
+	for k, n := range r.Counts {
+		out.Kinds[k.String()] = n
+	}
+	return c.print(std, out, func(w io.Writer) {
+		fmt.Fprintf(w, "%s: %d entries, all as they were signed\n", out.Origin, out.Size)
+		if older != nil {
+			fmt.Fprintf(w, "it continues the checkpoint of %d entries\n", out.OlderSize)
+		}
+	})
+}
+
+type logEntryCmd struct {
+	forBrand
+	Index uint64 `arg:""`
+}
+
+// Run shows an entry.
+func (c *logEntryCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "log", "entries", fmt.Sprint(c.Index)), nil, func(w io.Writer, e *api.Entry) {
+		fmt.Fprintf(w, "entry %d: %s at %s by principal %d (%s)\n", e.Index, e.Kind, e.At.Format(time.RFC3339Nano), e.Principal, e.Role)
+		for _, l := range [][2]string{{"purpose", e.Purpose}, {"ticket", e.Ticket}, {"shown", e.Level}, {"fields", strings.Join(e.Fields, ",")}} {
+			if l[1] != "" {
+				fmt.Fprintf(w, "  %-8s %s\n", l[0], l[1])
+			}
+		}
+		for k, v := range e.Detail {
+			fmt.Fprintf(w, "  %-8s %s\n", k, v)
+		}
+	})
+}
+
+type logProofCmd struct {
+	forBrand
+	Index uint64 `arg:"" help:"The entry."`
+}
+
+// provenEntry is the answer to --json.
+type provenEntry struct {
+	Index      uint64   `json:"index"`
+	Leaf       []byte   `json:"leaf"`
+	Inclusion  [][]byte `json:"inclusion"`
+	Checkpoint string   `json:"checkpoint"`
+	VKey       string   `json:"verifier_key"`
+}
+
+// Run proves an entry.
+func (c *logProofCmd) Run(ctx context.Context, std Streams) error {
+	return c.with(ctx, std, func(v *connection) error {
+		var cp api.Checkpoint
+		var e api.Entry
+		var h api.Hashes
+		if err := v.Do(ctx, "GET", client.Path("brands", c.Brand, "log"), nil, &cp); err != nil {
+			return err
+		}
+		tree, err := ledger.CheckpointRoot(cp.VerifierKey, []byte(cp.Checkpoint))
+		if err != nil {
+			return err
+		}
+		if err := v.Do(ctx, "GET", client.Path("brands", c.Brand, "log", "entries", fmt.Sprint(c.Index)), nil, &e); err != nil {
+			return err
+		}
+		path := client.Path("brands", c.Brand, "log", "inclusion") + fmt.Sprintf("?index=%d&size=%d", c.Index, tree.N)
+		if err := v.Do(ctx, "GET", path, nil, &h); err != nil {
+			return err
+		}
+		proof, err := toHashes(h.Hashes)
+		if err != nil {
+			return err
+		}
+		if _, err := evidence.VerifyInclusion(cp.VerifierKey, []byte(cp.Checkpoint), e.Leaf, c.Index, proof); err != nil {
+			return err
+		}
+		out := provenEntry{c.Index, e.Leaf, h.Hashes, cp.Checkpoint, cp.VerifierKey}
+		return c.print(std, out, func(w io.Writer) {
+			fmt.Fprintf(w, "entry %d is in the log of %d entries that was signed:\n", c.Index, tree.N)
+			for _, x := range proof {
+				fmt.Fprintf(w, "  %s\n", x)
+			}
+			fmt.Fprint(w, cp.Checkpoint)
+		})
+	})
+}
+
+func toHashes(list [][]byte) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(list))
+	for i, b := range list {
+		if len(b) != tlog.HashSize {
+			return nil, errors.New("the vault answered a proof with a hash of another length")
+		}
+		out[i] = tlog.Hash(b)
+	}
+	return out, nil
+}
+
+// checkProofs verifies every proof that the vault gave with a list of disclosures.
+func checkProofs(d *api.Disclosures) error {
+	for i := range d.Disclosures {
+		x := &d.Disclosures[i]
+		e, err := entry.Unmarshal(x.Proof.Leaf)
+		if err != nil {
+			return fmt.Errorf("the proof of entry %d: %w", x.Entry, err)
+		}
+		path, err := toHashes(x.Proof.Path)
+		if err != nil {
+			return err
+		}
+		inclusion, err := toHashes(x.Proof.Inclusion)
+		if err != nil {
+			return err
+		}
+		commitment, err := toHashes([][]byte{x.Proof.Commitment})
+		if err != nil {
+			return err
+		}
+		p := evidence.CustomerProof{
+			Brand: e.Brand, Entry: x.Entry, Leaf: x.Proof.Leaf, Customers: x.Proof.Customers, Position: x.Proof.Position,
+			Commitment: commitment[0], Path: path, Inclusion: inclusion, Checkpoint: d.Checkpoint,
+		}
+		if _, err := p.Verify(d.VerifierKey); err != nil {
+			return fmt.Errorf("the proof of entry %d does not hold: %w", x.Entry, err)
+		}
+		if x.Proof.Counter != uint32(i) {
+			return fmt.Errorf("disclosure %d of this customer says that %d came before it: one is withheld", i+1, x.Proof.Counter)
+		}
+	}
+	return nil
+}
+
+type logTilesCmd struct {
+	forBrand
+	Dir string `arg:"" help:"Directory to write; made if it is not there."`
+}
+
+// Run writes tiles.
+func (c *logTilesCmd) Run(ctx context.Context, std Streams) error {
+	if _, err := os.Stat(filepath.Join(c.Dir, "checkpoint")); err == nil {
+		return fmt.Errorf("%s holds a log already: name another directory, so that nothing older is lost", c.Dir)
+	}
+	return c.with(ctx, std, func(v *connection) error {
+		t := &apiTiles{client: v.Client, brand: c.Brand}
+		vkey, err := t.ReadFile(ctx, "log.vkey")
+		if err != nil {
+			return err
+		}
+		if t.checkpoint, err = t.ReadFile(ctx, "checkpoint"); err != nil {
+			return err
+		}
+		err = ledger.WriteTiles(ctx, t, strings.TrimSpace(string(vkey)), c.Dir, func(done, all int) {
+			if std.Terminal {
+				fmt.Fprintf(std.Err, "\r\x1b[K%d of %d files", done, all)
+			}
+		})
+		if std.Terminal {
+			fmt.Fprint(std.Err, "\r\x1b[K")
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(std.Out, "wrote the log of %s to %s\n", c.Brand, c.Dir)
+		return nil
+	})
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cloakroom/cloakroom/internal/server"
+	"github.com/cloakroom/cloakroom/internal/vault"
+)
+
+// serveCmd is `cloakroom serve`.
+type serveCmd struct {
+	Data    string `help:"Data directory: database, root key, socket. Made if it is not there." default:"cloakroom-data" env:"CLOAKROOM_DATA" placeholder:"DIR"`
+	Listen  string `help:"Address of the API." default:"127.0.0.1:7460" placeholder:"HOST:PORT"`
+	TLSCert string `name:"tls-cert" help:"Certificate chain, PEM." type:"existingfile" placeholder:"FILE"`
+	TLSKey  string `name:"tls-key" help:"Its private key, PEM." type:"existingfile" placeholder:"FILE"`
+	Origin  string `help:"Begins the names of the logs; choose once, such as vault.example.com." default:"cloakroom.local" placeholder:"NAME"`
+	Verbose bool   `help:"Log every request, without its contents."`
+}
+
+// Help is the long help text.
+func (serveCmd) Help() string {
+	return `At first start the data directory is made, with root.key beside the database: keep
+a copy of it elsewhere. Without it nothing in the vault can be read, by anybody.
+
+Commands on this machine talk to the server by the socket in the data directory, as
+the local administrator, who administers and sees no customer. Everybody else needs
+a key: cloakroom principal create NAME --role BRAND=ROLE.
+
+Without --tls-cert, listen on loopback only, behind a proxy that speaks TLS.`
+}
+
+// Run serves until interrupted.
+func (c *serveCmd) Run(ctx context.Context, std Streams) error {
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return &usageError{"--tls-cert and --tls-key go together"}
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return &usageError{"--listen is HOST:PORT"}
+	}
+	if ip := net.ParseIP(host); c.TLSCert == "" && (ip == nil || !ip.IsLoopback()) && host != "localhost" {
+		return &usageError{"keys and customers would cross the network in clear: give --tls-cert and --tls-key, or listen on 127.0.0.1"}
+	}
+	v, err := vault.Open(ctx, c.Data, vault.Options{Origin: c.Origin})
+	if err != nil {
+		return fmt.Errorf("opening %s: %w", c.Data, err)
+	}
+	level := slog.LevelInfo
+	if c.Verbose {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewJSONHandler(std.Err, &slog.HandlerOptions{Level: level}))
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("listening: %w", err), v.Close())
+	}
+	log.Info("serving", "address", l.Addr().String(), "data", c.Data)
+	if c.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		if err != nil {
+			return errors.Join(fmt.Errorf("reading the certificate: %w", err), v.Close())
+		}
+		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13})
+	}
+	return errors.Join(serve(ctx, v, log, l), v.Close())
+}
+
+// serve answers on a listener and on the socket of the data directory until the
+// context ends.
+func serve(ctx context.Context, v *vault.Vault, log *slog.Logger, l net.Listener) error {
+	path := filepath.Join(v.Dir, vault.SocketFile)
+	os.Remove(path) // of a server that was killed; the lock says that none is running
+	socket, err := net.Listen("unix", path)
+	if err != nil {
+		return errors.Join(fmt.Errorf("making the socket: %w", err), l.Close())
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return errors.Join(fmt.Errorf("making the socket: %w", err), l.Close(), socket.Close())
+	}
+	s := server.New(v, log)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.Serve(ctx, l) })
+	g.Go(func() error { return s.Serve(ctx, socket) })
+	return g.Wait()
+}
