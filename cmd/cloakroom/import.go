@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ type importCmd struct {
 	Purchases  string `help:"File of purchases, the same." placeholder:"FILE"`
 	Mapping    string `help:"YAML or JSON file of \"foreign column: our column\"." type:"existingfile" placeholder:"FILE"`
 	Rejects    string `help:"Where refused rows are listed: file, line, field, code, reason." default:"rejects.csv" placeholder:"FILE"`
+	Tokens     string `help:"Write external_id,token of every customer of the file here: what applications keep in place of the customer." placeholder:"FILE"`
 	MaxRejects int    `help:"Stop after this many refused rows; -1 bears any number." default:"-1" placeholder:"N"`
 	DryRun     bool   `help:"Read and check every row, write nothing."`
 }
@@ -109,12 +111,14 @@ func (c *importCmd) Run(ctx context.Context, std Streams) (err error) {
 	rejects := &lazyFile{path: c.Rejects}
 	o.Rejects = rejects
 	defer func() { err = errors.Join(err, rejects.close()) }()
+	tokens := &lazyFile{path: c.Tokens}
+	defer func() { err = errors.Join(err, tokens.close()) }()
 	var report intake.Report
 	if c.DryRun {
 		report, err = intake.Run(ctx, nil, o)
 	} else {
 		err = c.with(ctx, std, func(v *connection) (err error) {
-			report, err = intake.Run(ctx, &sink{v.Client, c.Brand}, o)
+			report, err = intake.Run(ctx, &sink{v.Client, c.Brand, csv.NewWriter(tokens), c.Tokens != ""}, o)
 			return err
 		})
 	}
@@ -178,7 +182,8 @@ func progress(std Streams) func(intake.Progress) {
 	}
 }
 
-// lazyFile is made when it is first written to: no rejects, no file.
+// lazyFile is made when it is first written to: no rejects, no file. Customer numbers
+// may stand in it: its mode is 0600.
 type lazyFile struct {
 	path string
 	file *os.File
@@ -188,7 +193,7 @@ func (l *lazyFile) Write(b []byte) (int, error) {
 	if l.file == nil {
 		f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 		if err != nil {
-			return 0, fmt.Errorf("making the file of rejects: %w", err)
+			return 0, fmt.Errorf("making a file: %w", err)
 		}
 		l.file = f
 	}
@@ -206,6 +211,8 @@ func (l *lazyFile) close() error {
 type sink struct {
 	client *client.Client
 	brand  string
+	tokens *csv.Writer
+	keep   bool // tokens
 }
 
 // Customers implements intake.Sink.
@@ -217,6 +224,17 @@ func (s *sink) Customers(ctx context.Context, rows []intake.CustomerRow) ([]inta
 	w, err := s.client.Put(ctx, s.brand, req)
 	if err != nil {
 		return nil, err
+	}
+	if s.keep {
+		for i, r := range w.Results {
+			if r.Token != "" {
+				s.tokens.Write([]string{req.Customers[i][record.ExternalID.String()], r.Token})
+			}
+		}
+		s.tokens.Flush()
+		if err := s.tokens.Error(); err != nil {
+			return nil, fmt.Errorf("writing the tokens: %w", err)
+		}
 	}
 	return results(w.Results), nil
 }

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/cloakroom/cloakroom/api"
 )
 
 func TestMain(m *testing.M) {
@@ -26,6 +32,10 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"field": scriptField,
+			"sums":  scriptSums,
+		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("CDNOW", cdnow)
 			return nil
@@ -35,4 +45,64 @@ func TestScripts(t *testing.T) {
 			return cond == "cdnow" && err == nil, nil
 		},
 	})
+}
+
+// scriptField sets a variable to a member of a JSON file: field VAR FILE PATH, the
+// path's parts separated by slashes, a list's by its index or as name=value.
+func scriptField(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: field VAR FILE PATH")
+	}
+	var v any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &v))
+	for _, part := range strings.Split(args[2], "/") {
+		switch x := v.(type) {
+		case map[string]any:
+			v = x[part]
+		case []any:
+			name, want, search := strings.Cut(part, "=")
+			i := 0
+			if !search {
+				_, err := fmt.Sscan(part, &i)
+				ts.Check(err)
+			}
+			for search && i < len(x) && fmt.Sprint(x[i].(map[string]any)[name]) != want {
+				i++
+			}
+			if i >= len(x) {
+				ts.Fatalf("%s: no %s", args[1], part)
+			}
+			v = x[i]
+		default:
+			ts.Fatalf("%s: no %s in %v", args[1], part, v)
+		}
+	}
+	ts.Setenv(args[0], fmt.Sprint(v))
+}
+
+// scriptSums holds revealed customers against what is known of them: sums FILE
+// CUSTOMERS PURCHASES AMOUNT.
+func scriptSums(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: sums FILE CUSTOMERS PURCHASES AMOUNT")
+	}
+	customers, purchases, total := map[string]bool{}, 0, new(big.Rat)
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		var d api.Disclosed
+		ts.Check(json.Unmarshal([]byte(line), &d))
+		for _, c := range d.Customers {
+			customers[c.Fields["external_id"]] = true
+			for _, p := range c.Purchases {
+				purchases++
+				amount, ok := new(big.Rat).SetString(p.Amount)
+				if !ok {
+					ts.Fatalf("not an amount")
+				}
+				total.Add(total, amount)
+			}
+		}
+	}
+	if got := fmt.Sprint(len(customers), " ", purchases, " ", total.FloatString(2)); got != strings.Join(args[1:], " ") {
+		ts.Fatalf("read back %s", got)
+	}
 }

@@ -28,7 +28,7 @@ var (
 	// ErrOtherBrand is returned for a token of another brand: the whole request fails.
 	ErrOtherBrand = errors.New("this token belongs to another brand; a request is for the customers of one")
 	// ErrField is returned for a field that there is not.
-	ErrField = errors.New("unknown field")
+	ErrField = errors.New("among the fields asked for")
 )
 
 // Desk discloses.

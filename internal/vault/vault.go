@@ -81,6 +81,16 @@ func Open(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
 	if v.lock, err = lock(filepath.Join(dir, LockFile)); err != nil {
 		return nil, err
 	}
+	if o.Database == "" {
+		// The engine gives its write-ahead log the mode of the database.
+		f, err := os.OpenFile(filepath.Join(dir, DatabaseFile), os.O_CREATE|os.O_RDWR, 0o600)
+		if err == nil {
+			err = f.Close()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("making the database: %w", err)
+		}
+	}
 	if o.Database != "" {
 		v.DB, err = db.OpenPostgres(ctx, o.Database, o.DB)
 	} else {
