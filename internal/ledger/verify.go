@@ -37,6 +37,8 @@ func (t tiles) ReadFile(ctx context.Context, path string) ([]byte, error) {
 	return b, err
 }
 
+const sqlBeyondHead = `SELECT count(*) FROM log_groups g JOIN log_heads h ON h.brand = g.brand WHERE g.brand = $1 AND g.first >= h.size`
+
 const sqlListCheckpoints = `SELECT size, checkpoint FROM log_checkpoints WHERE brand = $1 ORDER BY size`
 
 // Verify replays a brand's log from its first entry: the tree against its signed
@@ -59,6 +61,13 @@ func (l *Ledger) Verify(ctx context.Context, brand record.BrandID, older []byte)
 	err = l.Scan(ctx, brand, 0, func(uint64, entry.Entry, []record.Ordinal) error { return nil })
 	if err != nil {
 		return report, err
+	}
+	var beyond int64
+	if err := l.db.Row(ctx, sqlBeyondHead, int64(brand)).Scan(&beyond); err != nil {
+		return report, fmt.Errorf("reading what lies beyond the head: %w", err)
+	}
+	if beyond > 0 {
+		return report, fmt.Errorf("%d groups of entries lie beyond the head, where nobody signed them: %w", beyond, ErrTampered)
 	}
 	type kept struct {
 		size uint64
