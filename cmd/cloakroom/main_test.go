@@ -14,7 +14,13 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 )
 
+// asProgram makes the test binary be the program: for tests that kill it.
+const asProgram = "CLOAKROOM_TEST_AS_PROGRAM"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
 	testscript.Main(m, map[string]func(){"cloakroom": main})
 }
 
