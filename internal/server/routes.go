@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -36,7 +37,11 @@ type answered[T any] struct{ Body T }
 // route registers one operation: fn gets the caller and the request, and what it
 // returns is the body.
 func route[I, O any](s *Server, method, path, id, summary string, limit int64, fn func(ctx context.Context, c identity.Caller, in *I) (O, error)) {
-	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, MaxBodyBytes: limit, SkipValidateParams: false}
+	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, MaxBodyBytes: limit, Responses: map[string]*huma.Response{
+		"default": {Description: "Every error", Content: map[string]*huma.MediaType{
+			"application/problem+json": {Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.Error](), true, "Error")},
+		}},
+	}}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*answered[O], error) {
 		c, _ := ctx.Value(callerKey{}).(identity.Caller)
 		out, err := fn(ctx, c, in)
