@@ -149,7 +149,7 @@ func (p *Policy) evaluate(q question) answer {
 		me:   {UID: me, Parents: types.NewEntityUIDSet(role)},
 	}
 	allowed := func(resource types.EntityUID) (bool, error) {
-		decision, diag := p.set.IsAuthorized(entities, cedar.Request{
+		decision, diag := cedar.Authorize(p.set, entities, cedar.Request{
 			Principal: me,
 			Action:    types.NewEntityUID("Action", types.String(q.action)),
 			Resource:  resource,
