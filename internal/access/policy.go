@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/cedar-policy/cedar-go"
@@ -112,6 +113,9 @@ func (p *Policy) Text() string { return p.text }
 func (p *Policy) Authorize(who identity.Who, action Action, purpose string, fields record.FieldSet) (Grant, error) {
 	a := p.ask(question{who.Principal, who.Role, action, purpose})
 	denied := &DeniedError{Action: action, Purpose: purpose, Role: who.Role, Cause: a.failed}
+	if !slices.Contains(Actions(), action) { // a rule for every action is for every one of ours
+		return Grant{}, denied
+	}
 	if action.onFields() {
 		denied.Fields = fields &^ a.fields
 		if fields == 0 || denied.Fields != 0 {

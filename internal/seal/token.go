@@ -34,11 +34,15 @@ func (e *TokenError) Unwrap() error { return ErrUnknownToken }
 // (encode-then-encipher, Bellare and Rogaway 2000). The 72 zero bits refuse a forged
 // token without a look at the database.
 func encipher(key keys.Key, brand record.BrandID, ord record.Ordinal) (string, error) {
+	return encipherWith(key.Bytes(), key.Version, brand, ord)
+}
+
+func encipherWith(key []byte, generation int, brand record.BrandID, ord record.Ordinal) (string, error) {
 	var b [aes.BlockSize]byte
 	binary.BigEndian.PutUint16(b[0:], uint16(brand))
 	binary.BigEndian.PutUint32(b[2:], uint32(ord))
-	b[6] = byte(key.Version)
-	block, err := aes.NewCipher(key.Bytes())
+	b[6] = byte(generation)
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return "", err
 	}
@@ -47,6 +51,10 @@ func encipher(key keys.Key, brand record.BrandID, ord record.Ordinal) (string, e
 }
 
 func decipher(key keys.Key, brand record.BrandID, token string) (record.Ordinal, bool) {
+	return decipherWith(key.Bytes(), key.Version, brand, token)
+}
+
+func decipherWith(key []byte, generation int, brand record.BrandID, token string) (record.Ordinal, bool) {
 	text, ok := strings.CutPrefix(token, TokenPrefix)
 	if !ok || len(text) != tokenLetters {
 		return 0, false
@@ -55,13 +63,13 @@ func decipher(key keys.Key, brand record.BrandID, token string) (record.Ordinal,
 	if err != nil || len(b) != aes.BlockSize || tokenEncoding().EncodeToString(b) != text {
 		return 0, false
 	}
-	block, err := aes.NewCipher(key.Bytes())
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return 0, false
 	}
 	block.Decrypt(b, b)
 	ord := record.Ordinal(binary.BigEndian.Uint32(b[2:]))
-	ok = binary.BigEndian.Uint16(b) == uint16(brand) && b[6] == byte(key.Version) && ord != 0
+	ok = binary.BigEndian.Uint16(b) == uint16(brand) && b[6] == byte(generation) && ord != 0
 	return ord, ok && [9]byte(b[7:]) == [9]byte{}
 }
 
