@@ -216,8 +216,10 @@ type eraseCmd struct {
 // Run erases a customer, or says that it would.
 func (c *eraseCmd) Run(ctx context.Context, std Streams) error {
 	if !c.Yes {
-		fmt.Fprintf(std.Out, "Would erase %s of %s: the key, the records, the indexes, the former values. This cannot be undone. Add --yes to do it.\n", c.Token, c.Brand)
-		return nil
+		would := map[string]any{"dry_run": true, "brand": c.Brand, "token": c.Token}
+		return c.print(std, would, func(w io.Writer) {
+			fmt.Fprintf(w, "Would erase %s of %s: the key, the records, the indexes, the former values. This cannot be undone. Add --yes to do it.\n", c.Token, c.Brand)
+		})
 	}
 	return ask(ctx, std, &c.remote, "DELETE", client.Path("brands", c.Brand, "customers", c.Token), nil, func(w io.Writer, out *api.Erased) {
 		fmt.Fprintf(w, "erased %s; logged as entry %d of %s\n", out.Token, out.Receipt.Entry, out.Receipt.Brand)

@@ -302,7 +302,8 @@ func (c *logTilesCmd) Run(ctx context.Context, std Streams) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(std.Out, "wrote the log of %s to %s\n", c.Brand, c.Dir)
-		return nil
+		return c.print(std, map[string]string{"brand": c.Brand, "dir": c.Dir}, func(w io.Writer) {
+			fmt.Fprintf(w, "wrote the log of %s to %s\n", c.Brand, c.Dir)
+		})
 	})
 }

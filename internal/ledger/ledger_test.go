@@ -299,8 +299,9 @@ func TestRefusalsAreLoggedOnceAndCounted(t *testing.T) {
 }
 
 const (
-	sqlTestRename = `ALTER TABLE log_groups RENAME TO gone`
-	sqlTestBack   = `ALTER TABLE gone RENAME TO log_groups`
+	sqlTestReadOnly = `PRAGMA query_only = ON`
+	sqlTestRename   = `ALTER TABLE log_groups RENAME TO gone`
+	sqlTestBack     = `ALTER TABLE gone RENAME TO log_groups`
 )
 
 func TestALogThatCannotBeWrittenRefuses(t *testing.T) {
@@ -320,6 +321,19 @@ func TestALogThatCannotBeWrittenRefuses(t *testing.T) {
 	r, err := reveal(t, l, agent(7, 70), 1)
 	if err != nil || r.Entry() != 1 {
 		t.Errorf("after the table came back: entry %d, %v", r.Entry(), err)
+	}
+}
+
+func TestAReadOnlyDatabaseRefuses(t *testing.T) {
+	d := dbtest.SQLite(t, db.Options{})
+	begin(t, d)
+	l := open(t, d)
+	setRules(t, l, rules(t, 100))
+	if _, err := d.Exec(t.Context(), sqlTestReadOnly); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := reveal(t, l, agent(7, 70), 1); !errors.Is(err, ErrUnavailable) || r.Valid() {
+		t.Errorf("a read-only database gave %v", err)
 	}
 }
 

@@ -293,3 +293,48 @@ func TestStrangersLearnNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Two keys of one principal, from two addresses, have one budget; a request for N
+// customers costs N; what was read already is free.
+func TestASecondKeyGainsNothing(t *testing.T) {
+	h := newHouse(t)
+	ctx := t.Context()
+	var many []api.Fields
+	for i := range 100 {
+		many = append(many, api.Fields{"external_id": fmt.Sprint("N-", i), "email": fmt.Sprintf("n%d@example.com", i)})
+	}
+	w, err := h.Put(ctx, "gucci", api.PutRequest{Customers: many})
+	h.must(err)
+	var tokens []string
+	for _, r := range w.Results {
+		tokens = append(tokens, r.Token)
+	}
+	var c api.Credential
+	h.must(h.Do(ctx, "POST", client.Path("principals", "support-agent", "credentials"), api.CredentialRequest{}, &c))
+	second := client.New(strings.Replace(h.url, "127.0.0.1", "localhost", 1), c.Key, nil)
+	ask := func(c *client.Client, tokens []string) error {
+		_, err := c.Reveal(ctx, "gucci", api.RevealRequest{Tokens: tokens, Fields: []string{"email"}, Purpose: "customer-support"})
+		return err
+	}
+	// The default is 40 customers an hour for a lineage, and as many for a principal.
+	h.must(ask(h.as["support-agent"], tokens[:30]))
+	if err := ask(second, tokens[30:50]); !isType(err, api.TypeBudgetExhausted) {
+		t.Errorf("20 more by a second key: %v", err)
+	}
+	h.must(ask(second, tokens[30:40]))
+	if err := ask(second, tokens[40:41]); !isType(err, api.TypeBudgetExhausted) {
+		t.Errorf("the 41st customer: %v", err)
+	}
+	h.must(ask(second, tokens[:40]))
+	var u api.Usages
+	h.must(h.as["administrator"].Do(ctx, "GET", client.Path("brands", "gucci", "exposure")+"?principal=support-agent", nil, &u))
+	for _, holder := range u.Holders {
+		if strings.HasPrefix(holder.Holder, "principal") {
+			for _, x := range holder.Used {
+				if x.Class == "clear" && x.Count != 40 {
+					t.Errorf("%s: %d used in a %s", holder.Holder, x.Count, x.Window)
+				}
+			}
+		}
+	}
+}

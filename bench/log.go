@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/transparency-dev/tessera"
+	"github.com/transparency-dev/tessera/storage/posix"
+
+	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+func who() identity.Who {
+	return identity.Who{Caller: identity.Caller{Principal: 1, Credential: 1, Lineage: 1}, Role: access.SupportAgent, Brand: 1}
+}
+
+func grant() access.Grant {
+	p, err := access.Load(access.DefaultText())
+	fatal(err)
+	g, err := p.Authorize(who(), access.ActClear, "customer-support", record.Fields(record.Email, record.Phone))
+	fatal(err)
+	return g
+}
+
+func setPlenty(ctx context.Context, l *ledger.Ledger) {
+	_, err := l.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: who(), Detail: map[string]string{ledger.RulesDetail: string(plenty().Encode())}})
+	fatal(err)
+}
+
+func release(ctx context.Context, l *ledger.Ledger, g access.Grant, ords ...record.Ordinal) {
+	h, err := l.Hold(ctx, ledger.Release{Grant: g, Class: budget.Clear, Ticket: "CASE-1", Ords: ords})
+	fatal(err)
+	key := make([]byte, 32)
+	_, err = l.Append(ctx, h, func(_ int, nonce [16]byte, counter uint32) [32]byte {
+		return entry.Commitment(key, nonce, g.Fields(), counter)
+	})
+	fatal(err)
+}
+
+const (
+	sqlBareTable  = `CREATE TABLE bare (n integer PRIMARY KEY, b blob NOT NULL)`
+	sqlBareInsert = `INSERT INTO bare (b) VALUES ($1)`
+	entryBytes    = 300
+)
+
+// appends compares a disclosure decided and logged, one customer each, with a bare
+// durable commit of as many bytes on the same engine, and with Tessera on files.
+func (b *bench) appends(ctx context.Context) {
+	fmt.Println("## Log appends a second, SQLite; ratios of this run")
+	fmt.Println("writers | cloakroom | bare commit | tessera posix (best of 3) | to bare | to tessera")
+	for _, n := range []int{1, 64, 512} {
+		d := b.sqlite(ctx, "log")
+		l := openLog(ctx, d)
+		setPlenty(ctx, l)
+		g := grant()
+		ours, p50, _ := b.rate(n, func(w, i int) { release(ctx, l, g, record.Ordinal(w*100000+i%100000+1)) })
+		fatal(l.Close())
+		fatal(d.Close())
+
+		d = b.sqlite(ctx, "bare")
+		_, err := d.Exec(ctx, sqlBareTable)
+		fatal(err)
+		leaf := make([]byte, entryBytes)
+		rand.Read(leaf)
+		bare, _, _ := b.rate(n, func(int, int) {
+			_, err := d.Exec(ctx, sqlBareInsert, leaf)
+			fatal(err)
+		})
+		fatal(d.Close())
+
+		best := 0.0
+		for _, batch := range []struct {
+			size uint
+			age  time.Duration
+		}{{256, 5 * time.Millisecond}, {512, 50 * time.Millisecond}, {1024, 250 * time.Millisecond}} {
+			best = max(best, b.tessera(ctx, n, batch.size, batch.age))
+		}
+		fmt.Printf("%d | %.0f (p50 %v) | %.0f | %.0f | %.2f | %.2f\n", n, ours, p50.Round(10*time.Microsecond), bare, best, ours/bare, ours/best)
+	}
+}
+
+func (b *bench) tessera(ctx context.Context, n int, size uint, age time.Duration) float64 {
+	driver, err := posix.New(ctx, posix.Config{Path: b.fresh("tessera")})
+	fatal(err)
+	s, err := signer(ctx, 1)
+	fatal(err)
+	a, shutdown, _, err := tessera.NewAppender(ctx, driver, tessera.NewAppendOptions().
+		WithCheckpointSigner(s).WithBatching(size, age).WithCheckpointInterval(time.Second))
+	fatal(err)
+	rate, _, _ := b.rate(n, func(int, int) {
+		leaf := make([]byte, entryBytes)
+		rand.Read(leaf)
+		_, err := a.Add(ctx, tessera.NewEntry(leaf))()
+		fatal(err)
+	})
+	fatal(shutdown(ctx))
+	return rate
+}
+
+const sqlLogBytes = `SELECT sum(length(entries) + length(hashes) + length(subjects)) FROM log_groups`
+
+// bytes measures what the log keeps for each customer disclosed.
+func (b *bench) bytes(ctx context.Context) {
+	fmt.Println("## Bytes of log for each customer disclosed")
+	for _, size := range []int{1, 500, 10000} {
+		d := b.sqlite(ctx, "bytes")
+		l := openLog(ctx, d)
+		setPlenty(ctx, l)
+		g := grant()
+		read := func() (n int64) {
+			fatal(d.Row(ctx, sqlLogBytes).Scan(&n))
+			return n
+		}
+		before := read()
+		const rounds = 20
+		for r := range rounds {
+			ords := make([]record.Ordinal, size)
+			for i := range ords {
+				ords[i] = record.Ordinal(r + i*37 + 1)
+			}
+			release(ctx, l, g, ords...)
+		}
+		fmt.Printf("%d at a time: %.1f bytes\n", size, float64(read()-before)/float64(rounds*size))
+		fatal(l.Close())
+		fatal(d.Close())
+	}
+}

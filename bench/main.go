@@ -1,0 +1,126 @@
+// Command bench measures Cloakroom beside what it is compared with, in one run, and
+// prints ratios. Times on a busy machine mean little; ratios of one run mean more.
+//
+//	cd bench && go run . [-only log|bytes|reveal|import] [-customers N] [-dir DIR]
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+type bench struct {
+	dir       string
+	customers int
+	seconds   time.Duration
+}
+
+func main() {
+	var b bench
+	only := flag.String("only", "", "log, bytes, reveal or import")
+	flag.StringVar(&b.dir, "dir", "", "where to work; a real disk (default: a temporary directory)")
+	flag.IntVar(&b.customers, "customers", 30000, "customers of the import")
+	flag.DurationVar(&b.seconds, "for", 3*time.Second, "how long each measurement of a rate takes")
+	flag.Parse()
+	if b.dir == "" {
+		dir, err := os.MkdirTemp("", "cloakroom-bench-")
+		fatal(err)
+		defer os.RemoveAll(dir)
+		b.dir = dir
+	}
+	ctx := context.Background()
+	for _, m := range []struct {
+		name string
+		fn   func(context.Context)
+	}{{"log", b.appends}, {"bytes", b.bytes}, {"reveal", b.reveals}, {"import", b.imports}} {
+		if *only == "" || *only == m.name {
+			m.fn(ctx)
+		}
+	}
+}
+
+func fatal(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// fresh returns an empty directory.
+func (b *bench) fresh(name string) string {
+	dir := filepath.Join(b.dir, name)
+	fatal(os.RemoveAll(dir))
+	fatal(os.MkdirAll(dir, 0o700))
+	return dir
+}
+
+func (b *bench) sqlite(ctx context.Context, name string) *db.DB {
+	d, err := db.OpenSQLite(ctx, filepath.Join(b.fresh(name), "bench.db"), db.Options{})
+	fatal(err)
+	fatal(d.Migrate(ctx))
+	return d
+}
+
+func signer(context.Context, record.BrandID) (note.Signer, error) {
+	s, _, err := ledger.NewSigner("bench.local/brand", make([]byte, 32))
+	return s, err
+}
+
+func openLog(ctx context.Context, d *db.DB) *ledger.Ledger {
+	s, err := signer(ctx, 1)
+	fatal(err)
+	fatal(d.Tx(ctx, func(q db.Queryer) error { return ledger.Create(ctx, q, 1, s, time.Now()) }))
+	return ledger.Open(d, signer, ledger.Options{})
+}
+
+// plenty is more budget than any measurement uses.
+func plenty() *budget.Rules {
+	var list []budget.Rule
+	for k := budget.Lineage; k <= budget.Brand; k++ {
+		for c := budget.Clear; c <= budget.Export; c++ {
+			list = append(list, budget.Rule{Kind: k, Class: c, Window: budget.Hour, Limit: 1 << 31})
+		}
+	}
+	r, err := budget.NewRules(list)
+	fatal(err)
+	return r
+}
+
+// rate runs fn from n goroutines for a time, and returns how often it ran a second,
+// and the median and 99th percentile of how long it took.
+func (b *bench) rate(n int, fn func(worker, i int)) (float64, time.Duration, time.Duration) {
+	var mu sync.Mutex
+	var all []time.Duration
+	var wg sync.WaitGroup
+	start := time.Now()
+	for w := range n {
+		wg.Go(func() {
+			var took []time.Duration
+			for i := 0; time.Since(start) < b.seconds; i++ {
+				t := time.Now()
+				fn(w, i)
+				took = append(took, time.Since(t))
+			}
+			mu.Lock()
+			all = append(all, took...)
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	total := time.Since(start)
+	slices.Sort(all)
+	return float64(len(all)) / total.Seconds(), all[len(all)/2], all[len(all)*99/100]
+}
