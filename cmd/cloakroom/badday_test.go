@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -120,6 +121,7 @@ func TestKilledServersKeepTheirWord(t *testing.T) {
 			}
 		}
 		stop := make(chan struct{})
+		var answered atomic.Int64 // reveals and refusals of this server
 		var wg sync.WaitGroup
 		for range clients {
 			wg.Go(func() {
@@ -135,6 +137,7 @@ func TestKilledServersKeepTheirWord(t *testing.T) {
 					}
 					d, err := c.Reveal(ctx, "gucci", api.RevealRequest{Tokens: ask, Fields: []string{"email"}, Purpose: "customer-support"})
 					var refused *api.Error
+					answered.Add(1)
 					if err == nil {
 						mu.Lock()
 						answers = append(answers, answer{d.Receipt.Entry, ask})
@@ -145,7 +148,12 @@ func TestKilledServersKeepTheirWord(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(time.Duration(1+rand.IntN(40)) * time.Millisecond)
+		// A slow machine must be under load too when the kill comes, sometimes.
+		enough := rand.Int64N(12)
+		for deadline := time.Now().Add(5 * time.Second); answered.Load() < enough && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Duration(rand.IntN(20_000)) * time.Microsecond)
 		cmd.Process.Kill()
 		cmd.Wait()
 		close(stop)

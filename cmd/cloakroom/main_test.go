@@ -47,6 +47,9 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
+			if cond == "race" {
+				return raceDetector, nil
+			}
 			_, err := os.Stat(cdnow)
 			return cond == "cdnow" && err == nil, nil
 		},
