@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"time"
@@ -34,7 +35,14 @@ func main() {
 	flag.StringVar(&b.dir, "dir", "", "where to work; a real disk (default: a temporary directory)")
 	flag.IntVar(&b.customers, "customers", 30000, "customers of the import")
 	flag.DurationVar(&b.seconds, "for", 3*time.Second, "how long each measurement of a rate takes")
+	profile := flag.String("cpuprofile", "", "write a CPU profile here")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		fatal(err)
+		fatal(pprof.StartCPUProfile(f))
+		defer pprof.StopCPUProfile()
+	}
 	if b.dir == "" {
 		dir, err := os.MkdirTemp("", "cloakroom-bench-")
 		fatal(err)
