@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -48,12 +49,15 @@ func printDisclosed(w io.Writer, d *api.Disclosed) {
 	}
 }
 
+// maxSearched bounds what is read from standard input to search for.
+const maxSearched = 4096
+
 type findCmd struct {
 	forBrand
 	forPurpose
-	Email      string `help:"Find by e-mail address." xor:"by" placeholder:"ADDRESS"`
-	Phone      string `help:"Find by phone number." xor:"by" placeholder:"NUMBER"`
-	ExternalID string `name:"external-id" help:"Find by the brand's customer number." xor:"by" placeholder:"ID"`
+	Email      string `help:"Find by e-mail address; - reads it from standard input, where no other user of the machine sees it." xor:"by" placeholder:"ADDRESS"`
+	Phone      string `help:"Find by phone number, or -." xor:"by" placeholder:"NUMBER"`
+	ExternalID string `name:"external-id" help:"Find by the brand's customer number, or -." xor:"by" placeholder:"ID"`
 	Country    string `help:"Country of a phone number written without it." placeholder:"FR"`
 }
 
@@ -69,6 +73,15 @@ func (c *findCmd) Run(ctx context.Context, std Streams) error {
 		req.By, req.Value = "external_id", c.ExternalID
 	default:
 		return &usageError{"say whom to find: --email, --phone or --external-id"}
+	}
+	if req.Value == "-" {
+		line, err := bufio.NewReader(io.LimitReader(std.In, maxSearched)).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("reading whom to find: %w", err)
+		}
+		if req.Value = strings.TrimSpace(line); req.Value == "" {
+			return &usageError{"standard input does not say whom to find"}
+		}
 	}
 	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "search"), req, printDisclosed)
 }

@@ -94,7 +94,7 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 	case errors.As(err, &usage):
 		fmt.Fprintf(std.Err, "cloakroom: %v\nTry: cloakroom %s --help\n", err, cmd.Command())
 		return exitUsage
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), ctx.Err() != nil: // whatever else broke by it
 		fmt.Fprintln(std.Err, "cloakroom: interrupted")
 		return exitInterrupted
 	}

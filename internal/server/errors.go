@@ -64,6 +64,7 @@ func kinds() []struct {
 		{brands.ErrLegalBasis, api.TypeInvalid, "Not a legal basis", http.StatusUnprocessableEntity},
 		{identity.ErrName, api.TypeInvalid, "Not a name", http.StatusUnprocessableEntity},
 		{identity.ErrNoPrincipal, api.TypeNotFound, "No such principal", http.StatusNotFound},
+		{identity.ErrNoLineage, api.TypeNotFound, "Nothing to revoke", http.StatusNotFound},
 		{identity.ErrNoRole, api.TypeNotFound, "No role there", http.StatusNotFound},
 		{ledger.ErrNoEntry, api.TypeNotFound, "No such entry", http.StatusNotFound},
 		{access.ErrPolicy, api.TypeInvalid, "Not a policy", http.StatusUnprocessableEntity},
@@ -108,6 +109,12 @@ func problem(err error) *api.Error {
 		}
 	}
 	return internal()
+}
+
+// fail counts and answers an error.
+func (s *Server) fail(w http.ResponseWriter, e *api.Error) {
+	s.metrics.failed(e.Type)
+	writeError(w, e)
 }
 
 func writeError(w http.ResponseWriter, e *api.Error) {

@@ -92,12 +92,13 @@ func (s *Server) logRoutes(mux *http.ServeMux) {
 		}
 		return &api.Verified{OK: true, Size: r.Size}, nil
 	})
+	s.describe("/v1/brands/{brand}/tiles/{path}", "log-tile", "A file of the log as C2SP tlog-tiles names it: checkpoint, tile/...; or log.vkey", "application/octet-stream", "brand", "path")
 	mux.HandleFunc("GET /v1/brands/{brand}/tiles/{path...}", func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
 		c, _ := ctx.Value(callerKey{}).(identity.Caller)
 		id, err := watch(ctx, c, &BrandPath{r.PathValue("brand")})
 		if err != nil {
-			writeError(w, problem(err))
+			s.fail(w, problem(err))
 			return
 		}
 		path := r.PathValue("path")
@@ -110,7 +111,7 @@ func (s *Server) logRoutes(mux *http.ServeMux) {
 			b, err = v.Ledger.Tile(ctx, id, path)
 		}
 		if err != nil {
-			writeError(w, problem(err))
+			s.fail(w, problem(err))
 			return
 		}
 		w.Header().Set("Content-Type", "application/octet-stream")

@@ -37,16 +37,13 @@ type answered[T any] struct{ Body T }
 // route registers one operation: fn gets the caller and the request, and what it
 // returns is the body.
 func route[I, O any](s *Server, method, path, id, summary string, limit int64, fn func(ctx context.Context, c identity.Caller, in *I) (O, error)) {
-	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, MaxBodyBytes: limit, Responses: map[string]*huma.Response{
-		"default": {Description: "Every error", Content: map[string]*huma.MediaType{
-			"application/problem+json": {Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.Error](), true, "Error")},
-		}},
-	}}
+	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, MaxBodyBytes: limit, BodyReadTimeout: s.timeout, Responses: map[string]*huma.Response{"default": s.anyError()}}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*answered[O], error) {
 		c, _ := ctx.Value(callerKey{}).(identity.Caller)
 		out, err := fn(ctx, c, in)
 		if err != nil {
 			e := problem(err)
+			s.metrics.failed(e.Type)
 			if e.Status >= http.StatusInternalServerError {
 				s.log.Error("a request failed", "operation", id, "type", e.Type, "cause", err)
 			}
@@ -54,6 +51,28 @@ func route[I, O any](s *Server, method, path, id, summary string, limit int64, f
 		}
 		return &answered[O]{out}, nil
 	})
+}
+
+// describe puts a route whose answer is not JSON into the API's description.
+func (s *Server) describe(path, id, summary, contentType string, params ...string) {
+	text := &huma.Schema{Type: "string"}
+	if contentType == "application/octet-stream" {
+		text.Format = "binary"
+	}
+	op := &huma.Operation{Method: http.MethodGet, Path: path, OperationID: id, Summary: summary, Responses: map[string]*huma.Response{
+		"200":     {Description: "OK", Content: map[string]*huma.MediaType{contentType: {Schema: text}}},
+		"default": s.anyError(),
+	}}
+	for _, name := range params {
+		op.Parameters = append(op.Parameters, &huma.Param{Name: name, In: "path", Required: true, Schema: &huma.Schema{Type: "string"}})
+	}
+	s.api.OpenAPI().AddOperation(op)
+}
+
+func (s *Server) anyError() *huma.Response {
+	return &huma.Response{Description: "Every error", Content: map[string]*huma.MediaType{
+		"application/problem+json": {Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.Error](), true, "Error")},
+	}}
 }
 
 func (s *Server) routes() {

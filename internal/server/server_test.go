@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
@@ -24,6 +25,7 @@ type house struct {
 	*client.Client // the local administrator
 	t              *testing.T
 	url            string
+	server         *Server
 	logged         *lockedBuffer
 	as             map[string]*client.Client
 }
@@ -41,13 +43,19 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
+	return newHouseWithin(t, Timeout)
+}
+
+func newHouseWithin(t *testing.T, timeout time.Duration) *house {
+	t.Helper()
 	ctx := t.Context()
 	v, err := vault.Open(ctx, t.TempDir(), vault.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := &house{t: t, logged: &lockedBuffer{}, as: map[string]*client.Client{}}
-	s := New(v, slog.New(slog.NewJSONHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	s := newServer(v, slog.New(slog.NewJSONHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})), timeout)
+	h.server = s
 	srv := httptest.NewServer(s.http)
 	t.Cleanup(func() {
 		srv.Close()
@@ -253,6 +261,10 @@ func TestErrorsAndLogsRepeatNothing(t *testing.T) {
 	}
 	send("POST", "/v1/brands/gucci/reveal", `{"tokens":["`+secret+`"],"fields":["email"],"purpose":"order-fulfilment"}`)
 	send("POST", "/v1/brands/gucci/reveal", `{"tokens":["cus_a"],"fields":["email"],"purpose":"order-fulfilment","ticket":"`+secret+` x"}`)
+	for _, path := range []string{"/v1/brands/" + secret + "/log", "/v1/brands/gucci/customers/" + secret, "/v1/" + secret, "/v1/brands/../" + secret, "/v1/brands/gucci/purposes/" + secret} {
+		send("DELETE", path, "")
+		send("GET", path, "")
+	}
 	for what, text := range map[string]string{"an error": bodies.String(), "the log": h.logged.b.String()} {
 		if strings.Contains(text, secret) || strings.Contains(text, "4711") {
 			t.Errorf("%s repeats what was sent:\n%s", what, text)
