@@ -16,6 +16,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/evidence"
 )
 
 // forBrand is where and for which brand a verb works.
@@ -198,6 +199,16 @@ type whoReadCmd struct {
 	Token string `arg:"" help:"The customer."`
 }
 
+// Help is the long help text.
+func (whoReadCmd) Help() string {
+	return `Each disclosure comes with a proof that leads to the log's signed checkpoint, and is
+checked here with the key that the vault gives. To check them elsewhere, with the key
+that you kept:
+
+    cloakroom who-read --brand gucci --json TOKEN > proof.json
+    cloakroom log verify --proof proof.json --vkey log.vkey`
+}
+
 // Run lists who read a customer, and checks each proof.
 func (c *whoReadCmd) Run(ctx context.Context, std Streams) error {
 	return c.with(ctx, std, func(v *connection) error {
@@ -205,7 +216,7 @@ func (c *whoReadCmd) Run(ctx context.Context, std Streams) error {
 		if err != nil {
 			return err
 		}
-		if err := checkProofs(out); err != nil {
+		if _, err := evidence.VerifyDisclosures(out.VerifierKey, out); err != nil {
 			return err
 		}
 		return c.print(std, out, func(w io.Writer) {
