@@ -22,7 +22,7 @@ type serveCmd struct {
 	Listen  string `help:"Address of the API." default:"127.0.0.1:7460" placeholder:"HOST:PORT"`
 	TLSCert string `name:"tls-cert" help:"Certificate chain, PEM." type:"existingfile" placeholder:"FILE"`
 	TLSKey  string `name:"tls-key" help:"Its private key, PEM." type:"existingfile" placeholder:"FILE"`
-	Origin  string `help:"Begins the names of the logs; choose once, such as vault.example.com." default:"cloakroom.local" placeholder:"NAME"`
+	Origin  string `help:"Begins the names of the logs; chosen at the first start for good, such as vault.example.com; cloakroom.local if it is not given." placeholder:"NAME"`
 	Verbose bool   `help:"Log every request, without its contents."`
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/disclose"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/once"
 	"github.com/cloakroom/cloakroom/internal/record"
 	"github.com/cloakroom/cloakroom/internal/seal"
 )
@@ -78,6 +79,9 @@ func kinds() []struct {
 		{record.ErrExternalID, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
 		{context.DeadlineExceeded, api.TypeTimeout, "Out of time", http.StatusGatewayTimeout},
 		{context.Canceled, api.TypeTimeout, "Given up", http.StatusGatewayTimeout},
+		{once.ErrOther, api.TypeKeyReused, "Another request", http.StatusUnprocessableEntity},
+		{once.ErrKey, api.TypeInvalid, "Not an idempotency key", http.StatusUnprocessableEntity},
+		{once.ErrRunning, api.TypeConflict, "Being done", http.StatusConflict},
 		{db.ErrUnavailable, api.TypeLogUnavailable, "The database does not answer", http.StatusServiceUnavailable},
 	}
 }

@@ -45,13 +45,14 @@ type Server struct {
 	metrics *metrics
 	bodies  *semaphore.Weighted
 	timeout time.Duration
+	once    map[string]bool // the routes that change something, by pattern; false: the answer is not kept
 }
 
 // New returns the server of a vault. It logs requests without their contents.
 func New(v *vault.Vault, log *slog.Logger) *Server { return newServer(v, log, Timeout) }
 
 func newServer(v *vault.Vault, log *slog.Logger, timeout time.Duration) *Server {
-	s := &Server{vault: v, log: log, metrics: newMetrics(), bodies: semaphore.NewWeighted(maxBodies), timeout: timeout}
+	s := &Server{vault: v, log: log, metrics: newMetrics(), bodies: semaphore.NewWeighted(maxBodies), timeout: timeout, once: map[string]bool{}}
 	mux := http.NewServeMux()
 	config := huma.DefaultConfig("Cloakroom", "1")
 	config.Info.Description = "A customer-data vault. Every error is RFC 9457 with a stable type."

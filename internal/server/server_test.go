@@ -24,7 +24,7 @@ import (
 type house struct {
 	*client.Client // the local administrator
 	t              *testing.T
-	url            string
+	url, dir       string
 	server         *Server
 	logged         *lockedBuffer
 	as             map[string]*client.Client
@@ -49,11 +49,12 @@ func newHouse(t *testing.T) *house {
 func newHouseWithin(t *testing.T, timeout time.Duration) *house {
 	t.Helper()
 	ctx := t.Context()
-	v, err := vault.Open(ctx, t.TempDir(), vault.Options{})
+	dir := t.TempDir()
+	v, err := vault.Open(ctx, dir, vault.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, logged: &lockedBuffer{}, as: map[string]*client.Client{}}
+	h := &house{t: t, dir: dir, logged: &lockedBuffer{}, as: map[string]*client.Client{}}
 	s := newServer(v, slog.New(slog.NewJSONHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})), timeout)
 	h.server = s
 	srv := httptest.NewServer(s.http)

@@ -23,6 +23,7 @@ var order = []string{
 	"internal/brands",
 	"internal/identity",
 	"internal/access",
+	"internal/once",
 	"internal/budget",
 	"internal/entry",
 	"evidence",

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/mod/sumdb/note"
@@ -22,6 +23,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/intake"
 	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/once"
 	"github.com/cloakroom/cloakroom/internal/record"
 	"github.com/cloakroom/cloakroom/internal/seal"
 )
@@ -37,9 +39,13 @@ const (
 // ErrInUse is returned where another process has the data directory open.
 var ErrInUse = errors.New("another process has this data directory open: talk to it, or stop it first")
 
+// ErrOrigin is returned where the vault's logs have another origin than the one given.
+var ErrOrigin = errors.New("the logs of this vault have another origin, chosen when it was made: start it without --origin")
+
 // Options configure a vault.
 type Options struct {
-	// Origin begins the names of the vault's logs. Empty means DefaultOrigin.
+	// Origin begins the names of the vault's logs. It is chosen when the
+	// vault is made; empty then means DefaultOrigin, and later the one chosen.
 	Origin string
 	// Database is a PostgreSQL connection string. Empty means the embedded database
 	// in the data directory.
@@ -59,6 +65,7 @@ type Vault struct {
 	Identity *identity.Store
 	Ledger   *ledger.Ledger
 	DB       *db.DB
+	Once     *once.Store // what writes with an idempotency key were answered
 	Dir      string
 	lock     *os.File
 }
@@ -66,9 +73,6 @@ type Vault struct {
 // Open opens the vault of a data directory, and makes both where there are none: the
 // directory with mode 0700, the root key with mode 0600.
 func Open(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
-	if o.Origin == "" {
-		o.Origin = DefaultOrigin
-	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
@@ -102,9 +106,19 @@ func Open(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
 	if err := v.DB.Migrate(ctx); err != nil {
 		return nil, err
 	}
-	begun, err := begun(ctx, v.DB)
+	origin, err := origin(ctx, v.DB)
 	if err != nil {
 		return nil, err
+	}
+	begun := origin != ""
+	switch {
+	case !begun && o.Origin == "":
+		o.Origin = DefaultOrigin
+	case !begun:
+	case o.Origin != "" && o.Origin != origin:
+		return nil, fmt.Errorf("%w: they are named %s/...", ErrOrigin, origin)
+	default:
+		o.Origin = origin
 	}
 	// A key is made with the vault and never beside one that has lost its own.
 	root, err := keys.OpenFile(filepath.Join(dir, RootKeyFile), !begun)
@@ -148,19 +162,31 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	}, o.Ledger)
 	door := &admit.Door{Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger}
 	store := seal.New(v.DB, ring)
+	v.Once = once.New(v.DB)
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Signer: signer}
 }
 
-const sqlBegun = `SELECT count(*) FROM log_heads WHERE brand = 0`
+const sqlGroupCheckpoint = `SELECT checkpoint FROM log_heads WHERE brand = 0`
 
-func begun(ctx context.Context, d *db.DB) (bool, error) {
-	var n int
-	if err := d.Row(ctx, sqlBegun).Scan(&n); err != nil {
-		return false, fmt.Errorf("reading the database: %w", err)
+// origin returns what the names of the vault's logs begin with, empty where it has
+// none yet. It is the first line of every checkpoint, so it is chosen once.
+func origin(ctx context.Context, d *db.DB) (string, error) {
+	var cp []byte
+	err := d.Row(ctx, sqlGroupCheckpoint).Scan(&cp)
+	if errors.Is(err, db.ErrNoRows) {
+		return "", nil
 	}
-	return n > 0, nil
+	if err != nil {
+		return "", fmt.Errorf("reading the database: %w", err)
+	}
+	line, _, _ := strings.Cut(string(cp), "\n")
+	name, ok := strings.CutSuffix(line, "/"+brands.GroupName)
+	if !ok || name == "" {
+		return DefaultOrigin, nil // not ours: it will verify under no name, and doctor says so
+	}
+	return name, nil
 }
 
 // Close ends what runs, and closes the database.
