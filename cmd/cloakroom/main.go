@@ -86,6 +86,7 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 		return exitUsage
 	}
 	cmd.BindTo(ctx, (*context.Context)(nil))
+	std.In = newInput(ctx, std.In)
 	err = cmd.Run(std)
 	var usage *usageError
 	switch {
@@ -108,6 +109,10 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() { // a second interruption ends it at once
+		<-ctx.Done()
+		stop()
+	}()
 	code := Main(ctx, os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Terminal: isTerminal(os.Stderr)})
 	stop()
 	os.Exit(code)

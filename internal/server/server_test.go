@@ -107,6 +107,12 @@ func TestTheWayOfOneCustomer(t *testing.T) {
 	if err != nil || again.Results[0].Outcome != "unchanged" || again.Results[0].Token != token || again.Receipt != nil {
 		t.Fatalf("%+v %v", again, err)
 	}
+	// Whoever writes what is there learns that it is there: that is in the log too.
+	var e api.Entry
+	h.must(h.Do(ctx, "GET", fmt.Sprint("/v1/brands/gucci/log/entries/", w.Receipt.Entry+1), nil, &e))
+	if e.Kind != "write" || e.Principal == 0 || e.Detail["unchanged"] != "1" {
+		t.Errorf("a write that changed nothing is logged as %+v", e)
+	}
 	_, err = h.as["application"].AddPurchases(ctx, "gucci", api.PurchasesRequest{Customers: []api.CustomerPurchases{{
 		Token: token, Purchases: []api.Purchase{{ID: "o-1", At: "2025-03-01T10:00:00Z", Description: "Horsebit loafer", Amount: "790.00", Currency: "EUR"}},
 	}}})
