@@ -162,7 +162,12 @@ func each(rows pgx.Rows, scan func(Row) error) error {
 func (q *pgQueryer) Batch(ctx context.Context, stmts []Stmt) (err error) {
 	b := &pgx.Batch{}
 	for _, s := range stmts {
-		b.Queue(s.SQL, s.Args...)
+		switch {
+		case s.Now == nil:
+			b.Queue(s.SQL, s.Args...)
+		case q.clock == nil:
+			b.Queue(sqlPostgresNow)
+		}
 	}
 	res := q.c.SendBatch(ctx, b)
 	defer func() {
@@ -171,16 +176,30 @@ func (q *pgQueryer) Batch(ctx context.Context, stmts []Stmt) (err error) {
 		}
 	}()
 	for _, s := range stmts {
-		if s.Scan != nil {
-			rows, err := res.Query()
-			if err != nil {
-				return pgErr(err)
-			}
-			if err := each(rows, s.Scan); err != nil {
-				return err
-			}
-			continue
+		if err := q.answer(res, s); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (q *pgQueryer) answer(res pgx.BatchResults, s Stmt) error {
+	switch {
+	case s.Now != nil && q.clock != nil:
+		*s.Now = q.clock().UTC()
+	case s.Now != nil:
+		var us int64
+		if err := res.QueryRow().Scan(&us); err != nil {
+			return fmt.Errorf("reading the database's clock: %w", pgErr(err))
+		}
+		*s.Now = time.UnixMicro(us).UTC()
+	case s.Scan != nil:
+		rows, err := res.Query()
+		if err != nil {
+			return pgErr(err)
+		}
+		return each(rows, s.Scan)
+	default:
 		tag, err := res.Exec()
 		if err != nil {
 			return pgErr(err)
@@ -204,7 +223,7 @@ func pgErr(err error) error {
 		switch {
 		case pe.Code == "40001" || pe.Code == "40P01":
 			return fmt.Errorf("%w: %w", errRetry, err)
-		case pe.Code == "42P01", pe.Code == "25006", pe.Code == "57014", pe.Code[:2] == "53", pe.Code[:2] == "57", pe.Code[:2] == "58":
+		case pe.Code == "42P01", pe.Code == "25006", pe.Code == "25P03", pe.Code == "57014", pe.Code[:2] == "53", pe.Code[:2] == "57", pe.Code[:2] == "58":
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		return err
