@@ -91,6 +91,7 @@ type engine interface {
 	tx(ctx context.Context, fn func(Queryer) error) error
 	pipeline(ctx context.Context, first []Stmt, then func(Queryer) ([]Stmt, error)) error
 	snapshot(ctx context.Context, fn func(Queryer) error) error
+	estimate(ctx context.Context) (time.Time, error)
 	lockSchema(ctx context.Context, fn func(Queryer) error) error
 	close() error
 }
@@ -160,6 +161,11 @@ func again(ctx context.Context, run func() error) error {
 		wait = min(2*wait, 100*time.Millisecond)
 	}
 }
+
+// Estimate returns about the database's clock, without asking it each time: the clock
+// as it was last read, and the time that passed on this host since. It lags by a
+// round trip at most, unless one of the clocks stepped.
+func (d *DB) Estimate(ctx context.Context) (time.Time, error) { return d.estimate(ctx) }
 
 // Snapshot runs fn in a read-only transaction that sees one state of the database.
 func (d *DB) Snapshot(ctx context.Context, fn func(q Queryer) error) error {

@@ -35,7 +35,7 @@ func (d *postgresDB) pipeline(ctx context.Context, first []Stmt, then func(Query
 		}
 		conn.Release()
 	}()
-	q := &pgQueryer{c: conn, clock: d.clock}
+	q := &pgQueryer{conn, d.clock, d.read}
 	if err := q.Batch(ctx, append([]Stmt{{SQL: pgBegin}}, first...)); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -55,7 +56,7 @@ func OpenPostgres(ctx context.Context, dsn string, opts Options) (*DB, error) {
 		pool.Close()
 		return nil, errors.New("opening PostgreSQL: this server is a read-only replica; give the primary's address, because every disclosure must be logged before it leaves")
 	}
-	return &DB{&postgresDB{pgQueryer: pgQueryer{c: pool, clock: opts.Clock}, pool: pool}}, nil
+	return &DB{&postgresDB{pgQueryer: pgQueryer{pool, opts.Clock, new(atomic.Pointer[reading])}, pool: pool}}, nil
 }
 
 func (d *postgresDB) close() error { d.pool.Close(); return nil }
@@ -83,7 +84,7 @@ func (d *postgresDB) begin(ctx context.Context, opts pgx.TxOptions, fn func(Quer
 		return fmt.Errorf("beginning a transaction: %w", pgErr(err))
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
-	if err := fn(&pgQueryer{c: tx, clock: d.clock}); err != nil {
+	if err := fn(&pgQueryer{tx, d.clock, d.read}); err != nil {
 		return err
 	}
 	if err := tx.Commit(ctx); err != nil {
@@ -107,6 +108,29 @@ type pgConn interface {
 type pgQueryer struct {
 	c     pgConn
 	clock func() time.Time
+	read  *atomic.Pointer[reading]
+}
+
+// reading is the server's clock as it was read, and when the answer came.
+type reading struct{ server, here time.Time }
+
+// maxReadingAge bounds how long a reading serves: clocks drift, and one that was
+// asleep does not know how long.
+const maxReadingAge = time.Minute
+
+func (q *pgQueryer) keep(us int64) time.Time {
+	at := time.UnixMicro(us).UTC()
+	q.read.Store(&reading{at, time.Now()})
+	return at
+}
+
+func (d *postgresDB) estimate(ctx context.Context) (time.Time, error) {
+	if r := d.read.Load(); r != nil && d.clock == nil {
+		if age := time.Since(r.here); age <= maxReadingAge {
+			return r.server.Add(age), nil
+		}
+	}
+	return d.Now(ctx)
 }
 
 // Engine implements Queryer.
@@ -123,7 +147,7 @@ func (q *pgQueryer) Now(ctx context.Context) (time.Time, error) {
 	if err := q.Row(ctx, sqlPostgresNow).Scan(&us); err != nil {
 		return time.Time{}, fmt.Errorf("reading the database's clock: %w", err)
 	}
-	return time.UnixMicro(us).UTC(), nil
+	return q.keep(us), nil
 }
 
 // Exec implements Queryer.
@@ -192,7 +216,7 @@ func (q *pgQueryer) answer(res pgx.BatchResults, s Stmt) error {
 		if err := res.QueryRow().Scan(&us); err != nil {
 			return fmt.Errorf("reading the database's clock: %w", pgErr(err))
 		}
-		*s.Now = time.UnixMicro(us).UTC()
+		*s.Now = q.keep(us)
 	case s.Scan != nil:
 		rows, err := res.Query()
 		if err != nil {

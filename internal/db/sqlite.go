@@ -231,6 +231,8 @@ func (q *sqliteQueryer) Engine() Engine { return SQLite }
 // database's.
 func (q *sqliteQueryer) Now(context.Context) (time.Time, error) { return q.clock().UTC(), nil }
 
+func (d *sqliteDB) estimate(ctx context.Context) (time.Time, error) { return d.Now(ctx) }
+
 func (q *sqliteQueryer) stmt(ctx context.Context, query string) (*sql.Stmt, func(), error) {
 	if q.tx == nil {
 		s, err := q.cache.prepare(ctx, query)

@@ -37,13 +37,16 @@ func (l *Ledger) Hold(ctx context.Context, r Release) (Hold, error) {
 	if err != nil {
 		return Hold{}, err
 	}
-	now, err := l.db.Now(ctx)
-	if err != nil {
-		return Hold{}, unavailable(fmt.Errorf("reading the database's clock: %w", err))
+	d := budget.Disclosure{Lineage: who.Lineage, Principal: who.Principal, Role: who.Role, Class: r.Class, Ords: r.Ords}
+	if d.At, err = l.db.Estimate(ctx); err != nil {
+		return Hold{}, unavailable(err)
 	}
-	err = c.proj.book.Check(budget.Disclosure{
-		At: now, Lineage: who.Lineage, Principal: who.Principal, Role: who.Role, Class: r.Class, Ords: r.Ords,
-	})
+	if err = c.proj.book.Check(d); err != nil { // an estimate that is late refuses what fits again
+		if d.At, err = l.db.Now(ctx); err != nil {
+			return Hold{}, unavailable(err)
+		}
+		err = c.proj.book.Check(d)
+	}
 	if err != nil {
 		c.refuse(ctx, refusalOf(r))
 		return Hold{}, err
