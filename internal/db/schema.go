@@ -164,6 +164,12 @@ var migrations = []string{
 		hash  {blob} NOT NULL,
 		PRIMARY KEY (brand, entry, ord)
 	);`,
+	// revision
+	`CREATE TABLE revisions (
+		one integer PRIMARY KEY,
+		n   bigint NOT NULL
+	);
+	INSERT INTO revisions (one, n) VALUES (1, 1);`,
 }
 
 const (

@@ -11,6 +11,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 )
 
 // RulesDetail is the detail of a KindBudget entry that holds the rules, as
@@ -72,13 +73,14 @@ func (l *Ledger) Append(ctx context.Context, h Hold, commit Commit) (Receipt, er
 	e.Purpose, e.Ticket, e.Detail = g.Purpose(), rel.Ticket, rel.Detail
 	e.Class, e.Level, e.Fields = rel.Class.String(), level(rel.Class), g.Fields()
 	req := c.request(e, rel.Ords, commit)
-	req.class = rel.Class
+	req.class, req.revision = rel.Class, revision.Of(ctx)
 	if err := c.await(ctx, req); err != nil {
 		if refusedByBudget(err) {
 			c.refuse(ctx, refusalOf(rel))
 		}
 		return Receipt{}, err
 	}
+	revision.Logged(ctx)
 	r := req.receipt()
 	r.grant = g
 	return r, nil
@@ -107,9 +109,11 @@ func (l *Ledger) Record(ctx context.Context, ev Event) (Receipt, error) {
 		return Receipt{}, err
 	}
 	req := c.request(e, slices.Clone(ev.Ords), ev.Commit)
+	req.revision = revision.Of(ctx)
 	if err := c.await(ctx, req); err != nil {
 		return Receipt{}, err
 	}
+	revision.Logged(ctx)
 	return req.receipt(), nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 )
 
 // maxRequests bounds one group commit, beside MaxCustomers.
@@ -22,6 +23,7 @@ const maxRequests = 256
 // request is one entry that waits to be logged.
 type request struct {
 	entry       entry.Entry // without time, root, subjects
+	revision    int64       // under which it was allowed; 0: not checked
 	class       budget.Class
 	ords        []record.Ordinal
 	commit      Commit
@@ -289,14 +291,15 @@ func (c *chain) commit(rs []*request) {
 		}
 		var s sight
 		var now time.Time
+		var rev int64
 		err = c.l.db.Pipeline(ctx, func() []db.Stmt {
-			return append(c.look(&s, lock, c.proj.size), db.Stmt{Now: &now})
+			return append(c.look(&s, lock, c.proj.size), db.Stmt{Now: &now}, revision.Stmt(&rev))
 		}, func(q db.Queryer) (_ []db.Stmt, err error) {
 			if err = c.catchUp(ctx, q, c.proj, &s); err != nil {
 				return nil, err
 			}
 			rs = c.collect(rs, nil)
-			if d, err = c.draft(c.proj, rs, now); err != nil {
+			if d, err = c.draft(c.proj, rs, now, rev); err != nil {
 				return nil, err
 			}
 			return d.store(), nil
@@ -330,6 +333,7 @@ type draft struct {
 	p     *projection
 	tree  *grow
 	books *budget.Group
+	rev   int64
 	at    time.Time
 	g     group
 	cp    []byte
@@ -338,9 +342,9 @@ type draft struct {
 	moved int64 // heads that the commit moved
 }
 
-func (c *chain) draft(p *projection, rs []*request, now time.Time) (*draft, error) {
+func (c *chain) draft(p *projection, rs []*request, now time.Time, rev int64) (*draft, error) {
 	books := p.book.Begin(fromMicros(max(now.UnixMicro(), p.at)))
-	d := &draft{c: c, p: p, tree: p.grow(), books: books, at: fromMicros(books.At().UnixMicro())}
+	d := &draft{c: c, p: p, tree: p.grow(), books: books, rev: rev, at: fromMicros(books.At().UnixMicro())}
 	d.g = group{first: p.size, at: d.at.UnixMicro()}
 	running := map[record.Ordinal]uint32{}
 	for _, r := range rs {
@@ -367,6 +371,10 @@ func (c *chain) draft(p *projection, rs []*request, now time.Time) (*draft, erro
 // add decides one request. What it refuses is answered alone; an error refuses the
 // whole group.
 func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
+	if r.revision != 0 && r.revision != d.rev {
+		r.failed = revision.ErrMoved // what allowed it was taken away, perhaps
+		return nil
+	}
 	e := r.entry
 	e.At = d.at
 	if len(r.ords) > 0 {

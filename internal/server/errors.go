@@ -17,6 +17,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 	"github.com/cloakroom/cloakroom/internal/seal"
 )
 
@@ -55,6 +56,7 @@ func kinds() []struct {
 		{disclose.ErrOtherBrand, api.TypeOtherBrand, "Of another brand", http.StatusForbidden},
 		{seal.ErrUnknownToken, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
 		{seal.ErrNoCustomer, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
+		{revision.ErrMoved, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
 		{seal.ErrConflict, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
 		{brands.ErrNoBrand, api.TypeUnknownBrand, "Unknown brand", http.StatusNotFound},
 		{brands.ErrNoPurpose, api.TypeUnknownPurpose, "Unknown purpose", http.StatusForbidden},

@@ -43,8 +43,11 @@ func route[I, O any](s *Server, method, path, id, summary string, limit int64, f
 		}},
 	}}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*answered[O], error) {
-		c, _ := ctx.Value(callerKey{}).(identity.Caller)
-		out, err := fn(ctx, c, in)
+		var out O
+		err := s.decide(ctx, func(ctx context.Context, c identity.Caller) (err error) {
+			out, err = fn(ctx, c, in)
+			return err
+		})
 		if err != nil {
 			e := problem(err)
 			if e.Status >= http.StatusInternalServerError {

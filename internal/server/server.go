@@ -60,15 +60,23 @@ func New(v *vault.Vault, log *slog.Logger) *Server {
 // OpenAPI returns the description of the API as YAML.
 func (s *Server) OpenAPI() ([]byte, error) { return s.api.OpenAPI().YAML() }
 
-type callerKey struct{}
+type identityKey struct{}
 type localKey struct{}
+
+// shown is what a request shows of who sends it: the zero value, that it comes from
+// the machine itself.
+type shown struct {
+	key   identity.Key
+	keyed bool
+}
 
 // open lists the paths that anybody may ask for.
 func open(path string) bool {
 	return path == "/v1/health" || path == "/v1/openapi.json" || path == "/v1/openapi.yaml"
 }
 
-// identify finds out who is calling, and sets the request's deadline.
+// identify sets the request's deadline, and turns away whom nobody knows before their
+// request is read. Who is calling is found again where the request is decided.
 func (s *Server) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -85,30 +93,53 @@ func (s *Server) identify(next http.Handler) http.Handler {
 			s.log.Debug("request", "method", r.Method, "status", rec.status, "took", time.Since(start).Round(time.Microsecond))
 		}()
 		if !open(r.URL.Path) {
-			caller, err := s.caller(ctx, r)
+			who, err := present(ctx, r)
+			if err == nil {
+				_, err = s.caller(s.vault.Revisions.Peek(ctx), who)
+			}
 			if err != nil {
 				writeError(rec, problem(err))
 				return
 			}
-			ctx = context.WithValue(ctx, callerKey{}, caller)
+			ctx = context.WithValue(ctx, identityKey{}, who)
 		}
 		next.ServeHTTP(rec, r.WithContext(ctx))
 	})
 }
 
-func (s *Server) caller(ctx context.Context, r *http.Request) (identity.Caller, error) {
+func present(ctx context.Context, r *http.Request) (shown, error) {
 	if local, _ := ctx.Value(localKey{}).(bool); local && r.Header.Get("Authorization") == "" {
-		return s.vault.Identity.EnsureLocal(ctx, access.Administrator)
+		return shown{}, nil
 	}
 	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
-		return identity.Caller{}, errNoKey
+		return shown{}, errNoKey
 	}
 	key, err := identity.ParseKey(text)
-	if err != nil {
-		return identity.Caller{}, err
+	return shown{key, true}, err
+}
+
+func (s *Server) caller(ctx context.Context, who shown) (identity.Caller, error) {
+	if !who.keyed {
+		return s.vault.Identity.EnsureLocal(ctx, access.Administrator)
 	}
-	return s.vault.Identity.Authenticate(ctx, key)
+	return s.vault.Identity.Authenticate(ctx, who.key)
+}
+
+// decide runs what a request asks for, for whoever sends it, under rights that hold
+// when it is answered. On the open paths there is no caller.
+func (s *Server) decide(ctx context.Context, fn func(ctx context.Context, c identity.Caller) error) error {
+	who, known := ctx.Value(identityKey{}).(shown)
+	if !known {
+		return fn(ctx, identity.Caller{})
+	}
+	return s.vault.Revisions.Decide(ctx, func(ctx context.Context) error {
+		c, err := s.caller(ctx, who)
+		if err != nil {
+			return err
+		}
+		return fn(ctx, c)
+	})
 }
 
 type statusWriter struct {

@@ -19,6 +19,7 @@ var order = []string{
 	"api",
 	"client",
 	"internal/db",
+	"internal/revision",
 	"internal/keys",
 	"internal/brands",
 	"internal/identity",

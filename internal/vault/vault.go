@@ -23,6 +23,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 	"github.com/cloakroom/cloakroom/internal/seal"
 )
 
@@ -59,8 +60,10 @@ type Vault struct {
 	Identity *identity.Store
 	Ledger   *ledger.Ledger
 	DB       *db.DB
-	Dir      string
-	lock     *os.File
+	// Revisions runs requests; see revision.Tracker.Decide.
+	Revisions *revision.Tracker
+	Dir       string
+	lock      *os.File
 }
 
 // Open opens the vault of a data directory, and makes both where there are none: the
@@ -146,7 +149,8 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 		}
 		return signer(b.Name, seed.Bytes())
 	}, o.Ledger)
-	door := &admit.Door{Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger}
+	v.Revisions = revision.New(v.DB)
+	door := &admit.Door{Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger, Revisions: v.Revisions}
 	store := seal.New(v.DB, ring)
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
