@@ -24,7 +24,8 @@ const (
 
 type postgresDB struct {
 	pgQueryer
-	pool *pgxpool.Pool
+	pool     *pgxpool.Pool
+	advisory string // sqlPostgresAdvisory, but for tests
 }
 
 // OpenPostgres opens the PostgreSQL database that the connection string names.
@@ -42,6 +43,10 @@ func OpenPostgres(ctx context.Context, dsn string, opts Options) (*DB, error) {
 	p["idle_in_transaction_session_timeout"] = pgIdleInTransaction
 	p["statement_timeout"] = pgStatementTimeout
 	p["synchronous_commit"] = "on"
+	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		_, err := c.Exec(ctx, sqlPostgresPoolSize)
+		return err
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("opening PostgreSQL: %w", err)
@@ -55,7 +60,7 @@ func OpenPostgres(ctx context.Context, dsn string, opts Options) (*DB, error) {
 		pool.Close()
 		return nil, errors.New("opening PostgreSQL: this server is a read-only replica; give the primary's address, because every disclosure must be logged before it leaves")
 	}
-	return &DB{&postgresDB{pgQueryer: pgQueryer{c: pool, clock: opts.Clock}, pool: pool}}, nil
+	return &DB{&postgresDB{pgQueryer: pgQueryer{c: pool, clock: opts.Clock}, pool: pool, advisory: sqlPostgresAdvisory}}, nil
 }
 
 func (d *postgresDB) close() error { d.pool.Close(); return nil }
@@ -66,15 +71,6 @@ func (d *postgresDB) tx(ctx context.Context, fn func(Queryer) error) error {
 
 func (d *postgresDB) snapshot(ctx context.Context, fn func(Queryer) error) error {
 	return d.begin(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
-}
-
-func (d *postgresDB) lockSchema(ctx context.Context, fn func(Queryer) error) error {
-	return d.begin(ctx, pgx.TxOptions{}, func(q Queryer) error {
-		if _, err := q.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(pgSchemaLock)); err != nil {
-			return fmt.Errorf("taking the migration lock: %w", err)
-		}
-		return fn(q)
-	})
 }
 
 func (d *postgresDB) begin(ctx context.Context, opts pgx.TxOptions, fn func(Queryer) error) error {
