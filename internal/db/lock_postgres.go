@@ -73,3 +73,9 @@ func (d *postgresDB) takeAdvisory(ctx context.Context, q *pgQueryer) error {
 	}
 	return pgErr(inner.Rollback(ctx))
 }
+
+// tellCitus sets what a session needs on a cluster, and nothing elsewhere.
+func tellCitus(ctx context.Context, c *pgx.Conn) error {
+	_, err := c.Exec(ctx, sqlPostgresPoolSize)
+	return err
+}

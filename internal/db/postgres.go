@@ -37,16 +37,13 @@ func OpenPostgres(ctx context.Context, dsn string, opts Options) (*DB, error) {
 	if opts.Readers == 0 {
 		opts.Readers = DefaultConnections
 	}
+	cfg.AfterConnect = tellCitus
 	cfg.MaxConns = int32(opts.Readers)
 	p := cfg.ConnConfig.RuntimeParams
 	p["application_name"] = "cloakroom"
 	p["idle_in_transaction_session_timeout"] = pgIdleInTransaction
 	p["statement_timeout"] = pgStatementTimeout
 	p["synchronous_commit"] = "on"
-	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
-		_, err := c.Exec(ctx, sqlPostgresPoolSize)
-		return err
-	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("opening PostgreSQL: %w", err)
