@@ -217,14 +217,14 @@ func (d *DB) Migrate(ctx context.Context) error {
 	return nil
 }
 
-const sqlPostgresHasVersions = `SELECT to_regclass('schema_versions') IS NOT NULL`
+const sqlPostgresMigrated = `SELECT to_regclass('schema_versions') IS NOT NULL`
 
 // SchemaVersion returns the version of the database's schema, 0 for none, and the
 // version that Migrate would bring it to. It changes nothing.
 func (d *DB) SchemaVersion(ctx context.Context) (has, want int, err error) {
 	if d.Engine() == Postgres {
 		var there bool
-		if err := d.Row(ctx, sqlPostgresHasVersions).Scan(&there); err != nil || !there {
+		if err := d.Row(ctx, sqlPostgresMigrated).Scan(&there); err != nil || !there {
 			return 0, len(migrations), err
 		}
 	}
