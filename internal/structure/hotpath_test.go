@@ -106,6 +106,47 @@ func TestTheHotPathStaysOnOneShard(t *testing.T) {
 	}
 }
 
+// everyShard are the statements that ask more shards than one by intention, and why.
+// Each is off the hot path.
+var everyShard = map[string]string{
+	"sqlPostgresMoveSegments":    "an import adds purchases to many customers at once",
+	"sqlPostgresInsertLookups":   "the index is made anew",
+	"sqlPostgresDeleteLookups":   "the index is made anew",
+	"sqlPostgresInsertExternals": "the index is made anew",
+	"sqlPostgresDeleteExternals": "the index is made anew",
+	"sqlPostgresOthersExternals": "the index is made anew",
+	"sqlReadVersions":            "a rotation walks all customers",
+	"sqlProfiles":                "a rotation walks all customers",
+	"sqlWrappedBelow":            "a rotation walks all customers",
+	"sqlCountOldKEK":             "a rotation walks all customers",
+	"sqlPostgresRewrap":          "a rotation walks all customers",
+}
+
+// Every other statement on a distributed table binds its distribution column. COPY is
+// taken apart row by row by the cluster.
+func TestEveryStatementKnowsItsShard(t *testing.T) {
+	found, _ := statements(ours(t))
+	check := newSpread()
+	distributed := 0
+	for _, s := range found {
+		if !s.runsOn(db.Postgres) || strings.HasPrefix(s.text, "COPY") || everyShard[s.name] != "" {
+			continue
+		}
+		a := asked{sql: s.text, args: make([][]byte, 32)}
+		for i := range a.args {
+			a.args[i] = []byte("1")
+		}
+		rs, faults := check.reaches(&a)
+		distributed += len(rs)
+		for _, f := range faults {
+			t.Errorf("%s: %s: %s; bind it, or say in everyShard why not", s.at, s.name, f)
+		}
+	}
+	if distributed < 20 {
+		t.Fatalf("only %d uses of distributed tables found: the test reads statements wrongly", distributed)
+	}
+}
+
 // Every rule is shown a transaction that breaks it, and one that keeps it.
 func TestTheSpreadCheckSeesPlantedStatements(t *testing.T) {
 	text := func(sql string, args ...string) asked {
