@@ -25,7 +25,8 @@ const (
 
 type postgresDB struct {
 	pgQueryer
-	pool *pgxpool.Pool
+	pool     *pgxpool.Pool
+	advisory string // sqlPostgresAdvisory, but for tests
 }
 
 // OpenPostgres opens the PostgreSQL database that the connection string names.
@@ -37,6 +38,7 @@ func OpenPostgres(ctx context.Context, dsn string, opts Options) (*DB, error) {
 	if opts.Readers == 0 {
 		opts.Readers = DefaultConnections
 	}
+	cfg.AfterConnect = tellCitus
 	cfg.MaxConns = int32(opts.Readers)
 	p := cfg.ConnConfig.RuntimeParams
 	p["application_name"] = "cloakroom"
@@ -56,7 +58,7 @@ func OpenPostgres(ctx context.Context, dsn string, opts Options) (*DB, error) {
 		pool.Close()
 		return nil, errors.New("opening PostgreSQL: this server is a read-only replica; give the primary's address, because every disclosure must be logged before it leaves")
 	}
-	return &DB{&postgresDB{pgQueryer: pgQueryer{pool, opts.Clock, new(atomic.Pointer[reading])}, pool: pool}}, nil
+	return &DB{&postgresDB{pgQueryer: pgQueryer{pool, opts.Clock, new(atomic.Pointer[reading])}, pool: pool, advisory: sqlPostgresAdvisory}}, nil
 }
 
 func (d *postgresDB) close() error { d.pool.Close(); return nil }
@@ -67,15 +69,6 @@ func (d *postgresDB) tx(ctx context.Context, fn func(Queryer) error) error {
 
 func (d *postgresDB) snapshot(ctx context.Context, fn func(Queryer) error) error {
 	return d.begin(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
-}
-
-func (d *postgresDB) lockSchema(ctx context.Context, fn func(Queryer) error) error {
-	return d.begin(ctx, pgx.TxOptions{}, func(q Queryer) error {
-		if _, err := q.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(pgSchemaLock)); err != nil {
-			return fmt.Errorf("taking the migration lock: %w", err)
-		}
-		return fn(q)
-	})
 }
 
 func (d *postgresDB) begin(ctx context.Context, opts pgx.TxOptions, fn func(Queryer) error) error {
