@@ -1,0 +1,265 @@
+package seal
+
+import (
+	"context"
+	"crypto/cipher"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/keys"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+// ErrStuck is returned for a rotation that cannot end: customers do not open, and
+// what they need would be destroyed.
+var ErrStuck = errors.New("customers do not open, so the old key stays: `cloakroom db check` names them; restore or erase them, and rotate again")
+
+const (
+	sqlNextOrdinal        = `SELECT next FROM ordinals WHERE one = 1`
+	sqlReadWrapped        = `SELECT kek, wrapped FROM customer_keys WHERE ord = $1 AND brand = $2`
+	sqlWrappedBelow       = `SELECT ord, kek, wrapped FROM customer_keys WHERE ord >= $1 AND ord < $2 AND brand = $3 AND kek < $4 ORDER BY ord`
+	sqlCountOldKEK        = `SELECT count(*) FROM customer_keys WHERE ord >= $1 AND ord < $2 AND brand = $3 AND kek < $4`
+	sqlSQLiteRewrap       = `UPDATE customer_keys SET kek = $2, wrapped = $3 WHERE ord = $1 AND kek = $4 AND wrapped = $5`
+	sqlPostgresRewrap     = `UPDATE customer_keys AS k SET kek = $1, wrapped = u.fresh FROM unnest($2::bigint[], $3::integer[], $4::bytea[], $5::bytea[]) AS u(ord, kek, was, fresh) WHERE k.ord = u.ord AND k.kek = u.kek AND k.wrapped = u.was AND k.ord >= $6 AND k.ord < $7`
+	sqlPostgresAsyncBatch = `SET LOCAL synchronous_commit = off`
+)
+
+// rewrapSpan is how many ordinals one transaction rewraps: enough to make its round
+// trips and its flush cheap, few enough for writers on SQLite to wait little.
+const rewrapSpan = 8192
+
+// noteEvery is how often the position of a rotation is written down, and its lease
+// renewed.
+const noteEvery = 500 * time.Millisecond
+
+// NextOrdinal is the first ordinal that no customer has had yet.
+func (s *Store) NextOrdinal(ctx context.Context, q db.Queryer) (record.Ordinal, error) {
+	var next int64
+	if err := q.Row(ctx, sqlNextOrdinal).Scan(&next); err != nil {
+		return 0, fmt.Errorf("reading the next ordinal: %w", err)
+	}
+	return record.Ordinal(next), nil
+}
+
+// rewrapped reads a customer's key again.
+func (s *Store) rewrapped(ctx context.Context, brand record.BrandID, ord record.Ordinal) (keys.Key, int, []byte, error) {
+	var kek int
+	var wrapped []byte
+	err := s.db.Row(ctx, sqlReadWrapped, int64(ord), int64(brand)).Scan(&kek, &wrapped)
+	if errors.Is(err, db.ErrNoRows) {
+		return keys.Key{}, 0, nil, ErrNoCustomer
+	}
+	if err != nil {
+		return keys.Key{}, 0, nil, fmt.Errorf("reading a customer's key again: %w", err)
+	}
+	key, err := s.ring.Version(ctx, brand, keys.KEK, kek)
+	return key, kek, wrapped, err
+}
+
+// span moves the customers of a range of ordinals, and says how many it moved and how
+// many do not open.
+type span func(ctx context.Context, from, to int64) (moved, failed int64, err error)
+
+// walk runs fn over the ordinals that a rotation has left, on all cores, and notes
+// how far everything below has been done. It may do a range twice, after a kill.
+func (s *Store) walk(ctx context.Context, rot *keys.Rotation, width int64, fn span) error {
+	type result struct{ from, moved, failed int64 }
+	workers := runtime.GOMAXPROCS(0)
+	ranges, results := make(chan int64), make(chan result, workers)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(ranges)
+		for from := rot.Position; from < rot.Bound; from += width {
+			select {
+			case ranges <- from:
+			case <-gctx.Done():
+				return gctx.Err()
+			}
+		}
+		return nil
+	})
+	work, wctx := errgroup.WithContext(gctx)
+	for range workers {
+		work.Go(func() error {
+			for from := range ranges {
+				m, f, err := fn(wctx, from, min(from+width, rot.Bound))
+				if err != nil {
+					return err
+				}
+				select {
+				case results <- result{from, m, f}:
+				case <-wctx.Done():
+					return wctx.Err()
+				}
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		defer close(results)
+		return work.Wait()
+	})
+	g.Go(func() error {
+		at, moved, failed, noted := rot.Position, int64(0), int64(0), time.Now()
+		ahead := map[int64]result{}
+		for r := range results {
+			ahead[r.from] = r
+			for {
+				r, ok := ahead[at]
+				if !ok {
+					break
+				}
+				delete(ahead, at)
+				at, moved, failed = min(at+width, rot.Bound), moved+r.moved, failed+r.failed
+			}
+			if time.Since(noted) > noteEvery {
+				if err := s.ring.Advance(gctx, rot, at, moved, failed); err != nil {
+					return err
+				}
+				moved, failed, noted = 0, 0, time.Now()
+			}
+		}
+		if gctx.Err() != nil {
+			return gctx.Err()
+		}
+		return s.ring.Advance(gctx, rot, at, moved, failed)
+	})
+	return g.Wait()
+}
+
+// Rewrap wraps every customer's key of a brand under the brand's newest KEK. When it
+// returns nil none is left under an older one. Reads and writes go on meanwhile; it
+// never undoes one. Killed, it goes on from the position that the rotation notes.
+func (s *Store) Rewrap(ctx context.Context, rot *keys.Rotation) error {
+	all, err := s.ring.All(ctx, rot.Brand, keys.KEK)
+	if err != nil {
+		return err
+	}
+	w := wrapper{s: s, brand: rot.Brand, to: rot.Version, aeads: map[int]cipher.AEAD{}}
+	for _, k := range all {
+		if w.aeads[k.Version], err = gcm(k.Bytes()); err != nil {
+			return err
+		}
+	}
+	if w.aeads[rot.Version] == nil {
+		return fmt.Errorf("wrapping customers' keys anew: %w", keys.ErrNoKey)
+	}
+	for {
+		whole := rot.Position == 0
+		if err := s.walk(ctx, rot, rewrapSpan, w.span); err != nil {
+			return fmt.Errorf("wrapping customers' keys anew: %w", err)
+		}
+		left, err := s.underOldKEK(ctx, rot)
+		if err != nil || left == 0 {
+			return err
+		}
+		if whole {
+			return errors.Join(ErrStuck, s.ring.Stall(ctx, rot, left))
+		}
+		rot.Position, rot.Failed = 0, 0
+	}
+}
+
+// countSpan bounds one statement that counts.
+const countSpan = 1 << 20
+
+func (s *Store) underOldKEK(ctx context.Context, rot *keys.Rotation) (int64, error) {
+	next, err := s.NextOrdinal(ctx, s.db)
+	if err != nil {
+		return 0, err
+	}
+	left := int64(0)
+	for from := int64(0); from < int64(next); from += countSpan {
+		var n int64
+		if err := s.db.Row(ctx, sqlCountOldKEK, from, from+countSpan, int64(rot.Brand), rot.Version).Scan(&n); err != nil {
+			return 0, fmt.Errorf("counting the keys that are left: %w", err)
+		}
+		left += n
+	}
+	return left, nil
+}
+
+// wrapper rewraps ranges of customers of one brand.
+type wrapper struct {
+	s     *Store
+	brand record.BrandID
+	to    int
+	aeads map[int]cipher.AEAD // by version of the KEK
+}
+
+// rewraps are columns of what changes.
+type rewraps struct {
+	ords       []int64
+	keks       []int32
+	was, fresh [][]byte
+}
+
+func (w *wrapper) span(ctx context.Context, from, to int64) (moved, failed int64, err error) {
+	var c rewraps
+	err = w.s.db.Rows(ctx, func(r db.Row) error {
+		var ord int64
+		var kek int32
+		var wrapped []byte
+		if err := r.Scan(&ord, &kek, &wrapped); err != nil {
+			return err
+		}
+		fresh, ok := w.rewrap(record.Ordinal(ord), int(kek), wrapped)
+		if !ok {
+			failed++
+			return nil
+		}
+		c.ords, c.keks = append(c.ords, ord), append(c.keks, kek)
+		c.was, c.fresh = append(c.was, slices.Clone(wrapped)), append(c.fresh, fresh)
+		return nil
+	}, sqlWrappedBelow, from, to, int64(w.brand), w.to)
+	if err != nil || len(c.ords) == 0 {
+		return 0, failed, err
+	}
+	err = w.s.db.Tx(ctx, func(q db.Queryer) (err error) {
+		moved = 0
+		if q.Engine() == db.Postgres {
+			// Not flushed one by one: what a crash of the database loses is done again,
+			// because the commit that destroys the old key is flushed, and all before it.
+			if _, err := q.Exec(ctx, sqlPostgresAsyncBatch); err != nil {
+				return err
+			}
+			moved, err = q.Exec(ctx, sqlPostgresRewrap, w.to, c.ords, c.keks, c.was, c.fresh, from, to)
+			return err
+		}
+		for i := range c.ords {
+			n, err := q.Exec(ctx, sqlSQLiteRewrap, c.ords[i], w.to, c.fresh[i], c.keks[i], c.was[i])
+			if err != nil {
+				return err
+			}
+			moved += n
+		}
+		return nil
+	})
+	return moved, failed, err
+}
+
+// rewrap opens a wrapped key in its place under the old KEK and closes it in the
+// place under the new one.
+func (w *wrapper) rewrap(ord record.Ordinal, kek int, wrapped []byte) ([]byte, bool) {
+	old := w.aeads[kek]
+	if old == nil || len(wrapped) != wrappedBytes || wrapped[0] != Version {
+		return nil, false
+	}
+	plain, err := old.Open(nil, wrapped[1:1+nonceBytes], wrapped[1+nonceBytes:], wrapPlace(w.brand, ord, kek))
+	if err != nil {
+		return nil, false
+	}
+	out := make([]byte, 1+nonceBytes, wrappedBytes)
+	out[0] = Version
+	rand.Read(out[1:])
+	out = w.aeads[w.to].Seal(out, out[1:], plain, wrapPlace(w.brand, ord, w.to))
+	clear(plain)
+	return out, true
+}
