@@ -138,7 +138,7 @@ func TestIndexRotationUnderSearchesWritesAndErasures(t *testing.T) {
 func rotateUnderLoad(t *testing.T, d *db.DB, of record.BrandID, kind keys.Kind) {
 	v := newVault(t, d)
 	ctx := t.Context()
-	const n = 3000
+	const n = 1500
 	for from := 0; from < n; from += 500 {
 		v.putMany(from, 500)
 	}
@@ -486,20 +486,52 @@ func TestAMoveWaitsForTheWriteThatCameFirst(t *testing.T) {
 			}
 			again <- a
 		}()
-		for waiting := 0; waiting == 0; {
-			if len(again) > 0 {
-				return errors.New("the move did not wait")
-			}
-			if err := q.Row(ctx, sqlPostgresTestWaiting).Scan(&waiting); err != nil {
-				return err
-			}
-		}
-		return nil
+		return v.blocked(func() bool { return len(again) > 0 })
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if a := <-again; !a[1] || a[2] {
 		t.Errorf("to be planned again: %v", a)
+	}
+}
+
+// blocked waits until somebody waits for a lock, and fails where they came through.
+func (v *vault) blocked(through func() bool) error {
+	for waiting := 0; waiting == 0; {
+		if through() {
+			return errors.New("it did not wait")
+		}
+		// Outside the transaction: inside, what others do is frozen.
+		if err := v.d.Row(v.t.Context(), sqlPostgresTestWaiting).Scan(&waiting); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Promise: a key is not rotated under a write that was not committed yet.
+func TestARotationWaitsForTheWriteThatCameFirst(t *testing.T) {
+	d := dbtest.Postgres(t, db.Options{})
+	v := newVault(t, d)
+	ctx := t.Context()
+	begun := make(chan error, 1)
+	err := d.Tx(ctx, func(q db.Queryer) error {
+		if err := v.hold(ctx, q, []keys.Use{{Brand: brand, Kind: keys.KEK, Version: 1}}); err != nil {
+			return err
+		}
+		go func() {
+			begun <- d.Tx(ctx, func(q db.Queryer) error {
+				_, err := v.ring.Rotate(ctx, q, brand, keys.KEK, 1, keys.Starter{}, time.UnixMicro(2))
+				return err
+			})
+		}()
+		return v.blocked(func() bool { return len(begun) > 0 })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-begun; err != nil {
+		t.Fatal(err)
 	}
 }
