@@ -1,7 +1,7 @@
 // Command bench measures Cloakroom beside what it is compared with, in one run, and
 // prints ratios. Times on a busy machine mean little; ratios of one run mean more.
 //
-//	cd bench && go run . [-only log|bytes|reveal|import] [-customers N] [-dir DIR]
+//	cd bench && go run . [-only log|bytes|reveal|import|rotate] [-customers N] [-keys N] [-dir DIR] [-database URL]
 package main
 
 import (
@@ -27,13 +27,17 @@ type bench struct {
 	dir       string
 	customers int
 	seconds   time.Duration
+	keys      int
+	database  string
 }
 
 func main() {
 	var b bench
-	only := flag.String("only", "", "log, bytes, reveal or import")
+	only := flag.String("only", "", "log, bytes, reveal, import or rotate")
 	flag.StringVar(&b.dir, "dir", "", "where to work; a real disk (default: a temporary directory)")
 	flag.IntVar(&b.customers, "customers", 30000, "customers of the import")
+	flag.IntVar(&b.keys, "keys", 500000, "customers' keys of the rotation")
+	flag.StringVar(&b.database, "database", "", "a PostgreSQL server where a database may be made, for what is measured there too")
 	flag.DurationVar(&b.seconds, "for", 3*time.Second, "how long each measurement of a rate takes")
 	profile := flag.String("cpuprofile", "", "write a CPU profile here")
 	flag.Parse()
@@ -53,7 +57,7 @@ func main() {
 	for _, m := range []struct {
 		name string
 		fn   func(context.Context)
-	}{{"log", b.appends}, {"bytes", b.bytes}, {"reveal", b.reveals}, {"import", b.imports}} {
+	}{{"log", b.appends}, {"bytes", b.bytes}, {"reveal", b.reveals}, {"import", b.imports}, {"rotate", b.rotations}} {
 		if *only == "" || *only == m.name {
 			m.fn(ctx)
 		}
