@@ -1,8 +1,8 @@
 // Command bench measures Cloakroom beside what it is compared with, in one run, and
 // prints ratios. Times on a busy machine mean little; ratios of one run mean more.
 //
-//	cd bench && go run . [-only log|bytes|reveal|import] [-customers N] [-dir DIR]
-//	cd bench && go run . -only log|reveal -database postgres://user@host/postgres
+//	cd bench && go run . [-only log|bytes|reveal|import|rotate] [-customers N] [-keys N] [-dir DIR]
+//	cd bench && go run . -only log|reveal|rotate -database postgres://user@host/postgres
 package main
 
 import (
@@ -32,17 +32,19 @@ type bench struct {
 	dir       string
 	customers int
 	seconds   time.Duration
+	keys      int
 	database  string
 	rounds    int
 }
 
 func main() {
 	var b bench
-	only := flag.String("only", "", "log, bytes, reveal or import")
+	only := flag.String("only", "", "log, bytes, reveal, import or rotate")
 	flag.StringVar(&b.dir, "dir", "", "where to work; a real disk (default: a temporary directory)")
 	flag.IntVar(&b.customers, "customers", 30000, "customers of the import")
+	flag.IntVar(&b.keys, "keys", 500000, "customers' keys of the rotation")
 	flag.DurationVar(&b.seconds, "for", 3*time.Second, "how long each measurement of a rate takes")
-	flag.StringVar(&b.database, "database", "", "PostgreSQL server on which log and reveal create databases; empty: SQLite")
+	flag.StringVar(&b.database, "database", "", "PostgreSQL server on which log, reveal and rotate create databases; empty: SQLite")
 	flag.IntVar(&b.rounds, "rounds", 3, "alternating rounds of reveal")
 	profile := flag.String("cpuprofile", "", "write a CPU profile here")
 	flag.Parse()
@@ -62,7 +64,7 @@ func main() {
 	for _, m := range []struct {
 		name string
 		fn   func(context.Context)
-	}{{"log", b.appends}, {"bytes", b.bytes}, {"reveal", b.reveals}, {"import", b.imports}} {
+	}{{"log", b.appends}, {"bytes", b.bytes}, {"reveal", b.reveals}, {"import", b.imports}, {"rotate", b.rotations}} {
 		if *only == "" || *only == m.name {
 			m.fn(ctx)
 		}

@@ -28,6 +28,7 @@ type remote struct {
 type connection struct {
 	*client.Client
 	close func() error
+	vault *vault.Vault // where this process opened it, and no server runs
 }
 
 // connect finds the vault: by URL, else by the socket of the data directory's server,
@@ -39,7 +40,7 @@ func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) 
 		if key == "" {
 			return nil, &usageError{"--server needs a key: put it into the environment variable CLOAKROOM_KEY"}
 		}
-		return &connection{client.New(r.Server, key, nil), func() error { return nil }}, nil
+		return &connection{client.New(r.Server, key, nil), func() error { return nil }, nil}, nil
 	}
 	socket := filepath.Join(r.Data, vault.SocketFile)
 	if c, err := net.Dial("unix", socket); err == nil {
@@ -50,7 +51,7 @@ func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) 
 		return &connection{client.New("http://vault", key, &http.Client{Transport: t}), func() error {
 			t.CloseIdleConnections()
 			return nil
-		}}, nil
+		}, nil}, nil
 	}
 	if _, err := os.Stat(filepath.Join(r.Data, vault.DatabaseFile)); err != nil {
 		return nil, fmt.Errorf("there is no vault in %s: name its directory with --data, make one with `cloakroom serve --data %s`, or try `cloakroom demo`", r.Data, r.Data)
@@ -60,7 +61,7 @@ func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) 
 		return nil, fmt.Errorf("opening %s: %w", r.Data, err)
 	}
 	s := server.New(v, quiet(std.Err))
-	return &connection{client.New("http://vault", key, &http.Client{Transport: s.Local()}), v.Close}, nil
+	return &connection{client.New("http://vault", key, &http.Client{Transport: s.Local()}), v.Close, v}, nil
 }
 
 // quiet logs what went wrong and nothing else.

@@ -54,6 +54,7 @@ type commands struct {
 	Brand     brandCmd     `cmd:"" help:"Create and list brands."`
 	Principal principalCmd `cmd:"" help:"People and services, their roles and keys."`
 	Purpose   purposeCmd   `cmd:"" help:"What a brand may process data for."`
+	Key       keyCmd       `cmd:"" help:"List and rotate keys."`
 	Doctor    doctorCmd    `cmd:"" help:"Look whether a vault is well."`
 	DB        dbCmd        `cmd:"" name:"db" help:"Prepare and check the database itself."`
 	Generate  generateCmd  `cmd:"" help:"Write CSV files of invented customers and purchases."`

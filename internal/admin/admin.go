@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -44,6 +45,9 @@ type Desk struct {
 	Seal   *seal.Store
 	// Signer makes the signer of a new brand's log from the seed that its keys hold.
 	Signer func(brand string, seed []byte) (note.Signer, error)
+
+	once  sync.Once
+	begun chan struct{} // by wake: a rotation was begun here
 }
 
 // Begin makes what a brand needs: keys, an empty log, the default policy, and for a

@@ -170,6 +170,34 @@ var migrations = []string{
 		n   bigint NOT NULL
 	);
 	INSERT INTO revisions (one, n) VALUES (1, 1);`,
+
+	// keys
+	`CREATE TABLE rotations (
+		brand      integer NOT NULL,
+		kind       text NOT NULL,
+		version    integer NOT NULL,
+		position   bigint NOT NULL,
+		bound      bigint NOT NULL,
+		done       bigint NOT NULL,
+		failed     bigint NOT NULL,
+		began      bigint NOT NULL,
+		ended      bigint NOT NULL,
+		principal  bigint NOT NULL,
+		credential bigint NOT NULL,
+		lineage    bigint NOT NULL,
+		role       text NOT NULL,
+		holder     text NOT NULL,
+		lease      bigint NOT NULL,
+		PRIMARY KEY (brand, kind, version)
+	);`,
+
+	// keys
+	`CREATE TABLE root_key (
+		one     integer PRIMARY KEY,
+		id      text NOT NULL,
+		changed bigint NOT NULL
+	);
+	INSERT INTO root_key (one, id, changed) VALUES (1, '', 0);`,
 }
 
 const (

@@ -24,6 +24,9 @@ import (
 type Root interface {
 	Wrap(ctx context.Context, plain, aad []byte) ([]byte, error)
 	Unwrap(ctx context.Context, wrapped, aad []byte) ([]byte, error)
+	// Adopt makes the root key with this name the one that Wrap uses, and reports
+	// whether it is there.
+	Adopt(ctx context.Context, id string) bool
 }
 
 // Kind is what a key is for. One key never serves two kinds.
@@ -101,13 +104,24 @@ func (r *Ring) Create(ctx context.Context, q db.Queryer, brand record.BrandID, a
 		plain := make([]byte, keyBytes)
 		rand.Read(plain)
 		n := name{brand, kind, 1}
-		wrapped, err := r.root.Wrap(ctx, plain, n.aad())
-		if err != nil {
-			return fmt.Errorf("wrapping the %s key: %w", kind, err)
+		if err := r.insert(ctx, q, n, plain, at); err != nil {
+			return err
 		}
-		if _, err := q.Exec(ctx, sqlInsertKey, int64(brand), string(kind), n.version, wrapped, at.UnixMicro()); err != nil {
-			return fmt.Errorf("storing the %s key: %w", kind, err)
-		}
+	}
+	return nil
+}
+
+// insert stores a new key, wrapped by the root key that wraps all the others now.
+func (r *Ring) insert(ctx context.Context, q db.Queryer, n name, plain []byte, at time.Time) error {
+	if err := r.adopt(ctx, q); err != nil {
+		return err
+	}
+	wrapped, err := r.root.Wrap(ctx, plain, n.aad())
+	if err != nil {
+		return fmt.Errorf("wrapping the %s key: %w", n.kind, err)
+	}
+	if _, err := q.Exec(ctx, sqlInsertKey, int64(n.brand), string(n.kind), n.version, wrapped, at.UnixMicro()); err != nil {
+		return fmt.Errorf("storing the %s key: %w", n.kind, err)
 	}
 	return nil
 }
@@ -158,7 +172,11 @@ func (r *Ring) readIn(ctx context.Context, q db.Queryer, brand record.BrandID, k
 		}
 		return Key{}, fmt.Errorf("reading the %s key of brand %d: %w", kind, brand, err)
 	}
-	n := name{brand, kind, version}
+	return r.unwrap(ctx, name{brand, kind, version}, wrapped)
+}
+
+// unwrap spares what was unwrapped before.
+func (r *Ring) unwrap(ctx context.Context, n name, wrapped []byte) (Key, error) {
 	r.mu.RLock()
 	k, ok := r.opened[n]
 	r.mu.RUnlock()
@@ -167,12 +185,12 @@ func (r *Ring) readIn(ctx context.Context, q db.Queryer, brand record.BrandID, k
 	}
 	plain, err := r.root.Unwrap(ctx, wrapped, n.aad())
 	if err != nil {
-		return Key{}, fmt.Errorf("unwrapping the %s key of brand %d: %w", kind, brand, err)
+		return Key{}, fmt.Errorf("unwrapping the %s key of brand %d: %w", n.kind, n.brand, err)
 	}
 	if len(plain) != keyBytes {
-		return Key{}, fmt.Errorf("unwrapping the %s key of brand %d: %w", kind, brand, ErrUnwrap)
+		return Key{}, fmt.Errorf("unwrapping the %s key of brand %d: %w", n.kind, n.brand, ErrUnwrap)
 	}
-	k = Key{Version: version}
+	k = Key{Version: n.version}
 	copy(k.bytes[:], plain)
 	return k, nil
 }
