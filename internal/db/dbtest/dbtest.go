@@ -33,9 +33,10 @@ func SQLite(t testing.TB, opts db.Options) *db.DB {
 	return d
 }
 
-// Postgres opens a fresh migrated PostgreSQL database, dropped with the test, or
-// skips the test with a message that says how to run it.
-func Postgres(t testing.TB, opts db.Options) *db.DB {
+// PostgresDSN makes a fresh empty PostgreSQL database, dropped with the test, and
+// returns its connection string; or it skips the test with a message that says how to
+// run it.
+func PostgresDSN(t testing.TB) string {
 	t.Helper()
 	server := os.Getenv(EnvPostgres)
 	if server == "" {
@@ -58,8 +59,14 @@ func Postgres(t testing.TB, opts db.Options) *db.DB {
 		admin.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
 		admin.Close(ctx)
 	})
-	dsn := fmt.Sprintf("host=%s port=%d user=%s password='%s' dbname=%s sslmode=disable", cfg.Host, cfg.Port, cfg.User, cfg.Password, name)
-	d, err := db.OpenPostgres(ctx, dsn, opts)
+	return fmt.Sprintf("host=%s port=%d user=%s password='%s' dbname=%s sslmode=disable", cfg.Host, cfg.Port, cfg.User, cfg.Password, name)
+}
+
+// Postgres opens a fresh migrated PostgreSQL database as PostgresDSN makes it.
+func Postgres(t testing.TB, opts db.Options) *db.DB {
+	t.Helper()
+	ctx := context.Background()
+	d, err := db.OpenPostgres(ctx, PostgresDSN(t), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
