@@ -54,6 +54,8 @@ type commands struct {
 	Brand     brandCmd     `cmd:"" help:"Create and list brands."`
 	Principal principalCmd `cmd:"" help:"People and services, their roles and keys."`
 	Purpose   purposeCmd   `cmd:"" help:"What a brand may process data for."`
+	Backup    backupCmd    `cmd:"" help:"Back a vault up while it serves: data, keys and log apart."`
+	Restore   restoreCmd   `cmd:"" help:"Bring a vault back from its backups."`
 	Doctor    doctorCmd    `cmd:"" help:"Look whether a vault is well."`
 	Generate  generateCmd  `cmd:"" help:"Write CSV files of invented customers and purchases."`
 }
