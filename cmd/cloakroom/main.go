@@ -55,6 +55,8 @@ type commands struct {
 	Principal principalCmd `cmd:"" help:"People and services, their roles and keys."`
 	Purpose   purposeCmd   `cmd:"" help:"What a brand may process data for."`
 	Key       keyCmd       `cmd:"" help:"List and rotate keys."`
+	Backup    backupCmd    `cmd:"" help:"Back a vault up while it serves: data, keys and log apart."`
+	Restore   restoreCmd   `cmd:"" help:"Bring a vault back from its backups."`
 	Doctor    doctorCmd    `cmd:"" help:"Look whether a vault is well."`
 	DB        dbCmd        `cmd:"" name:"db" help:"Prepare and check the database itself."`
 	Generate  generateCmd  `cmd:"" help:"Write CSV files of invented customers and purchases."`

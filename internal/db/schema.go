@@ -202,14 +202,20 @@ var migrations = []string{
 
 const (
 	sqlCreateVersions = `CREATE TABLE IF NOT EXISTS schema_versions (version integer PRIMARY KEY, at bigint NOT NULL)`
-	sqlReadVersion    = `SELECT coalesce(max(version), 0) FROM schema_versions`
+	sqlReadVersion    = `SELECT coalesce(max(version), 0) FROM schema_versions WHERE version <> 1000000`
 	sqlWriteVersion   = `INSERT INTO schema_versions (version, at) VALUES ($1, $2)`
 )
 
 // Migrate brings the schema up to date. Each migration is one transaction with the
 // record that it ran, so that a kill in between leaves a version, not a mixture.
-// A database made by a newer release is refused.
+// A database made by a newer release is refused, and with ErrUnfinished one whose
+// restore did not end.
 func (d *DB) Migrate(ctx context.Context) error {
+	return d.migrate(ctx, len(migrations), true)
+}
+
+// migrate brings the schema to a version, and no further.
+func (d *DB) migrate(ctx context.Context, to int, whole bool) error {
 	if err := d.lockSchema(ctx, func(q Queryer) error {
 		_, err := q.Exec(ctx, sqlCreateVersions)
 		return err
@@ -226,7 +232,14 @@ func (d *DB) Migrate(ctx context.Context) error {
 			if version > len(migrations) {
 				return fmt.Errorf("the database has schema version %d and this program knows %d: it was written by a newer release; use that release or newer", version, len(migrations))
 			}
-			if version == len(migrations) {
+			if whole {
+				if unfinished, err := restoring(ctx, q); err != nil {
+					return err
+				} else if unfinished {
+					return ErrUnfinished
+				}
+			}
+			if version >= to {
 				done = true
 				return nil
 			}

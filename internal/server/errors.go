@@ -10,6 +10,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/admin"
 	"github.com/cloakroom/cloakroom/internal/admit"
+	"github.com/cloakroom/cloakroom/internal/backup"
 	"github.com/cloakroom/cloakroom/internal/brands"
 	"github.com/cloakroom/cloakroom/internal/budget"
 	"github.com/cloakroom/cloakroom/internal/db"
@@ -73,6 +74,8 @@ func kinds() []struct {
 		{budget.ErrRules, api.TypeInvalid, "Not a set of budgets", http.StatusUnprocessableEntity},
 		{disclose.ErrField, api.TypeInvalid, "Unknown field", http.StatusUnprocessableEntity},
 		{admit.ErrTicket, api.TypeInvalid, "Not a ticket", http.StatusUnprocessableEntity},
+		{backup.ErrRequest, api.TypeInvalid, "The backup cannot be made", http.StatusUnprocessableEntity},
+		{backup.ErrRunning, api.TypeConflict, "A backup is running", http.StatusConflict},
 		{admin.ErrRequest, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},
 		{record.ErrEmail, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
 		{record.ErrPhone, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},

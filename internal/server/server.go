@@ -19,6 +19,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/backup"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/vault"
 )
@@ -33,15 +34,16 @@ const (
 
 // Server answers for one vault.
 type Server struct {
-	vault *vault.Vault
-	log   *slog.Logger
-	http  http.Handler
-	api   huma.API
+	vault   *vault.Vault
+	backups *backup.Desk
+	log     *slog.Logger
+	http    http.Handler
+	api     huma.API
 }
 
 // New returns the server of a vault. It logs requests without their contents.
 func New(v *vault.Vault, log *slog.Logger) *Server {
-	s := &Server{vault: v, log: log}
+	s := &Server{vault: v, backups: backup.NewDesk(v), log: log}
 	mux := http.NewServeMux()
 	config := huma.DefaultConfig("Cloakroom", "1")
 	config.Info.Description = "A customer-data vault. Every error is RFC 9457 with a stable type."
@@ -53,6 +55,7 @@ func New(v *vault.Vault, log *slog.Logger) *Server {
 	s.api = humago.New(mux, config)
 	s.routes()
 	s.logRoutes(mux)
+	s.backupRoutes()
 	s.http = s.identify(mux)
 	return s
 }
@@ -209,6 +212,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
+	s.backups.Stop()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return srv.Shutdown(grace)

@@ -35,6 +35,7 @@ var order = []string{
 	"internal/intake",
 	"internal/admin",
 	"internal/vault",
+	"internal/backup",
 	"internal/server",
 	"cloakroomtest",
 	"cmd",

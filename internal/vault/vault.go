@@ -68,10 +68,23 @@ type Vault struct {
 
 // Open opens the vault of a data directory, and makes both where there are none: the
 // directory with mode 0700, the root key with mode 0600.
-func Open(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
-	if o.Origin == "" {
-		o.Origin = DefaultOrigin
+func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
+	v, err := Prepare(ctx, dir, o)
+	if err != nil {
+		return nil, err
 	}
+	if err = v.DB.Migrate(ctx); err == nil {
+		err = v.Start(ctx, o)
+	}
+	if err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
+	return v, nil
+}
+
+// Prepare opens the directory and the database of a vault, locked, and nothing else:
+// for who brings the database into being. Start then makes it a vault.
+func Prepare(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
@@ -102,17 +115,23 @@ func Open(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := v.DB.Migrate(ctx); err != nil {
-		return nil, err
+	return v, nil
+}
+
+// Start reads the root key and sets the desks up, over a database whose schema is
+// there. An empty one begins its life as a vault, with a root key of its own.
+func (v *Vault) Start(ctx context.Context, o Options) error {
+	if o.Origin == "" {
+		o.Origin = DefaultOrigin
 	}
-	begun, err := begun(ctx, v.DB)
+	begun, err := v.Begun(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// A key is made with the vault and never beside one that has lost its own.
-	root, err := keys.OpenFile(filepath.Join(dir, RootKeyFile), !begun)
+	root, err := keys.OpenFile(filepath.Join(v.Dir, RootKeyFile), !begun)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	v.assemble(root, o)
 	if !begun {
@@ -124,10 +143,10 @@ func Open(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
 			return v.Admin.Begin(ctx, q, brands.Brand{ID: record.Group, Name: brands.GroupName}, 0, now)
 		})
 		if err != nil {
-			return nil, fmt.Errorf("beginning the vault: %w", err)
+			return fmt.Errorf("beginning the vault: %w", err)
 		}
 	}
-	return v, nil
+	return nil
 }
 
 func (v *Vault) assemble(root keys.Root, o Options) {
@@ -159,9 +178,10 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 
 const sqlBegun = `SELECT count(*) FROM log_heads WHERE brand = 0`
 
-func begun(ctx context.Context, d *db.DB) (bool, error) {
+// Begun reports whether the database, whose schema is there, is a vault already.
+func (v *Vault) Begun(ctx context.Context) (bool, error) {
 	var n int
-	if err := d.Row(ctx, sqlBegun).Scan(&n); err != nil {
+	if err := v.DB.Row(ctx, sqlBegun).Scan(&n); err != nil {
 		return false, fmt.Errorf("reading the database: %w", err)
 	}
 	return n > 0, nil
