@@ -93,7 +93,15 @@ type Manifest struct {
 	Parts       []File    `json:"parts"`
 	RootKey     *File     `json:"root_key,omitempty"`
 	Logs        []Log     `json:"logs"`
+	Keys        []Key     `json:"keys"`
 	Recipients  []string  `json:"recipients,omitempty"`
+}
+
+// Key names a brand's key, without what it is.
+type Key struct {
+	Brand   record.BrandID `json:"brand"`
+	Kind    keys.Kind      `json:"kind"`
+	Version int            `json:"version"`
 }
 
 // File is one file of a backup.
@@ -269,6 +277,7 @@ func Write(ctx context.Context, v *vault.Vault, req Request, progress func(Progr
 const (
 	sqlHeads       = `SELECT brand, size, checkpoint FROM log_heads ORDER BY brand`
 	sqlBrandNames  = `SELECT id, name FROM brands`
+	sqlKeyVersions = `SELECT brand, kind, version FROM brand_keys ORDER BY brand, kind, version`
 	sqlNextOrdinal = `SELECT next FROM ordinals WHERE one = 1`
 )
 
@@ -305,6 +314,18 @@ func (m *Manifest) describe(ctx context.Context, q db.Queryer) error {
 	}, sqlHeads)
 	if err != nil {
 		return fmt.Errorf("reading the heads of the logs: %w", err)
+	}
+	err = q.Rows(ctx, func(r db.Row) error {
+		var k Key
+		var brand int64
+		var kind string
+		err := r.Scan(&brand, &kind, &k.Version)
+		k.Brand, k.Kind = record.BrandID(brand), keys.Kind(kind)
+		m.Keys = append(m.Keys, k)
+		return err
+	}, sqlKeyVersions)
+	if err != nil {
+		return fmt.Errorf("reading which keys there are: %w", err)
 	}
 	return nil
 }

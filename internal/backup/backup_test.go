@@ -426,7 +426,7 @@ func TestDamagedBackups(t *testing.T) {
 			must(t, err)
 			enc, err := zstd.NewWriter(nil)
 			must(t, err)
-			return enc.EncodeAll(plain[:len(plain)-6], nil)
+			return enc.EncodeAll(plain[:len(plain)-7], nil)
 		})
 		_, err := backup.Restore(ctx, o, nil)
 		if !errors.Is(err, backup.ErrDamaged) || !strings.Contains(err.Error(), "before its end") {
@@ -548,6 +548,31 @@ func TestStoppedInTheMiddle(t *testing.T) {
 			t.Errorf("%d customers", len(got))
 		}
 	})
+}
+
+// A search key that was rotated in between fits the data's indexes no more. The log of
+// then still says who was erased.
+func TestRotatedSearchKey(t *testing.T) {
+	ctx := t.Context()
+	h, c := newHouse(t, "sqlite", 40), newCustody(t)
+	c.backup(h, "monday")
+	_, err := h.as("officer").Erase(ctx, "gucci", h.tokens["gucci"][0])
+	must(t, err)
+	_, err = h.v.DB.Exec(ctx, `UPDATE brand_keys SET version = 2 WHERE brand = 1 AND kind = 'index'`)
+	must(t, err)
+	c.backup(h, "wednesday", db.PartKeys, db.PartLog)
+	must(t, h.v.Close())
+	o := c.options(h, "sqlite", "monday")
+	o.KeysFrom = c.dir("wednesday")
+	if _, err := backup.Restore(ctx, o, nil); err == nil || !strings.Contains(err.Error(), "index key of gucci was rotated") {
+		t.Fatalf("got %v", err)
+	}
+	o.KeysFrom, o.LogFrom = "", c.dir("wednesday")
+	r, report := c.restored(h, o)
+	if report.Finished != 1 || report.Customers != 39 {
+		t.Errorf("%+v", report)
+	}
+	must(t, r.v.Close())
 }
 
 func TestRequests(t *testing.T) {

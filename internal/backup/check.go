@@ -11,8 +11,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/keys"
 )
 
 // source is a directory that a restore reads, with its manifest.
@@ -142,6 +144,9 @@ func (o *Options) open() (*sources, error) {
 	if err := notOlder(s.keys, s.log, "log"); err != nil {
 		return nil, err
 	}
+	if err := s.indexes(); err != nil {
+		return nil, err
+	}
 	for _, l := range s.log.Logs {
 		if s.keys.Manifest.log(l.Brand) == nil {
 			return nil, fmt.Errorf("the brand %s has a log in %s and no keys in %s: it is newer than those keys, and a backup of keys and log together is needed", l.Name, s.log.dir, s.keys.dir)
@@ -151,8 +156,8 @@ func (o *Options) open() (*sources, error) {
 }
 
 // notOlder refuses to mix parts the wrong way round: with keys older than the data,
-// whoever was new in between would be taken for erased. The logs say which is older,
-// not the clocks.
+// whoever was new in between would be taken for erased. The logs say which is older;
+// where they are alike, the database's clock does.
 func notOlder(older, newer *source, what string) error {
 	if older == newer {
 		return nil
@@ -165,6 +170,22 @@ func notOlder(older, newer *source, what string) error {
 	}
 	if older.Schema > newer.Schema {
 		return fmt.Errorf("the %s in %s are of an older release than what is in %s: take the newest there are", what, newer.dir, older.dir)
+	}
+	return nil
+}
+
+// indexes refuses keys under which the data's search indexes mean nothing: customers
+// would be there and not be found, and an import would make them twice.
+func (s *sources) indexes() error {
+	for _, k := range s.data.Keys {
+		if (k.Kind == keys.Index || k.Kind == keys.Incident) && !slices.Contains(s.keys.Keys, k) {
+			name := fmt.Sprint("brand ", k.Brand)
+			if l := s.data.Manifest.log(k.Brand); l != nil {
+				name = l.Name
+			}
+			return fmt.Errorf("the %s key of %s was rotated after the data in %s was backed up, and the keys in %s do not fit its search indexes any more: take data that was backed up after the rotation; or restore data and keys of %s, and name %s with --log-from, so that who was erased since stays erased",
+				k.Kind, name, s.data.dir, s.keys.dir, s.data.dir, s.log.dir)
+		}
 	}
 	return nil
 }

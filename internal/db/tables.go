@@ -40,16 +40,17 @@ var parts = []struct {
 	{"roles", PartAdmin},
 	{"credentials", PartAdmin},
 	{"policies", PartAdmin},
+	{"revisions", PartAdmin},
 	{"brand_keys", PartKeys},
 	{"customer_keys", PartKeys},
-	{"root_key", PartKeys},  // which root key wraps them
-	{"rotations", PartKeys}, // how far they are rewrapped
+	{"rotations", PartKeys},
+	{"root_key", PartKeys},
 	{"log_heads", PartLog},
 	{"log_groups", PartLog},
 	{"log_checkpoints", PartLog},
 	{"log_commitments", PartLog},
 	{"log_snapshots", PartNone},
-	{"revisions", PartNone},
+	{"log_snapshot_parts", PartNone},
 }
 
 // ErrUnfinished is returned for a database whose restore did not end.
