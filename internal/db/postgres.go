@@ -24,8 +24,7 @@ const (
 
 type postgresDB struct {
 	pgQueryer
-	pool     *pgxpool.Pool
-	advisory string // sqlPostgresAdvisory, but for tests
+	pool *pgxpool.Pool
 }
 
 // OpenPostgres opens the PostgreSQL database that the connection string names.
@@ -57,7 +56,7 @@ func OpenPostgres(ctx context.Context, dsn string, opts Options) (*DB, error) {
 		pool.Close()
 		return nil, errors.New("opening PostgreSQL: this server is a read-only replica; give the primary's address, because every disclosure must be logged before it leaves")
 	}
-	return &DB{&postgresDB{pgQueryer: pgQueryer{c: pool, clock: opts.Clock}, pool: pool, advisory: sqlPostgresAdvisory}}, nil
+	return &DB{&postgresDB{pgQueryer: pgQueryer{c: pool, clock: opts.Clock}, pool: pool}}, nil
 }
 
 func (d *postgresDB) close() error { d.pool.Close(); return nil }
