@@ -149,7 +149,7 @@ func panels(all []*Result) []panel {
 		return s
 	}
 	return []panel{
-		{"Import, rows a second", []series{line("customers and purchases", "import, rows/s"), line("customers", "import, customers/s")}},
+		{"Import, rows a second", []series{line("all rows", "import, rows/s"), line("customers", "import, customers/s")}},
 		{"Answers a second", []series{line("batches, customers", "batches, customers/s"), line("reveals", "reveals/s"), line("searches by number", "searches by external id/s"), line("searches by e-mail", "searches by e-mail/s")}},
 		{"Peak memory, MiB", []series{line("import", "peak memory of import, MiB"), line("serve answering", "peak memory of serve answering, MiB"), line("serve, log verified", "peak memory of serve, log verified, MiB"), line("one backend", "peak of one PostgreSQL backend's own memory, MiB")}},
 		{"Seconds", []series{line("import", "import, seconds"), line("verifying the log", "verifying the log, seconds"), line("scope of the log", "scope of the whole log, seconds"), line("serve starts", "serve: restart with everything logged, seconds")}},

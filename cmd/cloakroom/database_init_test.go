@@ -12,7 +12,7 @@ import (
 // The command says what it would do, does it, and finds it done; and without Citus it
 // refuses before it has changed anything.
 func TestDatabaseInit(t *testing.T) {
-	dsn := dbtest.PostgresDSN(t)
+	dsn := dbtest.DSN(t)
 	run := func(args ...string) (string, int) {
 		var out bytes.Buffer
 		code := Main(t.Context(), append([]string{"db", "init", "--database", dsn}, args...), Streams{In: strings.NewReader(""), Out: &out, Err: &out})

@@ -120,6 +120,9 @@ type DB struct{ engine }
 // maxAttempts bounds the re-runs of one transaction.
 const maxAttempts = 20
 
+// errNoTable marks an error that says that a table is missing.
+var errNoTable = errors.New("a table is missing")
+
 // errRetry marks an error after which the transaction may be run again.
 var errRetry = errors.New("retry")
 
@@ -166,6 +169,13 @@ func again(ctx context.Context, run func() error) error {
 // as it was last read, and the time that passed on this host since. It lags by a
 // round trip at most, unless one of the clocks stepped.
 func (d *DB) Estimate(ctx context.Context) (time.Time, error) { return d.estimate(ctx) }
+
+// Alone runs fn in a transaction while no other process that has the database open
+// migrates or runs one through Alone: for what must happen once in a database's life.
+// It is not run again.
+func (d *DB) Alone(ctx context.Context, fn func(q Queryer) error) error {
+	return d.lockSchema(ctx, fn)
+}
 
 // Snapshot runs fn in a read-only transaction that sees one state of the database.
 func (d *DB) Snapshot(ctx context.Context, fn func(q Queryer) error) error {

@@ -101,7 +101,7 @@ func moves(calls []string) []string {
 }
 
 func TestSessionsKnowOfCitus(t *testing.T) {
-	dsn := dbtest.PostgresDSN(t)
+	dsn := dbtest.DSN(t)
 	open := func() *db.DB {
 		d, err := db.OpenPostgres(t.Context(), dsn, db.Options{})
 		if err != nil {

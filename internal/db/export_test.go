@@ -5,17 +5,13 @@ import "context"
 // LockSchemaByRow runs fn under the migration lock on an engine whose advisory lock
 // everybody gets.
 func LockSchemaByRow(ctx context.Context, d *DB, fn func()) error {
-	p := *d.engine.(*postgresDB)
-	p.advisory = `SELECT $1::bigint`
-	return p.lockSchema(ctx, func(Queryer) error { fn(); return nil })
+	return d.engine.(*postgresDB).lockSchemaBy(ctx, `SELECT $1::bigint`, func(Queryer) error { fn(); return nil })
 }
 
 // WithAdvisory takes the migration lock with other SQL in place of the advisory lock,
 // and uses the transaction after it.
 func WithAdvisory(ctx context.Context, d *DB, sql string) error {
-	p := *d.engine.(*postgresDB)
-	p.advisory = sql
-	return p.lockSchema(ctx, func(q Queryer) error {
+	return d.engine.(*postgresDB).lockSchemaBy(ctx, sql, func(q Queryer) error {
 		_, err := q.Exec(ctx, sqlReadVersion)
 		return err
 	})

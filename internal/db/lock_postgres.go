@@ -22,11 +22,15 @@ const (
 )
 
 func (d *postgresDB) lockSchema(ctx context.Context, fn func(Queryer) error) error {
+	return d.lockSchemaBy(ctx, sqlPostgresAdvisory, fn)
+}
+
+func (d *postgresDB) lockSchemaBy(ctx context.Context, advisory string, fn func(Queryer) error) error {
 	if err := d.makeLock(ctx); err != nil {
 		return fmt.Errorf("making the migration lock: %w", err)
 	}
 	return d.begin(ctx, pgx.TxOptions{}, func(q Queryer) error {
-		if err := d.takeAdvisory(ctx, q.(*pgQueryer)); err != nil {
+		if err := takeAdvisory(ctx, q.(*pgQueryer), advisory); err != nil {
 			return fmt.Errorf("taking the migration lock: %w", err)
 		}
 		var one int
@@ -55,7 +59,7 @@ func (d *postgresDB) makeLock(ctx context.Context) error {
 
 // takeAdvisory tries in a savepoint, so that an engine without advisory locks leaves
 // the transaction usable.
-func (d *postgresDB) takeAdvisory(ctx context.Context, q *pgQueryer) error {
+func takeAdvisory(ctx context.Context, q *pgQueryer, advisory string) error {
 	tx, ok := q.c.(pgx.Tx)
 	if !ok {
 		return errors.New("not in a transaction")
@@ -64,7 +68,7 @@ func (d *postgresDB) takeAdvisory(ctx context.Context, q *pgQueryer) error {
 	if err != nil {
 		return pgErr(err)
 	}
-	if _, err = inner.Exec(ctx, d.advisory, int64(pgSchemaLock)); err == nil {
+	if _, err = inner.Exec(ctx, advisory, int64(pgSchemaLock)); err == nil {
 		return pgErr(inner.Commit(ctx))
 	}
 	var pe *pgconn.PgError

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -205,6 +206,19 @@ const (
 	sqlReadVersion    = `SELECT coalesce(max(version), 0) FROM schema_versions WHERE version <> 1000000`
 	sqlWriteVersion   = `INSERT INTO schema_versions (version, at) VALUES ($1, $2)`
 )
+
+// Version returns the version of the schema, 0 where none of the vault's tables is.
+func (d *DB) Version(ctx context.Context) (int, error) {
+	var version int
+	err := d.Row(ctx, sqlReadVersion).Scan(&version)
+	if errors.Is(err, errNoTable) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading the schema's version: %w", err)
+	}
+	return version, nil
+}
 
 // Migrate brings the schema up to date. Each migration is one transaction with the
 // record that it ran, so that a kill in between leaves a version, not a mixture.
