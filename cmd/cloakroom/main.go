@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/cloakroom/cloakroom/internal/db"
 )
 
 // Exit codes of every verb.
@@ -54,7 +56,11 @@ type commands struct {
 	Brand     brandCmd     `cmd:"" help:"Create and list brands."`
 	Principal principalCmd `cmd:"" help:"People and services, their roles and keys."`
 	Purpose   purposeCmd   `cmd:"" help:"What a brand may process data for."`
+	Key       keyCmd       `cmd:"" help:"List and rotate keys."`
+	Backup    backupCmd    `cmd:"" help:"Back a vault up while it serves: data, keys and log apart."`
+	Restore   restoreCmd   `cmd:"" help:"Bring a vault back from its backups."`
 	Doctor    doctorCmd    `cmd:"" help:"Look whether a vault is well."`
+	DB        dbCmd        `cmd:"" name:"db" help:"Prepare and check the database itself."`
 	Generate  generateCmd  `cmd:"" help:"Write CSV files of invented customers and purchases."`
 }
 
@@ -75,6 +81,7 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 	}()
 	parser, err := kong.New(&commands{}, kong.Name("cloakroom"),
 		kong.Description("A customer-data vault with breach detection and response."),
+		kong.Vars{"pool": fmt.Sprint(db.DefaultConnections)},
 		kong.Writers(std.Out, std.Err), kong.Exit(func(code int) { panic(exited(code)) }), kong.UsageOnError())
 	if err != nil {
 		fmt.Fprintln(std.Err, "cloakroom:", err)

@@ -12,6 +12,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 )
 
 // ErrTicket is returned for a ticket that cannot stand in the log.
@@ -23,6 +24,8 @@ type Door struct {
 	Identity *identity.Store
 	Access   *access.Store
 	Ledger   *ledger.Ledger
+	// Revisions tells whether what somebody was refused by still holds.
+	Revisions *revision.Tracker
 }
 
 // Visit is a caller at one brand, under the policy that held when they came.
@@ -85,6 +88,9 @@ func (v *Visit) note(ctx context.Context, err error) {
 }
 
 func (v *Visit) refused(ctx context.Context, action, purpose string, fields record.FieldSet, reason string) {
+	if v.door.Revisions.Moved(ctx) {
+		return // the request starts over, and may be let in
+	}
 	if !entry.ValidTicket(purpose) {
 		purpose = ""
 	}

@@ -27,7 +27,15 @@ func (s *Server) showsSecret(method, path string) { s.once[method+" "+path] = fa
 // again does a write, unless it was done before: then it repeats the answer.
 func (s *Server) again(w http.ResponseWriter, r *http.Request, keep bool, next http.Handler) {
 	ctx := r.Context()
-	c, _ := ctx.Value(callerKey{}).(identity.Caller)
+	var c identity.Caller
+	err := s.decide(ctx, func(_ context.Context, now identity.Caller) error {
+		c = now
+		return nil
+	})
+	if err != nil {
+		s.fail(w, problem(err))
+		return
+	}
 	key := r.Header.Get(headerKey)
 	http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.timeout)) // where the writer has none, the context's holds
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBulkBody+1))

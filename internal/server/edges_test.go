@@ -33,8 +33,9 @@ func (h *house) setBudget(prefix string, limit int) {
 // A thief with a list of addresses is stopped as early as one who takes customers:
 // a search that finds nobody costs what finding somebody costs, by a second key and
 // after a restart too.
-func TestSearchesThatFindNobodyAreCounted(t *testing.T) {
-	h := newHouse(t)
+func TestSearchesThatFindNobodyAreCounted(t *testing.T) { onEach(t, searchesThatFindNobodyAreCounted) }
+
+func searchesThatFindNobodyAreCounted(t *testing.T, h *house) {
 	ctx := t.Context()
 	_, err := h.Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe()}})
 	h.must(err)
@@ -76,7 +77,7 @@ func TestSearchesThatFindNobodyAreCounted(t *testing.T) {
 }
 
 func TestWhatNoRouteIsForIsAProblemToo(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, "")
 	for _, c := range []struct {
 		method, path, typ string
 		status            int
@@ -106,7 +107,7 @@ func TestWhatNoRouteIsForIsAProblemToo(t *testing.T) {
 }
 
 func TestRevokingNothingSaysSo(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, "")
 	if err := h.Do(t.Context(), "DELETE", "/v1/lineages/4711", nil, nil); !isType(err, api.TypeNotFound) {
 		t.Errorf("revoking a lineage that there is not gave %v", err)
 	}
@@ -114,7 +115,7 @@ func TestRevokingNothingSaysSo(t *testing.T) {
 
 // What is counted is counted without anything that a request brought.
 func TestMetricsNameNobody(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, "")
 	ctx := t.Context()
 	secret := "Unmistakable-4711"
 	shop := h.as["application"]
@@ -179,7 +180,7 @@ func TestMetricsNameNobody(t *testing.T) {
 // A client that sends a body by drops is given up at the request's deadline, and
 // bodies beyond the memory for them wait no longer than that.
 func TestSlowAndLargeBodiesHaveADeadline(t *testing.T) {
-	h := newHouseWithin(t, 2*time.Second)
+	h := newHouseWithin(t, "", 2*time.Second)
 	ctx := t.Context()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
 	h.must(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/admin"
 	"github.com/cloakroom/cloakroom/internal/admit"
+	"github.com/cloakroom/cloakroom/internal/backup"
 	"github.com/cloakroom/cloakroom/internal/brands"
 	"github.com/cloakroom/cloakroom/internal/budget"
 	"github.com/cloakroom/cloakroom/internal/db"
@@ -18,6 +19,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/once"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 	"github.com/cloakroom/cloakroom/internal/seal"
 )
 
@@ -56,6 +58,7 @@ func kinds() []struct {
 		{disclose.ErrOtherBrand, api.TypeOtherBrand, "Of another brand", http.StatusForbidden},
 		{seal.ErrUnknownToken, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
 		{seal.ErrNoCustomer, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
+		{revision.ErrMoved, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
 		{seal.ErrConflict, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
 		{brands.ErrNoBrand, api.TypeUnknownBrand, "Unknown brand", http.StatusNotFound},
 		{brands.ErrNoPurpose, api.TypeUnknownPurpose, "Unknown purpose", http.StatusForbidden},
@@ -73,16 +76,19 @@ func kinds() []struct {
 		{budget.ErrRules, api.TypeInvalid, "Not a set of budgets", http.StatusUnprocessableEntity},
 		{disclose.ErrField, api.TypeInvalid, "Unknown field", http.StatusUnprocessableEntity},
 		{admit.ErrTicket, api.TypeInvalid, "Not a ticket", http.StatusUnprocessableEntity},
+		{backup.ErrRequest, api.TypeInvalid, "The backup cannot be made", http.StatusUnprocessableEntity},
+		{backup.ErrRunning, api.TypeConflict, "A backup is running", http.StatusConflict},
 		{admin.ErrRequest, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},
 		{record.ErrEmail, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
 		{record.ErrPhone, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
 		{record.ErrExternalID, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
+		{db.ErrUnavailable, api.TypeLogUnavailable, "The database does not answer", http.StatusServiceUnavailable},
+		{db.ErrOutcomeUnknown, api.TypeLogUnavailable, "The outcome is unknown", http.StatusServiceUnavailable},
 		{context.DeadlineExceeded, api.TypeTimeout, "Out of time", http.StatusGatewayTimeout},
 		{context.Canceled, api.TypeTimeout, "Given up", http.StatusGatewayTimeout},
 		{once.ErrOther, api.TypeKeyReused, "Another request", http.StatusUnprocessableEntity},
 		{once.ErrKey, api.TypeInvalid, "Not an idempotency key", http.StatusUnprocessableEntity},
 		{once.ErrRunning, api.TypeConflict, "Being done", http.StatusConflict},
-		{db.ErrUnavailable, api.TypeLogUnavailable, "The database does not answer", http.StatusServiceUnavailable},
 	}
 }
 

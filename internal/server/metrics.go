@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -118,8 +119,11 @@ func (m *metrics) text() []byte {
 func (s *Server) metricsRoute(mux *http.ServeMux) {
 	s.describe("/v1/metrics", "metrics", "Counts of requests and errors, in the Prometheus text format", "text/plain")
 	mux.HandleFunc("GET /v1/metrics", func(w http.ResponseWriter, r *http.Request) {
-		c, _ := r.Context().Value(callerKey{}).(identity.Caller)
-		if _, err := s.vault.Admin.Watch(r.Context(), c, brands.GroupName); err != nil {
+		err := s.decide(r.Context(), func(ctx context.Context, c identity.Caller) error {
+			_, err := s.vault.Admin.Watch(ctx, c, brands.GroupName)
+			return err
+		})
+		if err != nil {
 			s.fail(w, problem(err))
 			return
 		}

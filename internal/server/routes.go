@@ -46,8 +46,11 @@ func route[I, O any](s *Server, method, path, id, summary string, limit int64, f
 	}
 	op := huma.Operation{Method: method, Path: path, Parameters: params, OperationID: id, Summary: summary, MaxBodyBytes: limit, BodyReadTimeout: s.timeout, Responses: map[string]*huma.Response{"default": s.anyError()}}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*answered[O], error) {
-		c, _ := ctx.Value(callerKey{}).(identity.Caller)
-		out, err := fn(ctx, c, in)
+		var out O
+		err := s.decide(ctx, func(ctx context.Context, c identity.Caller) (err error) {
+			out, err = fn(ctx, c, in)
+			return err
+		})
 		if err != nil {
 			e := problem(err)
 			s.metrics.failed(e.Type)
@@ -241,6 +244,22 @@ func (s *Server) routes() {
 		Principal string `query:"principal" maxLength:"64" doc:"Empty: yourself."`
 	}) (*api.Usages, error) {
 		return v.Admin.Usage(ctx, c, in.Brand, in.Principal)
+	})
+
+	route(s, "GET", "/v1/brands/{brand}/keys", "key-list", "List the versions of a brand's keys", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Key, error) {
+		return v.Admin.Keys(ctx, c, in.Brand)
+	})
+	route(s, "GET", "/v1/brands/{brand}/rotations", "rotation-list", "List rotations and how far they are", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Rotation, error) {
+		return v.Admin.Rotations(ctx, c, in.Brand)
+	})
+	route(s, "POST", "/v1/brands/{brand}/keys/{kind}/rotate", "key-rotate", "Rotate a key in the background, or go on with a rotation", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Kind string `path:"kind" enum:"kek,index,token,incident"`
+	}) (*api.Rotation, error) {
+		return v.Admin.Rotate(ctx, c, in.Brand, in.Kind)
+	})
+	route(s, "POST", "/v1/root/rotate", "root-rotate", "Replace the root key of this server; copies of the database from before open no more", maxBody, func(ctx context.Context, c identity.Caller, _ *none) (*api.RootRotated, error) {
+		return v.Admin.RotateRoot(ctx, c)
 	})
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/backup"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/vault"
 )
@@ -39,6 +40,7 @@ const (
 // Server answers for one vault.
 type Server struct {
 	vault   *vault.Vault
+	backups *backup.Desk
 	log     *slog.Logger
 	http    http.Handler
 	api     huma.API
@@ -52,7 +54,10 @@ type Server struct {
 func New(v *vault.Vault, log *slog.Logger) *Server { return newServer(v, log, Timeout) }
 
 func newServer(v *vault.Vault, log *slog.Logger, timeout time.Duration) *Server {
-	s := &Server{vault: v, log: log, metrics: newMetrics(), bodies: semaphore.NewWeighted(maxBodies), timeout: timeout, once: map[string]bool{}}
+	s := &Server{
+		vault: v, backups: backup.NewDesk(v), log: log, metrics: newMetrics(), bodies: semaphore.NewWeighted(maxBodies),
+		timeout: timeout, once: map[string]bool{},
+	}
 	mux := http.NewServeMux()
 	config := huma.DefaultConfig("Cloakroom", "1")
 	config.Info.Description = "A customer-data vault. Every error is RFC 9457 with a stable type."
@@ -64,6 +69,7 @@ func newServer(v *vault.Vault, log *slog.Logger, timeout time.Duration) *Server 
 	s.api = humago.New(mux, config)
 	s.routes()
 	s.logRoutes(mux)
+	s.backupRoutes()
 	s.metricsRoute(mux)
 	s.http = s.identify(s.routed(mux))
 	return s
@@ -72,15 +78,23 @@ func newServer(v *vault.Vault, log *slog.Logger, timeout time.Duration) *Server 
 // OpenAPI returns the description of the API as YAML.
 func (s *Server) OpenAPI() ([]byte, error) { return s.api.OpenAPI().YAML() }
 
-type callerKey struct{}
+type identityKey struct{}
 type localKey struct{}
+
+// shown is what a request shows of who sends it: the zero value, that it comes from
+// the machine itself.
+type shown struct {
+	key   identity.Key
+	keyed bool
+}
 
 // open lists the paths that anybody may ask for.
 func open(path string) bool {
 	return path == "/v1/health" || path == "/v1/openapi.json" || path == "/v1/openapi.yaml"
 }
 
-// identify finds out who is calling, and sets the request's deadline.
+// identify sets the request's deadline, and turns away whom nobody knows before their
+// request is read. Who is calling is found again where the request is decided.
 func (s *Server) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -100,12 +114,15 @@ func (s *Server) identify(next http.Handler) http.Handler {
 			s.log.Debug("request", "method", r.Method, "status", rec.status, "took", time.Since(start).Round(time.Microsecond))
 		}()
 		if !open(r.URL.Path) {
-			caller, err := s.caller(ctx, r)
+			who, err := present(ctx, r)
+			if err == nil {
+				_, err = s.caller(s.vault.Revisions.Peek(ctx), who)
+			}
 			if err != nil {
 				s.fail(rec, problem(err))
 				return
 			}
-			in = r.WithContext(context.WithValue(ctx, callerKey{}, caller))
+			in = r.WithContext(context.WithValue(ctx, identityKey{}, who))
 			if n := r.ContentLength; n < 0 || n > maxBody {
 				if n < 0 || n > maxBulkBody {
 					n = maxBulkBody
@@ -121,19 +138,39 @@ func (s *Server) identify(next http.Handler) http.Handler {
 	})
 }
 
-func (s *Server) caller(ctx context.Context, r *http.Request) (identity.Caller, error) {
+func present(ctx context.Context, r *http.Request) (shown, error) {
 	if local, _ := ctx.Value(localKey{}).(bool); local && r.Header.Get("Authorization") == "" {
-		return s.vault.Identity.EnsureLocal(ctx, access.Administrator)
+		return shown{}, nil
 	}
 	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
-		return identity.Caller{}, errNoKey
+		return shown{}, errNoKey
 	}
 	key, err := identity.ParseKey(text)
-	if err != nil {
-		return identity.Caller{}, err
+	return shown{key, true}, err
+}
+
+func (s *Server) caller(ctx context.Context, who shown) (identity.Caller, error) {
+	if !who.keyed {
+		return s.vault.Identity.EnsureLocal(ctx, access.Administrator)
 	}
-	return s.vault.Identity.Authenticate(ctx, key)
+	return s.vault.Identity.Authenticate(ctx, who.key)
+}
+
+// decide runs what a request asks for, for whoever sends it, under rights that hold
+// when it is answered. On the open paths there is no caller.
+func (s *Server) decide(ctx context.Context, fn func(ctx context.Context, c identity.Caller) error) error {
+	who, known := ctx.Value(identityKey{}).(shown)
+	if !known {
+		return fn(ctx, identity.Caller{})
+	}
+	return s.vault.Revisions.Decide(ctx, func(ctx context.Context) error {
+		c, err := s.caller(ctx, who)
+		if err != nil {
+			return err
+		}
+		return fn(ctx, c)
+	})
 }
 
 type statusWriter struct {
@@ -210,6 +247,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
+	s.backups.Stop()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return srv.Shutdown(grace)
