@@ -220,7 +220,7 @@ func (d *Desk) CreatePrincipal(ctx context.Context, c identity.Caller, req api.P
 
 func knownRole(role string) error {
 	if !slices.Contains(access.Roles(), role) {
-		return fmt.Errorf("%w: there is no role %q; known are %v", ErrRequest, role, access.Roles())
+		return fmt.Errorf("%w: there is no such role; known are %v", ErrRequest, access.Roles())
 	}
 	return nil
 }
@@ -353,6 +353,9 @@ func (d *Desk) Revoke(ctx context.Context, c identity.Caller, lineage uint64) (i
 		n, err = d.Door.Identity.Revoke(ctx, q, lineage, at)
 		return err
 	})
+	if err == nil && n == 0 {
+		err = identity.ErrNoLineage // a wrong number must not look like a thief stopped
+	}
 	return n, err
 }
 

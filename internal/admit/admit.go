@@ -5,7 +5,6 @@ package admit
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/brands"
@@ -46,7 +45,7 @@ func (d *Door) Enter(ctx context.Context, c identity.Caller, brand string) (*Vis
 	}
 	who, err := d.Identity.Who(ctx, c, b.ID)
 	if errors.Is(err, identity.ErrNoRole) {
-		return nil, fmt.Errorf("%s: %w", brand, brands.ErrNoBrand)
+		return nil, brands.ErrNoBrand
 	}
 	if err != nil {
 		return nil, err

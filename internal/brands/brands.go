@@ -148,7 +148,7 @@ func (s *Store) ByName(ctx context.Context, name string) (Brand, error) {
 	}
 	return s.named.Get(ctx, name, func() (Brand, error) {
 		b, err := scanBrand(s.db.Row(ctx, sqlBrandByName, name))
-		return b, found(err, name)
+		return b, found(err)
 	})
 }
 
@@ -158,15 +158,16 @@ func (s *Store) Get(ctx context.Context, id record.BrandID) (Brand, error) {
 		return group(), nil
 	}
 	b, err := scanBrand(s.db.Row(ctx, sqlBrandByID, int64(id)))
-	return b, found(err, fmt.Sprint("number ", id))
+	return b, found(err)
 }
 
-func found(err error, name string) error {
+// found never repeats the name that was asked for: it comes from a request's path.
+func found(err error) error {
 	if errors.Is(err, db.ErrNoRows) {
-		return fmt.Errorf("%s: %w", name, ErrNoBrand)
+		return ErrNoBrand
 	}
 	if err != nil {
-		return fmt.Errorf("reading the brand %s: %w", name, err)
+		return fmt.Errorf("reading a brand: %w", err)
 	}
 	return nil
 }

@@ -199,6 +199,17 @@ var migrations = []string{
 		changed bigint NOT NULL
 	);
 	INSERT INTO root_key (one, id, changed) VALUES (1, '', 0);`,
+	// once
+	`CREATE TABLE write_answers (
+		principal bigint NOT NULL,
+		name      {blob} NOT NULL,
+		request   {blob} NOT NULL,
+		at        bigint NOT NULL,
+		status    integer NOT NULL,
+		answer    {blob} NOT NULL,
+		PRIMARY KEY (principal, name)
+	);
+	CREATE INDEX write_answers_by_age ON write_answers (at);`,
 }
 
 const (

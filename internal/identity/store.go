@@ -23,6 +23,8 @@ var (
 	ErrDisabled = errors.New("this principal is disabled")
 	// ErrNoRole is returned for a caller without a role at a brand.
 	ErrNoRole = errors.New("you have no role at this brand: an administrator gives one with `cloakroom principal role`")
+	// ErrNoLineage is returned where there was nothing to revoke.
+	ErrNoLineage = errors.New("nothing was revoked: there is no such lineage, or all of it is revoked already; `cloakroom principal list` shows lineages")
 	// ErrNoPrincipal is returned for a principal that is not registered.
 	ErrNoPrincipal = errors.New("no such principal: `cloakroom principal list` shows those there are")
 	// ErrExists is returned for a principal's name that is taken.

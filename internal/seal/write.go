@@ -120,7 +120,7 @@ func (s *Store) reserve(ctx context.Context, n int) (record.Ordinal, error) {
 	if err != nil {
 		return 0, fmt.Errorf("reserving ordinals: %w", err)
 	}
-	if next > 1<<32 {
+	if next > int64(record.FirstNobody) {
 		return 0, errors.New("the deployment has no ordinals left for new customers")
 	}
 	return record.Ordinal(next - int64(n)), nil

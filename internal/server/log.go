@@ -92,6 +92,7 @@ func (s *Server) logRoutes(mux *http.ServeMux) {
 		}
 		return &api.Verified{OK: true, Size: r.Size}, nil
 	})
+	s.describe("/v1/brands/{brand}/tiles/{path}", "log-tile", "A file of the log as C2SP tlog-tiles names it: checkpoint, tile/...; or log.vkey", "application/octet-stream", "brand", "path")
 	mux.HandleFunc("GET /v1/brands/{brand}/tiles/{path...}", func(w http.ResponseWriter, r *http.Request) {
 		var b []byte
 		err := s.decide(r.Context(), func(ctx context.Context, c identity.Caller) error {
@@ -108,7 +109,7 @@ func (s *Server) logRoutes(mux *http.ServeMux) {
 			return err
 		})
 		if err != nil {
-			writeError(w, problem(err))
+			s.fail(w, problem(err))
 			return
 		}
 		w.Header().Set("Content-Type", "application/octet-stream")

@@ -68,7 +68,7 @@ func eachPair(t *testing.T, test func(p *pair)) {
 		run(t, v, v)
 	})
 	t.Run("postgres", func(t *testing.T) {
-		dsn := dbtest.PostgresDSN(t)
+		dsn := dbtest.DSN(t)
 		one, two := t.TempDir(), t.TempDir()
 		a := open(t, one, dsn)
 		key, err := os.ReadFile(filepath.Join(one, vault.RootKeyFile))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/access"
@@ -30,6 +31,10 @@ const Timeout = 60 * time.Second
 const (
 	maxBody     = 1 << 20
 	maxBulkBody = 64 << 20
+	// maxBodies bounds the bodies above maxBody that are in memory at one time: those
+	// beyond wait until their own deadline. A body of unknown length counts as the
+	// largest.
+	maxBodies = 2 * maxBulkBody
 )
 
 // Server answers for one vault.
@@ -39,24 +44,34 @@ type Server struct {
 	log     *slog.Logger
 	http    http.Handler
 	api     huma.API
+	metrics *metrics
+	bodies  *semaphore.Weighted
+	timeout time.Duration
+	once    map[string]bool // the routes that change something, by pattern; false: the answer is not kept
 }
 
 // New returns the server of a vault. It logs requests without their contents.
-func New(v *vault.Vault, log *slog.Logger) *Server {
-	s := &Server{vault: v, backups: backup.NewDesk(v), log: log}
+func New(v *vault.Vault, log *slog.Logger) *Server { return newServer(v, log, Timeout) }
+
+func newServer(v *vault.Vault, log *slog.Logger, timeout time.Duration) *Server {
+	s := &Server{
+		vault: v, backups: backup.NewDesk(v), log: log, metrics: newMetrics(), bodies: semaphore.NewWeighted(maxBodies),
+		timeout: timeout, once: map[string]bool{},
+	}
 	mux := http.NewServeMux()
 	config := huma.DefaultConfig("Cloakroom", "1")
 	config.Info.Description = "A customer-data vault. Every error is RFC 9457 with a stable type."
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "/v1/openapi", "", ""
 	config.CreateHooks = nil
-	config.Transformers = []huma.Transformer{plainErrors}
+	config.Transformers = []huma.Transformer{s.plainErrors}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"key": {Type: "http", Scheme: "bearer"}}
 	config.Security = []map[string][]string{{"key": {}}}
 	s.api = humago.New(mux, config)
 	s.routes()
 	s.logRoutes(mux)
 	s.backupRoutes()
-	s.http = s.identify(mux)
+	s.metricsRoute(mux)
+	s.http = s.identify(s.routed(mux))
 	return s
 }
 
@@ -83,16 +98,19 @@ func open(path string) bool {
 func (s *Server) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		ctx, cancel := context.WithTimeout(r.Context(), Timeout)
+		ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 		defer cancel()
 		rec := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		in := r.WithContext(ctx)
+		s.metrics.begin()
 		defer func() {
 			if p := recover(); p != nil {
-				s.log.Error("a request failed", "method", r.Method, "route", r.Pattern) // what panicked may hold data
+				s.log.Error("a request failed", "method", r.Method, "route", pattern(in)) // what panicked may hold data
 				if !rec.wrote {
-					writeError(rec, internal())
+					s.fail(rec, internal())
 				}
 			}
+			s.metrics.end(pattern(in), rec.status, time.Since(start))
 			s.log.Debug("request", "method", r.Method, "status", rec.status, "took", time.Since(start).Round(time.Microsecond))
 		}()
 		if !open(r.URL.Path) {
@@ -101,12 +119,22 @@ func (s *Server) identify(next http.Handler) http.Handler {
 				_, err = s.caller(s.vault.Revisions.Peek(ctx), who)
 			}
 			if err != nil {
-				writeError(rec, problem(err))
+				s.fail(rec, problem(err))
 				return
 			}
-			ctx = context.WithValue(ctx, identityKey{}, who)
+			in = r.WithContext(context.WithValue(ctx, identityKey{}, who))
+			if n := r.ContentLength; n < 0 || n > maxBody {
+				if n < 0 || n > maxBulkBody {
+					n = maxBulkBody
+				}
+				if err := s.bodies.Acquire(ctx, n); err != nil {
+					s.fail(rec, problem(err))
+					return
+				}
+				defer s.bodies.Release(n)
+			}
 		}
-		next.ServeHTTP(rec, r.WithContext(ctx))
+		next.ServeHTTP(rec, in)
 	})
 }
 
@@ -156,13 +184,16 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// Unwrap lets the deadline of a body be set below.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 func (w *statusWriter) Write(b []byte) (int, error) {
 	w.wrote = true
 	return w.ResponseWriter.Write(b)
 }
 
 // plainErrors takes the values out of the errors that the framework makes.
-func plainErrors(_ huma.Context, _ string, v any) (any, error) {
+func (s *Server) plainErrors(_ huma.Context, _ string, v any) (any, error) {
 	m, ok := v.(*huma.ErrorModel)
 	if !ok {
 		return v, nil
@@ -181,11 +212,15 @@ func plainErrors(_ huma.Context, _ string, v any) (any, error) {
 		e.Errors = append(e.Errors, iv)
 	}
 	switch {
+	case m.Status == http.StatusRequestTimeout:
+		e.Type, e.Title, e.Errors = api.TypeTimeout, "Out of time", nil
+		e.Detail = "the body did not arrive in time: send fewer at a time"
 	case m.Status == http.StatusRequestEntityTooLarge:
 		e.Detail = "the request is too large: send fewer at a time"
 	case len(e.Errors) == 0:
 		e.Detail = "the body is not JSON of the shape that the API describes"
 	}
+	s.metrics.failed(e.Type)
 	return e, nil
 }
 

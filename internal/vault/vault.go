@@ -24,6 +24,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/intake"
 	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/once"
 	"github.com/cloakroom/cloakroom/internal/record"
 	"github.com/cloakroom/cloakroom/internal/revision"
 	"github.com/cloakroom/cloakroom/internal/seal"
@@ -58,6 +59,9 @@ const (
 	MustExist                  // makes nothing, not even a table
 )
 
+// ErrOrigin is returned where the vault's logs have another origin than the one given.
+var ErrOrigin = errors.New("the logs of this vault have another origin, chosen when it was made: start it without --origin")
+
 // Options configure a vault.
 type Options struct {
 	// Origin begins the names of the vault's logs, for good. Empty means the one that
@@ -88,6 +92,7 @@ type Vault struct {
 	DB       *db.DB
 	// Revisions runs requests; see revision.Tracker.Decide.
 	Revisions *revision.Tracker
+	Once      *once.Store // what writes with an idempotency key were answered
 	Dir       string
 	lock      *os.File
 }
@@ -244,7 +249,7 @@ func origin(head []byte, wanted string) (string, error) {
 	case !ok:
 		return "", fmt.Errorf("the head of the group's log does not name it: %w", ledger.ErrTampered)
 	case wanted != "" && wanted != have:
-		return "", fmt.Errorf("the logs of this vault are named %s/...: leave --origin out, or give the same", have)
+		return "", fmt.Errorf("%w: they are named %s/...", ErrOrigin, have)
 	}
 	return have, nil
 }
@@ -271,6 +276,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Revisions = revision.New(v.DB)
 	door := &admit.Door{Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger, Revisions: v.Revisions}
 	store := seal.New(v.DB, ring)
+	v.Once = once.New(v.DB)
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Signer: signer}
