@@ -59,6 +59,9 @@ const (
 	MustExist                  // makes nothing, not even a table
 )
 
+// ErrOrigin is returned where the vault's logs have another origin than the one given.
+var ErrOrigin = errors.New("the logs of this vault have another origin, chosen when it was made: start it without --origin")
+
 // Options configure a vault.
 type Options struct {
 	// Origin begins the names of the vault's logs, for good. Empty means the one that
@@ -87,9 +90,9 @@ type Vault struct {
 	Identity *identity.Store
 	Ledger   *ledger.Ledger
 	DB       *db.DB
-	Once     *once.Store // what writes with an idempotency key were answered
 	// Revisions runs requests; see revision.Tracker.Decide.
 	Revisions *revision.Tracker
+	Once      *once.Store // what writes with an idempotency key were answered
 	Dir       string
 	lock      *os.File
 }
@@ -246,7 +249,7 @@ func origin(head []byte, wanted string) (string, error) {
 	case !ok:
 		return "", fmt.Errorf("the head of the group's log does not name it: %w", ledger.ErrTampered)
 	case wanted != "" && wanted != have:
-		return "", fmt.Errorf("the logs of this vault are named %s/...: leave --origin out, or give the same", have)
+		return "", fmt.Errorf("%w: they are named %s/...", ErrOrigin, have)
 	}
 	return have, nil
 }
