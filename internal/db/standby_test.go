@@ -37,31 +37,45 @@ func TestACommitWithoutItsStandbyIsNotTakenForDone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	done := make(chan error, 1)
-	go func() {
-		done <- d.Tx(ctx, func(q db.Queryer) error {
-			_, err := q.Exec(ctx, `INSERT INTO externals (value, ord) VALUES (1, 1)`)
-			return err
-		})
-	}()
-	var err error
-	for waiting := true; waiting; {
-		select {
-		case err = <-done:
-			waiting = false
-		case <-time.After(10 * time.Millisecond):
-			if err := s.Admin("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"); err != nil {
-				t.Fatal(err)
-			}
+	const insert = `INSERT INTO externals (value, ord) VALUES ($1, 1)`
+	for name, commit := range map[string]func() error{
+		"a transaction": func() error {
+			return d.Tx(ctx, func(q db.Queryer) error {
+				_, err := q.Exec(ctx, insert, 1)
+				return err
+			})
+		},
+		"a pipeline": func() error {
+			return d.Pipeline(ctx, func() []db.Stmt { return nil }, func(db.Queryer) ([]db.Stmt, error) {
+				return []db.Stmt{{SQL: insert, Args: []any{2}}}, nil
+			})
+		},
+	} {
+		if err := cancelled(t, s, commit); !errors.Is(err, db.ErrOutcomeUnknown) {
+			t.Errorf("%s that no standby has gave %v", name, err)
 		}
-	}
-	if !errors.Is(err, db.ErrOutcomeUnknown) {
-		t.Fatalf("a commit that no standby has gave %v", err)
 	}
 	if err := d.Tx(ctx, func(q db.Queryer) error { // reads wait for nobody
 		var n int
 		return q.Row(ctx, `SELECT count(*) FROM externals`).Scan(&n)
 	}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// cancelled runs a commit, and cancels its wait for a standby.
+func cancelled(t *testing.T, s *dbtest.Instance, commit func() error) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- commit() }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(10 * time.Millisecond):
+			if err := s.Admin("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }

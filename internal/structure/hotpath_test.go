@@ -120,6 +120,9 @@ var everyShard = map[string]string{
 	"sqlWrappedBelow":            "a rotation walks all customers",
 	"sqlCountOldKEK":             "a rotation walks all customers",
 	"sqlPostgresRewrap":          "a rotation walks all customers",
+	"sqlReadProfiles":            "a rotation walks all customers",
+	"sqlPostgresHoldVersions":    "a rotation walks all customers",
+	"sqlHeads":                   "a backup reads every log",
 }
 
 // Every other statement on a distributed table binds its distribution column. COPY is
