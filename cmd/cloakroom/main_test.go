@@ -46,8 +46,9 @@ func scripts(t *testing.T, server string) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"field": scriptField,
-			"sums":  scriptSums,
+			"field":  scriptField,
+			"sums":   scriptSums,
+			"agekey": scriptAgeKey,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("CDNOW", cdnow)

@@ -24,7 +24,9 @@ import (
 	"github.com/cloakroom/cloakroom/internal/intake"
 	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/once"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 	"github.com/cloakroom/cloakroom/internal/seal"
 )
 
@@ -57,6 +59,9 @@ const (
 	MustExist                  // makes nothing, not even a table
 )
 
+// ErrOrigin is returned where the vault's logs have another origin than the one given.
+var ErrOrigin = errors.New("the logs of this vault have another origin, chosen when it was made: start it without --origin")
+
 // Options configure a vault.
 type Options struct {
 	// Origin begins the names of the vault's logs, for good. Empty means the one that
@@ -85,8 +90,11 @@ type Vault struct {
 	Identity *identity.Store
 	Ledger   *ledger.Ledger
 	DB       *db.DB
-	Dir      string
-	lock     *os.File
+	// Revisions runs requests; see revision.Tracker.Decide.
+	Revisions *revision.Tracker
+	Once      *once.Store // what writes with an idempotency key were answered
+	Dir       string
+	lock      *os.File
 }
 
 // Open opens a vault, and makes it where there is none and o.Begin lets it: the data
@@ -95,10 +103,32 @@ type Vault struct {
 // The embedded database belongs to one process at a time, which holds the directory's
 // lock. Over PostgreSQL any number of processes may have the vault open, also with one
 // data directory; all need the same root key, and one that has another is refused.
-func Open(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
-	if o.RootKey == "" {
-		o.RootKey = filepath.Join(dir, RootKeyFile)
+func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
+	v, err := Prepare(ctx, dir, o)
+	if err != nil {
+		return nil, err
 	}
+	if o.Begin == MustExist {
+		var version int
+		if version, err = v.DB.Version(ctx); err == nil && version == 0 {
+			err = ErrNoVault
+		}
+	}
+	if err == nil {
+		err = v.DB.Migrate(ctx)
+	}
+	if err == nil {
+		err = v.Start(ctx, o)
+	}
+	if err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
+	return v, nil
+}
+
+// Prepare opens the directory and the database of a vault, the embedded one locked, and
+// nothing else: for who brings the database into being. Start then makes it a vault.
+func Prepare(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
 	if o.Begin != MustExist {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("making the data directory: %w", err)
@@ -116,21 +146,6 @@ func Open(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
 		err = v.openPostgres(ctx, o)
 	}
 	if err != nil {
-		return nil, err
-	}
-	if o.Begin == MustExist {
-		version, err := v.DB.Version(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if version == 0 {
-			return nil, ErrNoVault
-		}
-	}
-	if err := v.DB.Migrate(ctx); err != nil {
-		return nil, err
-	}
-	if err := v.begin(ctx, o); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -165,10 +180,11 @@ func (v *Vault) openPostgres(ctx context.Context, o Options) (err error) {
 	return err
 }
 
-// begin makes what is not there yet and puts the vault together. Of several processes
+// Start makes what is not there yet and puts the vault together. Of several processes
 // that open one fresh database, one begins; the others see that it did. So a root key
 // is made with the vault and never beside one that has its own.
-func (v *Vault) begin(ctx context.Context, o Options) error {
+func (v *Vault) Start(ctx context.Context, o Options) error {
+	o.RootKey = rootKey(v.Dir, o)
 	var root keys.Root
 	begun := false
 	err := v.DB.Alone(ctx, func(q db.Queryer) error {
@@ -233,7 +249,7 @@ func origin(head []byte, wanted string) (string, error) {
 	case !ok:
 		return "", fmt.Errorf("the head of the group's log does not name it: %w", ledger.ErrTampered)
 	case wanted != "" && wanted != have:
-		return "", fmt.Errorf("the logs of this vault are named %s/...: leave --origin out, or give the same", have)
+		return "", fmt.Errorf("%w: they are named %s/...", ErrOrigin, have)
 	}
 	return have, nil
 }
@@ -257,11 +273,33 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 		}
 		return signer(b.Name, seed.Bytes())
 	}, o.Ledger)
-	door := &admit.Door{Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger}
+	v.Revisions = revision.New(v.DB)
+	door := &admit.Door{Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger, Revisions: v.Revisions}
 	store := seal.New(v.DB, ring)
+	v.Once = once.New(v.DB)
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Signer: signer}
+}
+
+// Begun reports whether the database, whose schema is there, is a vault already.
+func (v *Vault) Begun(ctx context.Context) (bool, error) {
+	var head []byte
+	err := v.DB.Row(ctx, sqlGroupHead).Scan(&head)
+	if errors.Is(err, db.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the database: %w", err)
+	}
+	return true, nil
+}
+
+func rootKey(dir string, o Options) string {
+	if o.RootKey != "" {
+		return o.RootKey
+	}
+	return filepath.Join(dir, RootKeyFile)
 }
 
 // OwnSocket reports whether this process may serve the socket of the data directory.
