@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -59,13 +60,14 @@ func forward(client net.Conn, to string, cut func() bool) {
 			}
 		}
 	}()
+	var seen commits
 	b := make([]byte, 64<<10)
 	for {
 		n, err := client.Read(b)
 		if err != nil {
 			return
 		}
-		if isCommit(b[:n]) && cut() {
+		if seen.in(b[:n]) && cut() {
 			close(swallow)
 			server.Write(b[:n])
 			io.Copy(io.Discard, client) // until the other half has closed it
@@ -77,8 +79,13 @@ func forward(client net.Conn, to string, cut func() bool) {
 	}
 }
 
-// isCommit finds COMMIT as a simple query, or as one that is parsed.
-func isCommit(b []byte) bool {
-	b = bytes.ToLower(b)
-	return bytes.Contains(b, []byte("q\x00\x00\x00\x0bcommit\x00")) || bytes.Contains(b, []byte("\x00commit\x00"))
+// commits finds COMMIT in what one connection sends: as a simple query, or as a prepared
+// statement that is bound.
+type commits struct{ prepared *regexp.Regexp }
+
+func (c *commits) in(b []byte) bool {
+	if m := regexp.MustCompile(`(?s)P.{4}([[:word:]]+)\x00commit\x00`).FindSubmatch(b); m != nil {
+		c.prepared = regexp.MustCompile(`(?s)B.{4}\x00` + string(m[1]) + `\x00`)
+	}
+	return bytes.Contains(b, []byte("Q\x00\x00\x00\x0bcommit\x00")) || c.prepared != nil && c.prepared.Match(b)
 }
