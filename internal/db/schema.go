@@ -170,6 +170,14 @@ var migrations = []string{
 		n   bigint NOT NULL
 	);
 	INSERT INTO revisions (one, n) VALUES (1, 1);`,
+	// ledger
+	`CREATE TABLE log_snapshot_parts (
+		brand integer NOT NULL,
+		size  bigint NOT NULL,
+		part  bigint NOT NULL,
+		data  {blob} NOT NULL,
+		PRIMARY KEY (brand, size, part)
+	);`,
 }
 
 const (
