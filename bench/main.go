@@ -1,8 +1,8 @@
 // Command bench measures Cloakroom beside what it is compared with, in one run, and
 // prints ratios. Times on a busy machine mean little; ratios of one run mean more.
 //
-//	cd bench && go run . [-only log|bytes|reveal|import] [-customers N] [-dir DIR]
-//	cd bench && go run . -only log|reveal -database postgres://user@host/postgres
+//	cd bench && go run . [-only log|bytes|start|reveal|import] [-customers N] [-dir DIR]
+//	cd bench && go run . -only log|start|reveal -database postgres://user@host/postgres
 package main
 
 import (
@@ -34,16 +34,20 @@ type bench struct {
 	seconds   time.Duration
 	database  string
 	rounds    int
+	shapes    string
+	entries   int
 }
 
 func main() {
 	var b bench
-	only := flag.String("only", "", "log, bytes, reveal or import")
+	only := flag.String("only", "", "log, bytes, start, reveal or import")
 	flag.StringVar(&b.dir, "dir", "", "where to work; a real disk (default: a temporary directory)")
 	flag.IntVar(&b.customers, "customers", 30000, "customers of the import")
 	flag.DurationVar(&b.seconds, "for", 3*time.Second, "how long each measurement of a rate takes")
-	flag.StringVar(&b.database, "database", "", "PostgreSQL server on which log and reveal create databases; empty: SQLite")
+	flag.StringVar(&b.database, "database", "", "PostgreSQL server on which log, start and reveal create databases; empty: SQLite")
 	flag.IntVar(&b.rounds, "rounds", 3, "alternating rounds of reveal")
+	flag.StringVar(&b.shapes, "shapes", "1/1,8/1,32/1,128/1,8/500", "clients and batches of reveal")
+	flag.IntVar(&b.entries, "entries", 100000, "entries of the log that start begins from")
 	profile := flag.String("cpuprofile", "", "write a CPU profile here")
 	flag.Parse()
 	if *profile != "" {
@@ -62,7 +66,7 @@ func main() {
 	for _, m := range []struct {
 		name string
 		fn   func(context.Context)
-	}{{"log", b.appends}, {"bytes", b.bytes}, {"reveal", b.reveals}, {"import", b.imports}} {
+	}{{"log", b.appends}, {"bytes", b.bytes}, {"start", b.starts}, {"reveal", b.reveals}, {"import", b.imports}} {
 		if *only == "" || *only == m.name {
 			m.fn(ctx)
 		}

@@ -25,7 +25,8 @@ const (
 
 type postgresDB struct {
 	pgQueryer
-	pool *pgxpool.Pool
+	pool    *pgxpool.Pool
+	commits *pgxpool.Pool // of Pipeline
 }
 
 // OpenPostgres opens the PostgreSQL database that the connection string names.
@@ -56,10 +57,19 @@ func OpenPostgres(ctx context.Context, dsn string, opts Options) (*DB, error) {
 		pool.Close()
 		return nil, errors.New("opening PostgreSQL: this server is a read-only replica; give the primary's address, because every disclosure must be logged before it leaves")
 	}
-	return &DB{&postgresDB{pgQueryer: pgQueryer{pool, opts.Clock, new(atomic.Pointer[reading])}, pool: pool}}, nil
+	commits, err := pgxpool.NewWithConfig(ctx, pipelines(cfg))
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("opening PostgreSQL: %w", err)
+	}
+	return &DB{&postgresDB{pgQueryer: pgQueryer{pool, opts.Clock, new(atomic.Pointer[reading])}, pool: pool, commits: commits}}, nil
 }
 
-func (d *postgresDB) close() error { d.pool.Close(); return nil }
+func (d *postgresDB) close() error {
+	d.pool.Close()
+	d.commits.Close()
+	return nil
+}
 
 func (d *postgresDB) tx(ctx context.Context, fn func(Queryer) error) error {
 	return d.begin(ctx, pgx.TxOptions{}, fn)
