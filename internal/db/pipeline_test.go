@@ -144,6 +144,32 @@ func TestAPipelineRunsAgain(t *testing.T) {
 	}
 }
 
+// A process that was stopped for longer than the server waits goes on as if it had not
+// begun.
+func TestAPipelineThatWasTooSlowRunsAgain(t *testing.T) {
+	d := dbtest.Postgres(t, db.Options{})
+	ctx := t.Context()
+	runs := 0
+	err := d.Pipeline(ctx, func() []db.Stmt { return []db.Stmt{put(1, 1)} }, func(q db.Queryer) ([]db.Stmt, error) {
+		if runs++; runs > 1 {
+			return []db.Stmt{put(2, 1)}, nil
+		}
+		var pid, there int
+		if err := q.Row(ctx, `SELECT pg_backend_pid()`).Scan(&pid); err != nil {
+			return nil, err
+		}
+		for there = 1; there > 0; {
+			if err := d.Row(ctx, `SELECT count(*) FROM pg_stat_activity WHERE pid = $1`, pid).Scan(&there); err != nil {
+				return nil, err
+			}
+		}
+		return []db.Stmt{put(2, 1)}, nil
+	})
+	if err != nil || runs != 2 || ord(t, d, 1) != 1 || ord(t, d, 2) != 1 {
+		t.Fatalf("%v after %d runs", err, runs)
+	}
+}
+
 func TestACommitThatRollsBackIsAFailure(t *testing.T) {
 	d := dbtest.Postgres(t, db.Options{})
 	err := d.Pipeline(t.Context(), func() []db.Stmt { return []db.Stmt{put(1, 1)} }, func(q db.Queryer) ([]db.Stmt, error) {
