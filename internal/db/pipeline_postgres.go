@@ -19,9 +19,13 @@ const (
 	pgRollbackTimeout = 5 * time.Second
 )
 
-// pipeline holds one connection from BEGIN to COMMIT. A connection that is lost takes
-// the transaction with it.
 func (d *postgresDB) pipeline(ctx context.Context, first []Stmt, then func(Queryer) ([]Stmt, error)) error {
+	return d.gaveUp.replicated(func() error { return d.pipelined(ctx, first, then) })
+}
+
+// pipelined holds one connection from BEGIN to COMMIT. A connection that is lost takes
+// the transaction with it.
+func (d *postgresDB) pipelined(ctx context.Context, first []Stmt, then func(Queryer) ([]Stmt, error)) error {
 	conn, err := d.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", pgErr(err))
