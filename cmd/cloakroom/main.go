@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/cloakroom/cloakroom/internal/db"
 )
 
 // Exit codes of every verb.
@@ -77,6 +79,7 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 	}()
 	parser, err := kong.New(&commands{}, kong.Name("cloakroom"),
 		kong.Description("A customer-data vault with breach detection and response."),
+		kong.Vars{"pool": fmt.Sprint(db.DefaultConnections)},
 		kong.Writers(std.Out, std.Err), kong.Exit(func(code int) { panic(exited(code)) }), kong.UsageOnError())
 	if err != nil {
 		fmt.Fprintln(std.Err, "cloakroom:", err)

@@ -50,7 +50,7 @@ func engines(t *testing.T, test func(t *testing.T, engine string)) {
 // place returns a data directory and database that hold nothing.
 func place(t *testing.T, engine string) (dir, dsn string) {
 	if engine == "postgres" {
-		dsn = dbtest.PostgresDSN(t)
+		dsn = dbtest.DSN(t)
 	}
 	return filepath.Join(t.TempDir(), "vault"), dsn
 }

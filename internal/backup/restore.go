@@ -305,7 +305,7 @@ func (r *restore) verify(ctx context.Context) error {
 	if begun, err := r.v.Begun(ctx); err != nil || !begun {
 		return errors.Join(err, fmt.Errorf("%w: the log part in %s holds no log of the group", ErrDamaged, r.log.dir))
 	}
-	if err := r.v.Start(ctx, vault.Options{Origin: r.origin, Database: r.Database}); err != nil {
+	if err := r.v.Start(ctx, vault.Options{Origin: r.origin, Database: r.Database, Begin: vault.MustExist}); err != nil {
 		return err
 	}
 	next := max(r.data.NextOrdinal, r.keys.NextOrdinal, r.log.NextOrdinal, int64(last(r.keyed))+1, int64(last(r.in))+1)

@@ -113,6 +113,9 @@ type DB struct{ engine }
 // maxAttempts bounds the re-runs of one transaction.
 const maxAttempts = 20
 
+// errNoTable marks an error that says that a table is missing.
+var errNoTable = errors.New("a table is missing")
+
 // errRetry marks an error after which the transaction may be run again.
 var errRetry = errors.New("retry")
 
@@ -134,6 +137,13 @@ func (d *DB) Tx(ctx context.Context, fn func(q Queryer) error) error {
 		}
 		wait = min(2*wait, 100*time.Millisecond)
 	}
+}
+
+// Alone runs fn in a transaction while no other process that has the database open
+// migrates or runs one through Alone: for what must happen once in a database's life.
+// It is not run again.
+func (d *DB) Alone(ctx context.Context, fn func(q Queryer) error) error {
+	return d.lockSchema(ctx, fn)
 }
 
 // Snapshot runs fn in a read-only transaction that sees one state of the database.

@@ -172,6 +172,9 @@ const (
 	sqlWriteVersion   = `INSERT INTO schema_versions (version, at) VALUES ($1, $2)`
 )
 
+// Version returns the version of the schema, 0 where none of the vault's tables is.
+func (d *DB) Version(ctx context.Context) (int, error) { return SchemaVersion(ctx, d) }
+
 // Migrate brings the schema up to date. Each migration is one transaction with the
 // record that it ran, so that a kill in between leaves a version, not a mixture.
 // A database made by a newer release is refused, and with ErrUnfinished one whose

@@ -324,7 +324,7 @@ func sqliteErr(err error) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case sqlite3.SQLITE_ERROR:
 		if strings.Contains(e.Error(), "no such table") {
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return fmt.Errorf("%w: %w: %w", ErrUnavailable, errNoTable, err)
 		}
 	}
 	return err

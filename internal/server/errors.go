@@ -78,9 +78,10 @@ func kinds() []struct {
 		{record.ErrEmail, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
 		{record.ErrPhone, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
 		{record.ErrExternalID, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
+		{db.ErrUnavailable, api.TypeLogUnavailable, "The database does not answer", http.StatusServiceUnavailable},
+		{db.ErrOutcomeUnknown, api.TypeLogUnavailable, "The outcome is unknown", http.StatusServiceUnavailable},
 		{context.DeadlineExceeded, api.TypeTimeout, "Out of time", http.StatusGatewayTimeout},
 		{context.Canceled, api.TypeTimeout, "Given up", http.StatusGatewayTimeout},
-		{db.ErrUnavailable, api.TypeLogUnavailable, "The database does not answer", http.StatusServiceUnavailable},
 	}
 }
 

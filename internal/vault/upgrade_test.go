@@ -206,7 +206,7 @@ func TestMakeFixture(t *testing.T) {
 // engines runs a test on each engine; dsn is empty for the embedded one.
 func engines(t *testing.T, test func(t *testing.T, engine, dsn string)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, "sqlite", "") })
-	t.Run("postgres", func(t *testing.T) { test(t, "postgres", dbtest.PostgresDSN(t)) })
+	t.Run("postgres", func(t *testing.T) { test(t, "postgres", dbtest.DSN(t)) })
 }
 
 // unpack lays a fixture's vault out as its release left it.
