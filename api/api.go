@@ -282,6 +282,33 @@ type Verified struct {
 	Fault string `json:"fault,omitempty"`
 }
 
+// Key is a version of a key of a brand, without what it is.
+type Key struct {
+	Kind    string    `json:"kind"`
+	Version int       `json:"version"`
+	Created time.Time `json:"created"`
+	Current bool      `json:"current" doc:"What is new is made with it."`
+}
+
+// Rotation is the replacement of a key by its next version.
+type Rotation struct {
+	Brand    string    `json:"brand"`
+	Kind     string    `json:"kind"`
+	Version  int       `json:"version" doc:"The new one."`
+	Position int64     `json:"position" doc:"Customers with a lower ordinal have been moved."`
+	Bound    int64     `json:"bound" doc:"Customers from this ordinal on never had the old key."`
+	Done     int64     `json:"done" doc:"Customers moved."`
+	Failed   int64     `json:"failed,omitempty" doc:"Customers that do not open."`
+	Stalled  bool      `json:"stalled,omitempty" doc:"It stands still because of them, and the old key stays."`
+	Began    time.Time `json:"began"`
+	Ended    time.Time `json:"ended,omitzero" doc:"The old key was destroyed."`
+}
+
+// RootRotated answers the rotation of the root key.
+type RootRotated struct {
+	Keys int `json:"keys" doc:"Keys of brands that were wrapped anew."`
+}
+
 // BackupRequest asks for a backup on the machine of the vault.
 type BackupRequest struct {
 	Dir         string   `json:"dir" maxLength:"4096" doc:"A directory on the machine of the vault; must not hold anything."`

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,6 +63,7 @@ type demoBrand struct {
 type demoCustomer struct {
 	Token      string `json:"token"`
 	ExternalID string `json:"external_id"`
+	email      bool
 }
 
 type demoPrincipal struct {
@@ -174,6 +176,15 @@ func (d *demo) make(ctx context.Context, c *demoCmd) error {
 	}
 	for i := range d.answer.Brands {
 		b := &d.answer.Brands[i]
+		slices.SortStableFunc(b.Samples, func(x, y demoCustomer) int { // those to try first have an address to reveal
+			switch {
+			case x.email == y.email:
+				return 0
+			case x.email:
+				return -1
+			}
+			return 1
+		})
 		var cp api.Checkpoint
 		if err := d.client.Do(ctx, "GET", client.Path("brands", b.Name, "log"), nil, &cp); err != nil {
 			return err
@@ -227,7 +238,7 @@ func (d *demo) customers(ctx context.Context, c *demoCmd) error {
 				return fmt.Errorf("an invented customer was refused: %s %s", r.Reject.Field, r.Reject.Reason)
 			}
 			if len(b.Samples) < samples && len(bought[i].Customers) > 0 {
-				b.Samples = append(b.Samples, demoCustomer{r.Token, puts[i].Customers[j]["external_id"]})
+				b.Samples = append(b.Samples, demoCustomer{r.Token, puts[i].Customers[j]["external_id"], puts[i].Customers[j]["email"] != ""})
 			}
 		}
 		if len(bought[i].Customers) > 0 {

@@ -104,5 +104,9 @@ func serve(ctx context.Context, v *vault.Vault, log *slog.Logger, l net.Listener
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Serve(ctx, l) })
 	g.Go(func() error { return s.Serve(ctx, socket) })
+	g.Go(func() error {
+		v.Admin.Tend(ctx, log)
+		return nil
+	})
 	return g.Wait()
 }

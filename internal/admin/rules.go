@@ -59,6 +59,9 @@ func (d *Desk) ApplyPolicy(ctx context.Context, c identity.Caller, brand, text s
 	if !apply {
 		return out, nil
 	}
+	if _, err := p.Authorize(v.Who, access.ActAdminister, "", 0); err != nil {
+		return nil, fmt.Errorf("%w: under this policy you could not change it back: keep a rule that lets the role %s administer", ErrRequest, v.Who.Role)
+	}
 	err = d.change(ctx, v, entry.KindPolicy, map[string]string{"sha256": digest(text)}, func(q db.Queryer, at time.Time) (err error) {
 		out.Version, err = d.Door.Access.Put(ctx, q, v.Brand.ID, p, v.Who.Principal, at)
 		return err

@@ -153,12 +153,12 @@ func TestBackupUnderLoad(t *testing.T) {
 				}
 			})
 		}
-		for i := range 3 {
+		for i := range 2 {
 			c.backup(h, fmt.Sprint("full", i))
 		}
 		stop()
 		wg.Wait()
-		for i := range 3 {
+		for i := range 2 {
 			r, report := c.restored(h, c.options(h, engine, fmt.Sprint("full", i)))
 			if got := r.everybody(); uint64(len(got)) != report.Customers || len(got) < 180 {
 				t.Fatalf("%d customers open, %+v", len(got), report)

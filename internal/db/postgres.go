@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -48,6 +49,7 @@ func OpenPostgres(ctx context.Context, dsn string, opts Options) (*DB, error) {
 	if opts.Readers == 0 {
 		opts.Readers = DefaultConnections
 	}
+	cfg.AfterConnect = tellCitus
 	cfg.MaxConns = int32(opts.Readers)
 	if cfg.ConnConfig.ConnectTimeout == 0 {
 		cfg.ConnConfig.ConnectTimeout = pgConnectTimeout
@@ -77,7 +79,7 @@ func OpenPostgres(ctx context.Context, dsn string, opts Options) (*DB, error) {
 		pool.Close()
 		return nil, err
 	}
-	return &DB{&postgresDB{pgQueryer: pgQueryer{c: pool, clock: opts.Clock}, pool: pool}}, nil
+	return &DB{&postgresDB{pgQueryer: pgQueryer{pool, opts.Clock, new(atomic.Pointer[reading])}, pool: pool}}, nil
 }
 
 func (d *postgresDB) close() error { d.pool.Close(); return nil }
@@ -90,22 +92,13 @@ func (d *postgresDB) snapshot(ctx context.Context, fn func(Queryer) error) error
 	return d.begin(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
 }
 
-func (d *postgresDB) lockSchema(ctx context.Context, fn func(Queryer) error) error {
-	return d.begin(ctx, pgx.TxOptions{}, func(q Queryer) error {
-		if _, err := q.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(pgSchemaLock)); err != nil {
-			return fmt.Errorf("taking the migration lock: %w", err)
-		}
-		return fn(q)
-	})
-}
-
 func (d *postgresDB) begin(ctx context.Context, opts pgx.TxOptions, fn func(Queryer) error) error {
 	tx, err := d.pool.BeginTx(ctx, opts)
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", pgErr(err))
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
-	if err := fn(&pgQueryer{c: tx, clock: d.clock}); err != nil {
+	if err := fn(&pgQueryer{tx, d.clock, d.read}); err != nil {
 		return err
 	}
 	if err := tx.Commit(ctx); err != nil {
@@ -125,6 +118,29 @@ type pgConn interface {
 type pgQueryer struct {
 	c     pgConn
 	clock func() time.Time
+	read  *atomic.Pointer[reading]
+}
+
+// reading is the server's clock as it was read, and when the answer came.
+type reading struct{ server, here time.Time }
+
+// maxReadingAge bounds how long a reading serves: clocks drift, and one that was
+// asleep does not know how long.
+const maxReadingAge = time.Minute
+
+func (q *pgQueryer) keep(us int64) time.Time {
+	at := time.UnixMicro(us).UTC()
+	q.read.Store(&reading{at, time.Now()})
+	return at
+}
+
+func (d *postgresDB) estimate(ctx context.Context) (time.Time, error) {
+	if r := d.read.Load(); r != nil && d.clock == nil {
+		if age := time.Since(r.here); age <= maxReadingAge {
+			return r.server.Add(age), nil
+		}
+	}
+	return d.Now(ctx)
 }
 
 // Engine implements Queryer.
@@ -141,7 +157,7 @@ func (q *pgQueryer) Now(ctx context.Context) (time.Time, error) {
 	if err := q.Row(ctx, sqlPostgresNow).Scan(&us); err != nil {
 		return time.Time{}, fmt.Errorf("reading the database's clock: %w", err)
 	}
-	return time.UnixMicro(us).UTC(), nil
+	return q.keep(us), nil
 }
 
 // Exec implements Queryer.
@@ -180,7 +196,12 @@ func each(rows pgx.Rows, scan func(Row) error) error {
 func (q *pgQueryer) Batch(ctx context.Context, stmts []Stmt) (err error) {
 	b := &pgx.Batch{}
 	for _, s := range stmts {
-		b.Queue(s.SQL, s.Args...)
+		switch {
+		case s.Now == nil:
+			b.Queue(s.SQL, s.Args...)
+		case q.clock == nil:
+			b.Queue(sqlPostgresNow)
+		}
 	}
 	res := q.c.SendBatch(ctx, b)
 	defer func() {
@@ -189,16 +210,30 @@ func (q *pgQueryer) Batch(ctx context.Context, stmts []Stmt) (err error) {
 		}
 	}()
 	for _, s := range stmts {
-		if s.Scan != nil {
-			rows, err := res.Query()
-			if err != nil {
-				return pgErr(err)
-			}
-			if err := each(rows, s.Scan); err != nil {
-				return err
-			}
-			continue
+		if err := q.answer(res, s); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (q *pgQueryer) answer(res pgx.BatchResults, s Stmt) error {
+	switch {
+	case s.Now != nil && q.clock != nil:
+		*s.Now = q.clock().UTC()
+	case s.Now != nil:
+		var us int64
+		if err := res.QueryRow().Scan(&us); err != nil {
+			return fmt.Errorf("reading the database's clock: %w", pgErr(err))
+		}
+		*s.Now = q.keep(us)
+	case s.Scan != nil:
+		rows, err := res.Query()
+		if err != nil {
+			return pgErr(err)
+		}
+		return each(rows, s.Scan)
+	default:
 		tag, err := res.Exec()
 		if err != nil {
 			return pgErr(err)

@@ -164,6 +164,51 @@ var migrations = []string{
 		hash  {blob} NOT NULL,
 		PRIMARY KEY (brand, entry, ord)
 	);`,
+	// revision
+	`CREATE TABLE revisions (
+		one integer PRIMARY KEY,
+		n   bigint NOT NULL
+	);
+	INSERT INTO revisions (one, n) VALUES (1, 1);`,
+
+	// keys
+	`CREATE TABLE rotations (
+		brand      integer NOT NULL,
+		kind       text NOT NULL,
+		version    integer NOT NULL,
+		position   bigint NOT NULL,
+		bound      bigint NOT NULL,
+		done       bigint NOT NULL,
+		failed     bigint NOT NULL,
+		began      bigint NOT NULL,
+		ended      bigint NOT NULL,
+		principal  bigint NOT NULL,
+		credential bigint NOT NULL,
+		lineage    bigint NOT NULL,
+		role       text NOT NULL,
+		holder     text NOT NULL,
+		lease      bigint NOT NULL,
+		PRIMARY KEY (brand, kind, version)
+	);`,
+
+	// keys
+	`CREATE TABLE root_key (
+		one     integer PRIMARY KEY,
+		id      text NOT NULL,
+		changed bigint NOT NULL
+	);
+	INSERT INTO root_key (one, id, changed) VALUES (1, '', 0);`,
+	// once
+	`CREATE TABLE write_answers (
+		principal bigint NOT NULL,
+		name      {blob} NOT NULL,
+		request   {blob} NOT NULL,
+		at        bigint NOT NULL,
+		status    integer NOT NULL,
+		answer    {blob} NOT NULL,
+		PRIMARY KEY (principal, name)
+	);
+	CREATE INDEX write_answers_by_age ON write_answers (at);`,
 }
 
 const (
@@ -224,9 +269,20 @@ func (d *DB) migrate(ctx context.Context, to int, whole bool) error {
 			return fmt.Errorf("migrating the database: %w", err)
 		}
 		if done {
-			return nil
+			break
 		}
 	}
+	if err := d.distributeNew(ctx); err != nil {
+		return fmt.Errorf("distributing what the migration added: %w", err)
+	}
+	return nil
+}
+
+// SchemaVersion returns the version of the database's schema, 0 for none, and the
+// version that Migrate would bring it to. It changes nothing.
+func (d *DB) SchemaVersion(ctx context.Context) (has, want int, err error) {
+	has, err = SchemaVersion(ctx, d)
+	return has, len(migrations), err
 }
 
 func splitSQL(text string, e Engine) []string {

@@ -50,6 +50,7 @@ var parts = []struct {
 	{"log_checkpoints", PartLog},
 	{"log_commitments", PartLog},
 	{"log_snapshots", PartNone},
+	{"write_answers", PartNone}, // of writes that a restore may not hold
 	{"log_snapshot_parts", PartNone},
 }
 

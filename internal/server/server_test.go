@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
@@ -24,7 +25,8 @@ import (
 type house struct {
 	*client.Client // the local administrator
 	t              *testing.T
-	url            string
+	url, dir       string
+	server         *Server
 	logged         *lockedBuffer
 	as             map[string]*client.Client
 }
@@ -48,13 +50,20 @@ func onEach(t *testing.T, test func(t *testing.T, h *house)) {
 
 func newHouse(t *testing.T, database string) *house {
 	t.Helper()
+	return newHouseWithin(t, database, Timeout)
+}
+
+func newHouseWithin(t *testing.T, database string, timeout time.Duration) *house {
+	t.Helper()
 	ctx := t.Context()
-	v, err := vault.Open(ctx, t.TempDir(), vault.Options{Database: database})
+	dir := t.TempDir()
+	v, err := vault.Open(ctx, dir, vault.Options{Database: database})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, logged: &lockedBuffer{}, as: map[string]*client.Client{}}
-	s := New(v, slog.New(slog.NewJSONHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	h := &house{t: t, dir: dir, logged: &lockedBuffer{}, as: map[string]*client.Client{}}
+	s := newServer(v, slog.New(slog.NewJSONHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})), timeout)
+	h.server = s
 	srv := httptest.NewServer(s.http)
 	t.Cleanup(func() {
 		srv.Close()
@@ -105,6 +114,12 @@ func theWayOfOneCustomer(t *testing.T, h *house) {
 	again, err := h.as["application"].Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe()}})
 	if err != nil || again.Results[0].Outcome != "unchanged" || again.Results[0].Token != token || again.Receipt != nil {
 		t.Fatalf("%+v %v", again, err)
+	}
+	// Whoever writes what is there learns that it is there: that is in the log too.
+	var e api.Entry
+	h.must(h.Do(ctx, "GET", fmt.Sprint("/v1/brands/gucci/log/entries/", w.Receipt.Entry+1), nil, &e))
+	if e.Kind != "write" || e.Principal == 0 || e.Detail["unchanged"] != "1" {
+		t.Errorf("a write that changed nothing is logged as %+v", e)
 	}
 	_, err = h.as["application"].AddPurchases(ctx, "gucci", api.PurchasesRequest{Customers: []api.CustomerPurchases{{
 		Token: token, Purchases: []api.Purchase{{ID: "o-1", At: "2025-03-01T10:00:00Z", Description: "Horsebit loafer", Amount: "790.00", Currency: "EUR"}},
@@ -264,6 +279,10 @@ func errorsAndLogsRepeatNothing(t *testing.T, h *house) {
 	}
 	send("POST", "/v1/brands/gucci/reveal", `{"tokens":["`+secret+`"],"fields":["email"],"purpose":"order-fulfilment"}`)
 	send("POST", "/v1/brands/gucci/reveal", `{"tokens":["cus_a"],"fields":["email"],"purpose":"order-fulfilment","ticket":"`+secret+` x"}`)
+	for _, path := range []string{"/v1/brands/" + secret + "/log", "/v1/brands/gucci/customers/" + secret, "/v1/" + secret, "/v1/brands/../" + secret, "/v1/brands/gucci/purposes/" + secret} {
+		send("DELETE", path, "")
+		send("GET", path, "")
+	}
 	for what, text := range map[string]string{"an error": bodies.String(), "the log": h.logged.b.String()} {
 		if strings.Contains(text, "Unmistakable") || strings.Contains(text, "-4711") {
 			t.Errorf("%s repeats what was sent:\n%s", what, text)

@@ -24,7 +24,9 @@ import (
 	"github.com/cloakroom/cloakroom/internal/intake"
 	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/once"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 	"github.com/cloakroom/cloakroom/internal/seal"
 )
 
@@ -57,6 +59,9 @@ const (
 	MustExist                  // makes nothing, not even a table
 )
 
+// ErrOrigin is returned where the vault's logs have another origin than the one given.
+var ErrOrigin = errors.New("the logs of this vault have another origin, chosen when it was made: start it without --origin")
+
 // Options configure a vault.
 type Options struct {
 	// Origin begins the names of the vault's logs, for good. Empty means the one that
@@ -85,9 +90,12 @@ type Vault struct {
 	Identity *identity.Store
 	Ledger   *ledger.Ledger
 	DB       *db.DB
-	Dir      string
-	RootKey  string // the file of the root key
-	lock     *os.File
+	// Revisions runs requests; see revision.Tracker.Decide.
+	Revisions *revision.Tracker
+	Once      *once.Store // what writes with an idempotency key were answered
+	Dir       string
+	RootKey   string // the file of the root key
+	lock      *os.File
 }
 
 // Open opens a vault, and makes it where there is none and o.Begin lets it: the data
@@ -107,52 +115,57 @@ func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := v.migrate(ctx, o); err != nil {
+	if o.Begin == MustExist {
+		err = v.there(ctx)
+	}
+	if err == nil {
+		err = v.DB.Migrate(ctx)
+	}
+	if err == nil {
+		err = v.Start(ctx, o)
+	}
+	if err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
 	return v, nil
 }
 
-func (v *Vault) migrate(ctx context.Context, o Options) error {
-	if o.Begin == MustExist {
-		version, err := v.DB.Version(ctx)
-		if err != nil {
-			return err
-		}
-		if unfinished, err := v.DB.Unfinished(ctx); err != nil {
-			return err
-		} else if unfinished {
-			return db.ErrUnfinished
-		}
-		if version == 0 {
-			return ErrNoVault
-		}
-	}
-	if err := v.DB.Migrate(ctx); err != nil {
+// there refuses a database without a vault. One whose restore was killed has no schema
+// yet, perhaps, and is told apart.
+func (v *Vault) there(ctx context.Context) error {
+	if unfinished, err := v.DB.Unfinished(ctx); err != nil {
 		return err
+	} else if unfinished {
+		return db.ErrUnfinished
 	}
-	return v.Start(ctx, o)
+	version, err := v.DB.Version(ctx)
+	if err == nil && version == 0 {
+		err = ErrNoVault
+	}
+	return err
 }
 
-// Prepare opens the directory and the database of a vault and nothing else: for who
-// brings the database into being. Start then makes it a vault.
+// Prepare opens the directory and the database of a vault, the embedded one locked, and
+// nothing else: for who brings the database into being. Start then makes it a vault.
 func Prepare(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
 	if o.Begin != MustExist {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("making the data directory: %w", err)
 		}
 	}
-	v := &Vault{Dir: dir, RootKey: o.RootKey}
-	if v.RootKey == "" {
-		v.RootKey = filepath.Join(dir, RootKeyFile)
-	}
+	v := &Vault{Dir: dir, RootKey: rootKey(dir, o)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, v.Close())
+		}
+	}()
 	if o.Database == "" {
 		err = v.openEmbedded(ctx, o)
 	} else {
 		err = v.openPostgres(ctx, o)
 	}
 	if err != nil {
-		return nil, errors.Join(err, v.Close())
+		return nil, err
 	}
 	return v, nil
 }
@@ -186,6 +199,7 @@ func (v *Vault) openPostgres(ctx context.Context, o Options) (err error) {
 // that open one fresh database, one begins; the others see that it did. So a root key
 // is made with the vault and never beside one that has its own.
 func (v *Vault) Start(ctx context.Context, o Options) error {
+	o.RootKey = v.RootKey
 	var root keys.Root
 	begun := false
 	err := v.DB.Alone(ctx, func(q db.Queryer) error {
@@ -201,7 +215,7 @@ func (v *Vault) Start(ctx context.Context, o Options) error {
 		if o.Begin == MustExist {
 			return ErrNoVault
 		}
-		if root, err = keys.OpenFile(v.RootKey, true); err != nil {
+		if root, err = keys.OpenFile(o.RootKey, true); err != nil {
 			return err
 		}
 		now, err := q.Now(ctx)
@@ -223,14 +237,14 @@ func (v *Vault) Start(ctx context.Context, o Options) error {
 	case o.Begin == MustBegin:
 		return ErrBegun
 	}
-	if root, err = keys.OpenFile(v.RootKey, false); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the vault was begun with a root key and %s is not there: copy it from a server or a safe that has it, mode 0600, or name it with --root-key: %w", v.RootKey, ErrRootKey)
+	if root, err = keys.OpenFile(o.RootKey, false); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the vault was begun with a root key and %s is not there: copy it from a server or a safe that has it, mode 0600, or name it with --root-key: %w", o.RootKey, ErrRootKey)
 	}
 	if err != nil {
 		return err
 	}
 	if _, err := keys.NewRing(v.DB, root).Current(ctx, record.Group, keys.Log); errors.Is(err, keys.ErrUnwrap) {
-		return fmt.Errorf("%s opens none of the vault's keys: copy the one that the vault was begun with over it, or name it with --root-key: %w", v.RootKey, ErrRootKey)
+		return fmt.Errorf("%s opens none of the vault's keys: copy the one that the vault was begun with over it, or name it with --root-key: %w", o.RootKey, ErrRootKey)
 	} else if err != nil {
 		return err
 	}
@@ -241,16 +255,6 @@ func (v *Vault) Start(ctx context.Context, o Options) error {
 // sqlGroupHead reads the first line that every checkpoint of the group begins with.
 const sqlGroupHead = `SELECT checkpoint FROM log_heads WHERE brand = 0`
 
-// Begun reports whether the database, whose schema is there, is a vault already.
-func (v *Vault) Begun(ctx context.Context) (bool, error) {
-	var head []byte
-	err := v.DB.Row(ctx, sqlGroupHead).Scan(&head)
-	if err != nil && !errors.Is(err, db.ErrNoRows) {
-		return false, fmt.Errorf("reading the database: %w", err)
-	}
-	return err == nil, nil
-}
-
 // origin returns what the names of the vault's logs begin with. A server with another
 // would take every checkpoint for a forgery.
 func origin(head []byte, wanted string) (string, error) {
@@ -260,7 +264,7 @@ func origin(head []byte, wanted string) (string, error) {
 	case !ok:
 		return "", fmt.Errorf("the head of the group's log does not name it: %w", ledger.ErrTampered)
 	case wanted != "" && wanted != have:
-		return "", fmt.Errorf("the logs of this vault are named %s/...: leave --origin out, or give the same", have)
+		return "", fmt.Errorf("%w: they are named %s/...", ErrOrigin, have)
 	}
 	return have, nil
 }
@@ -284,11 +288,33 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 		}
 		return signer(b.Name, seed.Bytes())
 	}, o.Ledger)
-	door := &admit.Door{Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger}
+	v.Revisions = revision.New(v.DB)
+	door := &admit.Door{Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger, Revisions: v.Revisions}
 	store := seal.New(v.DB, ring)
+	v.Once = once.New(v.DB)
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Signer: signer}
+}
+
+// Begun reports whether the database, whose schema is there, is a vault already.
+func (v *Vault) Begun(ctx context.Context) (bool, error) {
+	var head []byte
+	err := v.DB.Row(ctx, sqlGroupHead).Scan(&head)
+	if errors.Is(err, db.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the database: %w", err)
+	}
+	return true, nil
+}
+
+func rootKey(dir string, o Options) string {
+	if o.RootKey != "" {
+		return o.RootKey
+	}
+	return filepath.Join(dir, RootKeyFile)
 }
 
 // OwnSocket reports whether this process may serve the socket of the data directory.
