@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
@@ -20,10 +20,23 @@ const (
 	pgRollbackTimeout = 5 * time.Second
 )
 
-// pipeline holds one connection from BEGIN to COMMIT. A connection that is lost takes
-// the transaction with it.
+// pipelines is the configuration of the connections that pipelines run on. They have
+// their own, half as many as there are for everything else, because every request
+// waits for one: it must not queue behind a hundred reads.
+func pipelines(cfg *pgxpool.Config) *pgxpool.Config {
+	cfg = cfg.Copy()
+	cfg.MaxConns = max(2, cfg.MaxConns/2)
+	return cfg
+}
+
 func (d *postgresDB) pipeline(ctx context.Context, first []Stmt, then func(Queryer) ([]Stmt, error)) error {
-	conn, err := d.pool.Acquire(ctx)
+	return d.gaveUp.replicated(func() error { return d.pipelined(ctx, first, then) })
+}
+
+// pipelined holds one connection from BEGIN to COMMIT. A connection that is lost takes
+// the transaction with it.
+func (d *postgresDB) pipelined(ctx context.Context, first []Stmt, then func(Queryer) ([]Stmt, error)) error {
+	conn, err := d.commits.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", pgErr(err))
 	}
@@ -67,14 +80,10 @@ func (q *pgQueryer) commit(ctx context.Context, last []Stmt) error {
 	if err == nil {
 		err = cerr
 	}
-	var pe *pgconn.PgError
-	switch {
-	case err == nil:
+	if err == nil {
 		return errors.New("committing: a statement had failed before, and the database rolled the transaction back")
-	case errors.As(err, &pe) && pe.Severity != "FATAL" && pe.Severity != "PANIC", pgconn.SafeToRetry(err):
-		return fmt.Errorf("committing: %w", pgErr(err))
 	}
-	return fmt.Errorf("committing: %w: %w", ErrOutcomeUnknown, err)
+	return fmt.Errorf("committing: %w", pgCommitErr(err))
 }
 
 func committed(res pgx.BatchResults, last []Stmt) (bool, error) {

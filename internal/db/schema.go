@@ -209,6 +209,14 @@ var migrations = []string{
 		PRIMARY KEY (principal, name)
 	);
 	CREATE INDEX write_answers_by_age ON write_answers (at);`,
+	// ledger
+	`CREATE TABLE log_snapshot_parts (
+		brand integer NOT NULL,
+		size  bigint NOT NULL,
+		part  bigint NOT NULL,
+		data  {blob} NOT NULL,
+		PRIMARY KEY (brand, size, part)
+	);`,
 }
 
 const (
@@ -276,13 +284,6 @@ func (d *DB) migrate(ctx context.Context, to int, whole bool) error {
 		return fmt.Errorf("distributing what the migration added: %w", err)
 	}
 	return nil
-}
-
-// SchemaVersion returns the version of the database's schema, 0 for none, and the
-// version that Migrate would bring it to. It changes nothing.
-func (d *DB) SchemaVersion(ctx context.Context) (has, want int, err error) {
-	has, err = SchemaVersion(ctx, d)
-	return has, len(migrations), err
 }
 
 func splitSQL(text string, e Engine) []string {
