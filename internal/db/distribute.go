@@ -50,6 +50,7 @@ var distributed = []Placement{
 	{Table: "log_snapshots", Column: "brand", With: "log_heads"},
 	{Table: "log_commitments", Column: "brand", With: "log_heads"},
 	{Table: "catalogue", Column: "brand", With: "log_heads"},
+	{Table: "write_answers", Column: "name"},
 }
 
 var (
