@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const (
@@ -71,14 +70,10 @@ func (q *pgQueryer) commit(ctx context.Context, last []Stmt) error {
 	if err == nil {
 		err = cerr
 	}
-	var pe *pgconn.PgError
-	switch {
-	case err == nil:
+	if err == nil {
 		return errors.New("committing: a statement had failed before, and the database rolled the transaction back")
-	case errors.As(err, &pe) && pe.Severity != "FATAL" && pe.Severity != "PANIC", pgconn.SafeToRetry(err):
-		return fmt.Errorf("committing: %w", pgErr(err))
 	}
-	return fmt.Errorf("committing: %w: %w", ErrOutcomeUnknown, err)
+	return fmt.Errorf("committing: %w", pgCommitErr(err))
 }
 
 func committed(res pgx.BatchResults, last []Stmt) (bool, error) {
