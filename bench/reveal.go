@@ -49,7 +49,10 @@ func (b *bench) reveals(ctx context.Context) {
 
 	fmt.Printf("## Reveals over HTTP, %s: customers a second; ratios of this run, %d rounds of %v each\n", b.engine(), b.rounds, b.seconds)
 	fmt.Println("clients, batch | logged p50 p95 p99 | without log p50 p95 p99 | plain rows p50 p95 p99 | to without log | to plain rows")
-	for _, c := range []struct{ clients, batch int }{{1, 1}, {8, 1}, {32, 1}, {128, 1}, {8, 500}} {
+	for shape := range strings.SplitSeq(b.shapes, ",") {
+		var c struct{ clients, batch int }
+		_, err := fmt.Sscanf(shape, "%d/%d", &c.clients, &c.batch)
+		fatal(err)
 		all := []*service{{name: "logged", url: f.url}, {name: "without", url: unlogged.URL}, {name: "plain", url: plain.URL}}
 		for range b.rounds {
 			for _, s := range all {

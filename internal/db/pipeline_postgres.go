@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
@@ -19,6 +20,15 @@ const (
 	pgRollbackTimeout = 5 * time.Second
 )
 
+// pipelines is the configuration of the connections that pipelines run on. They have
+// their own, half as many as there are for everything else, because every request
+// waits for one: it must not queue behind a hundred reads.
+func pipelines(cfg *pgxpool.Config) *pgxpool.Config {
+	cfg = cfg.Copy()
+	cfg.MaxConns = max(2, cfg.MaxConns/2)
+	return cfg
+}
+
 func (d *postgresDB) pipeline(ctx context.Context, first []Stmt, then func(Queryer) ([]Stmt, error)) error {
 	return d.gaveUp.replicated(func() error { return d.pipelined(ctx, first, then) })
 }
@@ -26,7 +36,7 @@ func (d *postgresDB) pipeline(ctx context.Context, first []Stmt, then func(Query
 // pipelined holds one connection from BEGIN to COMMIT. A connection that is lost takes
 // the transaction with it.
 func (d *postgresDB) pipelined(ctx context.Context, first []Stmt, then func(Queryer) ([]Stmt, error)) error {
-	conn, err := d.pool.Acquire(ctx)
+	conn, err := d.commits.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", pgErr(err))
 	}
