@@ -109,12 +109,14 @@ func TestTheHotPathStaysOnOneShard(t *testing.T) {
 // everyShard are the statements that ask more shards than one by intention, and why.
 // Each is off the hot path.
 var everyShard = map[string]string{
+	"sqlPostgresLookupsExist":    "an import asks once whether it is the first",
 	"sqlPostgresMoveSegments":    "an import adds purchases to many customers at once",
 	"sqlPostgresInsertLookups":   "the index is made anew",
 	"sqlPostgresDeleteLookups":   "the index is made anew",
 	"sqlPostgresInsertExternals": "the index is made anew",
 	"sqlPostgresDeleteExternals": "the index is made anew",
 	"sqlPostgresOthersExternals": "the index is made anew",
+	"sqlSweep":                   "answers that are a day old are dropped now and then",
 	"sqlReadVersions":            "a rotation walks all customers",
 	"sqlProfiles":                "a rotation walks all customers",
 	"sqlWrappedBelow":            "a rotation walks all customers",
@@ -168,6 +170,7 @@ func TestTheSpreadCheckSeesPlantedStatements(t *testing.T) {
 	}{
 		{"log", false, []asked{lock, text(`INSERT INTO log_groups (brand, first) VALUES ($1, $2)`, "1", "9"), text(`UPDATE log_heads SET size = $2 WHERE brand = $1 AND size = $3`, "1", "2", "3")}, ""},
 		{"reference table beside the log", false, []asked{lock, text(`SELECT text FROM policies WHERE brand = $1`, "7")}, ""},
+		{"reference table written", false, []asked{text(`UPDATE revisions SET n = n + 1 WHERE one = 1`)}, "on every node"},
 		{"two brands", false, []asked{lock, text(`INSERT INTO log_groups (brand, first) VALUES ($1, $2)`, "2", "9")}, "asks 2 values"},
 		{"customer beside the log", false, []asked{lock, text(`UPDATE customers SET updated = $2 WHERE ord = $1`, "1", "2")}, "groups of customers and log_heads"},
 		{"every shard", false, []asked{text(`SELECT count(*) FROM lookups`)}, "not bound"},
