@@ -55,6 +55,7 @@ type commands struct {
 	Principal principalCmd `cmd:"" help:"People and services, their roles and keys."`
 	Purpose   purposeCmd   `cmd:"" help:"What a brand may process data for."`
 	Key       keyCmd       `cmd:"" help:"List and rotate keys."`
+	DB        dbCmd        `cmd:"" name:"db" help:"Look into the database."`
 	Doctor    doctorCmd    `cmd:"" help:"Look whether a vault is well."`
 	Generate  generateCmd  `cmd:"" help:"Write CSV files of invented customers and purchases."`
 }
