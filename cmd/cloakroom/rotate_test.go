@@ -30,7 +30,7 @@ func TestARotationOutlivesKilledServers(t *testing.T) {
 					t.Fatalf("%v: %s", err, errs)
 				}
 			}
-			life := time.After(time.Duration(rand.IntN(60*(deaths+1))) * time.Millisecond)
+			life := time.After(time.Duration(rand.IntN(100*(deaths+1))) * time.Millisecond)
 			for alive := true; alive && !ended; {
 				select {
 				case <-life:
@@ -61,7 +61,7 @@ func TestARotationOutlivesKilledServers(t *testing.T) {
 // an entry, and answers no value.
 func TestTheCheckIsTheAdministrators(t *testing.T) {
 	dir := t.TempDir()
-	run(t, "demo", "--data", dir, "--customers", "20", "--exit")
+	run(t, "demo", "--data", dir, "--customers", "30", "--exit")
 	var made created
 	if err := json.Unmarshal([]byte(run(t, "principal", "create", "eve", "--role", "gucci=administrator", "--data", dir, "--json")), &made); err != nil {
 		t.Fatal(err)
