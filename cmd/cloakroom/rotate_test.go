@@ -30,7 +30,7 @@ func TestARotationOutlivesKilledServers(t *testing.T) {
 					t.Fatalf("%v: %s", err, errs)
 				}
 			}
-			life := time.After(time.Duration(rand.IntN(100*(deaths+1))) * time.Millisecond)
+			life := time.After(time.Duration(rand.IntN(40*(deaths+1))) * time.Millisecond)
 			for alive := true; alive && !ended; {
 				select {
 				case <-life:

@@ -535,3 +535,33 @@ func TestARotationWaitsForTheWriteThatCameFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Promise: no read fails because of a rotation: what was read before it is opened
+// after the old key was destroyed.
+func TestARowReadBeforeARotationOpensAfterIt(t *testing.T) {
+	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
+		v := newVault(t, d)
+		ctx := t.Context()
+		v.putMany(0, 3)
+		var wrapped []byte
+		if err := d.Row(ctx, sqlTestWrappedOf, 2).Scan(&wrapped); err != nil {
+			t.Fatal(err)
+		}
+		want, err := v.unwrap(ctx, brand, 2, 1, wrapped)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.finish(ctx, v.begin(brand, keys.KEK)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := v.unwrap(ctx, brand, 2, 1, wrapped); err != nil || got != want {
+			t.Errorf("%v", err)
+		}
+		if err := v.erase(2); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.unwrap(ctx, brand, 2, 1, wrapped); !errors.Is(err, ErrNoCustomer) {
+			t.Errorf("the erased customer's key: %v", err)
+		}
+	})
+}
