@@ -51,8 +51,6 @@ const (
 	sqlInspectSecrets   = `SELECT ord, brand, kek, version, epoch, segments, wrapped FROM customer_keys WHERE ord >= $1 AND ord < $2`
 	sqlInspectSegments  = `SELECT ord, segment, sealed FROM purchases WHERE ord >= $1 AND ord < $2 ORDER BY ord, segment`
 	sqlInspectFormer    = `SELECT DISTINCT ord FROM former_values WHERE ord >= $1 AND ord < $2`
-	sqlInspectLookup    = `SELECT count(*) FROM lookups WHERE value = $1 AND ord = $2`
-	sqlInspectExternal  = `SELECT ord FROM externals WHERE value = $1`
 	sqlCountLookups     = `SELECT count(*) FROM lookups`
 	sqlCountExternals   = `SELECT count(*) FROM externals`
 	sqlNextLookups      = `SELECT value, ord FROM lookups WHERE (value, ord) > ($1, $2) ORDER BY value, ord LIMIT $3`
@@ -286,7 +284,7 @@ func (i *inspector) customers(ctx context.Context, from, to int64) error {
 		}
 	}
 	i.place.Expected += int64(len(w.lookups)) + int64(len(w.externals))
-	return w.check(ctx, i)
+	return w.check(ctx, i, from, to)
 }
 
 func (x *seen) checkErased(fault func(table, what string)) {

@@ -2,6 +2,7 @@ package seal
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 
@@ -44,32 +45,48 @@ func (w *wanted) add(k *brandKeys, ord record.Ordinal, c *record.Customer) {
 	}
 }
 
-// check asks for each, in one round trip.
-func (w *wanted) check(ctx context.Context, i *inspector) error {
-	var stmts []db.Stmt
-	for n := range w.lookups {
-		x := &w.lookups[n]
-		for _, v := range x.values {
-			stmts = append(stmts, db.Stmt{SQL: sqlInspectLookup, Args: []any{v, int64(x.ord)}, Scan: func(r db.Row) error {
-				var rows int
-				err := r.Scan(&rows)
-				x.found = x.found || rows > 0
-				return err
-			}})
-		}
+const (
+	sqlPostgresInspectLookups   = `SELECT value, ord FROM lookups WHERE value = ANY($1::bigint[]) AND ord >= $2 AND ord < $3`
+	sqlSQLiteInspectLookups     = `SELECT l.value, l.ord FROM json_each($1) AS j JOIN lookups AS l ON l.value = j.value WHERE l.ord >= $2 AND l.ord < $3`
+	sqlPostgresInspectExternals = `SELECT value, ord FROM externals WHERE value = ANY($1::bigint[]) AND ord >= $2 AND ord < $3`
+	sqlSQLiteInspectExternals   = `SELECT e.value, e.ord FROM json_each($1) AS j JOIN externals AS e ON e.value = j.value WHERE e.ord >= $2 AND e.ord < $3`
+)
+
+// find marks those that are there.
+func (i *inspector) find(ctx context.Context, postgres, sqlite string, list []want, from, to int64) error {
+	var values []int64
+	for n := range list {
+		values = append(values, list[n].values...)
 	}
-	for n := range w.externals {
-		x := &w.externals[n]
-		for _, v := range x.values {
-			stmts = append(stmts, db.Stmt{SQL: sqlInspectExternal, Args: []any{v}, Scan: func(r db.Row) error {
-				var ord int64
-				err := r.Scan(&ord)
-				x.found = x.found || record.Ordinal(ord) == x.ord
-				return err
-			}})
+	sql, arg := postgres, any(values)
+	if i.q.Engine() == db.SQLite {
+		text, err := json.Marshal(values)
+		if err != nil {
+			return err
 		}
+		sql, arg = sqlite, string(text)
 	}
-	if err := i.q.Batch(ctx, stmts); err != nil {
+	type row struct{ value, ord int64 }
+	there := map[row]bool{}
+	err := i.q.Rows(ctx, func(r db.Row) error {
+		var x row
+		err := r.Scan(&x.value, &x.ord)
+		there[x] = true
+		return err
+	}, sql, arg, from, to)
+	for n := range list {
+		x := &list[n]
+		x.found = slices.ContainsFunc(x.values, func(v int64) bool { return there[row{v, int64(x.ord)}] })
+	}
+	return err
+}
+
+// check looks for each of those of a range of ordinals.
+func (w *wanted) check(ctx context.Context, i *inspector, from, to int64) error {
+	if err := i.find(ctx, sqlPostgresInspectLookups, sqlSQLiteInspectLookups, w.lookups, from, to); err != nil {
+		return err
+	}
+	if err := i.find(ctx, sqlPostgresInspectExternals, sqlSQLiteInspectExternals, w.externals, from, to); err != nil {
 		return err
 	}
 	for _, x := range w.lookups {
