@@ -335,3 +335,35 @@ type Checked struct {
 	Last   int64        `json:"last" doc:"The last ordinal there is."`
 	Done   bool         `json:"done"`
 }
+
+// BackupRequest asks for a backup on the machine of the vault.
+type BackupRequest struct {
+	Dir         string   `json:"dir" maxLength:"4096" doc:"A directory on the machine of the vault; must not hold anything."`
+	Parts       []string `json:"parts,omitempty" maxItems:"4" doc:"data, keys, log; empty: all."`
+	Recipients  []string `json:"recipients,omitempty" maxItems:"20" doc:"age recipients to whom the keys are encrypted."`
+	WithRootKey bool     `json:"with_root_key,omitempty" doc:"Also the root key, encrypted to the recipients."`
+}
+
+// Backup is a backup that runs, or the last one.
+type Backup struct {
+	State string       `json:"state" enum:"none,running,done,failed"`
+	Dir   string       `json:"dir,omitempty"`
+	ID    string       `json:"id,omitempty"`
+	Made  time.Time    `json:"made,omitzero" doc:"The state that it holds."`
+	Entry uint64       `json:"entry" doc:"The entry of the group's log that announces it."`
+	Part  string       `json:"part,omitempty" doc:"What it is at, while it runs."`
+	Table string       `json:"table,omitempty"`
+	Rows  uint64       `json:"rows,omitempty" doc:"Of this table."`
+	Total uint64       `json:"total,omitempty" doc:"Rows of the tables before."`
+	Bytes int64        `json:"bytes,omitempty" doc:"Of this part's file."`
+	Parts []BackupPart `json:"parts,omitempty"`
+	Error string       `json:"error,omitempty"`
+}
+
+// BackupPart is one file of a backup.
+type BackupPart struct {
+	Part  string            `json:"part"`
+	File  string            `json:"file"`
+	Bytes int64             `json:"bytes"`
+	Rows  map[string]uint64 `json:"rows"`
+}

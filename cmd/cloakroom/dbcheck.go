@@ -9,10 +9,6 @@ import (
 	"github.com/cloakroom/cloakroom/client"
 )
 
-type dbCmd struct {
-	Check dbCheckCmd `cmd:"" help:"Open every record, look for every index entry, replay every log."`
-}
-
 type dbCheckCmd struct{ remote }
 
 // Help is the long help text.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 )
 
 // Root wraps and unwraps the keys of brands. The additional data says which key it
@@ -71,8 +72,9 @@ func (k Key) GoString() string { return k.String() }
 
 // Ring reads and makes the keys of brands. It is safe for concurrent use.
 type Ring struct {
-	db   *db.DB
-	root Root
+	db      *db.DB
+	root    Root
+	current revision.Cache[name, Key] // by brand and kind, version 0
 
 	mu     sync.RWMutex
 	opened map[name]Key // every key unwrapped so far, by version
@@ -124,11 +126,13 @@ func (r *Ring) insert(ctx context.Context, q db.Queryer, n name, plain []byte, a
 	return nil
 }
 
-// Current returns the newest version, which everything new is made with. It always
-// asks the database, so that a rotation by another server is seen at once; only
-// unwrapping is spared.
+// Current returns the newest version, which everything new is made with: the one of
+// the request's revision, or of now where there is none, so that a rotation by another
+// server is seen at once.
 func (r *Ring) Current(ctx context.Context, brand record.BrandID, kind Kind) (Key, error) {
-	return r.read(ctx, brand, kind, sqlCurrentKey, int64(brand), string(kind))
+	return r.current.Get(ctx, name{brand: brand, kind: kind}, func() (Key, error) {
+		return r.read(ctx, brand, kind, sqlCurrentKey, int64(brand), string(kind))
+	})
 }
 
 // Version returns one version of a key: what was made with it says which.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 )
 
 var (
@@ -144,7 +145,8 @@ func (r *Ring) Rotate(ctx context.Context, q db.Queryer, brand record.BrandID, k
 	if err != nil {
 		return nil, fmt.Errorf("storing the rotation of the %s key: %w", kind, err)
 	}
-	return out, nil
+	// The newest version is one of the things that are remembered by revision.
+	return out, revision.Bump(ctx, q)
 }
 
 // lockKeys waits for whoever holds a version, keeps others from it until the

@@ -480,7 +480,7 @@ func TestAMoveWaitsForTheWriteThatCameFirst(t *testing.T) {
 			return err
 		}
 		go func() {
-			_, a, err := m.apply(ctx, 0, 3, plans)
+			_, a, err := m.apply(ctx, plans)
 			if err != nil {
 				t.Error(err)
 			}

@@ -120,7 +120,7 @@ func (s *Store) reserve(ctx context.Context, n int) (record.Ordinal, error) {
 	if err != nil {
 		return 0, fmt.Errorf("reserving ordinals: %w", err)
 	}
-	if next > 1<<32 {
+	if next > int64(record.FirstNobody) {
 		return 0, errors.New("the deployment has no ordinals left for new customers")
 	}
 	return record.Ordinal(next - int64(n)), nil
@@ -280,7 +280,8 @@ const (
 	sqlUpdateCustomer = `UPDATE customers SET updated = $2, sealed = $3 WHERE ord = $1 AND erased = 0`
 	sqlTouchCustomer  = `UPDATE customers SET updated = $2 WHERE ord = $1 AND erased = 0`
 	sqlMoveVersion    = `UPDATE customer_keys SET version = $2, epoch = $3, segments = $4 WHERE ord = $1 AND version = $5 AND epoch = $6 AND segments = $7`
-	sqlInsertFormer   = `INSERT INTO former_values (ord, field, until, since, fingerprint) SELECT $1, $2, $3, coalesce(max(until), 0), $4 FROM former_values WHERE ord = $1 AND field = $2 ON CONFLICT DO NOTHING`
+	sqlFormerSince    = `SELECT coalesce(max(until), 0) FROM former_values WHERE ord = $1 AND field = $2`
+	sqlInsertFormer   = `INSERT INTO former_values (ord, field, until, since, fingerprint) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
 	sqlClearSegments  = `DELETE FROM purchases WHERE ord = $1`
 	sqlInsertSegment  = `INSERT INTO purchases (ord, segment, sealed) VALUES ($1, $2, $3)`
 )
@@ -372,7 +373,13 @@ func (c *change) write(ctx context.Context, q db.Queryer, brand record.BrandID, 
 		add(sqlInsertLookup, v, ord)
 	}
 	for _, f := range c.former {
-		add(sqlInsertFormer, ord, int64(f.field), us, f.fingerprint)
+		// Read apart: an INSERT that selects is pulled through the coordinator of a
+		// cluster. The customer's key row is ours since sqlMoveVersion.
+		var since int64
+		if err := q.Row(ctx, sqlFormerSince, ord, int64(f.field)).Scan(&since); err != nil {
+			return err
+		}
+		add(sqlInsertFormer, ord, int64(f.field), us, since, f.fingerprint)
 	}
 	first := c.segments
 	if c.rewrite {
