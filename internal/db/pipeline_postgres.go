@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const (
@@ -20,9 +19,13 @@ const (
 	pgRollbackTimeout = 5 * time.Second
 )
 
-// pipeline holds one connection from BEGIN to COMMIT. A connection that is lost takes
-// the transaction with it.
 func (d *postgresDB) pipeline(ctx context.Context, first []Stmt, then func(Queryer) ([]Stmt, error)) error {
+	return d.gaveUp.replicated(func() error { return d.pipelined(ctx, first, then) })
+}
+
+// pipelined holds one connection from BEGIN to COMMIT. A connection that is lost takes
+// the transaction with it.
+func (d *postgresDB) pipelined(ctx context.Context, first []Stmt, then func(Queryer) ([]Stmt, error)) error {
 	conn, err := d.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", pgErr(err))
@@ -67,14 +70,10 @@ func (q *pgQueryer) commit(ctx context.Context, last []Stmt) error {
 	if err == nil {
 		err = cerr
 	}
-	var pe *pgconn.PgError
-	switch {
-	case err == nil:
+	if err == nil {
 		return errors.New("committing: a statement had failed before, and the database rolled the transaction back")
-	case errors.As(err, &pe) && pe.Severity != "FATAL" && pe.Severity != "PANIC", pgconn.SafeToRetry(err):
-		return fmt.Errorf("committing: %w", pgErr(err))
 	}
-	return fmt.Errorf("committing: %w: %w", ErrOutcomeUnknown, err)
+	return fmt.Errorf("committing: %w", pgCommitErr(err))
 }
 
 func committed(res pgx.BatchResults, last []Stmt) (bool, error) {

@@ -289,21 +289,6 @@ func (d *DB) migrate(ctx context.Context, to int, whole bool) error {
 	return nil
 }
 
-const sqlPostgresMigrated = `SELECT to_regclass('schema_versions') IS NOT NULL`
-
-// SchemaVersion returns the version of the database's schema, 0 for none, and the
-// version that Migrate would bring it to. It changes nothing.
-func (d *DB) SchemaVersion(ctx context.Context) (has, want int, err error) {
-	if d.Engine() == Postgres {
-		var there bool
-		if err := d.Row(ctx, sqlPostgresMigrated).Scan(&there); err != nil || !there {
-			return 0, len(migrations), err
-		}
-	}
-	err = d.Row(ctx, sqlReadVersion).Scan(&has)
-	return has, len(migrations), err
-}
-
 func splitSQL(text string, e Engine) []string {
 	blob, clustered := "blob", "WITHOUT ROWID"
 	if e == Postgres {

@@ -33,8 +33,9 @@ func (h *house) setBudget(prefix string, limit int) {
 // A thief with a list of addresses is stopped as early as one who takes customers:
 // a search that finds nobody costs what finding somebody costs, by a second key and
 // after a restart too.
-func TestSearchesThatFindNobodyAreCounted(t *testing.T) {
-	h := newHouse(t, "")
+func TestSearchesThatFindNobodyAreCounted(t *testing.T) { onEach(t, searchesThatFindNobodyAreCounted) }
+
+func searchesThatFindNobodyAreCounted(t *testing.T, h *house) {
 	ctx := t.Context()
 	_, err := h.Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe()}})
 	h.must(err)
