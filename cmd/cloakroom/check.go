@@ -75,7 +75,7 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 			}
 			add("file "+filepath.Base(f), err, "there, and only its owner may read it")
 		}
-		two, err := keys.Interrupted(filepath.Join(c.Data, vault.RootKeyFile))
+		two, err := keys.Interrupted(files[0])
 		if two {
 			err = errors.New("its rotation has not ended, and the old one is still in the file: cloakroom key rotate-root")
 		}

@@ -4,11 +4,17 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/keys"
+	"github.com/cloakroom/cloakroom/internal/vault"
 )
 
 // Promise: a rotation goes on by itself when a server that was killed in the middle of
@@ -93,4 +99,63 @@ func TestTheCheckIsTheAdministrators(t *testing.T) {
 	if !errors.As(err, &e) || e.Status != 403 && e.Status != 404 {
 		t.Errorf("an administrator of one brand checked the whole database: %v", err)
 	}
+}
+
+// Promise: of several servers one works on a rotation, and another takes it over when
+// that one has fallen silent.
+func TestAnotherServerTakesARotationOver(t *testing.T) {
+	dsn := dbtest.DSN(t)
+	t.Setenv("CLOAKROOM_DATABASE", dsn)
+	first, second := t.TempDir(), t.TempDir()
+	run(t, "demo", "--data", first, "--customers", "300", "--exit")
+	run(t, "key", "rotate", "--data", first, "--brand", "gucci", "--background")
+	rootKey := filepath.Join(first, vault.RootKeyFile)
+	d, err := db.OpenPostgres(t.Context(), dsn, db.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	root, err := keys.OpenFile(rootKey, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A server that took it and died.
+	if rot, err := keys.NewRing(d, root).Claim(t.Context(), "dead"); err != nil || rot == nil {
+		t.Fatalf("%v, %v", rot, err)
+	}
+	for _, dir := range []string{first, second} {
+		server, errs := program(t, "serve", "--data", dir, "--root-key", rootKey, "--listen", "127.0.0.1:0")
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer server.Wait()
+		defer server.Process.Kill()
+		defer func() {
+			if t.Failed() {
+				t.Log(errs)
+			}
+		}()
+	}
+	c := socket(t, second, "")
+	for ended := false; !ended; {
+		var list []api.Rotation
+		if err := c.Do(t.Context(), "GET", client.Path("brands", "gucci", "rotations"), nil, &list); err != nil {
+			t.Fatal(err)
+		}
+		if len(list) != 1 || list[0].Done > list[0].Bound {
+			t.Fatalf("%+v", list)
+		}
+		ended = !list[0].Ended.IsZero()
+	}
+	var n checkCounts
+	if err := json.Unmarshal([]byte(run(t, "db", "check", "--data", first, "--json")), &n); err != nil || n.Faults > 0 || n.Customers != 300 {
+		t.Errorf("%+v, %v", n, err)
+	}
+	if out := run(t, "log", "verify", "--data", second, "--root-key", rootKey, "--brand", "gucci", "--json"); !strings.Contains(out, `"rotation":2`) {
+		t.Errorf("not one began and one destroyed: %s", out)
+	}
+	// The root key, by one; the other goes on with the same file.
+	run(t, "key", "rotate-root", "--data", second, "--root-key", rootKey)
+	run(t, "key", "rotate", "--data", first, "--brand", "gucci")
+	run(t, "doctor", "--data", first, "--root-key", rootKey)
 }
