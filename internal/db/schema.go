@@ -210,6 +210,14 @@ var migrations = []string{
 		PRIMARY KEY (principal, name)
 	);
 	CREATE INDEX write_answers_by_age ON write_answers (at);`,
+	// ledger
+	`CREATE TABLE log_snapshot_parts (
+		brand integer NOT NULL,
+		size  bigint NOT NULL,
+		part  bigint NOT NULL,
+		data  {blob} NOT NULL,
+		PRIMARY KEY (brand, size, part)
+	);`,
 }
 
 const (
