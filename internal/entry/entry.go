@@ -54,6 +54,7 @@ const (
 	KindAdministration                 // brands, principals, credentials, purposes
 	KindPolicy                         // a policy activated
 	KindBudget                         // budget rules activated
+	KindDetection                      // detection rules activated, an alarm acknowledged or closed
 )
 
 var kindNames = [...]string{
@@ -67,6 +68,7 @@ var kindNames = [...]string{
 	KindAdministration: "administration",
 	KindPolicy:         "policy",
 	KindBudget:         "budget",
+	KindDetection:      "detection",
 }
 
 // String returns the kind's name.
