@@ -37,6 +37,7 @@ const (
 	Log       Kind = "log"       // seed of the Ed25519 key that signs checkpoints
 	Catalogue Kind = "catalogue" // the brand's products
 	Incident  Kind = "incident"  // the group's index of persons across brands
+	Alarm     Kind = "alarm"     // secrets and addresses of those who are told of alarms; made with the first
 )
 
 // kinds returns the kinds that a brand has. The group has a log and the incident
@@ -96,18 +97,38 @@ const (
 // transaction.
 func (r *Ring) Create(ctx context.Context, q db.Queryer, brand record.BrandID, at time.Time) error {
 	for _, kind := range kinds(brand) {
-		plain := make([]byte, keyBytes)
-		rand.Read(plain)
-		n := name{brand, kind, 1}
-		wrapped, err := r.root.Wrap(ctx, plain, n.aad())
-		if err != nil {
-			return fmt.Errorf("wrapping the %s key: %w", kind, err)
-		}
-		if _, err := q.Exec(ctx, sqlInsertKey, int64(brand), string(kind), n.version, wrapped, at.UnixMicro()); err != nil {
-			return fmt.Errorf("storing the %s key: %w", kind, err)
+		if err := r.first(ctx, q, brand, kind, at); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (r *Ring) first(ctx context.Context, q db.Queryer, brand record.BrandID, kind Kind, at time.Time) error {
+	plain := make([]byte, keyBytes)
+	rand.Read(plain)
+	n := name{brand, kind, 1}
+	wrapped, err := r.root.Wrap(ctx, plain, n.aad())
+	if err != nil {
+		return fmt.Errorf("wrapping the %s key: %w", kind, err)
+	}
+	if _, err := q.Exec(ctx, sqlInsertKey, int64(brand), string(kind), n.version, wrapped, at.UnixMicro()); err != nil {
+		return fmt.Errorf("storing the %s key: %w", kind, err)
+	}
+	return nil
+}
+
+// Ensure returns the newest version of a key that a brand gets with its first use,
+// and makes it inside the caller's transaction where there is none.
+func (r *Ring) Ensure(ctx context.Context, q db.Queryer, brand record.BrandID, kind Kind, at time.Time) (Key, error) {
+	k, err := r.CurrentIn(ctx, q, brand, kind)
+	if !errors.Is(err, ErrNoKey) {
+		return k, err
+	}
+	if err := r.first(ctx, q, brand, kind, at); err != nil {
+		return Key{}, err
+	}
+	return r.CurrentIn(ctx, q, brand, kind)
 }
 
 // Current returns the newest version, which everything new is made with. It always

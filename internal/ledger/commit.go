@@ -267,6 +267,9 @@ func (c *chain) commit(rs []*request) {
 	for _, r := range rs {
 		close(r.done)
 	}
+	if notify := c.l.opts.Notify; notify != nil && len(d.rs) > 0 {
+		notify(c.brand)
+	}
 }
 
 // write is the one transaction of a group. It may run more than once.

@@ -53,6 +53,9 @@ type Options struct {
 	// RefusalWindow is how long repeats of a refusal are counted before they are
 	// logged together. 0 means DefaultRefusalWindow.
 	RefusalWindow time.Duration
+	// Notify, if set, is called after every group commit of this server. It must not
+	// block.
+	Notify func(brand record.BrandID)
 }
 
 // The defaults of Options.

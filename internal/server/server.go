@@ -52,6 +52,7 @@ func New(v *vault.Vault, log *slog.Logger) *Server {
 	config.Security = []map[string][]string{{"key": {}}}
 	s.api = humago.New(mux, config)
 	s.routes()
+	s.alarmRoutes()
 	s.logRoutes(mux)
 	s.http = s.identify(mux)
 	return s

@@ -6,22 +6,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"syscall"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/admin"
 	"github.com/cloakroom/cloakroom/internal/admit"
 	"github.com/cloakroom/cloakroom/internal/brands"
 	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/disclose"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/intake"
 	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/notify"
 	"github.com/cloakroom/cloakroom/internal/record"
 	"github.com/cloakroom/cloakroom/internal/seal"
 )
@@ -56,11 +60,17 @@ type Vault struct {
 	Disclose *disclose.Desk
 	Intake   *intake.Desk
 	Admin    *admin.Desk
+	Alarms   *detect.Desk
+	Notify   *notify.Desk
 	Identity *identity.Store
 	Ledger   *ledger.Ledger
 	DB       *db.DB
 	Dir      string
-	lock     *os.File
+	// Watcher and Sender make and send alarms while a server runs them.
+	Watcher *detect.Watcher
+	Sender  *notify.Sender
+	brands  *brands.Store
+	lock    *os.File
 }
 
 // Open opens the vault of a data directory, and makes both where there are none: the
@@ -135,6 +145,12 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 		s, _, err := ledger.NewSigner(o.Origin+"/"+brand, seed)
 		return s, err
 	}
+	alarms := detect.NewStore(v.DB)
+	v.brands = bs
+	v.Watcher = detect.NewWatcher(bs, alarms, nil)
+	v.Sender = notify.NewSender(v.DB, ring, bs, alarms)
+	v.Watcher.Stored = func(record.BrandID) { v.Sender.Wake() }
+	o.Ledger.Notify = v.Watcher.Wake
 	v.Ledger = ledger.Open(v.DB, func(ctx context.Context, id record.BrandID) (note.Signer, error) {
 		b, err := bs.Get(ctx, id)
 		if err != nil {
@@ -147,6 +163,9 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 		return signer(b.Name, seed.Bytes())
 	}, o.Ledger)
 	door := &admit.Door{Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger}
+	v.Watcher.Ledger = v.Ledger
+	v.Alarms = &detect.Desk{Door: door, Ledger: v.Ledger, Store: alarms}
+	v.Notify = &notify.Desk{Door: door, Ledger: v.Ledger, Ring: ring, DB: v.DB, Alarms: alarms}
 	store := seal.New(v.DB, ring)
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
@@ -161,6 +180,24 @@ func begun(ctx context.Context, d *db.DB) (bool, error) {
 		return false, fmt.Errorf("reading the database: %w", err)
 	}
 	return n > 0, nil
+}
+
+// Watch makes and sends alarms until the context ends. With a path it appends them as
+// events to that file, too.
+func (v *Vault) Watch(ctx context.Context, log *slog.Logger, events string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	if events != "" {
+		f, err := notify.OpenFeed(events, v.brands, v.Alarms.Store)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		v.Watcher.Stored = func(record.BrandID) { v.Sender.Wake(); f.Wake() }
+		g.Go(func() error { return f.Run(ctx, log) })
+	}
+	g.Go(func() error { return v.Watcher.Run(ctx, log) })
+	g.Go(func() error { return v.Sender.Run(ctx, log) })
+	return g.Wait()
 }
 
 // Close ends what runs, and closes the database.
