@@ -24,6 +24,7 @@ type house struct {
 	*client.Client // the local administrator
 	t              *testing.T
 	url            string
+	vault          *vault.Vault
 	logged         *lockedBuffer
 	as             map[string]*client.Client
 }
@@ -46,7 +47,7 @@ func newHouse(t *testing.T) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, logged: &lockedBuffer{}, as: map[string]*client.Client{}}
+	h := &house{t: t, vault: v, logged: &lockedBuffer{}, as: map[string]*client.Client{}}
 	s := New(v, slog.New(slog.NewJSONHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	srv := httptest.NewServer(s.http)
 	t.Cleanup(func() {
