@@ -11,7 +11,9 @@ import (
 func BenchmarkObserve(b *testing.B) {
 	var events []event
 	s := newSimulation(1, 100, 30, 1, 1, 50_000)
-	s.run(40, func(i uint64, e *entry.Entry, ords []record.Ordinal) { events = append(events, event{e: e, ords: ords}) })
+	s.run(40, func(i uint64, e *entry.Entry, ords []record.Ordinal) {
+		events = append(events, event{e: e, ords: ords})
+	})
 	d := New(1, rules(b), nil)
 	b.ReportAllocs()
 	b.ResetTimer()

@@ -21,38 +21,68 @@ const (
 
 // distinct counts distinct customers in at most about a kilobyte.
 type distinct struct {
-	few   []uint32 // ascending, while there are few
-	many  *[registers]uint8
-	known int // the count, or -1 when it must be made anew
+	few  []uint32 // ascending, while there are few
+	many *sketch
+}
+
+// sketch is the estimate. The sum of 2^-rank is kept as it changes, exactly, in units
+// of 2^-sumBits, so that counting costs nothing.
+type sketch struct {
+	rank  [registers]uint8
+	sum   uint64
+	empty int
+}
+
+const sumBits = 53 // 1,024 registers of rank 0 fit
+
+func newSketch(few []uint32) *sketch {
+	k := &sketch{sum: registers << sumBits, empty: registers}
+	for _, x := range few {
+		k.put(mix(x))
+	}
+	return k
+}
+
+func (k *sketch) put(h uint64) {
+	rank := uint8(bits.LeadingZeros64(h<<registerBits|1<<(64-sumBits))) + 1
+	k.raise(int(h>>(64-registerBits)), rank)
+}
+
+func (k *sketch) raise(i int, rank uint8) {
+	old := k.rank[i]
+	if rank <= old {
+		return
+	}
+	if old == 0 {
+		k.empty--
+	}
+	k.rank[i] = rank
+	k.sum -= 1<<(sumBits-old) - 1<<(sumBits-rank)
+}
+
+func (k *sketch) count() int {
+	n := 0.7213 / (1 + 1.079/registers) * registers * registers / (float64(k.sum) / (1 << sumBits))
+	if n <= 2.5*registers && k.empty > 0 {
+		n = registers * math.Log(registers/float64(k.empty))
+	}
+	return int(n + 0.5)
 }
 
 func (s *distinct) clear() { *s = distinct{} }
 
 func (s *distinct) add(ord record.Ordinal) {
 	o := uint32(ord)
-	if s.many == nil {
-		i, there := slices.BinarySearch(s.few, o)
-		if there {
-			return
-		}
-		if len(s.few) < exactUpTo {
-			s.few = slices.Insert(s.few, i, o)
-			s.known = len(s.few)
-			return
-		}
-		s.many = new([registers]uint8)
-		for _, x := range s.few {
-			s.put(mix(x))
-		}
-		s.few = nil
+	if s.many != nil {
+		s.many.put(mix(o))
+		return
 	}
-	s.put(mix(o))
-}
-
-func (s *distinct) put(h uint64) {
-	i, rank := h>>(64-registerBits), uint8(bits.LeadingZeros64(h<<registerBits|1<<(registerBits-1)))+1
-	if rank > s.many[i] {
-		s.many[i], s.known = rank, -1
+	i, there := slices.BinarySearch(s.few, o)
+	switch {
+	case there:
+	case len(s.few) < exactUpTo:
+		s.few = slices.Insert(s.few, i, o)
+	default:
+		s.many, s.few = newSketch(append(s.few, o)), nil
 	}
 }
 
@@ -72,34 +102,16 @@ func (s *distinct) merge(o *distinct) {
 		return
 	}
 	if s.many == nil {
-		s.many = new([registers]uint8)
-		for _, x := range s.few {
-			s.put(mix(x))
-		}
-		s.few = nil
+		s.many, s.few = newSketch(s.few), nil
 	}
-	for i, r := range o.many {
-		if r > s.many[i] {
-			s.many[i], s.known = r, -1
-		}
+	for i, r := range o.many.rank {
+		s.many.raise(i, r)
 	}
 }
 
 func (s *distinct) count() int {
-	if s.known >= 0 {
-		return s.known
+	if s.many == nil {
+		return len(s.few)
 	}
-	sum, empty := 0.0, 0
-	for _, r := range s.many {
-		sum += math.Ldexp(1, -int(r))
-		if r == 0 {
-			empty++
-		}
-	}
-	n := 0.7213 / (1 + 1.079/registers) * registers * registers / sum
-	if n <= 2.5*registers && empty > 0 {
-		n = registers * math.Log(registers/float64(empty))
-	}
-	s.known = int(n + 0.5)
-	return s.known
+	return s.many.count()
 }

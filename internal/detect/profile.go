@@ -128,9 +128,8 @@ const (
 // usual is what a count is held against.
 type usual struct {
 	mean, alpha float64
-	whose       string // for people: "usual for this principal", "no baseline yet ..."
-	own         bool
-	known       bool
+	own         bool // of this principal; otherwise of its role
+	known       bool // otherwise of nobody
 }
 
 func (s *sight) warm() bool {
@@ -153,21 +152,32 @@ func (p *profile) dayMean(day int64, r *role) float64 {
 	return max(p.weekday[weekday(day)].mean(p.dayAll.mean(r.days.mean(1, 1), 1), 3), 0.5)
 }
 
-func (s *sight) choose(own func() usual, role func() usual, enough bool) usual {
-	if s.warm() {
-		u := own()
+// baseline takes what is usual for the principal, or while that is not known what is
+// for its role.
+func (s *sight) baseline(own, role func() (mean, alpha float64), enough bool) usual {
+	var u usual
+	switch {
+	case s.warm():
 		u.own, u.known = true, true
-		u.whose = fmt.Sprintf("for this principal, from %s over %d days", some(s.p.active, "active hour", "active hours"), (s.now.hour-s.p.first)/hoursPerDay)
-		return u
+		u.mean, u.alpha = own()
+	case enough:
+		u.known = true
+		u.mean, u.alpha = role()
 	}
+	return u
+}
+
+// whose says in words whose usual it is.
+func (s *sight) whose(u usual) string {
 	days := (s.now.hour - s.p.first) / hoursPerDay
-	none := fmt.Sprintf("no baseline yet for this principal (%d of %d days, %d of %d active hours)", days, s.d.rules.Warmup.Days, s.p.active, s.d.rules.Warmup.ActiveHours)
-	if enough {
-		u := role()
-		u.known, u.whose = true, none+"; the role's is used"
-		return u
+	if u.own {
+		return fmt.Sprintf("for this principal, from %s over %d days", some(s.p.active, "active hour", "active hours"), days)
 	}
-	return usual{whose: none + ", nor for its role"}
+	none := fmt.Sprintf("no baseline yet for this principal (%d of %d days, %d of %d active hours)", days, s.d.rules.Warmup.Days, s.p.active, s.d.rules.Warmup.ActiveHours)
+	if u.known {
+		return none + "; the role's is used"
+	}
+	return none + ", nor for its role"
 }
 
 // take counts the customers of an entry, and closes hours and days that have ended.

@@ -95,6 +95,7 @@ const (
 	sqlReadCursor  = `SELECT next, rules FROM alarm_cursors WHERE brand = $1`
 	sqlTakeLease   = `UPDATE alarm_cursors SET holder = $2, until = $3 WHERE brand = $1 AND (holder = $2 OR until <= $4)`
 	sqlMoveCursor  = `UPDATE alarm_cursors SET next = $3, until = $5 WHERE brand = $1 AND next = $2 AND holder = $4`
+	sqlSizes       = `SELECT brand, size FROM log_heads`
 	sqlNoteRules   = `UPDATE alarm_cursors SET rules = $2 WHERE brand = $1 AND rules < $2`
 )
 
@@ -202,6 +203,21 @@ func (s *Store) cursor(ctx context.Context, brand record.BrandID) (next, rules u
 		return 0, 0, fmt.Errorf("reading how far the log of brand %d was watched: %w", brand, err)
 	}
 	return uint64(n), uint64(r), nil
+}
+
+// sizes returns how many entries each log has.
+func (s *Store) sizes(ctx context.Context) (map[record.BrandID]uint64, error) {
+	out := map[record.BrandID]uint64{}
+	err := s.db.Rows(ctx, func(r db.Row) error {
+		var brand, size int64
+		err := r.Scan(&brand, &size)
+		out[record.BrandID(brand)] = uint64(size)
+		return err
+	}, sqlSizes)
+	if err != nil {
+		return nil, fmt.Errorf("reading how long the logs are: %w", err)
+	}
+	return out, nil
 }
 
 // Lease is how long a server has a brand to itself after it last wrote: as long as it

@@ -12,38 +12,34 @@ func (s *sight) volumes() {
 	if s.take() {
 		s.drift()
 	}
-	hour := s.choose(
-		func() usual { return usual{mean: p.hourMean(p.hour, r), alpha: p.hours.alpha(priorHours, leastHours)} },
-		func() usual {
-			return usual{mean: r.hours.mean(1, 1), alpha: r.hourSpread.alpha(priorHours, leastHours)}
-		},
+	hour := s.baseline(
+		func() (float64, float64) { return p.hourMean(p.hour, r), p.hours.alpha(priorHours, leastHours) },
+		func() (float64, float64) { return r.hours.mean(1, 1), r.hourSpread.alpha(priorHours, leastHours) },
 		r.activeHours >= roleHours)
 	n := p.inHour.count()
 	if over(n, hour, rules.Surge) && p.raised[ofSurge].due(s.now.hour, hold(hour, 1, 7*hoursPerDay), n) {
-		s.raise(Surge, graver(rules.Surge.Grade, n, hour), n, wording(hour, "an hour", s.now.at.Format("Monday 15:00 UTC")),
+		s.raise(Surge, graver(rules.Surge.Grade, n, hour), n, s.wording(hour, "an hour", s.now.at.Format("Monday 15:00 UTC")),
 			fmt.Sprintf("%s in the hour from %s UTC, within %d minutes", customers(n), s.now.at.Truncate(time.Hour).Format("2006-01-02 15:04"), s.now.at.Minute()+1))
 	}
-	day := s.choose(
-		func() usual { return usual{mean: p.dayMean(p.day, r), alpha: p.daily.alpha(priorDays, leastDays)} },
-		func() usual { return usual{mean: r.days.mean(1, 1), alpha: r.daySpread.alpha(priorDays, leastDays)} },
+	day := s.baseline(
+		func() (float64, float64) { return p.dayMean(p.day, r), p.daily.alpha(priorDays, leastDays) },
+		func() (float64, float64) { return r.days.mean(1, 1), r.daySpread.alpha(priorDays, leastDays) },
 		r.activeDays >= roleDays)
 	n = p.days[p.day%7].count()
 	if over(n, day, rules.Day) && p.raised[ofDayRule].due(s.now.day, hold(day, 1, 7), n) {
-		s.raise(Day, graver(rules.Day.Grade, n, day), n, wording(day, "a day", s.now.at.Format("Monday")),
+		s.raise(Day, graver(rules.Day.Grade, n, day), n, s.wording(day, "a day", s.now.at.Format("Monday")),
 			fmt.Sprintf("%s on %s until %s UTC", customers(n), s.now.at.Format(time.DateOnly), s.now.at.Format("15:04")))
 	}
 	s.peers(n, day)
-	week := s.choose(
-		func() usual {
-			return usual{mean: p.weekAll.mean(5*p.dayMean(p.day, r), 1), alpha: p.weekly.alpha(priorWeeks, leastWeeks)}
+	week := s.baseline(
+		func() (float64, float64) {
+			return p.weekAll.mean(5*p.dayMean(p.day, r), 1), p.weekly.alpha(priorWeeks, leastWeeks)
 		},
-		func() usual {
-			return usual{mean: r.weeks.mean(1, 1), alpha: r.weekSpread.alpha(priorWeeks, leastWeeks)}
-		},
+		func() (float64, float64) { return r.weeks.mean(1, 1), r.weekSpread.alpha(priorWeeks, leastWeeks) },
 		r.activeDays >= roleDays && r.weeks.Weight > roleDays)
 	n = p.inWeek.count()
 	if over(n, week, rules.Week) && p.raised[ofWeekRule].due(s.now.day, 7, n) {
-		s.raise(Week, graver(rules.Week.Grade, n, week), n, wording(week, "seven days", ""),
+		s.raise(Week, graver(rules.Week.Grade, n, week), n, s.wording(week, "seven days", ""),
 			fmt.Sprintf("%s in the seven days up to %s", customers(n), s.now.at.Format(time.DateOnly)))
 	}
 }
@@ -76,14 +72,14 @@ func graver(g Grade, n int, u usual) Grade {
 	return g
 }
 
-func wording(u usual, per, when string) string {
+func (s *sight) wording(u usual, per, when string) string {
 	if !u.known {
-		return u.whose
+		return s.whose(u)
 	}
 	if when != "" {
 		when = " (" + when + ")"
 	}
-	return fmt.Sprintf("about %s customers in %s%s, and more than %d in one of 1,000; %s", figure(u.mean), per, when, atMost(u.mean, u.alpha), u.whose)
+	return fmt.Sprintf("about %s customers in %s%s, and more than %d in one of 1,000; %s", figure(u.mean), per, when, atMost(u.mean, u.alpha), s.whose(u))
 }
 
 // drift looks at the hours that have ended.

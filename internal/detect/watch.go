@@ -9,15 +9,15 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cloakroom/cloakroom/internal/brands"
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/record"
 )
 
-// Poll is how often a watcher looks for what other servers logged. What its own server
-// logs wakes it at once.
-const Poll = time.Second
+// Poll is how often a watcher looks for what other servers logged, by one query for
+// all brands: half of the second within which a canary must be an alarm. What its own
+// server logs wakes it at once.
+const Poll = 500 * time.Millisecond
 
 const (
 	// batchEntries and batchAlarms bound what one transaction stores.
@@ -25,6 +25,8 @@ const (
 	batchAlarms  = 2000
 	// stepTimeout bounds one look at a brand, except for the replay at start.
 	stepTimeout = 30 * time.Second
+	// again is how long a brand is left alone that nothing woke: in case a wake was lost.
+	again = 15 * time.Second
 )
 
 // Watcher feeds the detectors of every brand from their logs and stores what they say.
@@ -32,7 +34,6 @@ const (
 // the others follow so that they can go on where it stopped.
 type Watcher struct {
 	Ledger   *ledger.Ledger
-	Brands   *brands.Store
 	Store    *Store
 	Canaries Canaries // may be nil
 	// Stored, if set, is told of brands that have new alarms. It must not block.
@@ -45,8 +46,8 @@ type Watcher struct {
 
 // NewWatcher returns the watcher of one server. The ledger is set afterwards: it wants
 // Wake.
-func NewWatcher(b *brands.Store, s *Store, c Canaries) *Watcher {
-	return &Watcher{Brands: b, Store: s, Canaries: c, server: rand.Text(), wakes: map[record.BrandID]chan struct{}{}}
+func NewWatcher(s *Store, c Canaries) *Watcher {
+	return &Watcher{Store: s, Canaries: c, server: rand.Text(), wakes: map[record.BrandID]chan struct{}{}}
 }
 
 // Wake makes the watcher look at a brand now. It never blocks: the ledger calls it at
@@ -68,21 +69,25 @@ func (w *Watcher) Run(ctx context.Context, log *slog.Logger) error {
 	defer wg.Wait()
 	tick := time.NewTicker(Poll)
 	defer tick.Stop()
+	sizes := map[record.BrandID]uint64{}
+	failing := false
 	for {
-		list, err := w.Brands.List(ctx)
-		if err != nil && ctx.Err() == nil {
+		now, err := w.Store.sizes(ctx)
+		if err != nil && ctx.Err() == nil && !failing {
 			log.Warn("alarms are late", "cause", err)
 		}
-		for _, b := range append(list, brands.Brand{ID: record.Group, Name: brands.GroupName}) {
-			w.mu.Lock()
-			_, there := w.wakes[b.ID]
-			wake := make(chan struct{}, 1)
-			if !there {
-				w.wakes[b.ID] = wake
+		failing = err != nil
+		for brand, size := range now {
+			if _, there := sizes[brand]; !there {
+				wake := make(chan struct{}, 1)
+				w.mu.Lock()
+				w.wakes[brand] = wake
+				w.mu.Unlock()
+				wg.Go(func() { w.watch(ctx, brand, wake, log) })
 			}
-			w.mu.Unlock()
-			if !there {
-				wg.Go(func() { w.watch(ctx, b, wake, log) })
+			if sizes[brand] != size {
+				sizes[brand] = size
+				w.Wake(brand)
 			}
 		}
 		select {
@@ -93,31 +98,38 @@ func (w *Watcher) Run(ctx context.Context, log *slog.Logger) error {
 	}
 }
 
-func (w *Watcher) watch(ctx context.Context, b brands.Brand, wake chan struct{}, log *slog.Logger) {
-	v := &watch{w: w, brand: b.ID}
-	tick := time.NewTicker(Poll)
-	defer tick.Stop()
+func (w *Watcher) watch(ctx context.Context, brand record.BrandID, wake chan struct{}, log *slog.Logger) {
+	v := &watch{w: w, brand: brand}
 	failing := false
 	for {
-		err := v.step(ctx)
-		if err != nil && ctx.Err() == nil && !errors.Is(err, ledger.ErrNoLog) {
+		behind, err := v.step(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
 			if !failing {
-				log.Warn("alarms are late", "brand", b.Name, "cause", err)
+				log.Warn("alarms are late", "brand", int(brand), "cause", err)
 			}
 			failing = true
 			select { // a database that fails is not asked at every commit
 			case <-ctx.Done():
 			case <-time.After(Poll):
 			}
-		} else if failing {
-			log.Info("alarms are current again", "brand", b.Name)
+			continue
+		case failing && err == nil:
+			log.Info("alarms are current again", "brand", int(brand))
 			failing = false
 		}
+		wait := again
+		if behind { // another server has the lease, and may have died
+			wait = Poll
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
 		case <-wake:
-		case <-tick.C:
+			timer.Stop()
+		case <-timer.C:
 		}
 	}
 }
@@ -132,77 +144,84 @@ type watch struct {
 
 var errEnough = errors.New("enough for one transaction")
 
-// step does what there is to do now. The detector may be ahead of the cursor only by
-// the pending batch.
-func (v *watch) step(ctx context.Context) error {
-	if v.d == nil {
-		r, err := DefaultRules()
-		if err != nil {
-			return err
-		}
-		v.d = New(v.brand, r, v.w.Canaries)
-	}
+// step does what there is to do now, and reports whether another server is at it. The
+// detector may be ahead of the cursor only by the pending batch.
+func (v *watch) step(ctx context.Context) (behind bool, err error) {
 	for {
-		more, err := v.once(ctx)
+		if v.d == nil {
+			r, err := DefaultRules()
+			if err != nil {
+				return false, err
+			}
+			v.d = New(v.brand, r, v.w.Canaries)
+		}
+		more, behind, err := v.once(ctx)
 		if err != nil || !more {
-			return err
+			return behind, err
 		}
 	}
 }
 
-func (v *watch) once(ctx context.Context) (more bool, err error) {
+func (v *watch) once(ctx context.Context) (more, behind bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, false, err
+	}
 	next, _, err := v.w.Store.cursor(ctx, v.brand)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	if p := v.pending; p != nil && next != p.from {
 		v.pending = nil
 	}
-	if v.pending == nil && v.d.Next() > next {
-		// Rows of a restored database, or another server's: what this one learned is of
-		// another past. Replay.
+	switch at := v.d.Next(); {
+	case v.pending == nil && at > next:
+		// The rows of a restored database, or another server's smaller step: what this
+		// one learned goes too far. Replay.
 		v.d = nil
-		return false, v.step(ctx)
-	}
-	if v.pending == nil && v.d.Next() < next { // follow, without storing
-		before := v.d.Next()
-		err := v.read(ctx, &batch{}, next)
-		return err == nil && v.d.Next() > before, err
+		return true, false, nil
+	case v.pending == nil && at < next: // follow, without storing
+		if err := v.read(ctx, &batch{}, next); err != nil {
+			v.d = nil
+			return false, false, err
+		}
+		return v.d.Next() > at, true, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	if v.pending == nil {
 		size, err := v.w.Ledger.Size(ctx, v.brand)
 		if err != nil || size <= next {
-			return false, err
+			return false, false, err
 		}
 	}
 	held, err := v.w.Store.lease(ctx, v.brand, v.w.server)
 	if err != nil || !held {
-		return false, err
+		return false, true, err
 	}
 	if v.pending == nil {
-		b := &batch{from: next, to: next}
+		b := &batch{from: next}
 		if err := v.read(ctx, b, next+batchEntries); err != nil {
 			v.d = nil // it saw a part
-			return false, err
+			return false, false, err
 		}
-		b.to = v.d.Next()
+		if b.to = v.d.Next(); b.to == b.from {
+			return false, false, nil
+		}
 		v.pending = b
 	}
 	b := v.pending
 	err = v.w.Store.commit(ctx, v.brand, v.w.server, b)
 	if errors.Is(err, errMoved) {
-		return true, nil // the cursor says by how far
+		return true, false, nil // the cursor says by how far
 	}
 	if err != nil {
-		return false, fmt.Errorf("storing alarms: %w", err) // pending stays
+		return false, false, fmt.Errorf("storing alarms: %w", err) // pending stays
 	}
 	v.pending = nil
 	if len(b.alarms) > 0 && v.w.Stored != nil {
 		v.w.Stored(v.brand)
 	}
-	return true, nil
+	return true, false, nil
 }
 
 // read feeds the detector up to an index, and collects what it says.

@@ -93,7 +93,7 @@ type server struct {
 }
 
 func (p place) server(t *testing.T) *server {
-	w := NewWatcher(brands.New(p.db), NewStore(p.db), everybody{})
+	w := NewWatcher(NewStore(p.db), everybody{})
 	l := ledger.Open(p.db, signer, ledger.Options{Notify: w.Wake})
 	w.Ledger = l
 	ctx, cancel := context.WithCancel(context.Background())
@@ -257,7 +257,9 @@ func TestAnOvertakenServerStoresNothing(t *testing.T) {
 				t.Fatalf("%s holds the watch: %v, %v", server, held, err)
 			}
 		}
-		alarm := func(i uint64) []Alarm { return []Alarm{{Brand: p.brand, Entry: i, At: time.Now(), Rule: Canary, Grade: Critical}} }
+		alarm := func(i uint64) []Alarm {
+			return []Alarm{{Brand: p.brand, Entry: i, At: time.Now(), Rule: Canary, Grade: Critical}}
+		}
 		hold("a", true)
 		hold("b", false)
 		hold("a", true)
@@ -291,18 +293,43 @@ func TestAlarmsOutliveADatabaseThatFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if err := v.step(t.Context()); err == nil {
+			if _, err := v.step(t.Context()); err == nil {
 				t.Fatal("alarms were stored in a table that is gone")
 			}
 		}
 		if _, err := p.db.Exec(t.Context(), `ALTER TABLE hidden RENAME TO alarms`); err != nil {
 			t.Fatal(err)
 		}
-		if err := v.step(t.Context()); err != nil {
+		if _, err := v.step(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(p.all(t)); n != 5 {
 			t.Fatalf("%d alarms of 5", n)
+		}
+	})
+}
+
+// With -measure it prints how long after its entry an alarm is stored: where the
+// server that watches logged it, and where another did, which is found by looking.
+func TestAlarmsComeSoon(t *testing.T) {
+	each(t, func(t *testing.T, p place) {
+		watching := p.server(t)
+		deaf := ledger.Open(p.db, signer, ledger.Options{}) // of a server whose watcher is gone
+		defer deaf.Close()
+		n := 0
+		for where, l := range map[string]*ledger.Ledger{"its own server": watching.l, "another server": deaf} {
+			var took []time.Duration
+			for range 9 {
+				p.disclose(t, l, p.agent(1), record.Ordinal(n+1))
+				begun := time.Now()
+				n++
+				eventually(t, "the alarm is stored", func() bool { return len(p.all(t)) == n })
+				took = append(took, time.Since(begun))
+			}
+			slices.Sort(took)
+			if *measure {
+				t.Logf("logged by %s: stored after %v (median), %v (longest)", where, took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
+			}
 		}
 	})
 }

@@ -147,7 +147,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	}
 	alarms := detect.NewStore(v.DB)
 	v.brands = bs
-	v.Watcher = detect.NewWatcher(bs, alarms, nil)
+	v.Watcher = detect.NewWatcher(alarms, nil)
 	v.Sender = notify.NewSender(v.DB, ring, bs, alarms)
 	v.Watcher.Stored = func(record.BrandID) { v.Sender.Wake() }
 	o.Ledger.Notify = v.Watcher.Wake
