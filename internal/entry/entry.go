@@ -54,6 +54,7 @@ const (
 	KindAdministration                 // brands, principals, credentials, purposes
 	KindPolicy                         // a policy activated
 	KindBudget                         // budget rules activated
+	KindRotation                       // a key rotated, or an old one destroyed
 	KindDetection                      // detection rules activated, an alarm acknowledged or closed
 )
 
@@ -68,6 +69,7 @@ var kindNames = [...]string{
 	KindAdministration: "administration",
 	KindPolicy:         "policy",
 	KindBudget:         "budget",
+	KindRotation:       "rotation",
 	KindDetection:      "detection",
 }
 

@@ -156,7 +156,10 @@ func (d *Desk) write(ctx context.Context, v *admit.Visit, b *batch, fields recor
 			}
 			out.Receipt = &api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}
 		}
-		return out, d.answer(ctx, v, b, p)
+		if err := d.answer(ctx, v, b, p); err != nil {
+			return nil, err
+		}
+		return out, d.unchanged(ctx, v, fields, out)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/record"
 )
@@ -51,7 +52,7 @@ type change struct {
 	segments   int    // before
 	profile    []byte // sealed anew, nil: stays
 	external   int64
-	oldExt     int64 // replaced, 0: none
+	oldExt     []int64 // replaced, under every key; none: it stays
 	gone, come map[int64]bool
 	former     []former
 	rewrite    bool // all segments are replaced, in the next epoch
@@ -71,6 +72,7 @@ type Prepared struct {
 	outcomes []Outcome
 	detail   [][]Outcome // of purchases
 	errs     []error
+	uses     []keys.Use // that have to be the newest when it is applied
 }
 
 // Ords are the customers that will change, ascending.
@@ -118,54 +120,31 @@ func (s *Store) reserve(ctx context.Context, n int) (record.Ordinal, error) {
 	if err != nil {
 		return 0, fmt.Errorf("reserving ordinals: %w", err)
 	}
-	if next > 1<<32 {
+	if next > int64(record.FirstNobody) {
 		return 0, errors.New("the deployment has no ordinals left for new customers")
 	}
 	return record.Ordinal(next - int64(n)), nil
 }
 
-// find returns the customers who have external ids, in the order of the ids; 0 is
-// nobody.
-func (s *Store) find(ctx context.Context, values []int64) ([]record.Ordinal, error) {
-	out := make([]record.Ordinal, len(values))
-	stmts := make([]db.Stmt, 0, len(values))
-	for i, v := range values {
-		if v == 0 {
-			continue
-		}
-		stmts = append(stmts, db.Stmt{SQL: sqlFindExternal, Args: []any{v}, Scan: func(r db.Row) error {
-			var ord int64
-			err := r.Scan(&ord)
-			out[i] = record.Ordinal(ord)
-			return err
-		}})
-	}
-	err := s.db.Snapshot(ctx, func(q db.Queryer) error { return q.Batch(ctx, stmts) })
-	if err != nil {
-		return nil, fmt.Errorf("finding customers by external id: %w", err)
-	}
-	return out, nil
-}
-
 // PrepareCustomers compares customers with what is kept, and seals what changes.
 // Each customer may stand once. Values must have passed record.Customer.Check.
 func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts []Put) (*Prepared, error) {
-	k, err := s.brandKeys(ctx, brand)
+	k, found, err := s.find(ctx, brand, len(puts), func(i int) (string, bool) {
+		return puts[i].Customer.Get(record.ExternalID), puts[i].Ord == 0
+	})
 	if err != nil {
 		return nil, err
 	}
-	p := &Prepared{brand: brand, outcomes: make([]Outcome, len(puts)), errs: make([]error, len(puts))}
-	values := make([]int64, len(puts))
+	p := &Prepared{
+		brand: brand, outcomes: make([]Outcome, len(puts)), errs: make([]error, len(puts)),
+		uses: append(k.indexUses(), keys.Use{Brand: brand, Kind: keys.KEK, Version: k.kek.Version}),
+	}
+	ords := make([]record.Ordinal, len(puts))
 	for i := range puts {
-		if puts[i].Ord == 0 {
-			if values[i], err = k.external(puts[i].Customer.Get(record.ExternalID)); err != nil {
-				p.fail(i, err)
-			}
+		ords[i] = found[i].ord
+		if found[i].err != nil {
+			p.fail(i, found[i].err)
 		}
-	}
-	ords, err := s.find(ctx, values)
-	if err != nil {
-		return nil, err
 	}
 	var known []record.Ordinal
 	fresh := 0
@@ -193,7 +172,7 @@ func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts
 		switch r := have[ords[i]]; {
 		case p.outcomes[i] == Failed:
 		case ords[i] == 0:
-			c, err := k.create(brand, next, &puts[i].Customer, values[i])
+			c, err := k.create(brand, next, &puts[i].Customer, found[i].value)
 			if err != nil {
 				return nil, err
 			}
@@ -261,25 +240,27 @@ func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put) (*change, er
 	}
 	ch := &change{ord: r.ord, secret: r.secret, version: r.version, epoch: r.epoch, segments: r.segments, former: changed}
 	var err error
-	was, err := k.external(old.Get(record.ExternalID))
+	was, err := k.externals(old.Get(record.ExternalID))
 	if err != nil {
 		return nil, err
 	}
-	now, err := k.external(c.Get(record.ExternalID))
+	now, err := k.externals(c.Get(record.ExternalID))
 	if err != nil {
 		return nil, err
 	}
-	if put.Ord == 0 && now != was {
+	if put.Ord == 0 && now[0] != was[0] {
 		return nil, errOtherExternal
 	}
-	if now != was {
-		ch.external, ch.oldExt = now, was
+	if now[0] != was[0] {
+		ch.external, ch.oldExt = now[0], was
 	}
-	ch.gone, ch.come = k.lookups(&old), k.lookups(&c)
+	ch.gone, ch.come = k.everyLookup(&old), k.lookups(&c)
 	for v := range ch.come {
 		if ch.gone[v] {
 			delete(ch.gone, v)
-			delete(ch.come, v)
+			if !k.moving() { // else it may not be there yet
+				delete(ch.come, v)
+			}
 		}
 	}
 	ch.profile, err = sealed(nil, r.secret.dek(), record.AppendCustomer(nil, &c), place(brand, r.ord, profileRecord, r.version+1))
@@ -299,7 +280,8 @@ const (
 	sqlUpdateCustomer = `UPDATE customers SET updated = $2, sealed = $3 WHERE ord = $1 AND erased = 0`
 	sqlTouchCustomer  = `UPDATE customers SET updated = $2 WHERE ord = $1 AND erased = 0`
 	sqlMoveVersion    = `UPDATE customer_keys SET version = $2, epoch = $3, segments = $4 WHERE ord = $1 AND version = $5 AND epoch = $6 AND segments = $7`
-	sqlInsertFormer   = `INSERT INTO former_values (ord, field, until, since, fingerprint) SELECT $1, $2, $3, coalesce(max(until), 0), $4 FROM former_values WHERE ord = $1 AND field = $2 ON CONFLICT DO NOTHING`
+	sqlFormerSince    = `SELECT coalesce(max(until), 0) FROM former_values WHERE ord = $1 AND field = $2`
+	sqlInsertFormer   = `INSERT INTO former_values (ord, field, until, since, fingerprint) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
 	sqlClearSegments  = `DELETE FROM purchases WHERE ord = $1`
 	sqlInsertSegment  = `INSERT INTO purchases (ord, segment, sealed) VALUES ($1, $2, $3)`
 )
@@ -316,6 +298,9 @@ func (s *Store) Apply(ctx context.Context, receipt ledger.Receipt, p *Prepared) 
 		}
 	}
 	err := s.db.Tx(ctx, func(q db.Queryer) error {
+		if err := s.hold(ctx, q, p.uses); err != nil {
+			return err
+		}
 		for i := range p.changes {
 			if err := p.changes[i].write(ctx, q, p.brand, receipt.At()); err != nil {
 				return err
@@ -327,6 +312,16 @@ func (s *Store) Apply(ctx context.Context, receipt ledger.Receipt, p *Prepared) 
 		return fmt.Errorf("writing sealed records: %w", err)
 	}
 	return nil
+}
+
+// hold keeps the keys that a write was prepared with from being rotated until it is
+// committed: after a rotation nothing is written with the old ones any more.
+func (s *Store) hold(ctx context.Context, q db.Queryer, uses []keys.Use) error {
+	err := s.ring.Hold(ctx, q, uses...)
+	if errors.Is(err, keys.ErrRotated) {
+		err = fmt.Errorf("%w: %w", ErrConflict, err)
+	}
+	return err
 }
 
 func (c *change) write(ctx context.Context, q db.Queryer, brand record.BrandID, at time.Time) error {
@@ -357,11 +352,13 @@ func (c *change) write(ctx context.Context, q db.Queryer, brand record.BrandID, 
 		if err := one(sqlMoveVersion, ord, version, epoch, segments, c.version, c.epoch, c.segments); err != nil {
 			return err
 		}
-		if c.oldExt != 0 {
+		if len(c.oldExt) > 0 {
 			if err := one(sqlInsertExternal, c.external, ord); err != nil {
 				return err
 			}
-			add(sqlDeleteExternal, c.oldExt, ord)
+			for _, v := range c.oldExt {
+				add(sqlDeleteExternal, v, ord)
+			}
 		}
 		if c.profile != nil {
 			add(sqlUpdateCustomer, ord, us, c.profile)
@@ -376,7 +373,13 @@ func (c *change) write(ctx context.Context, q db.Queryer, brand record.BrandID, 
 		add(sqlInsertLookup, v, ord)
 	}
 	for _, f := range c.former {
-		add(sqlInsertFormer, ord, int64(f.field), us, f.fingerprint)
+		// Read apart: an INSERT that selects is pulled through the coordinator of a
+		// cluster. The customer's key row is ours since sqlMoveVersion.
+		var since int64
+		if err := q.Row(ctx, sqlFormerSince, ord, int64(f.field)).Scan(&since); err != nil {
+			return err
+		}
+		add(sqlInsertFormer, ord, int64(f.field), us, since, f.fingerprint)
 	}
 	first := c.segments
 	if c.rewrite {

@@ -35,12 +35,13 @@ func eventually(t *testing.T, what string, cond func() bool) {
 }
 
 // The way of an alarm: seen, told, acknowledged, closed, and all of it in the log.
-func TestTheWayOfAnAlarm(t *testing.T) {
-	h := newHouse(t)
+func TestTheWayOfAnAlarm(t *testing.T) { onEach(t, testTheWayOfAnAlarm) }
+
+func testTheWayOfAnAlarm(t *testing.T, h *house) {
 	events := filepath.Join(t.TempDir(), "events.jsonl")
 	watching, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- h.vault.Watch(watching, slog.New(slog.NewTextHandler(io.Discard, nil)), events) }()
+	go func() { done <- h.server.vault.Watch(watching, slog.New(slog.NewTextHandler(io.Discard, nil)), events) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/admin"
 	"github.com/cloakroom/cloakroom/internal/admit"
+	"github.com/cloakroom/cloakroom/internal/backup"
 	"github.com/cloakroom/cloakroom/internal/brands"
 	"github.com/cloakroom/cloakroom/internal/budget"
 	"github.com/cloakroom/cloakroom/internal/db"
@@ -18,7 +19,9 @@ import (
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/notify"
+	"github.com/cloakroom/cloakroom/internal/once"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 	"github.com/cloakroom/cloakroom/internal/seal"
 )
 
@@ -57,6 +60,7 @@ func kinds() []struct {
 		{disclose.ErrOtherBrand, api.TypeOtherBrand, "Of another brand", http.StatusForbidden},
 		{seal.ErrUnknownToken, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
 		{seal.ErrNoCustomer, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
+		{revision.ErrMoved, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
 		{seal.ErrConflict, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
 		{brands.ErrNoBrand, api.TypeUnknownBrand, "Unknown brand", http.StatusNotFound},
 		{brands.ErrNoPurpose, api.TypeUnknownPurpose, "Unknown purpose", http.StatusForbidden},
@@ -66,6 +70,7 @@ func kinds() []struct {
 		{brands.ErrLegalBasis, api.TypeInvalid, "Not a legal basis", http.StatusUnprocessableEntity},
 		{identity.ErrName, api.TypeInvalid, "Not a name", http.StatusUnprocessableEntity},
 		{identity.ErrNoPrincipal, api.TypeNotFound, "No such principal", http.StatusNotFound},
+		{identity.ErrNoLineage, api.TypeNotFound, "Nothing to revoke", http.StatusNotFound},
 		{identity.ErrNoRole, api.TypeNotFound, "No role there", http.StatusNotFound},
 		{ledger.ErrNoEntry, api.TypeNotFound, "No such entry", http.StatusNotFound},
 		{access.ErrPolicy, api.TypeInvalid, "Not a policy", http.StatusUnprocessableEntity},
@@ -80,13 +85,19 @@ func kinds() []struct {
 		{notify.ErrURL, api.TypeInvalid, "Not a receiver's URL", http.StatusUnprocessableEntity},
 		{notify.ErrNoReceiver, api.TypeNotFound, "No such receiver", http.StatusNotFound},
 		{notify.ErrExists, api.TypeConflict, "Exists already", http.StatusConflict},
+		{backup.ErrRequest, api.TypeInvalid, "The backup cannot be made", http.StatusUnprocessableEntity},
+		{backup.ErrRunning, api.TypeConflict, "A backup is running", http.StatusConflict},
 		{admin.ErrRequest, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},
 		{record.ErrEmail, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
 		{record.ErrPhone, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
 		{record.ErrExternalID, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
+		{db.ErrUnavailable, api.TypeLogUnavailable, "The database does not answer", http.StatusServiceUnavailable},
+		{db.ErrOutcomeUnknown, api.TypeLogUnavailable, "The outcome is unknown", http.StatusServiceUnavailable},
 		{context.DeadlineExceeded, api.TypeTimeout, "Out of time", http.StatusGatewayTimeout},
 		{context.Canceled, api.TypeTimeout, "Given up", http.StatusGatewayTimeout},
-		{db.ErrUnavailable, api.TypeLogUnavailable, "The database does not answer", http.StatusServiceUnavailable},
+		{once.ErrOther, api.TypeKeyReused, "Another request", http.StatusUnprocessableEntity},
+		{once.ErrKey, api.TypeInvalid, "Not an idempotency key", http.StatusUnprocessableEntity},
+		{once.ErrRunning, api.TypeConflict, "Being done", http.StatusConflict},
 	}
 }
 
@@ -117,6 +128,12 @@ func problem(err error) *api.Error {
 		}
 	}
 	return internal()
+}
+
+// fail counts and answers an error.
+func (s *Server) fail(w http.ResponseWriter, e *api.Error) {
+	s.metrics.failed(e.Type)
+	writeError(w, e)
 }
 
 func writeError(w http.ResponseWriter, e *api.Error) {
