@@ -333,3 +333,38 @@ func TestAlarmsComeSoon(t *testing.T) {
 		}
 	})
 }
+
+// With -measure it says what a server's start costs: the log is read from its
+// beginning.
+func TestTheCostOfAStart(t *testing.T) {
+	if !*measure {
+		t.Skip("a measurement: -measure")
+	}
+	each(t, func(t *testing.T, p place) {
+		s := p.server(t)
+		s.stop()
+		const entries, writers = 40_000, 256
+		var wg sync.WaitGroup
+		for i := range writers {
+			wg.Go(func() {
+				for range entries / writers {
+					ev := ledger.Event{Kind: entry.KindAudit, Who: p.agent(uint64(i + 1)), Ords: []record.Ordinal{record.Ordinal(i + 1)},
+						Commit: func(int, [16]byte, uint32) [32]byte { return [32]byte{1} }}
+					if _, err := s.l.Record(t.Context(), ev); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		for _, what := range []string{"first time, storing", "after a restart, following"} {
+			v := &watch{w: s.w, brand: p.brand}
+			begun := time.Now()
+			if _, err := v.step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%s: %d entries in %v", what, v.d.Next(), time.Since(begun).Round(time.Millisecond))
+		}
+	})
+}
