@@ -1,8 +1,8 @@
 // Command bench measures Cloakroom beside what it is compared with, in one run, and
 // prints ratios. Times on a busy machine mean little; ratios of one run mean more.
 //
-//	cd bench && go run . [-only log|bytes|reveal|import|rotate] [-customers N] [-keys N] [-dir DIR]
-//	cd bench && go run . -only log|reveal|rotate -database postgres://user@host/postgres
+//	cd bench && go run . [-only log|bytes|start|reveal|import|rotate] [-customers N] [-keys N] [-dir DIR]
+//	cd bench && go run . -only log|start|reveal|rotate -database postgres://user@host/postgres
 package main
 
 import (
@@ -35,17 +35,21 @@ type bench struct {
 	keys      int
 	database  string
 	rounds    int
+	shapes    string
+	entries   int
 }
 
 func main() {
 	var b bench
-	only := flag.String("only", "", "log, bytes, reveal, import or rotate")
+	only := flag.String("only", "", "log, bytes, start, reveal, import or rotate")
 	flag.StringVar(&b.dir, "dir", "", "where to work; a real disk (default: a temporary directory)")
 	flag.IntVar(&b.customers, "customers", 30000, "customers of the import")
 	flag.IntVar(&b.keys, "keys", 500000, "customers' keys of the rotation")
 	flag.DurationVar(&b.seconds, "for", 3*time.Second, "how long each measurement of a rate takes")
-	flag.StringVar(&b.database, "database", "", "PostgreSQL server on which log, reveal and rotate create databases; empty: SQLite")
+	flag.StringVar(&b.database, "database", "", "PostgreSQL server on which log, start, reveal and rotate create databases; empty: SQLite")
 	flag.IntVar(&b.rounds, "rounds", 3, "alternating rounds of reveal")
+	flag.StringVar(&b.shapes, "shapes", "1/1,8/1,32/1,128/1,8/500", "clients and batches of reveal")
+	flag.IntVar(&b.entries, "entries", 100000, "entries of the log that start begins from")
 	profile := flag.String("cpuprofile", "", "write a CPU profile here")
 	flag.Parse()
 	if *profile != "" {
@@ -64,7 +68,7 @@ func main() {
 	for _, m := range []struct {
 		name string
 		fn   func(context.Context)
-	}{{"log", b.appends}, {"bytes", b.bytes}, {"reveal", b.reveals}, {"import", b.imports}, {"rotate", b.rotations}} {
+	}{{"log", b.appends}, {"bytes", b.bytes}, {"start", b.starts}, {"reveal", b.reveals}, {"import", b.imports}, {"rotate", b.rotations}} {
 		if *only == "" || *only == m.name {
 			m.fn(ctx)
 		}

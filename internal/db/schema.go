@@ -210,6 +210,14 @@ var migrations = []string{
 		PRIMARY KEY (principal, name)
 	);
 	CREATE INDEX write_answers_by_age ON write_answers (at);`,
+	// ledger
+	`CREATE TABLE log_snapshot_parts (
+		brand integer NOT NULL,
+		size  bigint NOT NULL,
+		part  bigint NOT NULL,
+		data  {blob} NOT NULL,
+		PRIMARY KEY (brand, size, part)
+	);`,
 	// detect
 	`CREATE TABLE alarms (
 		brand       integer NOT NULL,
@@ -338,21 +346,6 @@ func (d *DB) migrate(ctx context.Context, to int, whole bool) error {
 		return fmt.Errorf("distributing what the migration added: %w", err)
 	}
 	return nil
-}
-
-const sqlPostgresMigrated = `SELECT to_regclass('schema_versions') IS NOT NULL`
-
-// SchemaVersion returns the version of the database's schema, 0 for none, and the
-// version that Migrate would bring it to. It changes nothing.
-func (d *DB) SchemaVersion(ctx context.Context) (has, want int, err error) {
-	if d.Engine() == Postgres {
-		var there bool
-		if err := d.Row(ctx, sqlPostgresMigrated).Scan(&there); err != nil || !there {
-			return 0, len(migrations), err
-		}
-	}
-	err = d.Row(ctx, sqlReadVersion).Scan(&has)
-	return has, len(migrations), err
 }
 
 func splitSQL(text string, e Engine) []string {

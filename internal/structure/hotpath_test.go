@@ -21,7 +21,7 @@ import (
 // distribution column: over a cluster each runs on one node, without two-phase commit.
 // The statements are read off the wire, so that none is forgotten.
 func TestTheHotPathStaysOnOneShard(t *testing.T) {
-	w, dsn := listen(t, dbtest.DSN(t))
+	w, dsn := listen(t, dbtest.VaultDSN(t))
 	ctx := t.Context()
 	v, err := vault.Open(ctx, t.TempDir(), vault.Options{Database: dsn, DB: db.Options{Readers: 2}})
 	if err != nil {
