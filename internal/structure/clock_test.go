@@ -17,6 +17,7 @@ var hostClock = map[string]string{
 	"internal/db/postgres.go":          "how old a reading of the database's clock is, for early refusals alone",
 	"internal/db/tables.go":            "when a restore began, for people",
 	"internal/seal/rewrap.go":          "how often progress is noted",
+	"internal/notify/send.go":          "when a request is sent, which its receiver holds against its own clock; how often progress is noted",
 	"internal/server/again.go":         "until when a body must have arrived",
 	"internal/server/metrics.go":       "how long a request took",
 	"internal/db/schema.go":            "when a migration ran, for people",
