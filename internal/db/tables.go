@@ -49,7 +49,6 @@ var parts = []struct {
 	{"log_groups", PartLog},
 	{"log_checkpoints", PartLog},
 	{"log_commitments", PartLog},
-	{"write_answers", PartNone}, // of writes that a restored vault may not have
 	{"log_snapshots", PartNone},
 	{"write_answers", PartNone}, // of writes that a restore may not hold
 	{"log_snapshot_parts", PartNone},
