@@ -109,19 +109,30 @@ func TestTheHotPathStaysOnOneShard(t *testing.T) {
 // everyShard are the statements that ask more shards than one by intention, and why.
 // Each is off the hot path.
 var everyShard = map[string]string{
+	"sqlPostgresLookupsExist":    "an import asks once whether it is the first",
 	"sqlPostgresMoveSegments":    "an import adds purchases to many customers at once",
 	"sqlPostgresInsertLookups":   "the index is made anew",
 	"sqlPostgresDeleteLookups":   "the index is made anew",
 	"sqlPostgresInsertExternals": "the index is made anew",
 	"sqlPostgresDeleteExternals": "the index is made anew",
 	"sqlPostgresOthersExternals": "the index is made anew",
-	"sqlReadVersions":            "a rotation walks all customers",
+	"sqlSweep":                   "answers that are a day old are dropped now and then",
 	"sqlProfiles":                "a rotation walks all customers",
 	"sqlWrappedBelow":            "a rotation walks all customers",
 	"sqlCountOldKEK":             "a rotation walks all customers",
 	"sqlPostgresRewrap":          "a rotation walks all customers",
 	"sqlReadProfiles":            "a rotation walks all customers",
-	"sqlPostgresHoldVersions":    "a rotation walks all customers",
+	"sqlInspectLast":             "a check walks everything",
+	"sqlInspectCustomers":        "a check walks everything",
+	"sqlInspectSecrets":          "a check walks everything",
+	"sqlInspectSegments":         "a check walks everything",
+	"sqlInspectFormer":           "a check walks everything",
+	"sqlCountLookups":            "a check walks everything",
+	"sqlCountExternals":          "a check walks everything",
+	"sqlFirstLookups":            "a check walks everything",
+	"sqlNextLookups":             "a check walks everything",
+	"sqlFirstExternals":          "a check walks everything",
+	"sqlNextExternals":           "a check walks everything",
 	"sqlHeads":                   "a backup reads every log",
 }
 
@@ -168,6 +179,7 @@ func TestTheSpreadCheckSeesPlantedStatements(t *testing.T) {
 	}{
 		{"log", false, []asked{lock, text(`INSERT INTO log_groups (brand, first) VALUES ($1, $2)`, "1", "9"), text(`UPDATE log_heads SET size = $2 WHERE brand = $1 AND size = $3`, "1", "2", "3")}, ""},
 		{"reference table beside the log", false, []asked{lock, text(`SELECT text FROM policies WHERE brand = $1`, "7")}, ""},
+		{"reference table written", false, []asked{text(`UPDATE revisions SET n = n + 1 WHERE one = 1`)}, "on every node"},
 		{"two brands", false, []asked{lock, text(`INSERT INTO log_groups (brand, first) VALUES ($1, $2)`, "2", "9")}, "asks 2 values"},
 		{"customer beside the log", false, []asked{lock, text(`UPDATE customers SET updated = $2 WHERE ord = $1`, "1", "2")}, "groups of customers and log_heads"},
 		{"every shard", false, []asked{text(`SELECT count(*) FROM lookups`)}, "not bound"},
