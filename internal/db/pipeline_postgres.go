@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -18,6 +19,9 @@ const (
 	// pgRollbackTimeout bounds the rollback of what failed; the connection is closed
 	// after it.
 	pgRollbackTimeout = 5 * time.Second
+	// pgLong is how long a transaction may have been idle before it is asked for
+	// whether it is still there; the server ends it after pgIdleInTransaction.
+	pgLong = time.Second
 )
 
 // pipelines is the configuration of the connections that pipelines run on. They have
@@ -27,6 +31,17 @@ func pipelines(cfg *pgxpool.Config) *pgxpool.Config {
 	cfg = cfg.Copy()
 	cfg.MaxConns = max(2, cfg.MaxConns/2)
 	return cfg
+}
+
+// cutOff lets a transaction run again that the server ended because this process was
+// too slow to go on with it. It does so only while it waits for us: nothing of what we
+// sent was run.
+func cutOff(err error) error {
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) && pe.Code == "25P03" {
+		return fmt.Errorf("%w: %w", errRetry, err)
+	}
+	return err
 }
 
 func (d *postgresDB) pipeline(ctx context.Context, first []Stmt, then func(Queryer) ([]Stmt, error)) error {
@@ -52,12 +67,18 @@ func (d *postgresDB) pipelined(ctx context.Context, first []Stmt, then func(Quer
 	if err := q.Batch(ctx, append([]Stmt{{SQL: pgBegin}}, first...)); err != nil {
 		return err
 	}
+	began := time.Now()
 	last, err := then(q)
 	if err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		return err
+		return cutOff(err)
+	}
+	if time.Since(began) > pgLong {
+		if err := conn.Ping(ctx); err != nil {
+			return fmt.Errorf("committing: %w: the server gave the transaction up: %w", errRetry, err)
+		}
 	}
 	return q.commit(ctx, last)
 }
@@ -82,6 +103,9 @@ func (q *pgQueryer) commit(ctx context.Context, last []Stmt) error {
 	}
 	if err == nil {
 		return errors.New("committing: a statement had failed before, and the database rolled the transaction back")
+	}
+	if cut := cutOff(err); errors.Is(cut, errRetry) {
+		return fmt.Errorf("committing: %w", cut)
 	}
 	return fmt.Errorf("committing: %w", pgCommitErr(err))
 }

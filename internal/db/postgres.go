@@ -259,11 +259,11 @@ func (q *pgQueryer) answer(res pgx.BatchResults, s Stmt) error {
 }
 
 // pgCommitErr classifies an error of COMMIT. An answer that leaves the session alive
-// says that nothing was committed, as does a COMMIT that was never sent. A session that ended may have committed: a server
+// says that nothing was committed. A session that ended may have committed: a server
 // that panics while it writes the log can find the record there when it recovers.
 func pgCommitErr(err error) error {
 	var pe *pgconn.PgError
-	if errors.As(err, &pe) && pe.SeverityUnlocalized == "ERROR" || errors.Is(err, pgx.ErrTxCommitRollback) || pgconn.SafeToRetry(err) {
+	if errors.As(err, &pe) && pe.SeverityUnlocalized == "ERROR" || errors.Is(err, pgx.ErrTxCommitRollback) {
 		return pgErr(err)
 	}
 	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)

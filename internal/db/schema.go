@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -227,17 +226,7 @@ const (
 )
 
 // Version returns the version of the schema, 0 where none of the vault's tables is.
-func (d *DB) Version(ctx context.Context) (int, error) {
-	var version int
-	err := d.Row(ctx, sqlReadVersion).Scan(&version)
-	if errors.Is(err, errNoTable) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("reading the schema's version: %w", err)
-	}
-	return version, nil
-}
+func (d *DB) Version(ctx context.Context) (int, error) { return SchemaVersion(ctx, d) }
 
 // Migrate brings the schema up to date. Each migration is one transaction with the
 // record that it ran, so that a kill in between leaves a version, not a mixture.

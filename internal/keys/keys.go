@@ -43,9 +43,9 @@ const (
 	Incident  Kind = "incident"  // the group's index of persons across brands
 )
 
-// kinds returns the kinds that a brand has. The group has a log and the incident
+// Kinds returns the kinds of keys that a brand has. The group has a log and the incident
 // index, and no customers.
-func kinds(brand record.BrandID) []Kind {
+func Kinds(brand record.BrandID) []Kind {
 	if brand == record.Group {
 		return []Kind{Log, Incident}
 	}
@@ -100,7 +100,7 @@ const (
 // Create makes the first version of every key of a brand, inside the caller's
 // transaction.
 func (r *Ring) Create(ctx context.Context, q db.Queryer, brand record.BrandID, at time.Time) error {
-	for _, kind := range kinds(brand) {
+	for _, kind := range Kinds(brand) {
 		plain := make([]byte, keyBytes)
 		rand.Read(plain)
 		n := name{brand, kind, 1}

@@ -378,18 +378,16 @@ type Kept struct {
 	Hash  [32]byte
 }
 
-// Commitments returns what Keep needs of the entries from an index on. It reads those
-// alone: how often the customer was released before them follows from how often it was
-// until now.
+// Commitments returns what Keep needs of the entries from an index on. It does not read
+// those before: how often the customer was released until then follows from how often
+// it was until now.
 func (l *Ledger) Commitments(ctx context.Context, brand record.BrandID, ord record.Ordinal, from uint64, logKey []byte) ([]Kept, error) {
 	c, err := l.chain(ctx, brand)
 	if err != nil {
 		return nil, err
 	}
 	total, known := c.proj.releases(ord)
-	if known < from {
-		return nil, fmt.Errorf("entry %d: %w", from, ErrNoEntry)
-	}
+	start := min(from, known) // other servers may have logged what this one has not read
 	size, err := l.Size(ctx, brand)
 	if err != nil {
 		return nil, err
@@ -397,14 +395,14 @@ func (l *Ledger) Commitments(ctx context.Context, brand record.BrandID, ord reco
 	type found struct {
 		index uint64
 		e     entry.Entry
-		since uint32 // releases from `from` on that came before
+		since uint32 // releases from start on that came before
 	}
 	var list []found
 	var since, sinceKnown uint32
 	var one entry.Set
 	one.Add(ord)
-	err = l.walk(ctx, brand, from, size, &one, func(it item, e entry.Entry, ords []record.Ordinal) error {
-		if len(ords) > 1 {
+	err = l.walk(ctx, brand, start, size, &one, func(it item, e entry.Entry, ords []record.Ordinal) error {
+		if len(ords) > 1 && it.index >= from {
 			list = append(list, found{it.index, e, since})
 		}
 		if released(e.Kind) {

@@ -106,6 +106,11 @@ func TestWhatFollowsFromTheLogIsTheSameByEveryWay(t *testing.T) {
 			if rapid.Bool().Draw(rt, "rules change") {
 				setRules(t, l, rules(t, uint32(rapid.IntRange(3, 1000).Draw(rt, "limit"))))
 			}
+			behind := Open(d, signer, Options{}) // reads the log now, and not what others add
+			defer behind.Close()
+			if _, err := behind.chain(ctx, brand); err != nil {
+				rt.Fatal(err)
+			}
 			for range rapid.IntRange(1, 12).Draw(rt, "steps") {
 				var ords []record.Ordinal
 				for _, o := range rapid.SliceOfNDistinct(rapid.Uint32Range(1, 9), 1, 4, rapid.ID).Draw(rt, "customers") {
@@ -123,6 +128,8 @@ func TestWhatFollowsFromTheLogIsTheSameByEveryWay(t *testing.T) {
 					if err := reading(rt, l).snapshot(ctx); err != nil {
 						rt.Fatal(err)
 					}
+				case 2:
+					setRules(t, l, rules(t, uint32(rapid.IntRange(3, 1000).Draw(rt, "limit"))))
 				default:
 					if _, err := reveal(t, l, agent(who, who), ords...); err != nil && !refusedByBudget(err) {
 						rt.Fatal(err)
@@ -130,10 +137,6 @@ func TestWhatFollowsFromTheLogIsTheSameByEveryWay(t *testing.T) {
 				}
 			}
 			same(rt, reading(rt, l))
-			r, err := l.Rules(ctx, brand)
-			if err != nil || !bytes.Equal(r.Encode(), everything(rt, reading(rt, l)).book.Rules().Encode()) {
-				rt.Fatalf("other rules: %v", err)
-			}
 			ord := record.Ordinal(8000)
 			var got []Disclosure
 			var kept []Kept
@@ -154,8 +157,14 @@ func TestWhatFollowsFromTheLogIsTheSameByEveryWay(t *testing.T) {
 					kept = append(kept, Kept{d.Index, entry.Commitment(logKey(ord), d.Entry.Nonce, d.Entry.Fields, d.Counters[i])})
 				}
 			}
-			if have, err := l.Commitments(ctx, brand, ord, from, logKey(ord)); err != nil || !reflect.DeepEqual(have, kept) {
-				rt.Fatalf("commitments: %v, %d, not %d", err, len(have), len(kept))
+			for _, by := range []*Ledger{l, behind} {
+				if have, err := by.Commitments(ctx, brand, ord, from, logKey(ord)); err != nil || !reflect.DeepEqual(have, kept) {
+					rt.Fatalf("commitments: %v, %d, not %d", err, len(have), len(kept))
+				}
+				r, err := by.Rules(ctx, brand)
+				if err != nil || !bytes.Equal(r.Encode(), everything(rt, reading(rt, l)).book.Rules().Encode()) {
+					rt.Fatalf("other rules: %v", err)
+				}
 			}
 		})
 		var heads, parts int

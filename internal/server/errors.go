@@ -16,6 +16,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/disclose"
 	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/once"
 	"github.com/cloakroom/cloakroom/internal/record"
@@ -58,6 +59,10 @@ func kinds() []struct {
 		{disclose.ErrOtherBrand, api.TypeOtherBrand, "Of another brand", http.StatusForbidden},
 		{seal.ErrUnknownToken, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
 		{seal.ErrNoCustomer, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
+		{keys.ErrUnwrap, api.TypeLogUnavailable, "Not the root key", http.StatusServiceUnavailable},
+		{keys.ErrOtherRoot, api.TypeLogUnavailable, "Not the root key in force", http.StatusServiceUnavailable},
+		{keys.ErrRotated, api.TypeConflict, "Rotated meanwhile", http.StatusConflict},
+		{keys.ErrGenerations, api.TypeConflict, "No generation left", http.StatusConflict},
 		{revision.ErrMoved, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
 		{seal.ErrConflict, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
 		{brands.ErrNoBrand, api.TypeUnknownBrand, "Unknown brand", http.StatusNotFound},
