@@ -41,12 +41,18 @@ func (d *Desk) Check(ctx context.Context, c identity.Caller, at api.CheckPlace) 
 		return nil, err
 	}
 	place := seal.Place(at)
-	for start := time.Now(); !place.Done() && time.Since(start) < checkFor && len(out.Faults) < checkFaults; {
+	enough := time.After(checkFor)
+	for over := false; !over && !place.Done() && len(out.Faults) < checkFaults; {
 		place, err = d.Seal.Inspect(ctx, place, func(f seal.Fault) {
 			out.Faults = append(out.Faults, api.CheckFault{Table: f.Table, Ordinal: uint32(f.Ord), What: f.What})
 		})
 		if err != nil {
 			return nil, err
+		}
+		select {
+		case <-enough:
+			over = true
+		default:
 		}
 	}
 	out.Next, out.Done = api.CheckPlace(place), place.Done()

@@ -134,6 +134,7 @@ var everyShard = map[string]string{
 	"sqlFirstExternals":          "a check walks everything",
 	"sqlNextExternals":           "a check walks everything",
 	"sqlHeads":                   "a backup reads every log",
+	"sqlSizes":                   "twice a second, which logs have grown",
 }
 
 // Every other statement on a distributed table binds its distribution column. COPY is
