@@ -1,7 +1,8 @@
 // Command bench measures Cloakroom beside what it is compared with, in one run, and
 // prints ratios. Times on a busy machine mean little; ratios of one run mean more.
 //
-//	cd bench && go run . [-only log|bytes|reveal|import] [-customers N] [-dir DIR]
+//	cd bench && go run . [-only log|bytes|reveal|import|bulk] [-customers N] [-dir DIR]
+//	cd bench && go run . -only bulk -database postgres://user@host/postgres -customers N
 package main
 
 import (
@@ -27,14 +28,20 @@ type bench struct {
 	dir       string
 	customers int
 	seconds   time.Duration
+	database  string
+	rounds    int
+	first     bool
 }
 
 func main() {
 	var b bench
-	only := flag.String("only", "", "log, bytes, reveal or import")
+	only := flag.String("only", "", "log, bytes, reveal, import or bulk")
 	flag.StringVar(&b.dir, "dir", "", "where to work; a real disk (default: a temporary directory)")
 	flag.IntVar(&b.customers, "customers", 30000, "customers of the import")
 	flag.DurationVar(&b.seconds, "for", 3*time.Second, "how long each measurement of a rate takes")
+	flag.StringVar(&b.database, "database", "", "PostgreSQL server on which bulk may create databases")
+	flag.IntVar(&b.rounds, "rounds", 3, "alternating pairs of bulk")
+	flag.BoolVar(&b.first, "indexes-first", false, "plain tables of bulk have their indexes before their rows")
 	profile := flag.String("cpuprofile", "", "write a CPU profile here")
 	flag.Parse()
 	if *profile != "" {
@@ -53,7 +60,7 @@ func main() {
 	for _, m := range []struct {
 		name string
 		fn   func(context.Context)
-	}{{"log", b.appends}, {"bytes", b.bytes}, {"reveal", b.reveals}, {"import", b.imports}} {
+	}{{"log", b.appends}, {"bytes", b.bytes}, {"reveal", b.reveals}, {"import", b.imports}, {"bulk", b.bulk}} {
 		if *only == "" || *only == m.name {
 			m.fn(ctx)
 		}

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 
 	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/server"
 	"github.com/cloakroom/cloakroom/internal/vault"
 )
@@ -27,7 +29,21 @@ type remote struct {
 // connection is a client and what must be closed after it.
 type connection struct {
 	*client.Client
+	vault *vault.Vault // unless a server has it
 	close func() error
+}
+
+// caller is who asks, where this process has the vault.
+func (c *connection) caller(ctx context.Context) (identity.Caller, error) {
+	text := os.Getenv("CLOAKROOM_KEY")
+	if text == "" {
+		return c.vault.Identity.EnsureLocal(ctx, access.Administrator)
+	}
+	key, err := identity.ParseKey(text)
+	if err != nil {
+		return identity.Caller{}, err
+	}
+	return c.vault.Identity.Authenticate(ctx, key)
 }
 
 // connect finds the vault: by URL, else by the socket of the data directory's server,
@@ -39,7 +55,7 @@ func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) 
 		if key == "" {
 			return nil, &usageError{"--server needs a key: put it into the environment variable CLOAKROOM_KEY"}
 		}
-		return &connection{client.New(r.Server, key, nil), func() error { return nil }}, nil
+		return &connection{client.New(r.Server, key, nil), nil, func() error { return nil }}, nil
 	}
 	socket := filepath.Join(r.Data, vault.SocketFile)
 	if c, err := net.Dial("unix", socket); err == nil {
@@ -47,7 +63,7 @@ func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) 
 		t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		}}
-		return &connection{client.New("http://vault", key, &http.Client{Transport: t}), func() error {
+		return &connection{client.New("http://vault", key, &http.Client{Transport: t}), nil, func() error {
 			t.CloseIdleConnections()
 			return nil
 		}}, nil
@@ -60,7 +76,7 @@ func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) 
 		return nil, fmt.Errorf("opening %s: %w", r.Data, err)
 	}
 	s := server.New(v, quiet(std.Err))
-	return &connection{client.New("http://vault", key, &http.Client{Transport: s.Local()}), v.Close}, nil
+	return &connection{client.New("http://vault", key, &http.Client{Transport: s.Local()}), v, v.Close}, nil
 }
 
 // quiet logs what went wrong and nothing else.

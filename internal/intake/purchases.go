@@ -24,6 +24,8 @@ type buffer struct {
 	group        []int32          // of each row: which customer, in order of appearance
 	groups       map[string]int32 // by external id
 	bytes        int
+	last         string // external id of the row before, and its customer
+	lastGroup    int32
 }
 
 func newBuffer(maxCustomers int) *buffer {
@@ -33,10 +35,14 @@ func newBuffer(maxCustomers int) *buffer {
 func (b *buffer) full() bool { return len(b.rows) >= b.maxRows || b.bytes >= bufferBytes }
 
 func (b *buffer) add(row *PurchaseRow) {
-	g, ok := b.groups[row.ExternalID]
-	if !ok {
-		g = int32(len(b.groups))
-		b.groups[row.ExternalID] = g
+	g := b.lastGroup
+	if len(b.rows) == 0 || row.ExternalID != b.last {
+		var ok bool
+		if g, ok = b.groups[row.ExternalID]; !ok {
+			g = int32(len(b.groups))
+			b.groups[row.ExternalID] = g
+		}
+		b.last, b.lastGroup = row.ExternalID, g
 	}
 	b.rows = append(b.rows, *row)
 	b.group = append(b.group, g)
@@ -63,6 +69,9 @@ func (b *buffer) flush(give func([]PurchaseRow, []loser) bool) bool {
 	var lost []loser
 	customers := 0
 	for g := range len(b.groups) {
+		if out == nil {
+			out = make([]PurchaseRow, 0, min(len(b.rows), callRows+callRows/8))
+		}
 		out, lost = b.customer(order[starts[g]:starts[g+1]], out, lost)
 		if customers++; customers < b.maxCustomers && len(out) < callRows && g < len(b.groups)-1 {
 			continue
@@ -81,8 +90,14 @@ func (b *buffer) flush(give func([]PurchaseRow, []loser) bool) bool {
 // customer appends one customer's purchases to out, in order of time. Of rows with
 // the same purchase id the last of the file is the one that counts.
 func (b *buffer) customer(numbers []int32, out []PurchaseRow, lost []loser) ([]PurchaseRow, []loser) {
+	if b.inOrder(numbers) {
+		for _, i := range numbers {
+			out = append(out, b.rows[i])
+		}
+		return out, lost
+	}
 	slices.SortFunc(numbers, func(i, j int32) int {
-		return cmp.Or(cmp.Compare(b.rows[i].Purchase.ID, b.rows[j].Purchase.ID), cmp.Compare(i, j))
+		return cmp.Or(cmp.Compare(b.rows[i].Purchase.ID, b.rows[j].Purchase.ID), cmp.Compare(b.rows[i].Line, b.rows[j].Line))
 	})
 	kept := numbers[:0]
 	earlier := map[string][]int64(nil)
@@ -108,4 +123,25 @@ func (b *buffer) customer(numbers []int32, out []PurchaseRow, lost []loser) ([]P
 		out = append(out, b.rows[i])
 	}
 	return out, lost
+}
+
+// inOrder reports whether a customer's rows, few as they usually are, stand in order
+// of time and have each a purchase id of their own.
+func (b *buffer) inOrder(numbers []int32) bool {
+	const few = 32
+	if len(numbers) > few {
+		return false
+	}
+	for n, i := range numbers {
+		p := &b.rows[i].Purchase
+		for _, j := range numbers[:n] {
+			if b.rows[j].Purchase.ID == p.ID {
+				return false
+			}
+		}
+		if n > 0 && !b.rows[numbers[n-1]].Purchase.At.Before(p.At) {
+			return false
+		}
+	}
+	return true
 }

@@ -209,6 +209,21 @@ func DecodePurchases(b []byte, product func(id uint64) (sku, description string,
 	return out, nil
 }
 
+// AppendProduct appends the binary form of a product of the catalogue to dst.
+func AppendProduct(dst []byte, sku, description string) []byte {
+	return appendString(appendString(append(dst, CodecVersion), sku), description)
+}
+
+// DecodeProduct reads a product of the catalogue.
+func DecodeProduct(b []byte) (sku, description string, err error) {
+	r := newReader(b)
+	sku, description = r.text(MaxPurchaseValue), r.text(MaxPurchaseValue)
+	if err := r.end(); err != nil {
+		return "", "", fmt.Errorf("decoding product: %w", err)
+	}
+	return sku, description, nil
+}
+
 func bit(set bool, mask byte) byte {
 	if set {
 		return mask

@@ -2,6 +2,7 @@ package seal
 
 import (
 	"context"
+	"crypto/cipher"
 	"fmt"
 
 	"github.com/cloakroom/cloakroom/internal/db"
@@ -15,7 +16,13 @@ type brandKeys struct {
 	index    []byte
 	history  []byte
 	incident []byte // the group's: one person in several brands
+
+	wrap  cipher.AEAD // under kek
+	blind map[record.Field]blinders
 }
+
+// blinders make the indexes of one field.
+type blinders struct{ index, incident *blinder }
 
 func (s *Store) brandKeys(ctx context.Context, brand record.BrandID) (*brandKeys, error) {
 	var out brandKeys
@@ -34,6 +41,13 @@ func (s *Store) brandKeys(ctx context.Context, brand record.BrandID) (*brandKeys
 		}
 		*k.into = key.Bytes()
 	}
+	if out.wrap, err = gcm(out.kek.Bytes()); err != nil {
+		return nil, err
+	}
+	out.blind = map[record.Field]blinders{record.ExternalID: {index: newBlinder(out.index, indexLabel(record.ExternalID))}}
+	for _, f := range searchable() {
+		out.blind[f] = blinders{newBlinder(out.index, indexLabel(f)), newBlinder(out.incident, indexLabel(f))}
+	}
 	return &out, nil
 }
 
@@ -46,12 +60,16 @@ func searchable() []record.Field { return []record.Field{record.Email, record.Ph
 func (k *brandKeys) lookups(c *record.Customer) map[int64]bool {
 	out := map[int64]bool{}
 	for _, f := range searchable() {
-		n, err := record.Normalize(f, c.Get(f), c.Get(record.Country))
-		if c.Get(f) == "" || err != nil {
+		if c.Get(f) == "" {
 			continue
 		}
-		out[blind(k.index, indexLabel(f), n)] = true
-		out[blind(k.incident, indexLabel(f), n)] = true
+		n, err := record.Normalize(f, c.Get(f), c.Get(record.Country))
+		if err != nil {
+			continue
+		}
+		b := k.blind[f]
+		out[b.index.of(n)] = true
+		out[b.incident.of(n)] = true
 	}
 	return out
 }
@@ -61,7 +79,7 @@ func (k *brandKeys) external(id string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return blind(k.index, indexLabel(record.ExternalID), n), nil
+	return k.blind[record.ExternalID].index.of(n), nil
 }
 
 const (

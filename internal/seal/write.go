@@ -1,7 +1,9 @@
 package seal
 
 import (
+	"cmp"
 	"context"
+	"crypto/cipher"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,6 +21,9 @@ type Put struct {
 	Ord      record.Ordinal  // 0: find by the external id, and make if there is none
 	Set      record.FieldSet // the columns to replace; Attributes replaces all of them
 	Customer record.Customer
+	// Purchases are added to those kept, as PreparePurchases does; a new customer is
+	// made with them.
+	Purchases []record.Purchase
 }
 
 // Append says which purchases to add to one customer.
@@ -44,6 +49,8 @@ type change struct {
 	ord        record.Ordinal
 	made       bool // a new customer
 	secret     secret
+	aead       cipher.AEAD // under the data key, if it was needed
+	logKey     []byte
 	kek        int
 	wrapped    []byte // of a new customer
 	version    uint64 // before
@@ -85,7 +92,7 @@ func (p *Prepared) Ords() []record.Ordinal {
 // Commitment returns a ledger.Commit for the customers that will change.
 func (p *Prepared) Commitment(fields record.FieldSet) ledger.Commit {
 	return func(i int, nonce [16]byte, counter uint32) [32]byte {
-		return entry.Commitment(p.changes[i].secret.logKey(), nonce, fields, counter)
+		return entry.Commitment(p.changes[i].logKey, nonce, fields, counter)
 	}
 }
 
@@ -95,7 +102,7 @@ func (p *Prepared) Ord(i int) record.Ordinal { return p.ords[i] }
 // Outcome returns what becomes of the i-th thing asked for.
 func (p *Prepared) Outcome(i int) Outcome { return p.outcomes[i] }
 
-// Purchases returns what becomes of the purchases of the i-th Append.
+// Purchases returns what becomes of the purchases of the i-th thing asked for.
 func (p *Prepared) Purchases(i int) []Outcome { return p.detail[i] }
 
 // Err returns why the i-th thing failed. It holds no value.
@@ -124,116 +131,184 @@ func (s *Store) reserve(ctx context.Context, n int) (record.Ordinal, error) {
 	return record.Ordinal(next - int64(n)), nil
 }
 
+// sqlPostgresFindExternals finds many in one statement.
+const sqlPostgresFindExternals = `SELECT value, ord FROM externals WHERE value = ANY($1)`
+
 // find returns the customers who have external ids, in the order of the ids; 0 is
 // nobody.
 func (s *Store) find(ctx context.Context, values []int64) ([]record.Ordinal, error) {
 	out := make([]record.Ordinal, len(values))
-	stmts := make([]db.Stmt, 0, len(values))
-	for i, v := range values {
-		if v == 0 {
-			continue
-		}
-		stmts = append(stmts, db.Stmt{SQL: sqlFindExternal, Args: []any{v}, Scan: func(r db.Row) error {
-			var ord int64
-			err := r.Scan(&ord)
-			out[i] = record.Ordinal(ord)
+	err := s.db.Snapshot(ctx, func(q db.Queryer) error {
+		if q.Engine() == db.Postgres {
+			found := make(map[int64]record.Ordinal, len(values))
+			err := q.Rows(ctx, func(r db.Row) error {
+				var v, ord int64
+				err := r.Scan(&v, &ord)
+				found[v] = record.Ordinal(ord)
+				return err
+			}, sqlPostgresFindExternals, values)
+			for i, v := range values {
+				out[i] = found[v]
+			}
 			return err
-		}})
-	}
-	err := s.db.Snapshot(ctx, func(q db.Queryer) error { return q.Batch(ctx, stmts) })
+		}
+		stmts := make([]db.Stmt, 0, len(values))
+		for i, v := range values {
+			if v == 0 {
+				continue
+			}
+			stmts = append(stmts, db.Stmt{SQL: sqlFindExternal, Args: []any{v}, Scan: func(r db.Row) error {
+				var ord int64
+				err := r.Scan(&ord)
+				out[i] = record.Ordinal(ord)
+				return err
+			}})
+		}
+		return q.Batch(ctx, stmts)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("finding customers by external id: %w", err)
 	}
 	return out, nil
 }
 
-// PrepareCustomers compares customers with what is kept, and seals what changes.
-// Each customer may stand once. Values must have passed record.Customer.Check.
+// PrepareCustomers compares customers with what is kept, and seals what changes, on
+// all cores. Each customer may stand once. Values must have passed
+// record.Customer.Check and record.Purchase.Check.
 func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts []Put) (*Prepared, error) {
 	k, err := s.brandKeys(ctx, brand)
 	if err != nil {
 		return nil, err
 	}
-	p := &Prepared{brand: brand, outcomes: make([]Outcome, len(puts)), errs: make([]error, len(puts))}
+	p := newPrepared(brand, len(puts))
 	values := make([]int64, len(puts))
+	buys := false
 	for i := range puts {
+		buys = buys || len(puts[i].Purchases) > 0
 		if puts[i].Ord == 0 {
 			if values[i], err = k.external(puts[i].Customer.Get(record.ExternalID)); err != nil {
 				p.fail(i, err)
 			}
 		}
 	}
-	ords, err := s.find(ctx, values)
-	if err != nil {
+	if p.ords, err = s.find(ctx, values); err != nil {
 		return nil, err
 	}
 	var known []record.Ordinal
-	fresh := 0
+	var fresh []int
 	for i := range puts {
 		if puts[i].Ord != 0 {
-			ords[i] = puts[i].Ord
+			p.ords[i] = puts[i].Ord
 		}
-		if ords[i] != 0 {
-			known = append(known, ords[i])
+		if p.ords[i] != 0 {
+			known = append(known, p.ords[i])
 		} else if p.outcomes[i] != Failed {
-			fresh++
+			fresh = append(fresh, i)
 		}
 	}
-	have, err := s.fetch(ctx, brand, known, false)
+	have, err := s.fetch(ctx, brand, known, buys)
 	if err != nil {
 		return nil, err
 	}
-	var next record.Ordinal
-	if fresh > 0 {
-		if next, err = s.reserve(ctx, fresh); err != nil {
+	pk, err := s.packer(ctx, brand, len(puts), func(i int) []record.Purchase { return puts[i].Purchases })
+	if err != nil {
+		return nil, err
+	}
+	if len(fresh) > 0 {
+		first, err := s.reserve(ctx, len(fresh))
+		if err != nil {
 			return nil, err
 		}
-	}
-	for i := range puts {
-		switch r := have[ords[i]]; {
-		case p.outcomes[i] == Failed:
-		case ords[i] == 0:
-			c, err := k.create(brand, next, &puts[i].Customer, values[i])
-			if err != nil {
-				return nil, err
-			}
-			p.changes = append(p.changes, *c)
-			ords[i] = next
-			next++
-		case r == nil:
-			p.fail(i, ErrNoCustomer)
-		default:
-			c, err := k.update(brand, r, &puts[i])
-			switch {
-			case errors.Is(err, errOtherExternal):
-				p.fail(i, err)
-			case err != nil:
-				return nil, err
-			case c == nil:
-				p.outcomes[i] = Unchanged
-			default:
-				p.outcomes[i] = Updated
-				p.changes = append(p.changes, *c)
-			}
+		for n, i := range fresh {
+			p.ords[i] = first + record.Ordinal(n)
 		}
 	}
-	p.ords = ords
+	made := make([]bool, len(puts))
+	for _, i := range fresh {
+		made[i] = true
+	}
+	return p, p.each(len(puts), func(i int) (*change, error) {
+		if p.outcomes[i] == Failed {
+			return nil, nil
+		}
+		if made[i] {
+			c, err := k.create(brand, p.ords[i], &puts[i].Customer, values[i])
+			if err == nil {
+				p.detail[i], err = pk.pack(c, puts[i].Purchases)
+			}
+			return c, err
+		}
+		r := have[p.ords[i]]
+		if r == nil {
+			p.fail(i, ErrNoCustomer)
+			return nil, nil
+		}
+		c, err := k.update(brand, r, &puts[i])
+		if errors.Is(err, errOtherExternal) {
+			p.fail(i, err)
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		p.outcomes[i] = Unchanged
+		if c != nil {
+			p.outcomes[i] = Updated
+		}
+		if len(puts[i].Purchases) == 0 {
+			return c, nil
+		}
+		with, outcomes, err := pk.append(r, puts[i].Purchases)
+		p.detail[i] = outcomes
+		if c == nil || with == nil {
+			return cmp.Or(c, with), err
+		}
+		c.rewrite, c.packed = with.rewrite, with.packed
+		return c, err
+	})
+}
+
+func newPrepared(brand record.BrandID, n int) *Prepared {
+	return &Prepared{brand: brand, outcomes: make([]Outcome, n), errs: make([]error, n), detail: make([][]Outcome, n)}
+}
+
+// each gathers the changes that fn makes, on all cores. fn may touch what belongs to
+// its number only.
+func (p *Prepared) each(n int, fn func(i int) (*change, error)) error {
+	made := make([]*change, n)
+	err := share(n, func(i int) error {
+		c, err := fn(i)
+		if c != nil && err == nil {
+			c.logKey = c.secret.logKey()
+			made[i] = c
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range made {
+		if c != nil {
+			p.changes = append(p.changes, *c)
+		}
+	}
 	p.sort()
-	return p, nil
+	return nil
 }
 
 var errOtherExternal = errors.New("external_id: its index falls together with another customer's; write it in another form")
 
+// firstVersion is the version of a new customer's profile.
+const firstVersion = 1
+
 func (k *brandKeys) create(brand record.BrandID, ord record.Ordinal, c *record.Customer, external int64) (*change, error) {
 	ch := &change{ord: ord, made: true, secret: newSecret(), kek: k.kek.Version, external: external, come: k.lookups(c)}
+	ch.wrapped = closed(k.wrap, nil, ch.secret[:], wrapPlace(brand, ord, ch.kek))
 	var err error
-	if ch.wrapped, err = sealed(nil, k.kek.Bytes(), ch.secret[:], wrapPlace(brand, ord, ch.kek)); err != nil {
-		return nil, fmt.Errorf("sealing a customer's key: %w", err)
-	}
-	ch.profile, err = sealed(nil, ch.secret.dek(), record.AppendCustomer(nil, c), place(brand, ord, profileRecord, 1))
-	if err != nil {
+	if ch.aead, err = gcm(ch.secret.dek()); err != nil {
 		return nil, fmt.Errorf("sealing a customer: %w", err)
 	}
+	ch.profile = closed(ch.aead, nil, record.AppendCustomer(nil, c), place(brand, ord, profileRecord, firstVersion))
 	return ch, nil
 }
 
@@ -291,7 +366,7 @@ func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put) (*change, er
 
 const (
 	sqlInsertCustomer = `INSERT INTO customers (ord, brand, updated, erased, sealed) VALUES ($1, $2, $3, 0, $4)`
-	sqlInsertSecret   = `INSERT INTO customer_keys (ord, brand, kek, version, epoch, segments, wrapped) VALUES ($1, $2, $3, 1, 0, 0, $4)`
+	sqlInsertSecret   = `INSERT INTO customer_keys (ord, brand, kek, version, epoch, segments, wrapped) VALUES ($1, $2, $3, 1, 0, $4, $5)`
 	sqlInsertExternal = `INSERT INTO externals (value, ord) VALUES ($1, $2) ON CONFLICT DO NOTHING`
 	sqlDeleteExternal = `DELETE FROM externals WHERE value = $1 AND ord = $2`
 	sqlInsertLookup   = `INSERT INTO lookups (value, ord) VALUES ($1, $2) ON CONFLICT DO NOTHING`
@@ -315,9 +390,22 @@ func (s *Store) Apply(ctx context.Context, receipt ledger.Receipt, p *Prepared) 
 			return ledger.ErrNotLogged
 		}
 	}
+	rest := make([]*change, len(p.changes))
+	for i := range p.changes {
+		rest[i] = &p.changes[i]
+	}
+	var bulk *copied
+	if s.db.Engine() == db.Postgres && len(p.changes) >= copyAtLeast {
+		bulk, rest = copiedFrom(p.changes, p.brand, receipt.At())
+	}
 	err := s.db.Tx(ctx, func(q db.Queryer) error {
-		for i := range p.changes {
-			if err := p.changes[i].write(ctx, q, p.brand, receipt.At()); err != nil {
+		if bulk != nil {
+			if err := bulk.write(ctx, q, receipt.At()); err != nil {
+				return err
+			}
+		}
+		for _, c := range rest {
+			if err := c.write(ctx, q, p.brand, receipt.At()); err != nil {
 				return err
 			}
 		}
@@ -345,7 +433,7 @@ func (c *change) write(ctx context.Context, q db.Queryer, brand record.BrandID, 
 			return err
 		}
 		add(sqlInsertCustomer, ord, int64(brand), us, c.profile)
-		add(sqlInsertSecret, ord, int64(brand), c.kek, c.wrapped)
+		add(sqlInsertSecret, ord, int64(brand), c.kek, len(c.packed), c.wrapped)
 	} else {
 		version, epoch, segments := c.version, c.epoch, c.segments+len(c.packed)
 		if c.profile != nil {
