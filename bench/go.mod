@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/cloakroom/cloakroom v0.0.0
+	github.com/jackc/pgx/v5 v5.12.0
 	github.com/transparency-dev/tessera v1.0.1
 	golang.org/x/mod v0.42.0
 )
@@ -25,7 +26,6 @@ require (
 	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
-	github.com/jackc/pgx/v5 v5.12.0 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect

@@ -57,7 +57,7 @@ type joiner struct {
 
 func newJoiner(size int, purchases *Reader) *joiner {
 	b := newBuffer(MaxChunk + 1) // given away in one piece
-	b.maxRows = joinRows
+	b.maxRows, b.callRows = joinRows, 2*joinRows
 	return &joiner{size: size, purchases: purchases, chunk: newChunk(size), bought: b, cancel: func() {}, over: purchases == nil}
 }
 
@@ -205,20 +205,15 @@ func (j *joiner) send(ctx context.Context, out chan<- joined) bool {
 	at := j.chunk.at
 	// The numbers of the chunk's customers are wanted before flush forgets them.
 	flush := func(rows []PurchaseRow, lost []loser) bool {
-		base := len(c.purchases.rows)
 		for from := 0; from < len(rows); {
 			to := from + 1
 			for to < len(rows) && rows[to].ExternalID == rows[from].ExternalID {
 				to++
 			}
-			c.groups = append(c.groups, group{at[rows[from].ExternalID], base + from, base + to})
+			c.groups = append(c.groups, group{at[rows[from].ExternalID], from, to})
 			from = to
 		}
-		for i := range lost {
-			lost[i].to += base
-		}
-		c.purchases.rows = append(c.purchases.rows, rows...)
-		c.purchases.lost = append(c.purchases.lost, lost...)
+		c.purchases.rows, c.purchases.lost = rows, lost
 		return true
 	}
 	if len(j.bought.rows) > 0 {

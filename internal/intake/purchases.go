@@ -20,6 +20,7 @@ const (
 type buffer struct {
 	maxCustomers int // in one call to the sink
 	maxRows      int
+	callRows     int // about how many rows in one call to the sink
 	rows         []PurchaseRow
 	group        []int32          // of each row: which customer, in order of appearance
 	groups       map[string]int32 // by external id
@@ -29,7 +30,7 @@ type buffer struct {
 }
 
 func newBuffer(maxCustomers int) *buffer {
-	return &buffer{maxCustomers: maxCustomers, maxRows: bufferRows, groups: map[string]int32{}}
+	return &buffer{maxCustomers: maxCustomers, maxRows: bufferRows, callRows: callRows, groups: map[string]int32{}}
 }
 
 func (b *buffer) full() bool { return len(b.rows) >= b.maxRows || b.bytes >= bufferBytes }
@@ -70,10 +71,10 @@ func (b *buffer) flush(give func([]PurchaseRow, []loser) bool) bool {
 	customers := 0
 	for g := range len(b.groups) {
 		if out == nil {
-			out = make([]PurchaseRow, 0, min(len(b.rows), callRows+callRows/8))
+			out = make([]PurchaseRow, 0, min(len(b.rows), b.callRows+b.callRows/8))
 		}
 		out, lost = b.customer(order[starts[g]:starts[g+1]], out, lost)
-		if customers++; customers < b.maxCustomers && len(out) < callRows && g < len(b.groups)-1 {
+		if customers++; customers < b.maxCustomers && len(out) < b.callRows && g < len(b.groups)-1 {
 			continue
 		}
 		if !give(out, lost) {
