@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,7 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,6 +35,7 @@ const (
 	sqlBulkIn        = `COPY plain_customers FROM STDIN (FORMAT csv, HEADER true)`
 	sqlBulkInBought  = `COPY plain_purchases FROM STDIN (FORMAT csv, HEADER true)`
 	sqlBulkSize      = `SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND (relname LIKE 'plain%') = $1`
+	sqlBulkSessions  = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
 	sqlBulkLogSize   = `SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND relname LIKE 'log\_%'`
 
 	sqlCryptStageCustomers = `CREATE TEMPORARY TABLE stage_customers (external_id text, given_name text, family_name text, email text, phone text, street text, postal_code text, city text, region text, country text, locale text, birth_date date, created_at timestamptz, marketing text, shoe_size text, note text)`
@@ -154,6 +158,36 @@ func exec(ctx context.Context, c *pgx.Conn, sqls ...string) {
 	}
 }
 
+// serverCPU is the processor time of the database's sessions so far, where the server
+// runs on this machine, else 0. Our own is in getrusage.
+func serverCPU(ctx context.Context, dsn string) (total time.Duration) {
+	c := session(ctx, dsn)
+	defer c.Close(ctx)
+	rows, err := c.Query(ctx, sqlBulkSessions)
+	fatal(err)
+	pids, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	fatal(err)
+	for _, pid := range pids {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return 0
+		}
+		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		for _, at := range []int{11, 12} { // user and system time, in hundredths of a second
+			n, err := strconv.Atoi(f[at])
+			fatal(err)
+			total += time.Duration(n) * 10 * time.Millisecond
+		}
+	}
+	return total
+}
+
+func ourCPU() time.Duration {
+	var u syscall.Rusage
+	fatal(syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 func bulkSize(ctx context.Context, dsn string, plain bool) (n int64) {
 	c := session(ctx, dsn)
 	defer c.Close(ctx)
@@ -162,7 +196,7 @@ func bulkSize(ctx context.Context, dsn string, plain bool) (n int64) {
 }
 
 // plain loads the files into plain tables with the same indexes.
-func (b *bench) plain(ctx context.Context, f *files, sessions int) (took time.Duration, size int64) {
+func (b *bench) plain(ctx context.Context, f *files, sessions int) (took, cpu time.Duration, size int64) {
 	b.onDatabase(ctx, func(dsn string) {
 		a := session(ctx, dsn)
 		defer a.Close(ctx)
@@ -194,14 +228,14 @@ func (b *bench) plain(ctx context.Context, f *files, sessions int) (took time.Du
 				exec(ctx, a, sqlBulkBought)
 			}
 		}
-		took = time.Since(start)
+		took, cpu = time.Since(start), serverCPU(ctx, dsn)
 		size = bulkSize(ctx, dsn, true)
 	})
-	return took, size
+	return took, cpu, size
 }
 
-// pgcrypto seals in the database: from temporary tables, which cost no log.
-func (b *bench) pgcrypto(ctx context.Context, f *files, customers, bought string) (took time.Duration) {
+// crypt seals in the database: from temporary tables, which cost no log.
+func (b *bench) crypt(ctx context.Context, f *files, customers, bought string) (took time.Duration) {
 	b.onDatabase(ctx, func(dsn string) {
 		c := session(ctx, dsn)
 		defer c.Close(ctx)
@@ -216,18 +250,24 @@ func (b *bench) pgcrypto(ctx context.Context, f *files, customers, bought string
 }
 
 // sealed imports the files as `cloakroom import` does where it has the vault itself.
-func (b *bench) sealed(ctx context.Context, f *files) (took time.Duration, size, log int64) {
+func (b *bench) sealed(ctx context.Context, f *files) (took, cpu time.Duration, size, log int64) {
 	b.onDatabase(ctx, func(dsn string) {
 		v, err := vault.Open(ctx, b.fresh("bulk"), vault.Options{Database: dsn})
 		fatal(err)
+		before := ourCPU()
 		took = importInto(ctx, v, f)
+		own, server := ourCPU()-before, serverCPU(ctx, dsn)
+		if b.verbose {
+			fmt.Printf("  CPU: own %.2fs, server %.2fs\n", own.Seconds(), server.Seconds())
+		}
+		cpu = own + server
 		size = bulkSize(ctx, dsn, false)
 		c := session(ctx, dsn)
 		fatal(c.QueryRow(ctx, sqlBulkLogSize).Scan(&log))
 		fatal(c.Close(ctx))
 		fatal(v.Close())
 	})
-	return took, size, log
+	return took, cpu, size, log
 }
 
 func importInto(ctx context.Context, v *vault.Vault, f *files) time.Duration {
@@ -269,24 +309,28 @@ func (b *bench) bulk(ctx context.Context) {
 	fmt.Printf("%d customers, %d purchases (%.1f each)\n", f.n, f.bought, float64(f.bought)/float64(f.n))
 	var one, two, loads []float64
 	for r := range b.rounds {
-		ours, size, log := b.sealed(ctx, f)
-		plain, was := b.plain(ctx, f, 1)
-		both, _ := b.plain(ctx, f, 2)
+		ours, ourCPU, size, log := b.sealed(ctx, f)
+		plain, plainCPU, was := b.plain(ctx, f, 1)
+		both, _, _ := b.plain(ctx, f, 2)
 		loads = append(loads, ours.Seconds())
 		one, two = append(one, ours.Seconds()/plain.Seconds()), append(two, ours.Seconds()/both.Seconds())
-		fmt.Printf("round %d: sealed %.2fs (%.0f customers/s), plain %.2fs, in two sessions %.2fs: %.2fx, %.2fx; bytes a customer %d (%d of them log), plain %d: %.2fx\n",
+		fmt.Printf("round %d: sealed %.2fs (%.0f customers/s), plain %.2fs, in two sessions %.2fs: %.2fx, %.2fx; CPU %.2fs, %.2fs: %.2fx; bytes a customer %d (%d of them log), plain %d: %.2fx\n",
 			r+1, ours.Seconds(), float64(f.n)/ours.Seconds(), plain.Seconds(), both.Seconds(), one[r], two[r],
+			ourCPU.Seconds(), plainCPU.Seconds(), ourCPU.Seconds()/plainCPU.Seconds(),
 			size/int64(f.n), log/int64(f.n), was/int64(f.n), float64(size)/float64(was))
 	}
 	fmt.Printf("median: %.2fx of one plain session, %.2fx of two\n", median(one), median(two))
+	if !b.pgcrypto {
+		return
+	}
 	if f.n > cryptCustomers {
 		f = b.files(cryptCustomers)
 	}
 	var pgp, raw []float64
 	for range b.rounds {
-		ours, _, _ := b.sealed(ctx, f)
-		p := b.pgcrypto(ctx, f, sqlCryptPGP, sqlCryptPGPBought)
-		a := b.pgcrypto(ctx, f, sqlCryptRaw, sqlCryptRawBought)
+		ours, _, _, _ := b.sealed(ctx, f)
+		p := b.crypt(ctx, f, sqlCryptPGP, sqlCryptPGPBought)
+		a := b.crypt(ctx, f, sqlCryptRaw, sqlCryptRawBought)
 		pgp, raw = append(pgp, p.Seconds()/ours.Seconds()), append(raw, a.Seconds()/ours.Seconds())
 	}
 	fmt.Printf("pgcrypto, %d customers: pgp_sym_encrypt takes %.1fx as long, raw aes and hmac %.1fx\n", f.n, median(pgp), median(raw))

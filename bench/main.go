@@ -31,6 +31,8 @@ type bench struct {
 	database  string
 	rounds    int
 	first     bool
+	pgcrypto  bool
+	verbose   bool
 }
 
 func main() {
@@ -42,6 +44,8 @@ func main() {
 	flag.StringVar(&b.database, "database", "", "PostgreSQL server on which bulk may create databases")
 	flag.IntVar(&b.rounds, "rounds", 3, "alternating pairs of bulk")
 	flag.BoolVar(&b.first, "indexes-first", false, "plain tables of bulk have their indexes before their rows")
+	flag.BoolVar(&b.pgcrypto, "pgcrypto", true, "compare bulk with pgcrypto too")
+	flag.BoolVar(&b.verbose, "v", false, "say more")
 	profile := flag.String("cpuprofile", "", "write a CPU profile here")
 	flag.Parse()
 	if *profile != "" {
