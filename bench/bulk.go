@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -271,6 +272,7 @@ func (b *bench) sealed(ctx context.Context, f *files) (took, cpu time.Duration, 
 }
 
 func importInto(ctx context.Context, v *vault.Vault, f *files) time.Duration {
+	defer debug.SetGCPercent(debug.SetGCPercent(300)) // as the command does
 	caller, err := v.Identity.EnsureLocal(ctx, access.Administrator)
 	fatal(err)
 	_, err = v.Admin.CreateBrand(ctx, caller, api.Brand{Name: "gucci"})

@@ -87,7 +87,7 @@ func New() *Finder {
 
 // Contains reports whether a payment card number stands anywhere in the text.
 func (f *Finder) Contains(text string) bool {
-	if !f.plausible(text) {
+	if len(text) < minDigits || !f.plausible(text) {
 		return false
 	}
 	var pieces [][]byte // unbroken runs of digits, one separator apart

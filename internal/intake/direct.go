@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -161,7 +162,14 @@ func purchaseResults(p *seal.Prepared, rows []PurchaseRow, groups []group) []Res
 
 // direct brings both files in. Customers go with those of their purchases that stand
 // where the two files, read side by side, show them; the rest follow.
-func (im *importer) direct(ctx context.Context, d *Direct) error {
+func (im *importer) direct(ctx context.Context, d *Direct) (err error) {
+	if im.Customers.Reader != nil {
+		if err := d.Desk.Seal.FirstLoad(ctx); err != nil {
+			return err
+		}
+		// Also after an error or an interrupt; a kill leaves it to the next start.
+		defer func() { err = errors.Join(err, d.Desk.Seal.Mend(context.WithoutCancel(ctx))) }()
+	}
 	rest := func(yield func(PurchaseRow, error) bool) {}
 	if im.Purchases.Reader != nil {
 		rest = Purchases(ctx, im.Purchases.Reader)

@@ -27,6 +27,7 @@ type buffer struct {
 	bytes        int
 	last         string // external id of the row before, and its customer
 	lastGroup    int32
+	scattered    bool // some customer's rows do not stand together
 }
 
 func newBuffer(maxCustomers int) *buffer {
@@ -43,6 +44,7 @@ func (b *buffer) add(row *PurchaseRow) {
 			g = int32(len(b.groups))
 			b.groups[row.ExternalID] = g
 		}
+		b.scattered = b.scattered || ok
 		b.last, b.lastGroup = row.ExternalID, g
 	}
 	b.rows = append(b.rows, *row)
@@ -52,6 +54,12 @@ func (b *buffer) add(row *PurchaseRow) {
 }
 
 func (b *buffer) flush(give func([]PurchaseRow, []loser) bool) bool {
+	if len(b.rows) <= b.callRows && len(b.groups) <= b.maxCustomers && b.ordered() {
+		rows := b.rows
+		b.rows = make([]PurchaseRow, 0, len(rows)+len(rows)/8) // the others are the receiver's now
+		b.reset()
+		return give(rows, nil)
+	}
 	// The rows' numbers by customer, each customer's in order of the file.
 	starts := make([]int32, len(b.groups)+1)
 	for _, g := range b.group {
@@ -83,20 +91,19 @@ func (b *buffer) flush(give func([]PurchaseRow, []loser) bool) bool {
 		out, lost, customers = nil, nil, 0 // the receiver's now
 	}
 	clear(b.rows)
-	b.rows, b.group, b.bytes = b.rows[:0], b.group[:0], 0
-	clear(b.groups)
+	b.rows = b.rows[:0]
+	b.reset()
 	return true
+}
+
+func (b *buffer) reset() {
+	b.group, b.bytes, b.scattered = b.group[:0], 0, false
+	clear(b.groups)
 }
 
 // customer appends one customer's purchases to out, in order of time. Of rows with
 // the same purchase id the last of the file is the one that counts.
 func (b *buffer) customer(numbers []int32, out []PurchaseRow, lost []loser) ([]PurchaseRow, []loser) {
-	if b.inOrder(numbers) {
-		for _, i := range numbers {
-			out = append(out, b.rows[i])
-		}
-		return out, lost
-	}
 	slices.SortFunc(numbers, func(i, j int32) int {
 		return cmp.Or(cmp.Compare(b.rows[i].Purchase.ID, b.rows[j].Purchase.ID), cmp.Compare(b.rows[i].Line, b.rows[j].Line))
 	})
@@ -126,22 +133,43 @@ func (b *buffer) customer(numbers []int32, out []PurchaseRow, lost []loser) ([]P
 	return out, lost
 }
 
-// inOrder reports whether a customer's rows, few as they usually are, stand in order
-// of time and have each a purchase id of their own.
-func (b *buffer) inOrder(numbers []int32) bool {
-	const few = 32
-	if len(numbers) > few {
+// ordered reports whether all rows stand as flush gives them away: each customer's
+// together, in order of time, with purchase ids of their own.
+func (b *buffer) ordered() bool {
+	if b.scattered {
 		return false
 	}
-	for n, i := range numbers {
-		p := &b.rows[i].Purchase
-		for _, j := range numbers[:n] {
-			if b.rows[j].Purchase.ID == p.ID {
+	for from := 0; from < len(b.rows); {
+		to := from + 1
+		for ; to < len(b.rows) && b.group[to] == b.group[from]; to++ {
+			if !b.rows[to-1].Purchase.At.Before(b.rows[to].Purchase.At) {
 				return false
 			}
 		}
-		if n > 0 && !b.rows[numbers[n-1]].Purchase.At.Before(p.At) {
+		if !distinct(b.rows[from:to]) {
 			return false
+		}
+		from = to
+	}
+	return true
+}
+
+// distinct reports whether the rows have purchase ids of their own. Of few rows,
+// comparing each with each is cheaper than remembering them.
+func distinct(rows []PurchaseRow) bool {
+	const few = 32
+	if len(rows) > few {
+		seen := make(map[string]bool, len(rows))
+		for i := range rows {
+			seen[rows[i].Purchase.ID] = true
+		}
+		return len(seen) == len(rows)
+	}
+	for i := range rows {
+		for j := range i {
+			if rows[i].Purchase.ID == rows[j].Purchase.ID {
+				return false
+			}
 		}
 	}
 	return true

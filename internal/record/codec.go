@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -62,7 +61,13 @@ func AppendCustomer(dst []byte, c *Customer) []byte {
 	if len(c.Attributes) == 0 {
 		return dst
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.Attributes)) {
+	var few [8]string
+	names := few[:0]
+	for name := range c.Attributes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		dst = appendString(dst, name)
 		dst = appendString(dst, c.Attributes[name])
 	}

@@ -308,7 +308,7 @@ func (k *brandKeys) create(brand record.BrandID, ord record.Ordinal, c *record.C
 	if ch.aead, err = gcm(ch.secret.dek()); err != nil {
 		return nil, fmt.Errorf("sealing a customer: %w", err)
 	}
-	ch.profile = closed(ch.aead, nil, record.AppendCustomer(nil, c), place(brand, ord, profileRecord, firstVersion))
+	ch.profile = closed(ch.aead, nil, record.AppendCustomer(make([]byte, 0, customerGuess), c), place(brand, ord, profileRecord, firstVersion))
 	return ch, nil
 }
 

@@ -112,6 +112,9 @@ func Open(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
 		return nil, err
 	}
 	v.assemble(root, o)
+	if err := v.Disclose.Seal.Mend(ctx); err != nil {
+		return nil, err
+	}
 	if !begun {
 		err = v.DB.Tx(ctx, func(q db.Queryer) error {
 			now, err := q.Now(ctx)
