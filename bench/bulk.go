@@ -37,6 +37,7 @@ const (
 	sqlBulkInBought  = `COPY plain_purchases FROM STDIN (FORMAT csv, HEADER true)`
 	sqlBulkSize      = `SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND (relname LIKE 'plain%') = $1`
 	sqlBulkSessions  = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
+	sqlBulkSizes     = `SELECT relname::text, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pg_total_relation_size(oid) > 1000000 ORDER BY 2 DESC`
 	sqlBulkLogSize   = `SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND relname LIKE 'log\_%'`
 
 	sqlCryptStageCustomers = `CREATE TEMPORARY TABLE stage_customers (external_id text, given_name text, family_name text, email text, phone text, street text, postal_code text, city text, region text, country text, locale text, birth_date date, created_at timestamptz, marketing text, shoe_size text, note text)`
@@ -77,8 +78,10 @@ func (b *bench) files(customers int) *files {
 	}()
 	for x := range generate.Customers(generate.Config{Customers: customers, Seed: 9, Brands: []string{"gucci"}}) {
 		for _, p := range <-more {
+			if len(x.Purchases) > 0 {
+				p.Currency = x.Purchases[0].Currency
+			}
 			p.ID = x.Get(record.ExternalID) + "-" + strconv.Itoa(len(x.Purchases)+1)
-			p.Currency = "EUR"
 			x.Purchases = append(x.Purchases, p)
 		}
 		slices.SortStableFunc(x.Purchases, func(a, b record.Purchase) int { return a.At.Compare(b.At) })
@@ -263,6 +266,19 @@ func (b *bench) sealed(ctx context.Context, f *files) (took, cpu time.Duration, 
 		}
 		cpu = own + server
 		size = bulkSize(ctx, dsn, false)
+		if b.verbose {
+			c := session(ctx, dsn)
+			rows, err := c.Query(ctx, sqlBulkSizes)
+			fatal(err)
+			var table string
+			var n int64
+			_, err = pgx.ForEachRow(rows, []any{&table, &n}, func() error {
+				fmt.Printf("  %s: %d bytes a customer\n", table, n/int64(f.n))
+				return nil
+			})
+			fatal(err)
+			fatal(c.Close(ctx))
+		}
 		c := session(ctx, dsn)
 		fatal(c.QueryRow(ctx, sqlBulkLogSize).Scan(&log))
 		fatal(c.Close(ctx))

@@ -23,8 +23,8 @@ type csvRows struct {
 func (c *csvRows) next() (line int64, cells []cell, rej *Reject, err error) {
 	line, text, err := c.begin()
 	if err == nil {
-		if !c.drops && bytes.IndexByte(text, '"') < 0 && bytes.Count(text, []byte{','})+1 == len(c.head) {
-			return line, c.unquoted(text), nil, nil
+		if !c.drops && c.simple(text) {
+			return line, c.out, nil, nil
 		}
 		err = c.fields(line, text)
 	}
@@ -40,16 +40,37 @@ func (c *csvRows) next() (line int64, cells []cell, rej *Reject, err error) {
 	return line, c.cells(), nil, nil
 }
 
-// unquoted is cells for a line that is a whole row, as nearly all are.
-func (c *csvRows) unquoted(line []byte) []cell {
-	all := string(line)
+// simple takes a row apart that is one line, with no quote inside a quoted value, as
+// nearly all are. It reports false for every other, and for what is no row.
+func (c *csvRows) simple(line []byte) bool {
+	quotes := bytes.IndexByte(line, '"') >= 0
+	rest, more := string(line), true
 	c.out = c.out[:0]
 	for _, h := range c.head {
-		text, rest, _ := strings.Cut(all, ",")
-		h.text, all = strings.TrimSpace(text), rest
+		if !more {
+			return false
+		}
+		if quotes && strings.HasPrefix(rest, `"`) {
+			end := strings.IndexByte(rest[1:], '"') + 1
+			if end == 0 {
+				return false
+			}
+			h.text, rest = rest[1:end], rest[end+1:]
+			if more = strings.HasPrefix(rest, ","); more {
+				rest = rest[1:]
+			} else if rest != "" {
+				return false
+			}
+		} else {
+			h.text, rest, more = strings.Cut(rest, ",")
+			if quotes && strings.IndexByte(h.text, '"') >= 0 {
+				return false
+			}
+		}
+		h.text = strings.TrimSpace(h.text)
 		c.out = append(c.out, h)
 	}
-	return c.out
+	return !more
 }
 
 // cells makes one string of the values that are kept, so that a dropped column is
