@@ -1,8 +1,12 @@
 # Everything here is plain Go; the targets are for short fingers.
 # FUZZTIME is how long each fuzz target runs.
 FUZZTIME ?= 30s
+# SIZES are the numbers of customers that scale measures, and SCALEFLAGS its other flags:
+# make scale SIZES="100000 1000000 10000000" SCALEFLAGS="-work /mnt/large"
+SIZES ?= 100000 1000000
+SCALEFLAGS ?=
 
-.PHONY: test vet fuzz race ci
+.PHONY: test vet fuzz race ci scale
 
 test:
 	go test ./...
@@ -24,6 +28,10 @@ fuzz:
 			go test $$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME); \
 		done; \
 	done
+
+# scale writes out/scale/postgres.md, .svg and .json; what it measured before it keeps.
+scale:
+	cd bench && go run ./scale -sizes "$(SIZES)" -out ../out/scale $(SCALEFLAGS)
 
 ci:
 	.ci/run

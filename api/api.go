@@ -281,3 +281,62 @@ type Verified struct {
 	Size  uint64 `json:"size"`
 	Fault string `json:"fault,omitempty"`
 }
+
+// Key is a version of a key of a brand, without what it is.
+type Key struct {
+	Kind    string    `json:"kind"`
+	Version int       `json:"version"`
+	Created time.Time `json:"created"`
+	Current bool      `json:"current" doc:"What is new is made with it."`
+}
+
+// Rotation is the replacement of a key by its next version.
+type Rotation struct {
+	Brand    string    `json:"brand"`
+	Kind     string    `json:"kind"`
+	Version  int       `json:"version" doc:"The new one."`
+	Position int64     `json:"position" doc:"Customers with a lower ordinal have been moved."`
+	Bound    int64     `json:"bound" doc:"Customers from this ordinal on never had the old key."`
+	Done     int64     `json:"done" doc:"Customers moved."`
+	Failed   int64     `json:"failed,omitempty" doc:"Customers that do not open."`
+	Stalled  bool      `json:"stalled,omitempty" doc:"It stands still because of them, and the old key stays."`
+	Began    time.Time `json:"began"`
+	Ended    time.Time `json:"ended,omitzero" doc:"The old key was destroyed."`
+}
+
+// RootRotated answers the rotation of the root key.
+type RootRotated struct {
+	Keys int `json:"keys" doc:"Keys of brands that were wrapped anew."`
+}
+
+// BackupRequest asks for a backup on the machine of the vault.
+type BackupRequest struct {
+	Dir         string   `json:"dir" maxLength:"4096" doc:"A directory on the machine of the vault; must not hold anything."`
+	Parts       []string `json:"parts,omitempty" maxItems:"4" doc:"data, keys, log; empty: all."`
+	Recipients  []string `json:"recipients,omitempty" maxItems:"20" doc:"age recipients to whom the keys are encrypted."`
+	WithRootKey bool     `json:"with_root_key,omitempty" doc:"Also the root key, encrypted to the recipients."`
+}
+
+// Backup is a backup that runs, or the last one.
+type Backup struct {
+	State string       `json:"state" enum:"none,running,done,failed"`
+	Dir   string       `json:"dir,omitempty"`
+	ID    string       `json:"id,omitempty"`
+	Made  time.Time    `json:"made,omitzero" doc:"The state that it holds."`
+	Entry uint64       `json:"entry" doc:"The entry of the group's log that announces it."`
+	Part  string       `json:"part,omitempty" doc:"What it is at, while it runs."`
+	Table string       `json:"table,omitempty"`
+	Rows  uint64       `json:"rows,omitempty" doc:"Of this table."`
+	Total uint64       `json:"total,omitempty" doc:"Rows of the tables before."`
+	Bytes int64        `json:"bytes,omitempty" doc:"Of this part's file."`
+	Parts []BackupPart `json:"parts,omitempty"`
+	Error string       `json:"error,omitempty"`
+}
+
+// BackupPart is one file of a backup.
+type BackupPart struct {
+	Part  string            `json:"part"`
+	File  string            `json:"file"`
+	Bytes int64             `json:"bytes"`
+	Rows  map[string]uint64 `json:"rows"`
+}

@@ -17,6 +17,7 @@ const (
 	TypeInvalid         = "invalid-request"
 	TypeConflict        = "conflict"
 	TypeDamaged         = "record-damaged"
+	TypeKeyReused       = "idempotency-key-reused"
 	TypeTimeout         = "timeout"
 	TypeInternal        = "internal"
 )

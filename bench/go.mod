@@ -3,6 +3,7 @@ module github.com/cloakroom/cloakroom/bench
 go 1.26.0
 
 require (
+	github.com/RoaringBitmap/roaring/v2 v2.30.0
 	github.com/cloakroom/cloakroom v0.0.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/transparency-dev/tessera v1.0.1
@@ -10,8 +11,9 @@ require (
 )
 
 require (
+	filippo.io/age v1.3.2 // indirect
+	filippo.io/hpke v0.4.0 // indirect
 	filippo.io/torchwood v0.9.0 // indirect
-	github.com/RoaringBitmap/roaring/v2 v2.30.0 // indirect
 	github.com/bits-and-blooms/bitset v1.24.4 // indirect
 	github.com/cedar-policy/cedar-go v1.9.0 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/ledger"
@@ -45,27 +46,32 @@ func release(ctx context.Context, l *ledger.Ledger, g access.Grant, ords ...reco
 }
 
 const (
-	sqlBareTable  = `CREATE TABLE bare (n integer PRIMARY KEY, b blob NOT NULL)`
-	sqlBareInsert = `INSERT INTO bare (b) VALUES ($1)`
-	entryBytes    = 300
+	sqlSQLiteBareTable   = `CREATE TABLE bare (n integer PRIMARY KEY, b blob NOT NULL)`
+	sqlPostgresBareTable = `CREATE TABLE bare (n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, b bytea NOT NULL)`
+	sqlBareInsert        = `INSERT INTO bare (b) VALUES ($1)`
+	entryBytes           = 300
 )
 
 // appends compares a disclosure decided and logged, one customer each, with a bare
 // durable commit of as many bytes on the same engine, and with Tessera on files.
 func (b *bench) appends(ctx context.Context) {
-	fmt.Println("## Log appends a second, SQLite; ratios of this run")
+	fmt.Printf("## Log appends a second, %s; ratios of this run\n", b.engine())
 	fmt.Println("writers | cloakroom | bare commit | tessera posix (best of 3) | to bare | to tessera")
 	for _, n := range []int{1, 64, 512} {
-		d := b.sqlite(ctx, "log")
+		d, done := b.open(ctx, "log")
 		l := openLog(ctx, d)
 		setPlenty(ctx, l)
 		g := grant()
 		ours, p50, _ := b.rate(n, func(w, i int) { release(ctx, l, g, record.Ordinal(w*100000+i%100000+1)) })
 		fatal(l.Close())
-		fatal(d.Close())
+		done()
 
-		d = b.sqlite(ctx, "bare")
-		_, err := d.Exec(ctx, sqlBareTable)
+		d, done = b.open(ctx, "bare")
+		table := sqlSQLiteBareTable
+		if d.Engine() == db.Postgres {
+			table = sqlPostgresBareTable
+		}
+		_, err := d.Exec(ctx, table)
 		fatal(err)
 		leaf := make([]byte, entryBytes)
 		rand.Read(leaf)
@@ -73,7 +79,7 @@ func (b *bench) appends(ctx context.Context) {
 			_, err := d.Exec(ctx, sqlBareInsert, leaf)
 			fatal(err)
 		})
-		fatal(d.Close())
+		done()
 
 		best := 0.0
 		for _, batch := range []struct {

@@ -1,21 +1,25 @@
 // Command bench measures Cloakroom beside what it is compared with, in one run, and
 // prints ratios. Times on a busy machine mean little; ratios of one run mean more.
 //
-//	cd bench && go run . [-only log|bytes|reveal|import|bulk] [-customers N] [-dir DIR]
-//	cd bench && go run . -only bulk -database postgres://user@host/postgres -customers N
+//	cd bench && go run . [-only log|bytes|reveal|import|rotate|bulk] [-customers N] [-keys N] [-dir DIR]
+//	cd bench && go run . -only log|reveal|rotate|bulk -database postgres://user@host/postgres
 package main
 
 import (
 	"context"
+	"crypto/rand"
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime/pprof"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/cloakroom/cloakroom/internal/budget"
@@ -28,6 +32,7 @@ type bench struct {
 	dir       string
 	customers int
 	seconds   time.Duration
+	keys      int
 	database  string
 	rounds    int
 	first     bool
@@ -37,15 +42,16 @@ type bench struct {
 
 func main() {
 	var b bench
-	only := flag.String("only", "", "log, bytes, reveal, import or bulk")
+	only := flag.String("only", "", "log, bytes, reveal, import, rotate or bulk")
 	flag.StringVar(&b.dir, "dir", "", "where to work; a real disk (default: a temporary directory)")
 	flag.IntVar(&b.customers, "customers", 30000, "customers of the import")
+	flag.IntVar(&b.keys, "keys", 500000, "customers' keys of the rotation")
 	flag.DurationVar(&b.seconds, "for", 3*time.Second, "how long each measurement of a rate takes")
-	flag.StringVar(&b.database, "database", "", "PostgreSQL server on which bulk may create databases")
-	flag.IntVar(&b.rounds, "rounds", 3, "alternating pairs of bulk")
+	flag.StringVar(&b.database, "database", "", "PostgreSQL server on which log, reveal, rotate and bulk create databases; empty: SQLite")
+	flag.IntVar(&b.rounds, "rounds", 3, "alternating rounds of reveal and bulk")
 	flag.BoolVar(&b.first, "indexes-first", false, "plain tables of bulk have their indexes before their rows")
 	flag.BoolVar(&b.pgcrypto, "pgcrypto", true, "compare bulk with pgcrypto too")
-	flag.BoolVar(&b.verbose, "v", false, "say more")
+	flag.BoolVar(&b.verbose, "v", false, "say more of bulk")
 	profile := flag.String("cpuprofile", "", "write a CPU profile here")
 	flag.Parse()
 	if *profile != "" {
@@ -64,7 +70,7 @@ func main() {
 	for _, m := range []struct {
 		name string
 		fn   func(context.Context)
-	}{{"log", b.appends}, {"bytes", b.bytes}, {"reveal", b.reveals}, {"import", b.imports}, {"bulk", b.bulk}} {
+	}{{"log", b.appends}, {"bytes", b.bytes}, {"reveal", b.reveals}, {"import", b.imports}, {"rotate", b.rotations}, {"bulk", b.bulk}} {
 		if *only == "" || *only == m.name {
 			m.fn(ctx)
 		}
@@ -91,6 +97,44 @@ func (b *bench) sqlite(ctx context.Context, name string) *db.DB {
 	fatal(err)
 	fatal(d.Migrate(ctx))
 	return d
+}
+
+// engine names what log and reveal measure on.
+func (b *bench) engine() string {
+	if b.database == "" {
+		return "SQLite"
+	}
+	return "PostgreSQL"
+}
+
+// postgres creates an empty database and returns its address, and what drops it.
+func (b *bench) postgres(ctx context.Context) (string, func()) {
+	admin, err := pgx.Connect(ctx, b.database)
+	fatal(err)
+	name := "cloakroom_bench_" + strings.ToLower(rand.Text())
+	_, err = admin.Exec(ctx, "CREATE DATABASE "+name)
+	fatal(err)
+	u, err := url.Parse(b.database)
+	fatal(err)
+	u.Path = "/" + name
+	return u.String(), func() {
+		_, err := admin.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
+		fatal(err)
+		fatal(admin.Close(ctx))
+	}
+}
+
+// open returns an empty database of the engine, and what closes it.
+func (b *bench) open(ctx context.Context, name string) (*db.DB, func()) {
+	if b.database == "" {
+		d := b.sqlite(ctx, name)
+		return d, func() { fatal(d.Close()) }
+	}
+	dsn, drop := b.postgres(ctx)
+	d, err := db.OpenPostgres(ctx, dsn, db.Options{})
+	fatal(err)
+	fatal(d.Migrate(ctx))
+	return d, func() { fatal(d.Close()); drop() }
 }
 
 func signer(context.Context, record.BrandID) (note.Signer, error) {
@@ -121,6 +165,14 @@ func plenty() *budget.Rules {
 // rate runs fn from n goroutines for a time, and returns how often it ran a second,
 // and the median and 99th percentile of how long it took.
 func (b *bench) rate(n int, fn func(worker, i int)) (float64, time.Duration, time.Duration) {
+	total, all := b.times(n, fn)
+	slices.Sort(all)
+	return float64(len(all)) / total.Seconds(), all[len(all)/2], all[len(all)*99/100]
+}
+
+// times runs fn from n goroutines for a time, and returns how long that was and how
+// long each took.
+func (b *bench) times(n int, fn func(worker, i int)) (time.Duration, []time.Duration) {
 	var mu sync.Mutex
 	var all []time.Duration
 	var wg sync.WaitGroup
@@ -139,7 +191,5 @@ func (b *bench) rate(n int, fn func(worker, i int)) (float64, time.Duration, tim
 		})
 	}
 	wg.Wait()
-	total := time.Since(start)
-	slices.Sort(all)
-	return float64(len(all)) / total.Seconds(), all[len(all)/2], all[len(all)*99/100]
+	return time.Since(start), all
 }

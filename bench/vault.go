@@ -9,20 +9,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/access"
-	"github.com/cloakroom/cloakroom/internal/budget"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/generate"
-	"github.com/cloakroom/cloakroom/internal/identity"
-	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/record"
 	"github.com/cloakroom/cloakroom/internal/server"
 	"github.com/cloakroom/cloakroom/internal/vault"
@@ -38,8 +32,8 @@ type filled struct {
 	stop   func()
 }
 
-func (b *bench) vault(ctx context.Context, customers int) *filled {
-	v, err := vault.Open(ctx, b.fresh("vault"), vault.Options{})
+func (b *bench) vault(ctx context.Context, customers int, o vault.Options) *filled {
+	v, err := vault.Open(ctx, b.fresh("vault"), o)
 	fatal(err)
 	s := server.New(v, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	f := &filled{Vault: v, admin: client.New("http://vault", "", &http.Client{Transport: s.Local()})}
@@ -111,87 +105,6 @@ func (b *bench) load(ctx context.Context, f *filled, customers int) (took time.D
 		flush()
 	}
 	return took, n, purchases
-}
-
-// reveals compares reveals over HTTP with the same steps over HTTP but for the log:
-// there one receipt, made beforehand, covers every customer.
-func (b *bench) reveals(ctx context.Context) {
-	const customers = 5000
-	f := b.vault(ctx, customers)
-	defer f.stop()
-	fields := record.Fields(record.GivenName, record.Email, record.Phone)
-	key, err := identity.ParseKey(f.key)
-	fatal(err)
-	caller, err := f.Identity.Authenticate(ctx, key)
-	fatal(err)
-	who, err := f.Identity.Who(ctx, caller, 1)
-	fatal(err)
-	p, err := access.Load(access.DefaultText())
-	fatal(err)
-	g, err := p.Authorize(who, access.ActClear, "customer-support", fields)
-	fatal(err)
-	store := f.Disclose.Seal
-	ords, err := store.Resolve(ctx, 1, f.tokens)
-	fatal(err)
-	all, err := store.Fetch(ctx, 1, ords, fields)
-	fatal(err)
-	h, err := f.Ledger.Hold(ctx, ledger.Release{Grant: g, Class: budget.Clear, Ords: all.Ords()})
-	fatal(err)
-	receipt, err := f.Ledger.Append(ctx, h, all.Commitment(fields))
-	fatal(err)
-
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/brands/gucci/reveal", func(w http.ResponseWriter, r *http.Request) {
-		ctx := r.Context()
-		key, err := identity.ParseKey(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
-		fatal(err)
-		caller, err := f.Identity.Authenticate(ctx, key)
-		fatal(err)
-		v, err := f.Disclose.Door.Enter(ctx, caller, "gucci")
-		fatal(err)
-		var req api.RevealRequest
-		fatal(decode(r.Body, &req))
-		fatal(v.Purpose(ctx, req.Purpose))
-		asked, err := record.ParseFields(req.Fields)
-		fatal(err)
-		_, err = v.Authorize(ctx, access.ActClear, req.Purpose, asked)
-		fatal(err)
-		ords, err := store.Resolve(ctx, 1, req.Tokens)
-		fatal(err)
-		u, err := store.Fetch(ctx, 1, ords, asked)
-		fatal(err)
-		profiles, err := store.Open(ctx, receipt, u)
-		fatal(err)
-		out := api.Disclosed{Receipt: &api.Receipt{Brand: "gucci"}}
-		for i := range profiles {
-			c := api.Customer{Token: profiles[i].Token(), Fields: api.Fields{}}
-			for _, x := range asked.List() {
-				c.Fields[x.String()] = profiles[i].Value(x)
-			}
-			out.Customers = append(out.Customers, c)
-		}
-		fatal(encode(w, out))
-	})
-	unlogged := httptest.NewServer(mux)
-	defer unlogged.Close()
-
-	fmt.Println("## Reveals over HTTP, SQLite, against the same without the log; ratios of this run")
-	fmt.Println("clients, batch | logged/s p50 p99 | without/s p50 p99 | ratio")
-	for _, c := range []struct{ clients, batch int }{{1, 1}, {8, 1}, {32, 1}, {8, 500}} {
-		measure := func(url string) (float64, time.Duration, time.Duration) {
-			h := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: c.clients}}
-			cl := client.New(url, f.key, h)
-			return b.rate(c.clients, func(w, i int) {
-				at := (w*7919 + i*c.batch) % (len(f.tokens) - c.batch)
-				_, err := cl.Reveal(ctx, "gucci", api.RevealRequest{Tokens: f.tokens[at : at+c.batch], Fields: []string{"given_name", "email", "phone"}, Purpose: "customer-support", Ticket: "CASE-1"})
-				fatal(err)
-			})
-		}
-		a, a50, a99 := measure(f.url)
-		n, n50, n99 := measure(unlogged.URL)
-		us := 10 * time.Microsecond
-		fmt.Printf("%d, %d | %.0f %v %v | %.0f %v %v | %.2f\n", c.clients, c.batch, a, a50.Round(us), a99.Round(us), n, n50.Round(us), n99.Round(us), a/n)
-	}
 }
 
 const (

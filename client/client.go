@@ -33,6 +33,14 @@ func New(base, key string, h *http.Client) *Client {
 	return &Client{strings.TrimSuffix(base, "/"), key, h}
 }
 
+type onceKey struct{}
+
+// Once returns a context with which a write is done once for a day, however often it
+// is sent: a key for each write, such as a random UUID. Reads take no notice of it.
+func Once(ctx context.Context, key string) context.Context {
+	return context.WithValue(ctx, onceKey{}, key)
+}
+
 // maxAnswer bounds an answer.
 const maxAnswer = 256 << 20
 
@@ -67,6 +75,9 @@ func (c *Client) raw(ctx context.Context, method, path string, in any) ([]byte, 
 	}
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	if key, ok := ctx.Value(onceKey{}).(string); ok {
+		req.Header.Set("Idempotency-Key", key)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -6,6 +6,10 @@
 //	v.Brand("gucci")
 //	shop := v.Principal("shop", map[string]string{"gucci": "application"})
 //	shop.Put(ctx, "gucci", api.PutRequest{...})
+//
+// [Each] runs a test over every engine that a vault can lie on. For PostgreSQL the
+// environment variable CLOAKROOM_TEST_POSTGRES names a server on which databases may be
+// created.
 package cloakroomtest
 
 import (
@@ -18,6 +22,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/server"
 	"github.com/cloakroom/cloakroom/internal/vault"
 )
@@ -29,18 +34,58 @@ type Vault struct {
 	// Dir is its data directory.
 	Dir string
 	// Admin is the local administrator: administers, writes, and sees no customer.
-	Admin *client.Client
-	t     testing.TB
+	Admin  *client.Client
+	t      testing.TB
+	opened *vault.Vault
+
+	database string            // its connection string
+	keys     map[string]string // of principals by name
 }
 
-// Start starts a vault.
+// Engine makes empty databases of one kind.
+type Engine struct {
+	// Name is what a test over it is called.
+	Name     string
+	database func(t testing.TB) string // a connection string; empty is embedded
+}
+
+// Embedded is the database in the data directory.
+func Embedded() Engine { return Engine{"sqlite", func(testing.TB) string { return "" }} }
+
+// PostgreSQL is a database on the server that CLOAKROOM_TEST_POSTGRES names, dropped
+// with the test. Without the variable the test is skipped, and in CI fails.
+func PostgreSQL() Engine { return Engine{"postgres", dbtest.DSN} }
+
+// Engines are all that a vault can lie on.
+func Engines() []Engine { return []Engine{Embedded(), PostgreSQL()} }
+
+// Each runs a test with a fresh vault on every engine.
+func Each(t *testing.T, test func(t *testing.T, v *Vault)) {
+	for _, e := range Engines() {
+		t.Run(e.Name, func(t *testing.T) { test(t, StartOn(t, e)) })
+	}
+}
+
+// Start starts a vault on the embedded database.
 func Start(t testing.TB) *Vault {
 	t.Helper()
-	v := &Vault{Dir: t.TempDir(), t: t}
-	opened, err := vault.Open(t.Context(), v.Dir, vault.Options{})
+	return StartOn(t, Embedded())
+}
+
+// StartOn starts a vault on an engine.
+func StartOn(t testing.TB, e Engine) *Vault {
+	t.Helper()
+	return start(t, vault.Options{Database: e.database(t)})
+}
+
+func start(t testing.TB, o vault.Options) *Vault {
+	t.Helper()
+	v := &Vault{Dir: t.TempDir(), t: t, database: o.Database, keys: map[string]string{}}
+	opened, err := vault.Open(t.Context(), v.Dir, o)
 	if err != nil {
 		t.Fatalf("starting a vault: %v", err)
 	}
+	v.opened = opened
 	s := server.New(opened, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -82,5 +127,6 @@ func (v *Vault) Principal(name string, roles map[string]string) *client.Client {
 	if err := v.Admin.Do(ctx, "POST", client.Path("principals", name, "credentials"), api.CredentialRequest{}, &c); err != nil {
 		v.t.Fatalf("making a key for %s: %v", name, err)
 	}
+	v.keys[name] = c.Key
 	return client.New(v.URL, c.Key, nil)
 }

@@ -12,8 +12,9 @@ import (
 
 // Eight clients as busy as eight processes: every kind of request at once, and none
 // is answered that the database is locked, or by any error at all but a budget.
-func TestManyClientsAtOnce(t *testing.T) {
-	v := Start(t)
+func TestManyClientsAtOnce(t *testing.T) { Each(t, manyClients) }
+
+func manyClients(t *testing.T, v *Vault) {
 	ctx := t.Context()
 	v.Brand("gucci")
 	v.Brand("mcqueen")

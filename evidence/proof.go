@@ -12,27 +12,27 @@ import (
 )
 
 // VerifyInclusion checks that leaf is entry index of the log whose checkpoint the
-// key vkey signed, and returns what it says.
-func VerifyInclusion(vkey string, checkpoint, leaf []byte, index uint64, proof tlog.RecordProof) (Entry, error) {
+// key vkey signed, and returns what it says and how many entries that log has.
+func VerifyInclusion(vkey string, checkpoint, leaf []byte, index uint64, proof tlog.RecordProof) (Entry, uint64, error) {
 	key, err := openKey(vkey)
 	if err != nil {
-		return Entry{}, err
+		return Entry{}, 0, err
 	}
 	head, err := openCheckpoint(key, checkpoint)
 	if err != nil {
-		return Entry{}, fmt.Errorf("opening the checkpoint: %w", err)
+		return Entry{}, 0, fmt.Errorf("opening the checkpoint: %w", err)
 	}
 	if index > math.MaxInt64 || int64(index) >= head.N {
-		return Entry{}, fmt.Errorf("%w: there is no entry %d in a log of %d", ErrProof, index, head.N)
+		return Entry{}, 0, fmt.Errorf("%w: there is no entry %d in a log of %d", ErrProof, index, head.N)
 	}
 	if err := tlog.CheckRecord(proof, head.N, head.Hash, int64(index), tlog.RecordHash(leaf)); err != nil {
-		return Entry{}, fmt.Errorf("%w: entry %d is not in the log of %d entries that was signed: %w", ErrProof, index, head.N, err)
+		return Entry{}, 0, fmt.Errorf("%w: entry %d is not in the log of %d entries that was signed: %w", ErrProof, index, head.N, err)
 	}
 	e, err := entry.Unmarshal(leaf)
 	if err != nil {
-		return Entry{}, fmt.Errorf("%w: entry %d cannot be read: %w", ErrEntry, index, err)
+		return Entry{}, 0, fmt.Errorf("%w: entry %d cannot be read: %w", ErrEntry, index, err)
 	}
-	return e, nil
+	return e, uint64(head.N), nil
 }
 
 // CustomerProof shows that one customer is among those of one entry of a log. It can
@@ -52,7 +52,7 @@ type CustomerProof struct {
 // Verify checks the whole way from the commitment to the signature of the key vkey,
 // and returns what the entry says.
 func (p CustomerProof) Verify(vkey string) (Entry, error) {
-	e, err := VerifyInclusion(vkey, []byte(p.Checkpoint), p.Leaf, p.Entry, p.Inclusion)
+	e, _, err := VerifyInclusion(vkey, []byte(p.Checkpoint), p.Leaf, p.Entry, p.Inclusion)
 	if err != nil {
 		return Entry{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -296,6 +297,19 @@ func (c *budgetCmd) Run(ctx context.Context, std Streams) error {
 	})
 }
 
+// span says a window in words.
+func span(window string) string {
+	switch window {
+	case "hour":
+		return "an hour"
+	case "day":
+		return "a day"
+	case "30d":
+		return "30 days"
+	}
+	return window
+}
+
 type exposureCmd struct {
 	forBrand
 	Principal string `help:"Whose; without it, your own." placeholder:"NAME"`
@@ -303,7 +317,7 @@ type exposureCmd struct {
 
 // Run shows the loss bound.
 func (c *exposureCmd) Run(ctx context.Context, std Streams) error {
-	path := client.Path("brands", c.Brand, "exposure") + "?principal=" + c.Principal
+	path := client.Path("brands", c.Brand, "exposure") + "?" + url.Values{"principal": {c.Principal}}.Encode()
 	return ask(ctx, std, &c.remote, "GET", path, nil, func(w io.Writer, u *api.Usages) {
 		for _, h := range u.Holders {
 			fmt.Fprintf(w, "%s: stolen now, it could take at most\n", h.Holder)
@@ -314,7 +328,7 @@ func (c *exposureCmd) Run(ctx context.Context, std Streams) error {
 						used = x.Count
 					}
 				}
-				fmt.Fprintf(w, "  %-7s %10d customers in a %-6s (%d used)\n", b.Class, b.Count, b.Window, used)
+				fmt.Fprintf(w, "  %-7s %10d customers in %-7s (%d used)\n", b.Class, b.Count, span(b.Window), used)
 			}
 		}
 	})

@@ -44,7 +44,8 @@ type finding struct {
 // Help is the long help text.
 func (doctorCmd) Help() string {
 	return `Looks at the data directory's files and who may read them, asks the vault whether it
-can serve, and replays the log of every brand. Changes nothing. EXIT STATUS: 0 all
+can serve, and replays the log of every brand. With --database it looks at what of
+PostgreSQL's settings the vault's promises rest on, too. Changes nothing. EXIT STATUS: 0 all
 well, 1 something is wrong.`
 }
 
@@ -59,15 +60,31 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 		found = append(found, f)
 	}
 	if c.Server == "" {
-		for _, f := range []string{vault.RootKeyFile, vault.DatabaseFile} {
-			info, err := os.Stat(filepath.Join(c.Data, f))
+		files := []string{filepath.Join(c.Data, vault.RootKeyFile)}
+		if c.RootKey != "" {
+			files[0] = c.RootKey
+		}
+		if _, err := os.Stat(filepath.Join(c.Data, vault.DatabaseFile)); c.Database == "" && err == nil {
+			files = append(files, filepath.Join(c.Data, vault.DatabaseFile))
+		}
+		for _, f := range files {
+			info, err := os.Stat(f)
 			if err == nil && info.Mode().Perm()&0o077 != 0 {
-				err = fmt.Errorf("others may read it (mode %o): chmod 600 %s", info.Mode().Perm(), filepath.Join(c.Data, f))
+				err = fmt.Errorf("others may read it (mode %o): chmod 600 %s", info.Mode().Perm(), f)
 			}
-			add("file "+f, err, "there, and only its owner may read it")
+			add("file "+filepath.Base(f), err, "there, and only its owner may read it")
 		}
 	}
 	err := c.with(ctx, std, func(v *connection) error {
+		if v.vault != nil {
+			settings, err := v.vault.DB.Settings(ctx)
+			if err != nil {
+				add("database", err, "")
+			}
+			for _, s := range settings {
+				add("database: "+s.Name, s.Fault, s.Found)
+			}
+		}
 		add("health", v.Do(ctx, "GET", "/v1/health", nil, nil), "the vault can serve")
 		var list []api.Brand
 		if err := v.Do(ctx, "GET", "/v1/brands", nil, &list); err != nil {
@@ -76,6 +93,10 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 		for _, b := range append(list, api.Brand{Name: "group"}) {
 			var out api.Verified
 			err := v.Do(ctx, "POST", client.Path("brands", b.Name, "log", "verify"), struct{}{}, &out)
+			if e, ok := errors.AsType[*api.Error](err); ok && (e.Type == api.TypeUnknownBrand || e.Type == api.TypePolicyDenied) {
+				add("log of "+b.Name, nil, "not looked at: this key may not read it")
+				continue
+			}
 			if err == nil && !out.OK {
 				err = errors.New(out.Fault)
 			}
@@ -98,7 +119,7 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 			if !f.OK {
 				mark = "BAD "
 			}
-			fmt.Fprintf(w, "%s %-18s %s\n", mark, f.Check, f.Found)
+			fmt.Fprintf(w, "%s %-28s %s\n", mark, f.Check, f.Found)
 		}
 	}); err != nil {
 		return err

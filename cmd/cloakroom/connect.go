@@ -19,18 +19,53 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault"
 )
 
+// backing is what a vault lies on: the flags of every verb that can open one.
+type backing struct {
+	Database string `help:"PostgreSQL database of the vault, as postgres://USER@HOST/NAME. Without it: the embedded one in the data directory. Others see a command line: give a password in the environment variable or in ~/.pgpass." env:"CLOAKROOM_DATABASE" placeholder:"URL"`
+	RootKey  string `help:"File of the root key. Without it: root.key in the data directory." env:"CLOAKROOM_ROOT_KEY" placeholder:"FILE"`
+	Pool     int    `help:"Most connections of this process to PostgreSQL." default:"${pool}" placeholder:"N"`
+}
+
+// maxPool is more than one PostgreSQL serves well.
+const maxPool = 1000
+
+// open opens the vault that the flags name.
+func (b *backing) open(ctx context.Context, dir string, o vault.Options) (*vault.Vault, error) {
+	if b.Pool < 1 || b.Pool > maxPool {
+		return nil, &usageError{fmt.Sprintf("--pool is 1 to %d", maxPool)}
+	}
+	o.Database, o.RootKey = b.Database, b.RootKey
+	if b.Database != "" {
+		o.DB.Readers = b.Pool
+	}
+	v, err := vault.Open(ctx, dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", b.name(dir), err)
+	}
+	return v, nil
+}
+
+// name names what is opened, without its address: that can hold a password.
+func (b *backing) name(dir string) string {
+	if b.Database != "" {
+		return "the PostgreSQL database"
+	}
+	return dir
+}
+
 // remote is where a verb finds its vault: the flags of every verb that needs one.
 type remote struct {
 	Data   string `help:"Data directory of the vault on this machine." default:"cloakroom-data" env:"CLOAKROOM_DATA" placeholder:"DIR"`
 	Server string `help:"URL of a vault elsewhere; needs a key in CLOAKROOM_KEY." env:"CLOAKROOM_SERVER" placeholder:"URL"`
 	JSON   bool   `help:"Print the API's JSON."`
+	backing
 }
 
 // connection is a client and what must be closed after it.
 type connection struct {
 	*client.Client
-	vault *vault.Vault // unless a server has it
 	close func() error
+	vault *vault.Vault // where this process opened it
 }
 
 // caller is who asks, where this process has the vault.
@@ -46,37 +81,50 @@ func (c *connection) caller(ctx context.Context) (identity.Caller, error) {
 	return c.vault.Identity.Authenticate(ctx, key)
 }
 
-// connect finds the vault: by URL, else by the socket of the data directory's server,
-// else by opening the directory itself. A key in CLOAKROOM_KEY says who asks; on the
-// machine itself, without one, it is the local administrator.
+// connect finds the vault: by URL, else in the PostgreSQL database that is named, else
+// by the socket of the data directory's server, else by opening the directory itself. A
+// key in CLOAKROOM_KEY says who asks; on the machine itself, without one, it is the
+// local administrator.
 func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) {
 	key := os.Getenv("CLOAKROOM_KEY")
 	if r.Server != "" {
 		if key == "" {
 			return nil, &usageError{"--server needs a key: put it into the environment variable CLOAKROOM_KEY"}
 		}
-		return &connection{client.New(r.Server, key, nil), nil, func() error { return nil }}, nil
+		return &connection{Client: client.New(r.Server, key, nil), close: func() error { return nil }}, nil
 	}
 	socket := filepath.Join(r.Data, vault.SocketFile)
-	if c, err := net.Dial("unix", socket); err == nil {
-		c.Close()
-		t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		}}
-		return &connection{client.New("http://vault", key, &http.Client{Transport: t}), nil, func() error {
-			t.CloseIdleConnections()
-			return nil
-		}}, nil
+	if r.Database == "" {
+		if c, err := net.Dial("unix", socket); err == nil {
+			c.Close()
+			t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+			}}
+			return &connection{Client: client.New("http://vault", key, &http.Client{Transport: t}), close: func() error {
+				t.CloseIdleConnections()
+				return nil
+			}}, nil
+		}
+		if _, err := os.Stat(filepath.Join(r.Data, vault.DatabaseFile)); err != nil {
+			return nil, r.noVault()
+		}
 	}
-	if _, err := os.Stat(filepath.Join(r.Data, vault.DatabaseFile)); err != nil {
-		return nil, fmt.Errorf("there is no vault in %s: name its directory with --data, make one with `cloakroom serve --data %s`, or try `cloakroom demo`", r.Data, r.Data)
+	v, err := r.open(ctx, r.Data, vault.Options{Begin: vault.MustExist})
+	if errors.Is(err, vault.ErrNoVault) {
+		return nil, r.noVault()
 	}
-	v, err := vault.Open(ctx, r.Data, vault.Options{})
 	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", r.Data, err)
+		return nil, err
 	}
 	s := server.New(v, quiet(std.Err))
-	return &connection{client.New("http://vault", key, &http.Client{Transport: s.Local()}), v, v.Close}, nil
+	return &connection{client.New("http://vault", key, &http.Client{Transport: s.Local()}), v.Close, v}, nil
+}
+
+func (r *remote) noVault() error {
+	if r.Database != "" {
+		return errors.New("there is no vault in the PostgreSQL database: name another with --database, or begin one there with `cloakroom serve --database`")
+	}
+	return fmt.Errorf("there is no vault in %s: name its directory with --data, or its PostgreSQL database with --database; make one with `cloakroom serve --data %s`, or try `cloakroom demo`", r.Data, r.Data)
 }
 
 // quiet logs what went wrong and nothing else.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/evidence"
 )
 
 // forBrand is where and for which brand a verb works.
@@ -48,12 +50,15 @@ func printDisclosed(w io.Writer, d *api.Disclosed) {
 	}
 }
 
+// maxSearched bounds what is read from standard input to search for.
+const maxSearched = 4096
+
 type findCmd struct {
 	forBrand
 	forPurpose
-	Email      string `help:"Find by e-mail address." xor:"by" placeholder:"ADDRESS"`
-	Phone      string `help:"Find by phone number." xor:"by" placeholder:"NUMBER"`
-	ExternalID string `name:"external-id" help:"Find by the brand's customer number." xor:"by" placeholder:"ID"`
+	Email      string `help:"Find by e-mail address; - reads it from standard input, where no other user of the machine sees it." xor:"by" placeholder:"ADDRESS"`
+	Phone      string `help:"Find by phone number, or -." xor:"by" placeholder:"NUMBER"`
+	ExternalID string `name:"external-id" help:"Find by the brand's customer number, or -." xor:"by" placeholder:"ID"`
 	Country    string `help:"Country of a phone number written without it." placeholder:"FR"`
 }
 
@@ -69,6 +74,15 @@ func (c *findCmd) Run(ctx context.Context, std Streams) error {
 		req.By, req.Value = "external_id", c.ExternalID
 	default:
 		return &usageError{"say whom to find: --email, --phone or --external-id"}
+	}
+	if req.Value == "-" {
+		line, err := bufio.NewReader(io.LimitReader(std.In, maxSearched)).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("reading whom to find: %w", err)
+		}
+		if req.Value = strings.TrimSpace(line); req.Value == "" {
+			return &usageError{"standard input does not say whom to find"}
+		}
 	}
 	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "search"), req, printDisclosed)
 }
@@ -185,6 +199,16 @@ type whoReadCmd struct {
 	Token string `arg:"" help:"The customer."`
 }
 
+// Help is the long help text.
+func (whoReadCmd) Help() string {
+	return `Each disclosure comes with a proof that leads to the log's signed checkpoint, and is
+checked here with the key that the vault gives. To check them elsewhere, with the key
+that you kept:
+
+    cloakroom who-read --brand gucci --json TOKEN > proof.json
+    cloakroom log verify --proof proof.json --vkey log.vkey`
+}
+
 // Run lists who read a customer, and checks each proof.
 func (c *whoReadCmd) Run(ctx context.Context, std Streams) error {
 	return c.with(ctx, std, func(v *connection) error {
@@ -192,7 +216,7 @@ func (c *whoReadCmd) Run(ctx context.Context, std Streams) error {
 		if err != nil {
 			return err
 		}
-		if err := checkProofs(out); err != nil {
+		if _, err := evidence.VerifyDisclosures(out.VerifierKey, out); err != nil {
 			return err
 		}
 		return c.print(std, out, func(w io.Writer) {
@@ -213,12 +237,21 @@ type eraseCmd struct {
 	Token string `arg:"" help:"The customer."`
 }
 
+// Help is the long help text.
+func (eraseCmd) Help() string {
+	return `Destroys the customer's key, records, indexes and former values. A copy of the data
+tables without customer_keys is dead with that. A full copy of the database from before
+still opens with root.key until both keys were replaced since:
+cloakroom key rotate --brand B, then cloakroom key rotate-root.`
+}
+
 // Run erases a customer, or says that it would.
 func (c *eraseCmd) Run(ctx context.Context, std Streams) error {
 	if !c.Yes {
 		would := map[string]any{"dry_run": true, "brand": c.Brand, "token": c.Token}
 		return c.print(std, would, func(w io.Writer) {
 			fmt.Fprintf(w, "Would erase %s of %s: the key, the records, the indexes, the former values. This cannot be undone. Add --yes to do it.\n", c.Token, c.Brand)
+			fmt.Fprintln(w, "Full copies of the database from before, older copies of customer_keys too, open until the keys are rotated: cloakroom key rotate, key rotate-root.")
 		})
 	}
 	return ask(ctx, std, &c.remote, "DELETE", client.Path("brands", c.Brand, "customers", c.Token), nil, func(w io.Writer, out *api.Erased) {

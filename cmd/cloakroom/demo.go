@@ -9,7 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,13 +30,17 @@ type demoCmd struct {
 	Listen    string `help:"Address of the API." default:"127.0.0.1:7460" placeholder:"HOST:PORT"`
 	Exit      bool   `help:"Do everything but stay; keeps the directory."`
 	JSON      bool   `help:"Print one JSON object of what was made, with every key."`
+	backing
 }
 
 // Help is the long help text.
 func (demoCmd) Help() string {
 	return `Nobody in the demonstration is real. It makes a vault with an embedded database and
 three brands, serves it on loopback until Ctrl-C, and prints what to try next. What
-it made in a directory of its own is removed at the end; --data and --exit keep it.`
+it made in a directory of its own is removed at the end; --data and --exit keep it.
+
+With --database it makes the vault in an empty PostgreSQL database, which stays, and
+needs --data for the root key.`
 }
 
 // demoAnswer is the answer to --json.
@@ -59,6 +63,7 @@ type demoBrand struct {
 type demoCustomer struct {
 	Token      string `json:"token"`
 	ExternalID string `json:"external_id"`
+	email      bool
 }
 
 type demoPrincipal struct {
@@ -80,6 +85,9 @@ func (c *demoCmd) Run(ctx context.Context, std Streams) (err error) {
 		return &usageError{fmt.Sprintf("--customers is 30 to %d", generate.MaxCustomers)}
 	}
 	dir := c.Data
+	if dir == "" && c.Database != "" {
+		return &usageError{"with --database name a directory for the root key too: --data DIR"}
+	}
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "cloakroom-demo-"); err != nil {
 			return fmt.Errorf("making a directory: %w", err)
@@ -87,16 +95,17 @@ func (c *demoCmd) Run(ctx context.Context, std Streams) (err error) {
 		if !c.Exit {
 			defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		}
-	} else if _, serr := os.Stat(filepath.Join(dir, vault.DatabaseFile)); serr == nil {
-		return fmt.Errorf("%s holds a vault already: name another directory, or serve it with `cloakroom serve --data %s`", dir, dir)
 	}
-	v, err := vault.Open(ctx, dir, vault.Options{})
+	v, err := c.open(ctx, dir, vault.Options{Begin: vault.MustBegin})
+	if errors.Is(err, vault.ErrBegun) || errors.Is(err, vault.ErrInUse) {
+		return fmt.Errorf("%s holds a vault already: name another, or serve it with `cloakroom serve`", c.name(dir))
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
 	s := server.New(v, quiet(std.Err))
-	d := &demo{std: std, client: client.New("http://vault", "", &http.Client{Transport: s.Local()}), answer: demoAnswer{Data: dir}}
+	d := &demo{std: std, client: client.New("http://vault", "", &http.Client{Transport: s.Local()}), answer: demoAnswer{Data: dir}, database: c.Database != ""}
 	if err := d.make(ctx, c); err != nil {
 		return err
 	}
@@ -128,6 +137,8 @@ type demo struct {
 	std    Streams
 	client *client.Client
 	answer demoAnswer
+
+	database bool // it is in PostgreSQL
 }
 
 func (d *demo) make(ctx context.Context, c *demoCmd) error {
@@ -165,6 +176,15 @@ func (d *demo) make(ctx context.Context, c *demoCmd) error {
 	}
 	for i := range d.answer.Brands {
 		b := &d.answer.Brands[i]
+		slices.SortStableFunc(b.Samples, func(x, y demoCustomer) int { // those to try first have an address to reveal
+			switch {
+			case x.email == y.email:
+				return 0
+			case x.email:
+				return -1
+			}
+			return 1
+		})
 		var cp api.Checkpoint
 		if err := d.client.Do(ctx, "GET", client.Path("brands", b.Name, "log"), nil, &cp); err != nil {
 			return err
@@ -218,7 +238,7 @@ func (d *demo) customers(ctx context.Context, c *demoCmd) error {
 				return fmt.Errorf("an invented customer was refused: %s %s", r.Reject.Field, r.Reject.Reason)
 			}
 			if len(b.Samples) < samples && len(bought[i].Customers) > 0 {
-				b.Samples = append(b.Samples, demoCustomer{r.Token, puts[i].Customers[j]["external_id"]})
+				b.Samples = append(b.Samples, demoCustomer{r.Token, puts[i].Customers[j]["external_id"], puts[i].Customers[j]["email"] != ""})
 			}
 		}
 		if len(bought[i].Customers) > 0 {
@@ -295,13 +315,20 @@ func (d *demo) print(w io.Writer) {
 		fmt.Fprintf(w, "%-18s %7d customers, %8d purchases\n", b.Title, b.Customers, b.Purchases)
 	}
 	s := d.answer.Brands[0].Samples
-	fmt.Fprintf(w, "\nAll %d are sealed in %s, under keys that root.key beside it unlocks.\n", total, d.answer.Data)
+	if d.database {
+		fmt.Fprintf(w, "\nAll %d are sealed in the PostgreSQL database, under keys that %s/root.key unlocks.\n", total, d.answer.Data)
+	} else {
+		fmt.Fprintf(w, "\nAll %d are sealed in %s, under keys that root.key beside it unlocks.\n", total, d.answer.Data)
+	}
 	if d.answer.Address != "" {
 		fmt.Fprintf(w, "Serving on %s. Ctrl-C ends it. In another terminal:\n", d.answer.Address)
 	} else {
 		fmt.Fprintln(w, "Try:")
 	}
 	fmt.Fprintf(w, "\n  export CLOAKROOM_DATA=%s\n", d.answer.Data)
+	if d.database && d.answer.Address == "" {
+		fmt.Fprintln(w, "  export CLOAKROOM_DATABASE=postgres://...    # as it was given here")
+	}
 	as := func(name string) string { return "CLOAKROOM_KEY=" + d.key(name) + " " + self }
 	step := func(what, format string, args ...any) {
 		fmt.Fprintf(w, "\n# %s\n  %s\n", what, fmt.Sprintf(format, args...))

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -148,8 +150,8 @@ func (c *importCmd) Run(ctx context.Context, std Streams) (err error) {
 		}{{"customers", out.Customers}, {"purchases", out.Purchases}} {
 			if l.n.Read > 0 {
 				fmt.Fprintf(w, "%s: %d read, %d new, %d updated, %d unchanged, %d rejected\n", l.what, l.n.Read, l.n.New, l.n.Updated, l.n.Unchanged, l.n.Rejected)
-				for code, n := range l.n.RejectedBy {
-					fmt.Fprintf(w, "  %s: %d\n", code, n)
+				for _, code := range slices.Sorted(maps.Keys(l.n.RejectedBy)) {
+					fmt.Fprintf(w, "  %s: %d\n", code, l.n.RejectedBy[code])
 				}
 			}
 		}

@@ -11,12 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/mod/sumdb/tlog"
-
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/evidence"
-	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 )
 
@@ -62,7 +59,8 @@ type logVerifyCmd struct {
 	Brand string `help:"The brand whose log it is." placeholder:"NAME"`
 	Older string `help:"A checkpoint that you kept: the log must continue it." type:"existingfile" placeholder:"FILE"`
 	VKey  string `name:"vkey" help:"The verifier key that you kept (log.vkey). Without it, the vault's own word is taken." type:"existingfile" placeholder:"FILE"`
-	Tiles string `help:"Verify this directory of tiles, offline, in place of a vault; needs --vkey." type:"existingdir" placeholder:"DIR"`
+	Tiles string `help:"Verify this directory of tiles, offline, in place of a vault; needs --vkey." type:"existingdir" xor:"offline" placeholder:"DIR"`
+	Proof string `help:"Check the proofs in this file, offline: what who-read or log proof printed with --json; needs --vkey." type:"existingfile" xor:"offline" placeholder:"FILE"`
 }
 
 // verified is the answer to --json.
@@ -96,6 +94,15 @@ func (c *logVerifyCmd) Run(ctx context.Context, std Streams) error {
 			return &usageError{"--tiles needs --vkey: a key that comes with the tiles proves nothing"}
 		}
 		return c.verify(ctx, std, evidence.Dir(c.Tiles), string(vkey), older)
+	}
+	if c.Proof != "" {
+		switch {
+		case vkey == nil:
+			return &usageError{"--proof needs --vkey: a key that comes with the proof proves nothing"}
+		case older != nil:
+			return &usageError{"--older is for a whole log: verify the log against it, or tiles of the log"}
+		}
+		return c.verifyProof(std, string(vkey))
 	}
 	if c.Brand == "" {
 		return &usageError{"say whose log: --brand, or --tiles for a directory"}
@@ -209,11 +216,11 @@ func (c *logProofCmd) Run(ctx context.Context, std Streams) error {
 		if err := v.Do(ctx, "GET", path, nil, &h); err != nil {
 			return err
 		}
-		proof, err := toHashes(h.Hashes)
+		proof, err := evidence.Hashes(h.Hashes)
 		if err != nil {
 			return err
 		}
-		if _, err := evidence.VerifyInclusion(cp.VerifierKey, []byte(cp.Checkpoint), e.Leaf, c.Index, proof); err != nil {
+		if _, _, err := evidence.VerifyInclusion(cp.VerifierKey, []byte(cp.Checkpoint), e.Leaf, c.Index, proof); err != nil {
 			return err
 		}
 		out := provenEntry{c.Index, e.Leaf, h.Hashes, cp.Checkpoint, cp.VerifierKey}
@@ -225,51 +232,6 @@ func (c *logProofCmd) Run(ctx context.Context, std Streams) error {
 			fmt.Fprint(w, cp.Checkpoint)
 		})
 	})
-}
-
-func toHashes(list [][]byte) ([]tlog.Hash, error) {
-	out := make([]tlog.Hash, len(list))
-	for i, b := range list {
-		if len(b) != tlog.HashSize {
-			return nil, errors.New("the vault answered a proof with a hash of another length")
-		}
-		out[i] = tlog.Hash(b)
-	}
-	return out, nil
-}
-
-// checkProofs verifies every proof that the vault gave with a list of disclosures.
-func checkProofs(d *api.Disclosures) error {
-	for i := range d.Disclosures {
-		x := &d.Disclosures[i]
-		e, err := entry.Unmarshal(x.Proof.Leaf)
-		if err != nil {
-			return fmt.Errorf("the proof of entry %d: %w", x.Entry, err)
-		}
-		path, err := toHashes(x.Proof.Path)
-		if err != nil {
-			return err
-		}
-		inclusion, err := toHashes(x.Proof.Inclusion)
-		if err != nil {
-			return err
-		}
-		commitment, err := toHashes([][]byte{x.Proof.Commitment})
-		if err != nil {
-			return err
-		}
-		p := evidence.CustomerProof{
-			Brand: e.Brand, Entry: x.Entry, Leaf: x.Proof.Leaf, Customers: x.Proof.Customers, Position: x.Proof.Position,
-			Commitment: commitment[0], Path: path, Inclusion: inclusion, Checkpoint: d.Checkpoint,
-		}
-		if _, err := p.Verify(d.VerifierKey); err != nil {
-			return fmt.Errorf("the proof of entry %d does not hold: %w", x.Entry, err)
-		}
-		if x.Proof.Counter != uint32(i) {
-			return fmt.Errorf("disclosure %d of this customer says that %d came before it: one is withheld", i+1, x.Proof.Counter)
-		}
-	}
-	return nil
 }
 
 type logTilesCmd struct {

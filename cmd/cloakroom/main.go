@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/cloakroom/cloakroom/internal/db"
 )
 
 // Exit codes of every verb.
@@ -54,7 +56,11 @@ type commands struct {
 	Brand     brandCmd     `cmd:"" help:"Create and list brands."`
 	Principal principalCmd `cmd:"" help:"People and services, their roles and keys."`
 	Purpose   purposeCmd   `cmd:"" help:"What a brand may process data for."`
+	Key       keyCmd       `cmd:"" help:"List and rotate keys."`
+	Backup    backupCmd    `cmd:"" help:"Back a vault up while it serves: data, keys and log apart."`
+	Restore   restoreCmd   `cmd:"" help:"Bring a vault back from its backups."`
 	Doctor    doctorCmd    `cmd:"" help:"Look whether a vault is well."`
+	DB        dbCmd        `cmd:"" name:"db" help:"Prepare and check the database itself."`
 	Generate  generateCmd  `cmd:"" help:"Write CSV files of invented customers and purchases."`
 }
 
@@ -75,6 +81,7 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 	}()
 	parser, err := kong.New(&commands{}, kong.Name("cloakroom"),
 		kong.Description("A customer-data vault with breach detection and response."),
+		kong.Vars{"pool": fmt.Sprint(db.DefaultConnections)},
 		kong.Writers(std.Out, std.Err), kong.Exit(func(code int) { panic(exited(code)) }), kong.UsageOnError())
 	if err != nil {
 		fmt.Fprintln(std.Err, "cloakroom:", err)
@@ -86,6 +93,7 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 		return exitUsage
 	}
 	cmd.BindTo(ctx, (*context.Context)(nil))
+	std.In = newInput(ctx, std.In)
 	err = cmd.Run(std)
 	var usage *usageError
 	switch {
@@ -94,7 +102,7 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 	case errors.As(err, &usage):
 		fmt.Fprintf(std.Err, "cloakroom: %v\nTry: cloakroom %s --help\n", err, cmd.Command())
 		return exitUsage
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), ctx.Err() != nil: // whatever else broke by it
 		fmt.Fprintln(std.Err, "cloakroom: interrupted")
 		return exitInterrupted
 	}
@@ -108,6 +116,10 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() { // a second interruption ends it at once
+		<-ctx.Done()
+		stop()
+	}()
 	code := Main(ctx, os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Terminal: isTerminal(os.Stderr)})
 	stop()
 	os.Exit(code)

@@ -12,6 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/db/dbtest"
 )
 
 // asProgram makes the test binary be the program: for tests that kill it.
@@ -24,9 +25,15 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"cloakroom": main})
 }
 
-// TestScripts runs the stories of testdata. The CDNOW file stays outside the
-// repository: its story is skipped where the file is absent, except in CI.
+// TestScripts runs the stories of testdata on each engine. The CDNOW file stays outside
+// the repository: its story is skipped where the file is absent, except in CI.
 func TestScripts(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) { scripts(t, "") })
+	t.Run("postgres", func(t *testing.T) { scripts(t, dbtest.DSN(t)) })
+}
+
+// scripts gives each script a database of its own on the server of another.
+func scripts(t *testing.T, server string) {
 	cdnow, err := filepath.Abs("../../../shared/data/cdnow.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -39,16 +46,23 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"field": scriptField,
-			"sums":  scriptSums,
+			"field":  scriptField,
+			"sums":   scriptSums,
+			"agekey": scriptAgeKey,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("CDNOW", cdnow)
+			if server != "" {
+				e.Setenv("CLOAKROOM_DATABASE", dbtest.DSN(e.T().(testing.TB)))
+			}
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond == "race" {
+			switch cond {
+			case "race":
 				return raceDetector, nil
+			case "postgres":
+				return server != "", nil
 			}
 			_, err := os.Stat(cdnow)
 			return cond == "cdnow" && err == nil, nil

@@ -18,12 +18,13 @@ import (
 
 // serveCmd is `cloakroom serve`.
 type serveCmd struct {
-	Data    string `help:"Data directory: database, root key, socket. Made if it is not there." default:"cloakroom-data" env:"CLOAKROOM_DATA" placeholder:"DIR"`
+	Data    string `help:"Data directory: embedded database, root key, socket. Made if it is not there." default:"cloakroom-data" env:"CLOAKROOM_DATA" placeholder:"DIR"`
 	Listen  string `help:"Address of the API." default:"127.0.0.1:7460" placeholder:"HOST:PORT"`
 	TLSCert string `name:"tls-cert" help:"Certificate chain, PEM." type:"existingfile" placeholder:"FILE"`
 	TLSKey  string `name:"tls-key" help:"Its private key, PEM." type:"existingfile" placeholder:"FILE"`
-	Origin  string `help:"Begins the names of the logs; choose once, such as vault.example.com." default:"cloakroom.local" placeholder:"NAME"`
+	Origin  string `help:"Begins the names of a new vault's logs, such as vault.example.com; without it: cloakroom.local. It stays." placeholder:"NAME"`
 	Verbose bool   `help:"Log every request, without its contents."`
+	backing
 }
 
 // Help is the long help text.
@@ -34,6 +35,11 @@ a copy of it elsewhere. Without it nothing in the vault can be read, by anybody.
 Commands on this machine talk to the server by the socket in the data directory, as
 the local administrator, who administers and sees no customer. Everybody else needs
 a key: cloakroom principal create NAME --role BRAND=ROLE.
+
+With --database the vault is in PostgreSQL, and any number of servers may serve it at
+once, on this machine and on others: the first one begins it, and every other one needs
+a copy of its root.key. Give each a data directory of its own; of servers that share
+one, the first answers on its socket.
 
 Without --tls-cert, listen on loopback only, behind a proxy that speaks TLS.`
 }
@@ -50,9 +56,9 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 	if ip := net.ParseIP(host); c.TLSCert == "" && (ip == nil || !ip.IsLoopback()) && host != "localhost" {
 		return &usageError{"keys and customers would cross the network in clear: give --tls-cert and --tls-key, or listen on 127.0.0.1"}
 	}
-	v, err := vault.Open(ctx, c.Data, vault.Options{Origin: c.Origin})
+	v, err := c.open(ctx, c.Data, vault.Options{Origin: c.Origin})
 	if err != nil {
-		return fmt.Errorf("opening %s: %w", c.Data, err)
+		return err
 	}
 	level := slog.LevelInfo
 	if c.Verbose {
@@ -63,7 +69,7 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("listening: %w", err), v.Close())
 	}
-	log.Info("serving", "address", l.Addr().String(), "data", c.Data)
+	log.Info("serving", "address", l.Addr().String(), "data", c.Data, "engine", string(v.DB.Engine()))
 	if c.TLSCert != "" {
 		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
 		if err != nil {
@@ -77,6 +83,15 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 // serve answers on a listener and on the socket of the data directory until the
 // context ends.
 func serve(ctx context.Context, v *vault.Vault, log *slog.Logger, l net.Listener) error {
+	s := server.New(v, log)
+	own, err := v.OwnSocket()
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	if !own {
+		log.Warn("another server has the socket of this data directory, and commands on this machine talk to that one; give each server a directory of its own with --data", "data", v.Dir)
+		return s.Serve(ctx, l)
+	}
 	path := filepath.Join(v.Dir, vault.SocketFile)
 	os.Remove(path) // of a server that was killed; the lock says that none is running
 	socket, err := net.Listen("unix", path)
@@ -86,9 +101,12 @@ func serve(ctx context.Context, v *vault.Vault, log *slog.Logger, l net.Listener
 	if err := os.Chmod(path, 0o600); err != nil {
 		return errors.Join(fmt.Errorf("making the socket: %w", err), l.Close(), socket.Close())
 	}
-	s := server.New(v, log)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Serve(ctx, l) })
 	g.Go(func() error { return s.Serve(ctx, socket) })
+	g.Go(func() error {
+		v.Admin.Tend(ctx, log)
+		return nil
+	})
 	return g.Wait()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 )
 
 // ErrNoPolicy is returned for a brand without a policy: nothing is allowed there.
@@ -17,8 +18,15 @@ var ErrNoPolicy = errors.New("this brand has no policy, so nothing is allowed: a
 
 // Store keeps every version of the brands' policies.
 type Store struct {
-	db     *db.DB
-	loaded *lru.Cache[version, *Policy]
+	db      *db.DB
+	loaded  *lru.Cache[version, *Policy]
+	current revision.Cache[record.BrandID, holding]
+}
+
+// holding is the policy that holds at a brand.
+type holding struct {
+	policy *Policy
+	number int
 }
 
 type version struct {
@@ -44,9 +52,17 @@ const (
 	sqlInsertPolicy = `INSERT INTO policies (brand, version, text, created, author) VALUES ($1, $2, $3, $4, $5)`
 )
 
-// Current returns the policy that holds now, and its version. It asks the database
-// each time, so that every server follows a change at once; only parsing is spared.
+// Current returns the policy that holds, and its version: under the request's
+// revision, or now where there is none, so that every server follows a change at once.
 func (s *Store) Current(ctx context.Context, brand record.BrandID) (*Policy, int, error) {
+	h, err := s.current.Get(ctx, brand, func() (holding, error) {
+		p, n, err := s.newest(ctx, brand)
+		return holding{p, n}, err
+	})
+	return h.policy, h.number, err
+}
+
+func (s *Store) newest(ctx context.Context, brand record.BrandID) (*Policy, int, error) {
 	v := version{brand: brand}
 	if err := s.db.Row(ctx, sqlNewestPolicy, int64(brand)).Scan(&v.number); err != nil {
 		return nil, 0, fmt.Errorf("reading the policy of brand %d: %w", brand, err)
@@ -80,5 +96,8 @@ func (s *Store) Put(ctx context.Context, q db.Queryer, brand record.BrandID, p *
 	if _, err := q.Exec(ctx, sqlInsertPolicy, int64(brand), n, p.text, at.UnixMicro(), int64(author)); err != nil {
 		return 0, fmt.Errorf("storing version %d of the policy of brand %d: %w", n, brand, err)
 	}
-	return n, nil
+	if n == 1 {
+		return n, nil // it takes nothing away
+	}
+	return n, revision.Bump(ctx, q)
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -28,6 +29,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 	"github.com/cloakroom/cloakroom/internal/seal"
 )
 
@@ -43,6 +45,9 @@ type Desk struct {
 	Seal   *seal.Store
 	// Signer makes the signer of a new brand's log from the seed that its keys hold.
 	Signer func(brand string, seed []byte) (note.Signer, error)
+
+	once  sync.Once
+	begun chan struct{} // by wake: a rotation was begun here
 }
 
 // Begin makes what a brand needs: keys, an empty log, the default policy, and for a
@@ -90,13 +95,41 @@ func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string, actio
 	return v, err
 }
 
-// change logs a change and makes it.
+// change logs a change and makes it. After it, no server logs anything that was
+// allowed before it: at the visit's brand, or after a change of the group's at any.
 func (d *Desk) change(ctx context.Context, v *admit.Visit, kind entry.Kind, detail map[string]string, fn func(q db.Queryer, at time.Time) error) error {
 	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: kind, Who: v.Who, Detail: detail})
 	if err != nil {
 		return err
 	}
-	return d.DB.Tx(ctx, func(q db.Queryer) error { return fn(q, r.At()) })
+	var before, after int64
+	err = d.DB.Tx(ctx, func(q db.Queryer) (err error) {
+		if err = q.Batch(ctx, []db.Stmt{revision.Stmt(&before)}); err != nil {
+			return err
+		}
+		if err = fn(q, r.At()); err != nil {
+			return err
+		}
+		return q.Batch(ctx, []db.Stmt{revision.Stmt(&after)})
+	})
+	if err != nil || before == after {
+		return err
+	}
+	fenced := []record.BrandID{v.Brand.ID}
+	if v.Brand.ID == record.Group {
+		all, lerr := d.Door.Brands.List(ctx)
+		for _, b := range all {
+			fenced = append(fenced, b.ID)
+		}
+		err = lerr
+	}
+	if err == nil {
+		err = d.Ledger.Fence(ctx, fenced...)
+	}
+	if err != nil {
+		return fmt.Errorf("the change is made, and what was under way may still be answered for %s: %w", ledger.DefaultTimeout, err)
+	}
+	return nil
 }
 
 // CreateBrand registers a brand, with the default policy, purposes and budgets.
@@ -174,7 +207,7 @@ func (d *Desk) CreatePrincipal(ctx context.Context, c identity.Caller, req api.P
 		id, err := d.Door.Identity.CreatePrincipal(ctx, q, req.Name, req.Kind, at)
 		for b, role := range roles {
 			if err == nil {
-				err = d.Door.Identity.SetRole(ctx, q, id, b, role)
+				err = d.Door.Identity.FirstRole(ctx, q, id, b, role)
 			}
 		}
 		return err
@@ -187,7 +220,7 @@ func (d *Desk) CreatePrincipal(ctx context.Context, c identity.Caller, req api.P
 
 func knownRole(role string) error {
 	if !slices.Contains(access.Roles(), role) {
-		return fmt.Errorf("%w: there is no role %q; known are %v", ErrRequest, role, access.Roles())
+		return fmt.Errorf("%w: there is no such role; known are %v", ErrRequest, access.Roles())
 	}
 	return nil
 }
@@ -320,6 +353,9 @@ func (d *Desk) Revoke(ctx context.Context, c identity.Caller, lineage uint64) (i
 		n, err = d.Door.Identity.Revoke(ctx, q, lineage, at)
 		return err
 	})
+	if err == nil && n == 0 {
+		err = identity.ErrNoLineage // a wrong number must not look like a thief stopped
+	}
 	return n, err
 }
 

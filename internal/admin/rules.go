@@ -8,6 +8,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/admit"
+	"github.com/cloakroom/cloakroom/internal/brands"
 	"github.com/cloakroom/cloakroom/internal/budget"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/entry"
@@ -57,6 +58,9 @@ func (d *Desk) ApplyPolicy(ctx context.Context, c identity.Caller, brand, text s
 	}
 	if !apply {
 		return out, nil
+	}
+	if _, err := p.Authorize(v.Who, access.ActAdminister, "", 0); err != nil {
+		return nil, fmt.Errorf("%w: under this policy you could not change it back: keep a rule that lets the role %s administer", ErrRequest, v.Who.Role)
 	}
 	err = d.change(ctx, v, entry.KindPolicy, map[string]string{"sha256": digest(text)}, func(q db.Queryer, at time.Time) (err error) {
 		out.Version, err = d.Door.Access.Put(ctx, q, v.Brand.ID, p, v.Who.Principal, at)
@@ -183,22 +187,62 @@ func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string
 	if err != nil {
 		return nil, err
 	}
-	kept, err := d.Ledger.Commitments(ctx, id, ords[0], 0, logKeys[ords[0]])
-	if err != nil {
-		return nil, err
-	}
-	err = d.Seal.Erase(ctx, r, ords[0], func(ctx context.Context, q db.Queryer, logKey []byte) error {
-		// What was logged while the log was read.
-		late, err := d.Ledger.Commitments(ctx, id, ords[0], r.CheckpointSize(), logKey)
-		if err != nil {
-			return err
-		}
-		return d.Ledger.Keep(ctx, q, id, ords[0], append(kept, late...))
-	})
-	if err != nil {
+	if err := d.erase(ctx, r, ords[0], logKeys[ords[0]]); err != nil {
 		return nil, err
 	}
 	return &api.Erased{Receipt: api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}, Token: token}, nil
+}
+
+// erase keeps what the proofs of others need, and destroys the customer's key.
+func (d *Desk) erase(ctx context.Context, r ledger.Receipt, ord record.Ordinal, logKey []byte) error {
+	id := r.Brand()
+	kept, err := d.Ledger.Commitments(ctx, id, ord, 0, logKey)
+	if err != nil {
+		return err
+	}
+	return d.Seal.Erase(ctx, r, ord, func(ctx context.Context, q db.Queryer, logKey []byte) error {
+		// What was logged while the log was read.
+		late, err := d.Ledger.Commitments(ctx, id, ord, r.CheckpointSize(), logKey)
+		if err != nil {
+			return err
+		}
+		return d.Ledger.Keep(ctx, q, id, ord, append(kept, late...))
+	})
+}
+
+// FinishErasures erases the customers of a brand whose erasure is in the log and who
+// are there all the same: a restored copy that is older than its log has them. It
+// returns how many it erased.
+func (d *Desk) FinishErasures(ctx context.Context, brand record.BrandID) (int, error) {
+	n := 0
+	err := d.Ledger.Erasures(ctx, brand, func(r ledger.Receipt, ords []record.Ordinal) error {
+		left, err := d.Seal.LogKeys(ctx, brand, ords)
+		if err != nil {
+			return err
+		}
+		for _, ord := range ords {
+			key, ok := left[ord]
+			if !ok {
+				continue
+			}
+			if err := d.erase(ctx, r, ord, key); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
+// Announce logs, in the group's log, that its administrator does something that no
+// other method here does, such as a backup.
+func (d *Desk) Announce(ctx context.Context, c identity.Caller, detail map[string]string) (ledger.Receipt, error) {
+	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	if err != nil {
+		return ledger.Receipt{}, err
+	}
+	return d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who, Detail: detail})
 }
 
 // Watch lets a caller in who may read a brand's log.

@@ -5,7 +5,6 @@ package admit
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/brands"
@@ -13,6 +12,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 )
 
 // ErrTicket is returned for a ticket that cannot stand in the log.
@@ -24,6 +24,8 @@ type Door struct {
 	Identity *identity.Store
 	Access   *access.Store
 	Ledger   *ledger.Ledger
+	// Revisions tells whether what somebody was refused by still holds.
+	Revisions *revision.Tracker
 }
 
 // Visit is a caller at one brand, under the policy that held when they came.
@@ -43,7 +45,7 @@ func (d *Door) Enter(ctx context.Context, c identity.Caller, brand string) (*Vis
 	}
 	who, err := d.Identity.Who(ctx, c, b.ID)
 	if errors.Is(err, identity.ErrNoRole) {
-		return nil, fmt.Errorf("%s: %w", brand, brands.ErrNoBrand)
+		return nil, brands.ErrNoBrand
 	}
 	if err != nil {
 		return nil, err
@@ -86,6 +88,9 @@ func (v *Visit) note(ctx context.Context, err error) {
 }
 
 func (v *Visit) refused(ctx context.Context, action, purpose string, fields record.FieldSet, reason string) {
+	if v.door.Revisions.Moved(ctx) {
+		return // the request starts over, and may be let in
+	}
 	if !entry.ValidTicket(purpose) {
 		purpose = ""
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 )
 
 var (
@@ -76,10 +77,19 @@ func ValidName(s string) bool {
 }
 
 // Store reads and writes brands and purposes.
-type Store struct{ db *db.DB }
+type Store struct {
+	db       *db.DB
+	named    revision.Cache[string, Brand]
+	purposes revision.Cache[purposeKey, Purpose]
+}
+
+type purposeKey struct {
+	brand record.BrandID
+	name  string
+}
 
 // New returns the store of a database.
-func New(d *db.DB) *Store { return &Store{d} }
+func New(d *db.DB) *Store { return &Store{db: d} }
 
 const (
 	sqlNextBrand     = `SELECT coalesce(max(id), 0) + 1 FROM brands`
@@ -136,8 +146,10 @@ func (s *Store) ByName(ctx context.Context, name string) (Brand, error) {
 	if name == GroupName {
 		return group(), nil
 	}
-	b, err := scanBrand(s.db.Row(ctx, sqlBrandByName, name))
-	return b, found(err, name)
+	return s.named.Get(ctx, name, func() (Brand, error) {
+		b, err := scanBrand(s.db.Row(ctx, sqlBrandByName, name))
+		return b, found(err)
+	})
 }
 
 // Get returns a brand by its number.
@@ -146,15 +158,16 @@ func (s *Store) Get(ctx context.Context, id record.BrandID) (Brand, error) {
 		return group(), nil
 	}
 	b, err := scanBrand(s.db.Row(ctx, sqlBrandByID, int64(id)))
-	return b, found(err, fmt.Sprint("number ", id))
+	return b, found(err)
 }
 
-func found(err error, name string) error {
+// found never repeats the name that was asked for: it comes from a request's path.
+func found(err error) error {
 	if errors.Is(err, db.ErrNoRows) {
-		return fmt.Errorf("%s: %w", name, ErrNoBrand)
+		return ErrNoBrand
 	}
 	if err != nil {
-		return fmt.Errorf("reading the brand %s: %w", name, err)
+		return fmt.Errorf("reading a brand: %w", err)
 	}
 	return nil
 }
@@ -201,7 +214,7 @@ func (s *Store) RetirePurpose(ctx context.Context, q db.Queryer, brand record.Br
 	if n == 0 {
 		return ErrNoPurpose
 	}
-	return nil
+	return revision.Bump(ctx, q)
 }
 
 func scanPurpose(r db.Row) (Purpose, error) {
@@ -219,14 +232,16 @@ func scanPurpose(r db.Row) (Purpose, error) {
 
 // Purpose returns a purpose that is in use.
 func (s *Store) Purpose(ctx context.Context, brand record.BrandID, name string) (Purpose, error) {
-	p, err := scanPurpose(s.db.Row(ctx, sqlReadPurpose, int64(brand), name))
-	if errors.Is(err, db.ErrNoRows) || err == nil && !p.Retired.IsZero() {
-		return Purpose{}, ErrNoPurpose
-	}
-	if err != nil {
-		return Purpose{}, fmt.Errorf("reading a purpose: %w", err)
-	}
-	return p, nil
+	return s.purposes.Get(ctx, purposeKey{brand, name}, func() (Purpose, error) {
+		p, err := scanPurpose(s.db.Row(ctx, sqlReadPurpose, int64(brand), name))
+		if errors.Is(err, db.ErrNoRows) || err == nil && !p.Retired.IsZero() {
+			return Purpose{}, ErrNoPurpose
+		}
+		if err != nil {
+			return Purpose{}, fmt.Errorf("reading a purpose: %w", err)
+		}
+		return p, nil
+	})
 }
 
 // Purposes returns every purpose of a brand, the retired ones too.

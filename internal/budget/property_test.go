@@ -33,13 +33,15 @@ func distinctIn(log []logged, holds func(budget.Disclosure) bool, at time.Time, 
 }
 
 // Random histories of reveals, re-reads, groups that fail to commit, restarts (the
-// book rebuilt from the log) and clocks that jump: no trailing window ever holds
-// more than its limit, and no refusal is more than one bucket early.
+// book rebuilt from the log) and clocks that jump, forward by minutes, hours and days
+// and back by as much: no trailing window, of 30 days too, ever holds more than its
+// limit, and no refusal is more than one bucket early.
 func TestWindowsHold(t *testing.T) {
-	limits := map[budget.HolderKind][2]uint32{
-		budget.Lineage: {3, 5}, budget.Principal: {4, 6}, budget.Role: {5, 9}, budget.Brand: {6, 10},
+	limits := map[budget.HolderKind][3]uint32{
+		budget.Lineage: {3, 5, 7}, budget.Principal: {4, 6, 8}, budget.Role: {5, 9, 11}, budget.Brand: {6, 10, 13},
 	}
-	windows := [2]budget.Window{budget.Hour, budget.Day}
+	windows := [3]budget.Window{budget.Hour, budget.Day, budget.Month}
+	lengths := [3]time.Duration{time.Hour, 24 * time.Hour, 30 * 24 * time.Hour}
 	var list []budget.Rule
 	for kind, l := range limits {
 		for i, w := range windows {
@@ -55,7 +57,8 @@ func TestWindowsHold(t *testing.T) {
 		var log []logged
 		clock := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		for range rapid.IntRange(1, 60).Draw(t, "groups") {
-			clock = clock.Add(time.Duration(rapid.Int64Range(-20, 90).Draw(t, "minutes"))*time.Minute + time.Duration(rapid.Int64Range(0, 59).Draw(t, "seconds"))*time.Second)
+			unit := []time.Duration{time.Minute, time.Minute, time.Minute, 20 * time.Minute, 8 * time.Hour}[rapid.IntRange(0, 4).Draw(t, "unit")]
+			clock = clock.Add(time.Duration(rapid.Int64Range(-20, 90).Draw(t, "jump"))*unit + time.Duration(rapid.Int64Range(0, 59).Draw(t, "seconds"))*time.Second)
 			g := book.Begin(clock)
 			pending := log
 			for range rapid.IntRange(1, 3).Draw(t, "requests") {
@@ -65,7 +68,7 @@ func TestWindowsHold(t *testing.T) {
 					Role: []string{"", "support-agent", "support-agent", "analyst"}[principal], Class: budget.Clear,
 				}
 				for range rapid.IntRange(1, 4).Draw(t, "n") {
-					d.Ords = append(d.Ords, record.Ordinal(rapid.IntRange(1, 14).Draw(t, "customer")))
+					d.Ords = append(d.Ords, record.Ordinal(rapid.IntRange(1, 18).Draw(t, "customer")))
 				}
 				holders := map[budget.HolderKind]func(budget.Disclosure) bool{
 					budget.Lineage:   func(o budget.Disclosure) bool { return o.Lineage == d.Lineage },
@@ -75,8 +78,8 @@ func TestWindowsHold(t *testing.T) {
 				}
 				over := func(early time.Duration) bool {
 					for kind, holds := range holders {
-						for i, w := range windows {
-							if distinctIn(pending, holds, g.At(), w.Length()+early, d.Ords) > int(limits[kind][i]) {
+						for i := range windows {
+							if distinctIn(pending, holds, g.At(), lengths[i]+early, d.Ords) > int(limits[kind][i]) {
 								return true
 							}
 						}

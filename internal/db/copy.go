@@ -35,9 +35,3 @@ func CopyIn(ctx context.Context, q Queryer, sql string, r io.Reader) (int64, err
 	}
 	return tag.RowsAffected(), pgErr(err)
 }
-
-// Locked runs fn in a transaction under the lock that migrations take: for changes of
-// the schema that are no step of its history, such as an index left out for a while.
-func (d *DB) Locked(ctx context.Context, fn func(q Queryer) error) error {
-	return d.lockSchema(ctx, fn)
-}

@@ -15,6 +15,9 @@
 // An error at COMMIT whose outcome is unknown is [ErrOutcomeUnknown] and is never
 // retried here.
 //
+// [DB.Pipeline] is the same in two round trips: for the few transactions that every
+// request waits for.
+//
 // # Engines
 //
 // On SQLite all writes pass through one connection (BEGIN IMMEDIATE, WAL,
@@ -56,12 +59,14 @@ type Row interface {
 
 // Stmt is one statement of a [Queryer.Batch]. With Scan set it is a query whose
 // rows are each handed to Scan; otherwise it is executed, and Affected, if set,
-// receives the number of rows it touched.
+// receives the number of rows it touched. With Now set it reads the database's clock
+// into it, after the statements before it, and the rest is not used.
 type Stmt struct {
 	SQL      string
 	Args     []any
 	Scan     func(Row) error
 	Affected *int64
+	Now      *time.Time
 }
 
 // Queryer runs SQL: a transaction, or the database outside of one.
@@ -84,7 +89,9 @@ type Queryer interface {
 type engine interface {
 	Queryer
 	tx(ctx context.Context, fn func(Queryer) error) error
+	pipeline(ctx context.Context, first []Stmt, then func(Queryer) ([]Stmt, error)) error
 	snapshot(ctx context.Context, fn func(Queryer) error) error
+	estimate(ctx context.Context) (time.Time, error)
 	lockSchema(ctx context.Context, fn func(Queryer) error) error
 	close() error
 }
@@ -113,14 +120,36 @@ type DB struct{ engine }
 // maxAttempts bounds the re-runs of one transaction.
 const maxAttempts = 20
 
+// errNoTable marks an error that says that a table is missing.
+var errNoTable = errors.New("a table is missing")
+
 // errRetry marks an error after which the transaction may be run again.
 var errRetry = errors.New("retry")
 
 // Tx runs fn in a read-write transaction and commits it. fn may run several times.
 func (d *DB) Tx(ctx context.Context, fn func(q Queryer) error) error {
+	return again(ctx, func() error { return d.tx(ctx, fn) })
+}
+
+// Pipeline runs a read-write transaction whose beginning and end are each one round
+// trip where the engine can: BEGIN with the statements that first returns, and those
+// that then returns with COMMIT. In between, then computes, and may use q to read
+// more. It is READ COMMITTED: a statement sees what was committed before it began,
+// also by whoever held a lock that an earlier statement of first waited for.
+//
+// The last statements return no rows. COMMIT is sent before their answers are read:
+// one that fails ends the transaction, and one that touches fewer rows than it should
+// does not. An Affected of theirs is set when Pipeline has returned. first and then
+// may run several times, as fn of Tx.
+func (d *DB) Pipeline(ctx context.Context, first func() []Stmt, then func(q Queryer) ([]Stmt, error)) error {
+	return again(ctx, func() error { return d.pipeline(ctx, first(), then) })
+}
+
+// again runs a transaction until it is not the engine that asks to run it again.
+func again(ctx context.Context, run func() error) error {
 	wait := time.Millisecond
 	for attempt := 1; ; attempt++ {
-		err := d.tx(ctx, fn)
+		err := run()
 		if err == nil || !errors.Is(err, errRetry) {
 			return err
 		}
@@ -134,6 +163,18 @@ func (d *DB) Tx(ctx context.Context, fn func(q Queryer) error) error {
 		}
 		wait = min(2*wait, 100*time.Millisecond)
 	}
+}
+
+// Estimate returns about the database's clock, without asking it each time: the clock
+// as it was last read, and the time that passed on this host since. It lags by a
+// round trip at most, unless one of the clocks stepped.
+func (d *DB) Estimate(ctx context.Context) (time.Time, error) { return d.estimate(ctx) }
+
+// Alone runs fn in a transaction while no other process that has the database open
+// migrates or runs one through Alone: for what must happen once in a database's life.
+// It is not run again.
+func (d *DB) Alone(ctx context.Context, fn func(q Queryer) error) error {
+	return d.lockSchema(ctx, fn)
 }
 
 // Snapshot runs fn in a read-only transaction that sees one state of the database.

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -164,18 +165,82 @@ var migrations = []string{
 		hash  {blob} NOT NULL,
 		PRIMARY KEY (brand, entry, ord)
 	);`,
+	// revision
+	`CREATE TABLE revisions (
+		one integer PRIMARY KEY,
+		n   bigint NOT NULL
+	);
+	INSERT INTO revisions (one, n) VALUES (1, 1);`,
+
+	// keys
+	`CREATE TABLE rotations (
+		brand      integer NOT NULL,
+		kind       text NOT NULL,
+		version    integer NOT NULL,
+		position   bigint NOT NULL,
+		bound      bigint NOT NULL,
+		done       bigint NOT NULL,
+		failed     bigint NOT NULL,
+		began      bigint NOT NULL,
+		ended      bigint NOT NULL,
+		principal  bigint NOT NULL,
+		credential bigint NOT NULL,
+		lineage    bigint NOT NULL,
+		role       text NOT NULL,
+		holder     text NOT NULL,
+		lease      bigint NOT NULL,
+		PRIMARY KEY (brand, kind, version)
+	);`,
+
+	// keys
+	`CREATE TABLE root_key (
+		one     integer PRIMARY KEY,
+		id      text NOT NULL,
+		changed bigint NOT NULL
+	);
+	INSERT INTO root_key (one, id, changed) VALUES (1, '', 0);`,
+	// once
+	`CREATE TABLE write_answers (
+		principal bigint NOT NULL,
+		name      {blob} NOT NULL,
+		request   {blob} NOT NULL,
+		at        bigint NOT NULL,
+		status    integer NOT NULL,
+		answer    {blob} NOT NULL,
+		PRIMARY KEY (principal, name)
+	);
+	CREATE INDEX write_answers_by_age ON write_answers (at);`,
 }
 
 const (
 	sqlCreateVersions = `CREATE TABLE IF NOT EXISTS schema_versions (version integer PRIMARY KEY, at bigint NOT NULL)`
-	sqlReadVersion    = `SELECT coalesce(max(version), 0) FROM schema_versions`
+	sqlReadVersion    = `SELECT coalesce(max(version), 0) FROM schema_versions WHERE version <> 1000000`
 	sqlWriteVersion   = `INSERT INTO schema_versions (version, at) VALUES ($1, $2)`
 )
 
+// Version returns the version of the schema, 0 where none of the vault's tables is.
+func (d *DB) Version(ctx context.Context) (int, error) {
+	var version int
+	err := d.Row(ctx, sqlReadVersion).Scan(&version)
+	if errors.Is(err, errNoTable) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading the schema's version: %w", err)
+	}
+	return version, nil
+}
+
 // Migrate brings the schema up to date. Each migration is one transaction with the
 // record that it ran, so that a kill in between leaves a version, not a mixture.
-// A database made by a newer release is refused.
+// A database made by a newer release is refused, and with ErrUnfinished one whose
+// restore did not end.
 func (d *DB) Migrate(ctx context.Context) error {
+	return d.migrate(ctx, len(migrations), true)
+}
+
+// migrate brings the schema to a version, and no further.
+func (d *DB) migrate(ctx context.Context, to int, whole bool) error {
 	if err := d.lockSchema(ctx, func(q Queryer) error {
 		_, err := q.Exec(ctx, sqlCreateVersions)
 		return err
@@ -192,7 +257,14 @@ func (d *DB) Migrate(ctx context.Context) error {
 			if version > len(migrations) {
 				return fmt.Errorf("the database has schema version %d and this program knows %d: it was written by a newer release; use that release or newer", version, len(migrations))
 			}
-			if version == len(migrations) {
+			if whole {
+				if unfinished, err := restoring(ctx, q); err != nil {
+					return err
+				} else if unfinished {
+					return ErrUnfinished
+				}
+			}
+			if version >= to {
 				done = true
 				return nil
 			}
@@ -208,9 +280,28 @@ func (d *DB) Migrate(ctx context.Context) error {
 			return fmt.Errorf("migrating the database: %w", err)
 		}
 		if done {
-			return nil
+			break
 		}
 	}
+	if err := d.distributeNew(ctx); err != nil {
+		return fmt.Errorf("distributing what the migration added: %w", err)
+	}
+	return nil
+}
+
+const sqlPostgresMigrated = `SELECT to_regclass('schema_versions') IS NOT NULL`
+
+// SchemaVersion returns the version of the database's schema, 0 for none, and the
+// version that Migrate would bring it to. It changes nothing.
+func (d *DB) SchemaVersion(ctx context.Context) (has, want int, err error) {
+	if d.Engine() == Postgres {
+		var there bool
+		if err := d.Row(ctx, sqlPostgresMigrated).Scan(&there); err != nil || !there {
+			return 0, len(migrations), err
+		}
+	}
+	err = d.Row(ctx, sqlReadVersion).Scan(&has)
+	return has, len(migrations), err
 }
 
 func splitSQL(text string, e Engine) []string {

@@ -99,6 +99,19 @@ func (d *sqliteDB) tx(ctx context.Context, fn func(Queryer) error) error {
 	return d.writer.begin(ctx, d.clock, fn)
 }
 
+func (d *sqliteDB) pipeline(ctx context.Context, first []Stmt, then func(Queryer) ([]Stmt, error)) error {
+	return d.tx(ctx, func(q Queryer) error {
+		if err := q.Batch(ctx, first); err != nil {
+			return err
+		}
+		last, err := then(q)
+		if err != nil {
+			return err
+		}
+		return q.Batch(ctx, last)
+	})
+}
+
 func (d *sqliteDB) snapshot(ctx context.Context, fn func(Queryer) error) error {
 	return d.cache.begin(ctx, d.clock, fn)
 }
@@ -117,7 +130,7 @@ func (d *sqliteDB) Exec(ctx context.Context, query string, args ...any) (int64, 
 // queries stays on the readers.
 func (d *sqliteDB) Batch(ctx context.Context, stmts []Stmt) error {
 	for _, s := range stmts {
-		if s.Scan == nil {
+		if s.Scan == nil && s.Now == nil {
 			return (&DB{d}).Tx(ctx, func(q Queryer) error { return q.Batch(ctx, stmts) })
 		}
 	}
@@ -218,6 +231,8 @@ func (q *sqliteQueryer) Engine() Engine { return SQLite }
 // database's.
 func (q *sqliteQueryer) Now(context.Context) (time.Time, error) { return q.clock().UTC(), nil }
 
+func (d *sqliteDB) estimate(ctx context.Context) (time.Time, error) { return d.Now(ctx) }
+
 func (q *sqliteQueryer) stmt(ctx context.Context, query string) (*sql.Stmt, func(), error) {
 	if q.tx == nil {
 		s, err := q.cache.prepare(ctx, query)
@@ -292,6 +307,10 @@ func (q *sqliteQueryer) Rows(ctx context.Context, scan func(Row) error, query st
 // Batch implements Queryer: there is no round trip to save.
 func (q *sqliteQueryer) Batch(ctx context.Context, stmts []Stmt) error {
 	for _, s := range stmts {
+		if s.Now != nil {
+			*s.Now = q.clock().UTC()
+			continue
+		}
 		if s.Scan != nil {
 			if err := q.Rows(ctx, s.Scan, s.SQL, s.Args...); err != nil {
 				return err
@@ -324,7 +343,7 @@ func sqliteErr(err error) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case sqlite3.SQLITE_ERROR:
 		if strings.Contains(e.Error(), "no such table") {
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return fmt.Errorf("%w: %w: %w", ErrUnavailable, errNoTable, err)
 		}
 	}
 	return err

@@ -7,6 +7,8 @@ package disclose
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -88,8 +90,9 @@ func (d *Desk) View(ctx context.Context, c identity.Caller, brand, token, purpos
 	return d.release(ctx, v, u, ledger.Release{Grant: g, Class: budget.Masked, Ticket: ticket})
 }
 
-// Search shows those who have a value, masked. A search that finds nobody is logged
-// too.
+// Search shows those who have a value, masked. One that finds nobody is logged, and
+// counted against the search budget, as one that finds a customer: so whoever tries
+// addresses from a list is stopped as early as whoever takes customers.
 func (d *Desk) Search(ctx context.Context, c identity.Caller, brand string, req api.SearchRequest) (*api.Disclosed, error) {
 	by, err := record.ParseField(req.By)
 	if err != nil {
@@ -117,17 +120,33 @@ func (d *Desk) Search(ctx context.Context, c identity.Caller, brand string, req 
 	if err := u.Confirm(by, req.Value, req.Country); err != nil {
 		return nil, err
 	}
-	detail := map[string]string{"by": by.String()}
+	rel := ledger.Release{Grant: g, Class: budget.Search, Ticket: req.Ticket, Detail: map[string]string{"by": by.String()}}
 	if len(u.Ords()) == 0 {
-		r, err := d.Ledger.Record(ctx, ledger.Event{
-			Kind: entry.KindSearch, Who: v.Who, Purpose: req.Purpose, Ticket: req.Ticket, Detail: detail,
-		})
-		if err != nil {
-			return nil, err
-		}
-		return &api.Disclosed{Receipt: receipt(v, r), Customers: []api.Customer{}}, nil
+		return d.nobody(ctx, v, rel)
 	}
-	return d.release(ctx, v, u, ledger.Release{Grant: g, Class: budget.Search, Ticket: req.Ticket, Detail: detail})
+	return d.release(ctx, v, u, rel)
+}
+
+// nobody logs a search that found nobody, in the place of a customer with an ordinal
+// that nobody has. It is drawn at random, and its commitment too: the log keeps
+// nothing of the value that was searched for, so the same search costs again.
+func (d *Desk) nobody(ctx context.Context, v *admit.Visit, rel ledger.Release) (*api.Disclosed, error) {
+	var drawn [4]byte
+	rand.Read(drawn[:])
+	rel.Ords = []record.Ordinal{record.FirstNobody | record.Ordinal(binary.BigEndian.Uint32(drawn[:]))}
+	rel.Detail["found"] = "nobody"
+	hold, err := d.Ledger.Hold(ctx, rel)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.Ledger.Append(ctx, hold, func(int, [16]byte, uint32) (c [32]byte) {
+		rand.Read(c[:])
+		return c
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &api.Disclosed{Receipt: receipt(v, r), Customers: []api.Customer{}}, nil
 }
 
 // there fetches those who are still there: an index can outlive an erasure.

@@ -54,6 +54,7 @@ const (
 	KindAdministration                 // brands, principals, credentials, purposes
 	KindPolicy                         // a policy activated
 	KindBudget                         // budget rules activated
+	KindRotation                       // a key rotated, or an old one destroyed
 )
 
 var kindNames = [...]string{
@@ -67,6 +68,7 @@ var kindNames = [...]string{
 	KindAdministration: "administration",
 	KindPolicy:         "policy",
 	KindBudget:         "budget",
+	KindRotation:       "rotation",
 }
 
 // String returns the kind's name.

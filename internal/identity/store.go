@@ -9,6 +9,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 )
 
 var (
@@ -22,6 +23,8 @@ var (
 	ErrDisabled = errors.New("this principal is disabled")
 	// ErrNoRole is returned for a caller without a role at a brand.
 	ErrNoRole = errors.New("you have no role at this brand: an administrator gives one with `cloakroom principal role`")
+	// ErrNoLineage is returned where there was nothing to revoke.
+	ErrNoLineage = errors.New("nothing was revoked: there is no such lineage, or all of it is revoked already; `cloakroom principal list` shows lineages")
 	// ErrNoPrincipal is returned for a principal that is not registered.
 	ErrNoPrincipal = errors.New("no such principal: `cloakroom principal list` shows those there are")
 	// ErrExists is returned for a principal's name that is taken.
@@ -68,10 +71,26 @@ type Role struct {
 }
 
 // Store reads and writes principals, roles and credentials.
-type Store struct{ db *db.DB }
+type Store struct {
+	db       *db.DB
+	accepted revision.Cache[[32]byte, accepted] // by the key's hash
+	local    revision.Cache[string, Caller]     // by role
+	roles    revision.Cache[roleKey, string]
+}
+
+// accepted is a credential that is neither revoked nor disabled.
+type accepted struct {
+	caller  Caller
+	expires int64 // microseconds, 0: never
+}
+
+type roleKey struct {
+	principal uint64
+	brand     record.BrandID
+}
 
 // New returns the store of a database.
-func New(d *db.DB) *Store { return &Store{d} }
+func New(d *db.DB) *Store { return &Store{db: d} }
 
 const (
 	sqlNextPrincipal    = `SELECT coalesce(max(id), 0) + 1 FROM principals`
@@ -128,6 +147,15 @@ func (s *Store) CreatePrincipal(ctx context.Context, q db.Queryer, name, kind st
 
 // SetRole gives a principal its one role at a brand.
 func (s *Store) SetRole(ctx context.Context, q db.Queryer, principal uint64, brand record.BrandID, role string) error {
+	if err := s.FirstRole(ctx, q, principal, brand, role); err != nil {
+		return err
+	}
+	return revision.Bump(ctx, q)
+}
+
+// FirstRole gives a role to a principal that the same transaction registered: it takes
+// nothing away from anybody, and so begins no revision.
+func (s *Store) FirstRole(ctx context.Context, q db.Queryer, principal uint64, brand record.BrandID, role string) error {
 	if _, err := q.Exec(ctx, sqlSetRole, int64(principal), int64(brand), role); err != nil {
 		return fmt.Errorf("giving a role: %w", err)
 	}
@@ -143,7 +171,7 @@ func (s *Store) RemoveRole(ctx context.Context, q db.Queryer, principal uint64, 
 	if n == 0 {
 		return ErrNoRole
 	}
-	return nil
+	return revision.Bump(ctx, q)
 }
 
 // Disable ends every credential of a principal at once.
@@ -155,7 +183,7 @@ func (s *Store) Disable(ctx context.Context, q db.Queryer, principal uint64, at 
 	if err != nil {
 		return fmt.Errorf("disabling a principal: %w", err)
 	}
-	return nil
+	return revision.Bump(ctx, q)
 }
 
 // CreateCredential makes a credential inside the caller's transaction and returns
@@ -210,49 +238,62 @@ func (s *Store) Revoke(ctx context.Context, q db.Queryer, lineage uint64, at tim
 	if err != nil {
 		return 0, fmt.Errorf("revoking a lineage: %w", err)
 	}
-	return int(n), nil
+	return int(n), revision.Bump(ctx, q)
 }
 
 // Authenticate returns who holds a key. The database finds the hash of the key, not
 // the key: how long it takes tells nothing of use.
 func (s *Store) Authenticate(ctx context.Context, key Key) (Caller, error) {
 	hash := key.Hash()
-	var c Caller
-	var id, root, expires, revoked, principal, disabled int64
-	err := s.db.Row(ctx, sqlAuthenticate, hash[:]).Scan(&id, &root, &expires, &revoked, &principal, &c.Name, &disabled)
-	if errors.Is(err, db.ErrNoRows) {
-		return Caller{}, ErrUnknownKey
+	a, err := s.accepted.Get(ctx, hash, func() (accepted, error) { return s.accept(ctx, hash) })
+	if err != nil || a.expires == 0 {
+		return a.caller, err
 	}
+	now, err := s.db.Estimate(ctx)
 	if err != nil {
 		return Caller{}, fmt.Errorf("authenticating: %w", err)
 	}
-	now, err := s.db.Now(ctx)
-	if err != nil {
-		return Caller{}, fmt.Errorf("authenticating: %w", err)
-	}
-	switch {
-	case revoked != 0:
-		return Caller{}, ErrRevoked
-	case disabled != 0:
-		return Caller{}, ErrDisabled
-	case expires != 0 && expires <= now.UnixMicro():
+	if a.expires <= now.UnixMicro() {
 		return Caller{}, ErrExpired
 	}
-	c.Principal, c.Credential, c.Lineage = uint64(principal), uint64(id), uint64(root)
-	return c, nil
+	return a.caller, nil
+}
+
+func (s *Store) accept(ctx context.Context, hash [32]byte) (accepted, error) {
+	var a accepted
+	var id, root, revoked, principal, disabled int64
+	err := s.db.Row(ctx, sqlAuthenticate, hash[:]).Scan(&id, &root, &a.expires, &revoked, &principal, &a.caller.Name, &disabled)
+	switch {
+	case errors.Is(err, db.ErrNoRows):
+		return accepted{}, ErrUnknownKey
+	case err != nil:
+		return accepted{}, fmt.Errorf("authenticating: %w", err)
+	case revoked != 0:
+		return accepted{}, ErrRevoked
+	case disabled != 0:
+		return accepted{}, ErrDisabled
+	}
+	a.caller.Principal, a.caller.Credential, a.caller.Lineage = uint64(principal), uint64(id), uint64(root)
+	return a, nil
 }
 
 // Who returns a caller in its role at a brand: the brand's own, else the group's.
 func (s *Store) Who(ctx context.Context, c Caller, brand record.BrandID) (Who, error) {
-	w := Who{Caller: c, Brand: brand}
-	err := s.db.Row(ctx, sqlFindRole, int64(c.Principal), int64(brand)).Scan(&w.Role)
-	if errors.Is(err, db.ErrNoRows) {
-		return Who{}, ErrNoRole
-	}
+	role, err := s.roles.Get(ctx, roleKey{c.Principal, brand}, func() (string, error) {
+		var role string
+		err := s.db.Row(ctx, sqlFindRole, int64(c.Principal), int64(brand)).Scan(&role)
+		if errors.Is(err, db.ErrNoRows) {
+			return "", ErrNoRole
+		}
+		if err != nil {
+			return "", fmt.Errorf("reading a role: %w", err)
+		}
+		return role, nil
+	})
 	if err != nil {
-		return Who{}, fmt.Errorf("reading a role: %w", err)
+		return Who{}, err
 	}
-	return w, nil
+	return Who{Caller: c, Brand: brand, Role: role}, nil
 }
 
 const localLabel = "local"
@@ -260,6 +301,10 @@ const localLabel = "local"
 // EnsureLocal returns the local administrator, whose credential has no key. role is
 // its role at the group, given when it is first made.
 func (s *Store) EnsureLocal(ctx context.Context, role string) (Caller, error) {
+	return s.local.Get(ctx, role, func() (Caller, error) { return s.ensureLocal(ctx, role) })
+}
+
+func (s *Store) ensureLocal(ctx context.Context, role string) (Caller, error) {
 	c := Caller{Name: LocalAdministrator}
 	err := s.db.Tx(ctx, func(q db.Queryer) error {
 		now, err := q.Now(ctx)
@@ -272,7 +317,7 @@ func (s *Store) EnsureLocal(ctx context.Context, role string) (Caller, error) {
 			if p.ID, err = s.CreatePrincipal(ctx, q, LocalAdministrator, Person, now); err != nil {
 				return err
 			}
-			if err := s.SetRole(ctx, q, p.ID, record.Group, role); err != nil {
+			if err := s.FirstRole(ctx, q, p.ID, record.Group, role); err != nil {
 				return err
 			}
 			// No key has an empty hash.

@@ -173,6 +173,9 @@ func (w *pending) begin(ctx context.Context) (err error) {
 func (w *pending) finish(ctx context.Context) error {
 	for attempt := 1; w.receipt.Valid(); attempt++ {
 		err := w.d.Seal.Apply(ctx, w.receipt, w.p)
+		if err == nil {
+			break
+		}
 		if !errors.Is(err, seal.ErrConflict) || attempt == conflicts {
 			return err
 		}
@@ -180,7 +183,7 @@ func (w *pending) finish(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return w.unchanged(ctx)
 }
 
 // write brings in what one request asks for, and answers it.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 )
 
 // Root wraps and unwraps the keys of brands. The additional data says which key it
@@ -23,6 +24,9 @@ import (
 type Root interface {
 	Wrap(ctx context.Context, plain, aad []byte) ([]byte, error)
 	Unwrap(ctx context.Context, wrapped, aad []byte) ([]byte, error)
+	// Adopt makes the root key with this name the one that Wrap uses, and reports
+	// whether it is there.
+	Adopt(ctx context.Context, id string) bool
 }
 
 // Kind is what a key is for. One key never serves two kinds.
@@ -68,8 +72,9 @@ func (k Key) GoString() string { return k.String() }
 
 // Ring reads and makes the keys of brands. It is safe for concurrent use.
 type Ring struct {
-	db   *db.DB
-	root Root
+	db      *db.DB
+	root    Root
+	current revision.Cache[name, Key] // by brand and kind, version 0
 
 	mu     sync.RWMutex
 	opened map[name]Key // every key unwrapped so far, by version
@@ -99,22 +104,35 @@ func (r *Ring) Create(ctx context.Context, q db.Queryer, brand record.BrandID, a
 		plain := make([]byte, keyBytes)
 		rand.Read(plain)
 		n := name{brand, kind, 1}
-		wrapped, err := r.root.Wrap(ctx, plain, n.aad())
-		if err != nil {
-			return fmt.Errorf("wrapping the %s key: %w", kind, err)
-		}
-		if _, err := q.Exec(ctx, sqlInsertKey, int64(brand), string(kind), n.version, wrapped, at.UnixMicro()); err != nil {
-			return fmt.Errorf("storing the %s key: %w", kind, err)
+		if err := r.insert(ctx, q, n, plain, at); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// Current returns the newest version, which everything new is made with. It always
-// asks the database, so that a rotation by another server is seen at once; only
-// unwrapping is spared.
+// insert stores a new key, wrapped by the root key that wraps all the others now.
+func (r *Ring) insert(ctx context.Context, q db.Queryer, n name, plain []byte, at time.Time) error {
+	if err := r.adopt(ctx, q); err != nil {
+		return err
+	}
+	wrapped, err := r.root.Wrap(ctx, plain, n.aad())
+	if err != nil {
+		return fmt.Errorf("wrapping the %s key: %w", n.kind, err)
+	}
+	if _, err := q.Exec(ctx, sqlInsertKey, int64(n.brand), string(n.kind), n.version, wrapped, at.UnixMicro()); err != nil {
+		return fmt.Errorf("storing the %s key: %w", n.kind, err)
+	}
+	return nil
+}
+
+// Current returns the newest version, which everything new is made with: the one of
+// the request's revision, or of now where there is none, so that a rotation by another
+// server is seen at once.
 func (r *Ring) Current(ctx context.Context, brand record.BrandID, kind Kind) (Key, error) {
-	return r.read(ctx, brand, kind, sqlCurrentKey, int64(brand), string(kind))
+	return r.current.Get(ctx, name{brand: brand, kind: kind}, func() (Key, error) {
+		return r.read(ctx, brand, kind, sqlCurrentKey, int64(brand), string(kind))
+	})
 }
 
 // Version returns one version of a key: what was made with it says which.
@@ -154,7 +172,11 @@ func (r *Ring) readIn(ctx context.Context, q db.Queryer, brand record.BrandID, k
 		}
 		return Key{}, fmt.Errorf("reading the %s key of brand %d: %w", kind, brand, err)
 	}
-	n := name{brand, kind, version}
+	return r.unwrap(ctx, name{brand, kind, version}, wrapped)
+}
+
+// unwrap spares what was unwrapped before.
+func (r *Ring) unwrap(ctx context.Context, n name, wrapped []byte) (Key, error) {
 	r.mu.RLock()
 	k, ok := r.opened[n]
 	r.mu.RUnlock()
@@ -163,12 +185,12 @@ func (r *Ring) readIn(ctx context.Context, q db.Queryer, brand record.BrandID, k
 	}
 	plain, err := r.root.Unwrap(ctx, wrapped, n.aad())
 	if err != nil {
-		return Key{}, fmt.Errorf("unwrapping the %s key of brand %d: %w", kind, brand, err)
+		return Key{}, fmt.Errorf("unwrapping the %s key of brand %d: %w", n.kind, n.brand, err)
 	}
 	if len(plain) != keyBytes {
-		return Key{}, fmt.Errorf("unwrapping the %s key of brand %d: %w", kind, brand, ErrUnwrap)
+		return Key{}, fmt.Errorf("unwrapping the %s key of brand %d: %w", n.kind, n.brand, ErrUnwrap)
 	}
-	k = Key{Version: version}
+	k = Key{Version: n.version}
 	copy(k.bytes[:], plain)
 	return k, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 )
 
 // RulesDetail is the detail of a KindBudget entry that holds the rules, as
@@ -37,13 +38,16 @@ func (l *Ledger) Hold(ctx context.Context, r Release) (Hold, error) {
 	if err != nil {
 		return Hold{}, err
 	}
-	now, err := l.db.Now(ctx)
-	if err != nil {
-		return Hold{}, unavailable(fmt.Errorf("reading the database's clock: %w", err))
+	d := budget.Disclosure{Lineage: who.Lineage, Principal: who.Principal, Role: who.Role, Class: r.Class, Ords: r.Ords}
+	if d.At, err = l.db.Estimate(ctx); err != nil {
+		return Hold{}, unavailable(err)
 	}
-	err = c.proj.book.Check(budget.Disclosure{
-		At: now, Lineage: who.Lineage, Principal: who.Principal, Role: who.Role, Class: r.Class, Ords: r.Ords,
-	})
+	if err = c.proj.book.Check(d); err != nil { // an estimate that is late refuses what fits again
+		if d.At, err = l.db.Now(ctx); err != nil {
+			return Hold{}, unavailable(err)
+		}
+		err = c.proj.book.Check(d)
+	}
 	if err != nil {
 		c.refuse(ctx, refusalOf(r))
 		return Hold{}, err
@@ -69,13 +73,14 @@ func (l *Ledger) Append(ctx context.Context, h Hold, commit Commit) (Receipt, er
 	e.Purpose, e.Ticket, e.Detail = g.Purpose(), rel.Ticket, rel.Detail
 	e.Class, e.Level, e.Fields = rel.Class.String(), level(rel.Class), g.Fields()
 	req := c.request(e, rel.Ords, commit)
-	req.class = rel.Class
+	req.class, req.revision = rel.Class, revision.Of(ctx)
 	if err := c.await(ctx, req); err != nil {
 		if refusedByBudget(err) {
 			c.refuse(ctx, refusalOf(rel))
 		}
 		return Receipt{}, err
 	}
+	revision.Logged(ctx)
 	r := req.receipt()
 	r.grant = g
 	return r, nil
@@ -104,9 +109,11 @@ func (l *Ledger) Record(ctx context.Context, ev Event) (Receipt, error) {
 		return Receipt{}, err
 	}
 	req := c.request(e, slices.Clone(ev.Ords), ev.Commit)
+	req.revision = revision.Of(ctx)
 	if err := c.await(ctx, req); err != nil {
 		return Receipt{}, err
 	}
+	revision.Logged(ctx)
 	return req.receipt(), nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 )
 
 // maxRequests bounds one group commit, beside MaxCustomers.
@@ -22,6 +23,7 @@ const maxRequests = 256
 // request is one entry that waits to be logged.
 type request struct {
 	entry       entry.Entry // without time, root, subjects
+	revision    int64       // under which it was allowed; 0: not checked
 	class       budget.Class
 	ords        []record.Ordinal
 	commit      Commit
@@ -70,7 +72,11 @@ func (c *chain) load(ctx context.Context) error {
 	p := newProjection()
 	err := c.l.db.Snapshot(ctx, func(q db.Queryer) error {
 		p = newProjection()
-		return c.catchUp(ctx, q, p, sqlReadHead)
+		var s sight
+		if err := q.Batch(ctx, c.look(&s, sqlReadHead, 0)); err != nil {
+			return err
+		}
+		return c.catchUp(ctx, q, p, &s)
 	})
 	if err != nil {
 		return unavailable(fmt.Errorf("reading the log of brand %d: %w", c.brand, err))
@@ -83,55 +89,82 @@ func (c *chain) load(ctx context.Context) error {
 // each in the worst case, and a few hundred bytes each in practice.
 const pageGroups = 64
 
+// sight is what one look at a log finds: its head, and the first page of groups from
+// the size on that is known already.
+type sight struct {
+	found bool
+	size  uint64
+	at    int64
+	cp    []byte
+	page  []group
+}
+
+// look returns the statements that fill a sight. Where headSQL locks the head, the
+// groups are read after the lock was granted, and so include all that its earlier
+// holder committed.
+func (c *chain) look(s *sight, headSQL string, known uint64) []db.Stmt {
+	*s = sight{}
+	return []db.Stmt{
+		{SQL: headSQL, Args: []any{int64(c.brand)}, Scan: func(r db.Row) error {
+			s.found = true
+			return r.Scan(&s.size, &s.at, &s.cp)
+		}},
+		{SQL: sqlReadGroups, Args: []any{int64(c.brand), known, pageGroups}, Scan: func(r db.Row) error {
+			var g group
+			err := g.scan(r)
+			s.page = append(s.page, g)
+			return err
+		}},
+	}
+}
+
 // catchUp applies what was appended since the projection's size, and holds the
 // result against the head.
-func (c *chain) catchUp(ctx context.Context, q db.Queryer, p *projection, headSQL string) error {
-	var size uint64
-	var at int64
-	var cp []byte
-	err := q.Row(ctx, headSQL, int64(c.brand)).Scan(&size, &at, &cp)
-	if errors.Is(err, db.ErrNoRows) {
-		if p.size > 0 || p.checkpoint != nil {
-			return fmt.Errorf("the head of the log is gone: %w", ErrTampered)
-		}
+func (c *chain) catchUp(ctx context.Context, q db.Queryer, p *projection, s *sight) error {
+	switch {
+	case !s.found && (p.size > 0 || p.checkpoint != nil):
+		return fmt.Errorf("the head of the log is gone: %w", ErrTampered)
+	case !s.found:
 		return ErrNoLog
+	case s.size < p.size, s.size == p.size && p.checkpoint != nil && !bytes.Equal(s.cp, p.checkpoint):
+		return fmt.Errorf("the log had %d entries and now says %d: %w", p.size, s.size, ErrTampered)
 	}
-	if err != nil {
-		return err
-	}
-	if size < p.size || size == p.size && p.checkpoint != nil && !bytes.Equal(cp, p.checkpoint) {
-		return fmt.Errorf("the log had %d entries and now says %d: %w", p.size, size, ErrTampered)
-	}
-	for p.size < size {
+	page := s.page
+	for p.size < s.size {
 		before := p.size
-		err := q.Rows(ctx, func(r db.Row) error {
-			var g group
-			if err := g.scan(r); err != nil {
-				return err
+		for i := range page {
+			if p.size < s.size {
+				if err := p.apply(&page[i]); err != nil {
+					return err
+				}
 			}
-			return p.apply(&g)
-		}, sqlReadGroups, int64(c.brand), p.size, pageGroups)
-		if err != nil {
+		}
+		if p.size == before || p.size > s.size {
+			return fmt.Errorf("the log has entries up to %d and its head says %d: %w", p.size, s.size, ErrTampered)
+		}
+		if p.size == s.size {
+			break
+		}
+		var next sight
+		if err := q.Batch(ctx, c.look(&next, sqlReadHead, p.size)); err != nil {
 			return err
 		}
-		if p.size == before || p.size > size {
-			return fmt.Errorf("the log has entries up to %d and its head says %d: %w", p.size, size, ErrTampered)
-		}
+		page = next.page
 	}
-	if !bytes.Equal(cp, p.checkpoint) {
+	if !bytes.Equal(s.cp, p.checkpoint) {
 		root, err := p.grow().root()
 		if err != nil {
 			return err
 		}
-		want, err := sign(c.signer, size, root)
+		want, err := sign(c.signer, s.size, root)
 		if err != nil {
 			return fmt.Errorf("signing a checkpoint: %w", err)
 		}
-		if !bytes.Equal(want, cp) { // Ed25519 signatures are deterministic
-			return fmt.Errorf("the checkpoint of size %d is not of these entries: %w", size, ErrTampered)
+		if !bytes.Equal(want, s.cp) { // Ed25519 signatures are deterministic
+			return fmt.Errorf("the checkpoint of size %d is not of these entries: %w", s.size, ErrTampered)
 		}
 	}
-	p.checkpoint, p.at = cp, max(p.at, at)
+	p.checkpoint, p.at = s.cp, max(p.at, s.at)
 	return nil
 }
 
@@ -160,12 +193,12 @@ func (c *chain) run() {
 	defer tick.Stop()
 	for {
 		if c.spill != nil {
-			c.commit(c.collect(nil))
+			c.commit(c.collect(nil, nil))
 			continue
 		}
 		select {
 		case r := <-c.queue:
-			c.commit(c.collect(r))
+			c.commit(c.collect(nil, r))
 		case <-tick.C:
 			c.flushRefusals()
 		case <-c.l.quit:
@@ -176,10 +209,12 @@ func (c *chain) run() {
 	}
 }
 
-// collect takes what is queued, up to the limits of one group.
-func (c *chain) collect(first *request) []*request {
-	var rs []*request
+// collect adds what is queued to a group, up to the limits of one.
+func (c *chain) collect(rs []*request, first *request) []*request {
 	customers := 0
+	for _, r := range rs {
+		customers += len(r.ords)
+	}
 	add := func(r *request) bool {
 		if len(rs) > 0 && customers+len(r.ords) > MaxCustomers {
 			c.spill = r
@@ -189,16 +224,18 @@ func (c *chain) collect(first *request) []*request {
 			rs = append(rs, r)
 			customers += len(r.ords)
 		}
-		return len(rs) < maxRequests
+		return true
 	}
 	if r := c.spill; r != nil {
 		c.spill = nil
-		add(r)
+		if !add(r) {
+			return rs
+		}
 	}
 	if first != nil && !add(first) {
 		return rs
 	}
-	for {
+	for len(rs) < maxRequests {
 		select {
 		case r := <-c.queue:
 			if !add(r) {
@@ -208,6 +245,7 @@ func (c *chain) collect(first *request) []*request {
 			return rs
 		}
 	}
+	return rs
 }
 
 func (c *chain) refuseRest() {
@@ -236,7 +274,8 @@ const (
 // are kept for good.
 const checkpointEvery = 4096
 
-// commit logs a group in one transaction and answers its requests.
+// commit logs a group in one transaction of two round trips and answers its requests.
+// What queues while the first is under way joins the group.
 func (c *chain) commit(rs []*request) {
 	if len(rs) == 0 {
 		return
@@ -244,13 +283,32 @@ func (c *chain) commit(rs []*request) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.l.opts.Timeout)
 	defer cancel()
 	var d *draft
-	p := c.proj
 	err := c.tampered
 	if err == nil {
-		err = c.l.db.Tx(ctx, func(q db.Queryer) (err error) {
-			d, err = c.write(ctx, q, p, rs)
-			return err
+		lock := sqlPostgresLockHead
+		if c.l.db.Engine() == db.SQLite {
+			lock = sqlSQLiteLockHead
+		}
+		var s sight
+		var now time.Time
+		var rev int64
+		err = c.l.db.Pipeline(ctx, func() []db.Stmt {
+			return append(c.look(&s, lock, c.proj.size), db.Stmt{Now: &now}, revision.Stmt(&rev))
+		}, func(q db.Queryer) (_ []db.Stmt, err error) {
+			if err = c.catchUp(ctx, q, c.proj, &s); err != nil {
+				return nil, err
+			}
+			rs = c.collect(rs, nil)
+			if d, err = c.draft(c.proj, rs, now, rev); err != nil {
+				return nil, err
+			}
+			return d.store(), nil
 		})
+	}
+	if err == nil && len(d.rs) > 0 && d.moved != 1 {
+		// Unreachable under the lock. The group then lies beyond the head, where
+		// nobody signed it.
+		err = fmt.Errorf("the head of the log moved under its lock: %w", ErrTampered)
 	}
 	if err != nil {
 		err = unavailable(fmt.Errorf("writing the log of brand %d: %w", c.brand, err))
@@ -269,42 +327,24 @@ func (c *chain) commit(rs []*request) {
 	}
 }
 
-// write is the one transaction of a group. It may run more than once.
-func (c *chain) write(ctx context.Context, q db.Queryer, p *projection, rs []*request) (*draft, error) {
-	lock := sqlPostgresLockHead
-	if q.Engine() == db.SQLite {
-		lock = sqlSQLiteLockHead
-	}
-	if err := c.catchUp(ctx, q, p, lock); err != nil {
-		return nil, err
-	}
-	now, err := q.Now(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading the database's clock: %w", err)
-	}
-	d, err := c.draft(p, rs, now)
-	if err != nil || len(d.rs) == 0 {
-		return d, err
-	}
-	return d, d.store(ctx, q)
-}
-
 // draft is a group that is not committed yet.
 type draft struct {
 	c     *chain
 	p     *projection
 	tree  *grow
 	books *budget.Group
+	rev   int64
 	at    time.Time
 	g     group
 	cp    []byte
 	rs    []*request // those accepted
 	es    []entry.Entry
+	moved int64 // heads that the commit moved
 }
 
-func (c *chain) draft(p *projection, rs []*request, now time.Time) (*draft, error) {
+func (c *chain) draft(p *projection, rs []*request, now time.Time, rev int64) (*draft, error) {
 	books := p.book.Begin(fromMicros(max(now.UnixMicro(), p.at)))
-	d := &draft{c: c, p: p, tree: p.grow(), books: books, at: fromMicros(books.At().UnixMicro())}
+	d := &draft{c: c, p: p, tree: p.grow(), books: books, rev: rev, at: fromMicros(books.At().UnixMicro())}
 	d.g = group{first: p.size, at: d.at.UnixMicro()}
 	running := map[record.Ordinal]uint32{}
 	for _, r := range rs {
@@ -331,6 +371,10 @@ func (c *chain) draft(p *projection, rs []*request, now time.Time) (*draft, erro
 // add decides one request. What it refuses is answered alone; an error refuses the
 // whole group.
 func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
+	if r.revision != 0 && r.revision != d.rev {
+		r.failed = revision.ErrMoved // what allowed it was taken away, perhaps
+		return nil
+	}
 	e := r.entry
 	e.At = d.at
 	if len(r.ords) > 0 {
@@ -372,23 +416,21 @@ func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
 	return nil
 }
 
-func (d *draft) store(ctx context.Context, q db.Queryer) error {
+// store returns the statements that write the group: none if nothing was accepted.
+// The primary key of log_groups is the last guard against two at one place.
+func (d *draft) store() []db.Stmt {
+	if len(d.rs) == 0 {
+		return nil
+	}
 	brand, size := int64(d.c.brand), d.tree.size
-	var moved int64
 	stmts := []db.Stmt{
 		{SQL: sqlInsertGroup, Args: []any{brand, d.g.first, d.g.count, d.g.at, d.g.leaves, d.g.hashes, notNil(d.g.subjects)}},
-		{SQL: sqlMoveHead, Args: []any{brand, size, d.g.at, d.cp, d.g.first}, Affected: &moved},
+		{SQL: sqlMoveHead, Args: []any{brand, size, d.g.at, d.cp, d.g.first}, Affected: &d.moved},
 	}
 	if d.g.first/checkpointEvery != size/checkpointEvery {
 		stmts = append(stmts, db.Stmt{SQL: sqlKeepCheckpoint, Args: []any{brand, size, d.g.at, d.cp}})
 	}
-	if err := q.Batch(ctx, stmts); err != nil {
-		return err
-	}
-	if moved != 1 {
-		return fmt.Errorf("the head of the log moved under its lock: %w", ErrTampered)
-	}
-	return nil
+	return stmts
 }
 
 // adopt counts the group in the projection, after its commit.

@@ -109,6 +109,25 @@ const (
 	sqlReadHead   = `SELECT size, at, checkpoint FROM log_heads WHERE brand = $1`
 )
 
+// Fence waits for the group commits that are under way on any server, by passing
+// through the lock of each brand's log. Those that begin after it see every change
+// that was committed before it.
+func (l *Ledger) Fence(ctx context.Context, brands ...record.BrandID) error {
+	lock := sqlPostgresLockHead
+	if l.db.Engine() == db.SQLite {
+		lock = sqlSQLiteLockHead
+	}
+	for _, brand := range brands {
+		err := l.db.Pipeline(ctx, func() []db.Stmt {
+			return []db.Stmt{{SQL: lock, Args: []any{int64(brand)}, Scan: func(db.Row) error { return nil }}}
+		}, func(db.Queryer) ([]db.Stmt, error) { return nil, nil })
+		if err != nil {
+			return unavailable(fmt.Errorf("waiting for the log of brand %d: %w", brand, err))
+		}
+	}
+	return nil
+}
+
 // Create begins an empty log, inside the transaction that creates the brand.
 func Create(ctx context.Context, q db.Queryer, brand record.BrandID, signer note.Signer, at time.Time) error {
 	empty, err := tlog.TreeHash(0, nil)

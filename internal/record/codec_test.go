@@ -169,6 +169,38 @@ func FuzzNormalEmail(f *testing.F) {
 	})
 }
 
+// A number or customer number is stored and searched for in one form, however often
+// it is normalised.
+func FuzzNormalPhone(f *testing.F) {
+	f.Add("+33 6 12 34 56 78", "")
+	f.Add("06.12.34.56.78", "fr")
+	f.Add("0044 20 7946 0018", "GB")
+	f.Add("tel:+1-201-555-0123;ext=7", "US")
+	f.Fuzz(func(t *testing.T, s, country string) {
+		once, err := record.NormalPhone(s, country)
+		if err != nil {
+			return
+		}
+		if twice, err := record.NormalPhone(once, ""); err != nil || twice != once {
+			t.Errorf("the normal form of a phone number has another normal form: %q, %q, %v", once, twice, err)
+		}
+	})
+}
+
+func FuzzNormalExternalID(f *testing.F) {
+	f.Add("C 0001")
+	f.Add("\ufb01\u00a0\u2460")
+	f.Fuzz(func(t *testing.T, s string) {
+		once, err := record.NormalExternalID(s)
+		if err != nil {
+			return
+		}
+		if twice, err := record.NormalExternalID(once); err != nil || twice != once {
+			t.Errorf("the normal form of a customer number has another normal form: %q, %q, %v", once, twice, err)
+		}
+	})
+}
+
 func TestCheckNamesFieldNotValue(t *testing.T) {
 	secret := "\x00secret"
 	c := record.Customer{}

@@ -18,6 +18,15 @@ import (
 // customer is a token. The zero Ordinal is nobody.
 type Ordinal uint32
 
+// FirstNobody is where the ordinals begin that no customer gets. A search that found
+// nobody is logged and counted with one of them, drawn at random, so that it costs
+// what finding somebody costs. Whoever turns the log's ordinals into customers leaves
+// them out.
+const FirstNobody Ordinal = 1<<32 - 1<<20
+
+// Nobody reports whether the ordinal stands for a search that found nobody.
+func (o Ordinal) Nobody() bool { return o >= FirstNobody }
+
 // BrandID numbers a brand (a controller in the sense of GDPR Art. 4(7)).
 type BrandID uint16
 

@@ -12,7 +12,7 @@ import (
 
 const (
 	sqlEraseCustomer = `UPDATE customers SET sealed = NULL, erased = $2 WHERE ord = $1 AND erased = 0`
-	sqlEraseSecret   = `DELETE FROM customer_keys WHERE ord = $1`
+	sqlEraseSecret   = `DELETE FROM customer_keys WHERE ord = $1 AND version = $2`
 	sqlEraseFormer   = `DELETE FROM former_values WHERE ord = $1`
 )
 
@@ -45,11 +45,13 @@ func (s *Store) Erase(ctx context.Context, receipt ledger.Receipt, ord record.Or
 	var c record.Customer
 	switch err := r.openProfile(brand, &c); {
 	case err == nil:
-		for v := range k.lookups(&c) {
+		for v := range k.everyLookup(&c) {
 			add(sqlDeleteLookup, v, int64(ord))
 		}
-		if v, err := k.external(c.Get(record.ExternalID)); err == nil {
-			add(sqlDeleteExternal, v, int64(ord))
+		if values, err := k.externals(c.Get(record.ExternalID)); err == nil {
+			for _, v := range values {
+				add(sqlDeleteExternal, v, int64(ord))
+			}
 		}
 	case !errors.Is(err, ErrDamaged):
 		return err
@@ -61,26 +63,22 @@ func (s *Store) Erase(ctx context.Context, receipt ledger.Receipt, ord record.Or
 		if err := keep(ctx, q, r.secret.logKey()); err != nil {
 			return err
 		}
-		// A write in between has moved the version, and with it perhaps the lookups.
-		var moved int64
-		if err := q.Row(ctx, sqlReadVersion, int64(ord)).Scan(&moved); errors.Is(err, db.ErrNoRows) || err == nil && uint64(moved) != r.version {
-			return ErrConflict
-		} else if err != nil {
+		if err := s.hold(ctx, q, k.indexUses()); err != nil {
 			return err
 		}
-		if err := q.Batch(ctx, stmts); err != nil {
-			return err
-		}
-		n, err := q.Exec(ctx, sqlEraseSecret, int64(ord))
+		// The key first: it waits for whoever moves this customer's indexes. A write in
+		// between has moved the version, and with it perhaps the lookups.
+		n, err := q.Exec(ctx, sqlEraseSecret, int64(ord), int64(r.version))
 		if err == nil && n != 1 {
-			return ErrConflict
+			err = ErrConflict
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return q.Batch(ctx, stmts)
 	})
 	if err != nil {
 		return fmt.Errorf("erasing a customer: %w", err)
 	}
 	return nil
 }
-
-const sqlReadVersion = `SELECT version FROM customer_keys WHERE ord = $1`

@@ -42,7 +42,7 @@ type copied struct {
 func copiedFrom(changes []change, brand record.BrandID, at time.Time) (*copied, []*change) {
 	c := &copied{}
 	var rest []*change
-	var externals, lookups []indexed
+	var externals, lookups []indexRow
 	us := at.UnixMicro()
 	fresh, added, bytes := 0, 0, 0
 	for i := range changes {
@@ -65,9 +65,9 @@ func copiedFrom(changes []change, brand record.BrandID, at time.Time) (*copied, 
 		ord := int64(ch.ord)
 		switch {
 		case ch.made && fresh >= copyAtLeast:
-			externals = append(externals, indexed{ch.external, ord})
+			externals = append(externals, indexRow{ch.external, ord})
 			for v := range ch.come {
-				lookups = append(lookups, indexed{v, ord})
+				lookups = append(lookups, indexRow{v, ord})
 			}
 			c.customers.begin(5)
 			c.customers.int8(ord)
@@ -97,8 +97,8 @@ func copiedFrom(changes []change, brand record.BrandID, at time.Time) (*copied, 
 			c.segments.bytes(b)
 		}
 	}
-	c.externals.indexed(externals)
-	c.lookups.indexed(lookups)
+	c.externals.index(externals)
+	c.lookups.index(lookups)
 	return c, rest
 }
 
@@ -143,8 +143,8 @@ func (c *copied) write(ctx context.Context, q db.Queryer, at time.Time) error {
 	return err
 }
 
-// indexed is a row of externals or lookups.
-type indexed struct{ value, ord int64 }
+// indexRow is a row of externals or lookups.
+type indexRow struct{ value, ord int64 }
 
 const (
 	copyHeader = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
@@ -187,10 +187,10 @@ func (r *copyRows) bytes(v []byte) {
 	r.b = append(binary.BigEndian.AppendUint32(r.b, uint32(len(v))), v...)
 }
 
-// indexed adds index rows in the order of the index: neighbours share its pages, and
+// index adds index rows in the order of the index: neighbours share its pages, and
 // two imports take their locks in one order.
-func (r *copyRows) indexed(rows []indexed) {
-	slices.SortFunc(rows, func(a, b indexed) int { return cmp.Compare(a.value, b.value) })
+func (r *copyRows) index(rows []indexRow) {
+	slices.SortFunc(rows, func(a, b indexRow) int { return cmp.Compare(a.value, b.value) })
 	r.grow(len(rows) * (2 + 4 + 8 + 4 + 8))
 	for _, x := range rows {
 		r.begin(2)

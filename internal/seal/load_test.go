@@ -47,14 +47,6 @@ func (v *vault) content(id string) (c record.Customer, ps []record.Purchase, ok 
 	return c, ps, true
 }
 
-func (v *vault) count(sql string) (n int) {
-	v.t.Helper()
-	if err := v.d.Row(v.t.Context(), sql).Scan(&n); err != nil {
-		v.t.Fatal(err)
-	}
-	return n
-}
-
 const (
 	sqlTestCustomers = `SELECT count(*) FROM customers`
 	sqlTestExternals = `SELECT count(*) FROM externals`
@@ -179,8 +171,8 @@ func TestManyAtOnceConflictLeavesNothing(t *testing.T) {
 		if err := v.apply(first, nil); err != nil {
 			t.Fatal(err)
 		}
-		counts := func() [5]int {
-			return [5]int{v.count(sqlTestCustomers), v.count(sqlTestExternals), v.count(sqlTestSecrets), v.count(sqlTestLookups), v.count(sqlTestSegments)}
+		counts := func() [5]int64 {
+			return [5]int64{v.count(sqlTestCustomers), v.count(sqlTestExternals), v.count(sqlTestSecrets), v.count(sqlTestLookups), v.count(sqlTestSegments)}
 		}
 		before := counts()
 		if err := v.apply(second, nil); !errors.Is(err, ErrConflict) {

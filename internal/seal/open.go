@@ -17,7 +17,9 @@ import (
 // rows are one customer's sealed rows.
 type rows struct {
 	ord      record.Ordinal
-	secret   secret
+	kek      int
+	wrapped  []byte
+	secret   secret // of wrapped
 	version  uint64
 	epoch    uint32
 	segments int
@@ -47,11 +49,6 @@ func (u *Unopened) Commitment(fields record.FieldSet) ledger.Commit {
 	}
 }
 
-const (
-	sqlFetchCustomer = `SELECT k.kek, k.version, k.epoch, k.segments, k.wrapped, c.sealed FROM customer_keys k JOIN customers c ON c.ord = k.ord WHERE k.ord = $1 AND k.brand = $2 AND c.brand = $2 AND c.erased = 0`
-	sqlFetchSegments = `SELECT segment, sealed FROM purchases WHERE ord = $1 ORDER BY segment`
-)
-
 // Fetch reads the sealed rows of customers, in one state of the database. One that
 // is not there is a *TokenError with its index; nothing is returned then.
 func (s *Store) Fetch(ctx context.Context, brand record.BrandID, ords []record.Ordinal, fields record.FieldSet) (*Unopened, error) {
@@ -74,48 +71,16 @@ func (s *Store) Fetch(ctx context.Context, brand record.BrandID, ords []record.O
 
 // fetch reads those of the customers that there are.
 func (s *Store) fetch(ctx context.Context, brand record.BrandID, ords []record.Ordinal, purchases bool) (map[record.Ordinal]*rows, error) {
-	var out map[record.Ordinal]*rows
-	type key struct {
-		kek     int
-		wrapped []byte
+	read := s.fetchSQLite
+	if s.db.Engine() == db.Postgres {
+		read = s.fetchPostgres
 	}
-	wrapped := map[record.Ordinal]key{}
-	err := s.db.Snapshot(ctx, func(q db.Queryer) error {
-		out = make(map[record.Ordinal]*rows, len(ords))
-		var stmts []db.Stmt
-		for _, ord := range ords {
-			r := &rows{ord: ord}
-			stmts = append(stmts, db.Stmt{SQL: sqlFetchCustomer, Args: []any{int64(ord), int64(brand)}, Scan: func(row db.Row) error {
-				var k key
-				if err := row.Scan(&k.kek, &r.version, &r.epoch, &r.segments, &k.wrapped, &r.profile); err != nil {
-					return err
-				}
-				wrapped[ord], out[ord] = k, r
-				return nil
-			}})
-			if purchases {
-				stmts = append(stmts, db.Stmt{SQL: sqlFetchSegments, Args: []any{int64(ord)}, Scan: func(row db.Row) error {
-					var n int
-					var b []byte
-					if err := row.Scan(&n, &b); err != nil {
-						return err
-					}
-					if n != len(r.packed) {
-						return fmt.Errorf("a segment of purchases is missing: %w", ErrDamaged)
-					}
-					r.packed = append(r.packed, b)
-					return nil
-				}})
-			}
-		}
-		return q.Batch(ctx, stmts)
-	})
+	out, err := read(ctx, brand, ords, purchases)
 	if err != nil {
 		return nil, fmt.Errorf("reading sealed records: %w", err)
 	}
 	for ord, r := range out {
-		k := wrapped[ord]
-		if r.secret, err = s.unwrap(ctx, brand, ord, k.kek, k.wrapped); err != nil {
+		if r.secret, err = s.unwrap(ctx, brand, ord, r.kek, r.wrapped); err != nil {
 			return nil, err
 		}
 		if purchases && len(r.packed) != r.segments {

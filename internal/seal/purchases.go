@@ -20,21 +20,18 @@ const slack = 4
 // what is new. A purchase that differs from the kept one of its id replaces it. Each
 // customer may stand once. Values must have passed record.Purchase.Check.
 func (s *Store) PreparePurchases(ctx context.Context, brand record.BrandID, asked []Append) (*Prepared, error) {
-	k, err := s.brandKeys(ctx, brand)
+	_, found, err := s.find(ctx, brand, len(asked), func(i int) (string, bool) {
+		return asked[i].ExternalID, asked[i].Ord == 0
+	})
 	if err != nil {
 		return nil, err
 	}
 	p := newPrepared(brand, len(asked))
-	values := make([]int64, len(asked))
 	for i := range asked {
-		if asked[i].Ord == 0 {
-			if values[i], err = k.external(asked[i].ExternalID); err != nil {
-				p.fail(i, err)
-			}
+		p.ords[i] = found[i].ord
+		if found[i].err != nil {
+			p.fail(i, found[i].err)
 		}
-	}
-	if p.ords, err = s.find(ctx, values); err != nil {
-		return nil, err
 	}
 	var known []record.Ordinal
 	for i := range asked {

@@ -172,6 +172,12 @@ func wrapPlace(brand record.BrandID, ord record.Ordinal, kek int) []byte {
 
 func (s *Store) unwrap(ctx context.Context, brand record.BrandID, ord record.Ordinal, kek int, wrapped []byte) (secret, error) {
 	key, err := s.ring.Version(ctx, brand, keys.KEK, kek)
+	if errors.Is(err, keys.ErrNoKey) {
+		// Read before it was wrapped anew, and since then the old key was destroyed.
+		if key, kek, wrapped, err = s.rewrapped(ctx, brand, ord); err != nil {
+			return secret{}, err
+		}
+	}
 	if err != nil {
 		return secret{}, fmt.Errorf("opening a customer's key: %w", err)
 	}

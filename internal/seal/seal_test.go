@@ -37,6 +37,8 @@ type vault struct {
 	log *ledger.Ledger
 	who identity.Who
 	p   *access.Policy
+
+	root *keys.File
 }
 
 func newVault(t testing.TB, d *db.DB) *vault {
@@ -72,7 +74,7 @@ func newVault(t testing.TB, d *db.DB) *vault {
 	}
 	v := &vault{New(d, ring), t, d, ledger.Open(d, signer, ledger.Options{}), identity.Who{
 		Caller: identity.Caller{Principal: 7, Credential: 7, Lineage: 7}, Role: access.DataProtectionOfficer, Brand: brand,
-	}, p}
+	}, p, root}
 	t.Cleanup(func() { v.log.Close() })
 	_, err = v.log.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: v.who,
 		Detail: map[string]string{ledger.RulesDetail: string(budget.DefaultRules().Encode())}})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/record"
 )
@@ -58,7 +59,7 @@ type change struct {
 	segments   int    // before
 	profile    []byte // sealed anew, nil: stays
 	external   int64
-	oldExt     int64 // replaced, 0: none
+	oldExt     []int64 // replaced, under every key; none: it stays
 	gone, come map[int64]bool
 	former     []former
 	rewrite    bool // all segments are replaced, in the next epoch
@@ -78,6 +79,7 @@ type Prepared struct {
 	outcomes []Outcome
 	detail   [][]Outcome // of purchases
 	errs     []error
+	uses     []keys.Use // that have to be the newest when it is applied
 }
 
 // Ords are the customers that will change, ascending.
@@ -105,6 +107,16 @@ func (p *Prepared) Outcome(i int) Outcome { return p.outcomes[i] }
 // Purchases returns what becomes of the purchases of the i-th thing asked for.
 func (p *Prepared) Purchases(i int) []Outcome { return p.detail[i] }
 
+// Unchanged is how many of the things asked for are as asked already.
+func (p *Prepared) Unchanged() (n int) {
+	for _, o := range p.outcomes {
+		if o == Unchanged {
+			n++
+		}
+	}
+	return n
+}
+
 // Err returns why the i-th thing failed. It holds no value.
 func (p *Prepared) Err(i int) error { return p.errs[i] }
 
@@ -125,85 +137,42 @@ func (s *Store) reserve(ctx context.Context, n int) (record.Ordinal, error) {
 	if err != nil {
 		return 0, fmt.Errorf("reserving ordinals: %w", err)
 	}
-	if next > 1<<32 {
+	if next > int64(record.FirstNobody) {
 		return 0, errors.New("the deployment has no ordinals left for new customers")
 	}
 	return record.Ordinal(next - int64(n)), nil
-}
-
-// sqlPostgresFindExternals finds many in one statement.
-const sqlPostgresFindExternals = `SELECT value, ord FROM externals WHERE value = ANY($1)`
-
-// find returns the customers who have external ids, in the order of the ids; 0 is
-// nobody.
-func (s *Store) find(ctx context.Context, values []int64) ([]record.Ordinal, error) {
-	out := make([]record.Ordinal, len(values))
-	err := s.db.Snapshot(ctx, func(q db.Queryer) error {
-		if q.Engine() == db.Postgres {
-			found := make(map[int64]record.Ordinal, len(values))
-			err := q.Rows(ctx, func(r db.Row) error {
-				var v, ord int64
-				err := r.Scan(&v, &ord)
-				found[v] = record.Ordinal(ord)
-				return err
-			}, sqlPostgresFindExternals, values)
-			for i, v := range values {
-				out[i] = found[v]
-			}
-			return err
-		}
-		stmts := make([]db.Stmt, 0, len(values))
-		for i, v := range values {
-			if v == 0 {
-				continue
-			}
-			stmts = append(stmts, db.Stmt{SQL: sqlFindExternal, Args: []any{v}, Scan: func(r db.Row) error {
-				var ord int64
-				err := r.Scan(&ord)
-				out[i] = record.Ordinal(ord)
-				return err
-			}})
-		}
-		return q.Batch(ctx, stmts)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("finding customers by external id: %w", err)
-	}
-	return out, nil
 }
 
 // PrepareCustomers compares customers with what is kept, and seals what changes, on
 // all cores. Each customer may stand once. Values must have passed
 // record.Customer.Check and record.Purchase.Check.
 func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts []Put) (*Prepared, error) {
-	k, err := s.brandKeys(ctx, brand)
+	k, found, err := s.find(ctx, brand, len(puts), func(i int) (string, bool) {
+		return puts[i].Customer.Get(record.ExternalID), puts[i].Ord == 0
+	})
 	if err != nil {
 		return nil, err
 	}
 	p := newPrepared(brand, len(puts))
-	values := make([]int64, len(puts))
+	p.uses = append(k.indexUses(), keys.Use{Brand: brand, Kind: keys.KEK, Version: k.kek.Version})
+	var known []record.Ordinal
+	var fresh []int
+	made := make([]bool, len(puts))
 	buys := false
 	for i := range puts {
 		buys = buys || len(puts[i].Purchases) > 0
-		if puts[i].Ord == 0 {
-			if values[i], err = k.external(puts[i].Customer.Get(record.ExternalID)); err != nil {
-				p.fail(i, err)
-			}
-		}
-	}
-	if p.ords, err = s.find(ctx, values); err != nil {
-		return nil, err
-	}
-	var known []record.Ordinal
-	var fresh []int
-	for i := range puts {
-		if puts[i].Ord != 0 {
+		switch {
+		case puts[i].Ord != 0:
 			p.ords[i] = puts[i].Ord
+		case found[i].err != nil:
+			p.fail(i, found[i].err)
+		default:
+			p.ords[i] = found[i].ord
 		}
 		if p.ords[i] != 0 {
 			known = append(known, p.ords[i])
 		} else if p.outcomes[i] != Failed {
-			fresh = append(fresh, i)
+			fresh, made[i] = append(fresh, i), true
 		}
 	}
 	have, err := s.fetch(ctx, brand, known, buys)
@@ -223,16 +192,12 @@ func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts
 			p.ords[i] = first + record.Ordinal(n)
 		}
 	}
-	made := make([]bool, len(puts))
-	for _, i := range fresh {
-		made[i] = true
-	}
 	return p, p.each(len(puts), func(i int) (*change, error) {
 		if p.outcomes[i] == Failed {
 			return nil, nil
 		}
 		if made[i] {
-			c, err := k.create(brand, p.ords[i], &puts[i].Customer, values[i])
+			c, err := k.create(brand, p.ords[i], &puts[i].Customer, found[i].value)
 			if err == nil {
 				p.detail[i], err = pk.pack(c, puts[i].Purchases)
 			}
@@ -269,7 +234,7 @@ func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts
 }
 
 func newPrepared(brand record.BrandID, n int) *Prepared {
-	return &Prepared{brand: brand, outcomes: make([]Outcome, n), errs: make([]error, n), detail: make([][]Outcome, n)}
+	return &Prepared{brand: brand, ords: make([]record.Ordinal, n), outcomes: make([]Outcome, n), errs: make([]error, n), detail: make([][]Outcome, n)}
 }
 
 // each gathers the changes that fn makes, on all cores. fn may touch what belongs to
@@ -336,25 +301,27 @@ func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put) (*change, er
 	}
 	ch := &change{ord: r.ord, secret: r.secret, version: r.version, epoch: r.epoch, segments: r.segments, former: changed}
 	var err error
-	was, err := k.external(old.Get(record.ExternalID))
+	was, err := k.externals(old.Get(record.ExternalID))
 	if err != nil {
 		return nil, err
 	}
-	now, err := k.external(c.Get(record.ExternalID))
+	now, err := k.externals(c.Get(record.ExternalID))
 	if err != nil {
 		return nil, err
 	}
-	if put.Ord == 0 && now != was {
+	if put.Ord == 0 && now[0] != was[0] {
 		return nil, errOtherExternal
 	}
-	if now != was {
-		ch.external, ch.oldExt = now, was
+	if now[0] != was[0] {
+		ch.external, ch.oldExt = now[0], was
 	}
-	ch.gone, ch.come = k.lookups(&old), k.lookups(&c)
+	ch.gone, ch.come = k.everyLookup(&old), k.lookups(&c)
 	for v := range ch.come {
 		if ch.gone[v] {
 			delete(ch.gone, v)
-			delete(ch.come, v)
+			if !k.moving() { // else it may not be there yet
+				delete(ch.come, v)
+			}
 		}
 	}
 	ch.profile, err = sealed(nil, r.secret.dek(), record.AppendCustomer(nil, &c), place(brand, r.ord, profileRecord, r.version+1))
@@ -374,7 +341,8 @@ const (
 	sqlUpdateCustomer = `UPDATE customers SET updated = $2, sealed = $3 WHERE ord = $1 AND erased = 0`
 	sqlTouchCustomer  = `UPDATE customers SET updated = $2 WHERE ord = $1 AND erased = 0`
 	sqlMoveVersion    = `UPDATE customer_keys SET version = $2, epoch = $3, segments = $4 WHERE ord = $1 AND version = $5 AND epoch = $6 AND segments = $7`
-	sqlInsertFormer   = `INSERT INTO former_values (ord, field, until, since, fingerprint) SELECT $1, $2, $3, coalesce(max(until), 0), $4 FROM former_values WHERE ord = $1 AND field = $2 ON CONFLICT DO NOTHING`
+	sqlFormerSince    = `SELECT coalesce(max(until), 0) FROM former_values WHERE ord = $1 AND field = $2`
+	sqlInsertFormer   = `INSERT INTO former_values (ord, field, until, since, fingerprint) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
 	sqlClearSegments  = `DELETE FROM purchases WHERE ord = $1`
 	sqlInsertSegment  = `INSERT INTO purchases (ord, segment, sealed) VALUES ($1, $2, $3)`
 )
@@ -399,6 +367,9 @@ func (s *Store) Apply(ctx context.Context, receipt ledger.Receipt, p *Prepared) 
 		bulk, rest = copiedFrom(p.changes, p.brand, receipt.At())
 	}
 	err := s.db.Tx(ctx, func(q db.Queryer) error {
+		if err := s.hold(ctx, q, p.uses); err != nil {
+			return err
+		}
 		if bulk != nil {
 			if err := bulk.write(ctx, q, receipt.At()); err != nil {
 				return err
@@ -415,6 +386,16 @@ func (s *Store) Apply(ctx context.Context, receipt ledger.Receipt, p *Prepared) 
 		return fmt.Errorf("writing sealed records: %w", err)
 	}
 	return nil
+}
+
+// hold keeps the keys that a write was prepared with from being rotated until it is
+// committed: after a rotation nothing is written with the old ones any more.
+func (s *Store) hold(ctx context.Context, q db.Queryer, uses []keys.Use) error {
+	err := s.ring.Hold(ctx, q, uses...)
+	if errors.Is(err, keys.ErrRotated) {
+		err = fmt.Errorf("%w: %w", ErrConflict, err)
+	}
+	return err
 }
 
 func (c *change) write(ctx context.Context, q db.Queryer, brand record.BrandID, at time.Time) error {
@@ -445,11 +426,13 @@ func (c *change) write(ctx context.Context, q db.Queryer, brand record.BrandID, 
 		if err := one(sqlMoveVersion, ord, version, epoch, segments, c.version, c.epoch, c.segments); err != nil {
 			return err
 		}
-		if c.oldExt != 0 {
+		if len(c.oldExt) > 0 {
 			if err := one(sqlInsertExternal, c.external, ord); err != nil {
 				return err
 			}
-			add(sqlDeleteExternal, c.oldExt, ord)
+			for _, v := range c.oldExt {
+				add(sqlDeleteExternal, v, ord)
+			}
 		}
 		if c.profile != nil {
 			add(sqlUpdateCustomer, ord, us, c.profile)
@@ -464,7 +447,13 @@ func (c *change) write(ctx context.Context, q db.Queryer, brand record.BrandID, 
 		add(sqlInsertLookup, v, ord)
 	}
 	for _, f := range c.former {
-		add(sqlInsertFormer, ord, int64(f.field), us, f.fingerprint)
+		// Read apart: an INSERT that selects is pulled through the coordinator of a
+		// cluster. The customer's key row is ours since sqlMoveVersion.
+		var since int64
+		if err := q.Row(ctx, sqlFormerSince, ord, int64(f.field)).Scan(&since); err != nil {
+			return err
+		}
+		add(sqlInsertFormer, ord, int64(f.field), us, since, f.fingerprint)
 	}
 	first := c.segments
 	if c.rewrite {

@@ -10,13 +10,16 @@ import (
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/admin"
 	"github.com/cloakroom/cloakroom/internal/admit"
+	"github.com/cloakroom/cloakroom/internal/backup"
 	"github.com/cloakroom/cloakroom/internal/brands"
 	"github.com/cloakroom/cloakroom/internal/budget"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/disclose"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/once"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 	"github.com/cloakroom/cloakroom/internal/seal"
 )
 
@@ -55,6 +58,7 @@ func kinds() []struct {
 		{disclose.ErrOtherBrand, api.TypeOtherBrand, "Of another brand", http.StatusForbidden},
 		{seal.ErrUnknownToken, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
 		{seal.ErrNoCustomer, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
+		{revision.ErrMoved, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
 		{seal.ErrConflict, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
 		{brands.ErrNoBrand, api.TypeUnknownBrand, "Unknown brand", http.StatusNotFound},
 		{brands.ErrNoPurpose, api.TypeUnknownPurpose, "Unknown purpose", http.StatusForbidden},
@@ -64,6 +68,7 @@ func kinds() []struct {
 		{brands.ErrLegalBasis, api.TypeInvalid, "Not a legal basis", http.StatusUnprocessableEntity},
 		{identity.ErrName, api.TypeInvalid, "Not a name", http.StatusUnprocessableEntity},
 		{identity.ErrNoPrincipal, api.TypeNotFound, "No such principal", http.StatusNotFound},
+		{identity.ErrNoLineage, api.TypeNotFound, "Nothing to revoke", http.StatusNotFound},
 		{identity.ErrNoRole, api.TypeNotFound, "No role there", http.StatusNotFound},
 		{ledger.ErrNoEntry, api.TypeNotFound, "No such entry", http.StatusNotFound},
 		{access.ErrPolicy, api.TypeInvalid, "Not a policy", http.StatusUnprocessableEntity},
@@ -71,13 +76,19 @@ func kinds() []struct {
 		{budget.ErrRules, api.TypeInvalid, "Not a set of budgets", http.StatusUnprocessableEntity},
 		{disclose.ErrField, api.TypeInvalid, "Unknown field", http.StatusUnprocessableEntity},
 		{admit.ErrTicket, api.TypeInvalid, "Not a ticket", http.StatusUnprocessableEntity},
+		{backup.ErrRequest, api.TypeInvalid, "The backup cannot be made", http.StatusUnprocessableEntity},
+		{backup.ErrRunning, api.TypeConflict, "A backup is running", http.StatusConflict},
 		{admin.ErrRequest, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},
 		{record.ErrEmail, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
 		{record.ErrPhone, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
 		{record.ErrExternalID, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
+		{db.ErrUnavailable, api.TypeLogUnavailable, "The database does not answer", http.StatusServiceUnavailable},
+		{db.ErrOutcomeUnknown, api.TypeLogUnavailable, "The outcome is unknown", http.StatusServiceUnavailable},
 		{context.DeadlineExceeded, api.TypeTimeout, "Out of time", http.StatusGatewayTimeout},
 		{context.Canceled, api.TypeTimeout, "Given up", http.StatusGatewayTimeout},
-		{db.ErrUnavailable, api.TypeLogUnavailable, "The database does not answer", http.StatusServiceUnavailable},
+		{once.ErrOther, api.TypeKeyReused, "Another request", http.StatusUnprocessableEntity},
+		{once.ErrKey, api.TypeInvalid, "Not an idempotency key", http.StatusUnprocessableEntity},
+		{once.ErrRunning, api.TypeConflict, "Being done", http.StatusConflict},
 	}
 }
 
@@ -108,6 +119,12 @@ func problem(err error) *api.Error {
 		}
 	}
 	return internal()
+}
+
+// fail counts and answers an error.
+func (s *Server) fail(w http.ResponseWriter, e *api.Error) {
+	s.metrics.failed(e.Type)
+	writeError(w, e)
 }
 
 func writeError(w http.ResponseWriter, e *api.Error) {

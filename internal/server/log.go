@@ -92,25 +92,24 @@ func (s *Server) logRoutes(mux *http.ServeMux) {
 		}
 		return &api.Verified{OK: true, Size: r.Size}, nil
 	})
+	s.describe("/v1/brands/{brand}/tiles/{path}", "log-tile", "A file of the log as C2SP tlog-tiles names it: checkpoint, tile/...; or log.vkey", "application/octet-stream", "brand", "path")
 	mux.HandleFunc("GET /v1/brands/{brand}/tiles/{path...}", func(w http.ResponseWriter, r *http.Request) {
-		ctx := r.Context()
-		c, _ := ctx.Value(callerKey{}).(identity.Caller)
-		id, err := watch(ctx, c, &BrandPath{r.PathValue("brand")})
-		if err != nil {
-			writeError(w, problem(err))
-			return
-		}
-		path := r.PathValue("path")
 		var b []byte
-		if path == "log.vkey" {
-			var key string
-			key, err = v.Ledger.VerifierKey(ctx, id)
+		err := s.decide(r.Context(), func(ctx context.Context, c identity.Caller) error {
+			id, err := watch(ctx, c, &BrandPath{r.PathValue("brand")})
+			if err != nil {
+				return err
+			}
+			if path := r.PathValue("path"); path != "log.vkey" {
+				b, err = v.Ledger.Tile(ctx, id, path)
+				return err
+			}
+			key, err := v.Ledger.VerifierKey(ctx, id)
 			b = []byte(key + "\n")
-		} else {
-			b, err = v.Ledger.Tile(ctx, id, path)
-		}
+			return err
+		})
 		if err != nil {
-			writeError(w, problem(err))
+			s.fail(w, problem(err))
 			return
 		}
 		w.Header().Set("Content-Type", "application/octet-stream")

@@ -11,6 +11,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/intake"
+	"github.com/cloakroom/cloakroom/internal/once"
 	"github.com/cloakroom/cloakroom/internal/record"
 )
 
@@ -37,16 +38,22 @@ type answered[T any] struct{ Body T }
 // route registers one operation: fn gets the caller and the request, and what it
 // returns is the body.
 func route[I, O any](s *Server, method, path, id, summary string, limit int64, fn func(ctx context.Context, c identity.Caller, in *I) (O, error)) {
-	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, MaxBodyBytes: limit, Responses: map[string]*huma.Response{
-		"default": {Description: "Every error", Content: map[string]*huma.MediaType{
-			"application/problem+json": {Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.Error](), true, "Error")},
-		}},
-	}}
+	var params []*huma.Param
+	if _, changes := s.once[method+" "+path]; changes {
+		most := once.MaxKey
+		params = []*huma.Param{{Name: headerKey, In: "header", Description: "Makes the write safe to send again for a day: the same request with the same key is done once.",
+			Schema: &huma.Schema{Type: "string", MaxLength: &most}}}
+	}
+	op := huma.Operation{Method: method, Path: path, Parameters: params, OperationID: id, Summary: summary, MaxBodyBytes: limit, BodyReadTimeout: s.timeout, Responses: map[string]*huma.Response{"default": s.anyError()}}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*answered[O], error) {
-		c, _ := ctx.Value(callerKey{}).(identity.Caller)
-		out, err := fn(ctx, c, in)
+		var out O
+		err := s.decide(ctx, func(ctx context.Context, c identity.Caller) (err error) {
+			out, err = fn(ctx, c, in)
+			return err
+		})
 		if err != nil {
 			e := problem(err)
+			s.metrics.failed(e.Type)
 			if e.Status >= http.StatusInternalServerError {
 				s.log.Error("a request failed", "operation", id, "type", e.Type, "cause", err)
 			}
@@ -56,8 +63,48 @@ func route[I, O any](s *Server, method, path, id, summary string, limit int64, f
 	})
 }
 
+// describe puts a route whose answer is not JSON into the API's description.
+func (s *Server) describe(path, id, summary, contentType string, params ...string) {
+	text := &huma.Schema{Type: "string"}
+	if contentType == "application/octet-stream" {
+		text.Format = "binary"
+	}
+	op := &huma.Operation{Method: http.MethodGet, Path: path, OperationID: id, Summary: summary, Responses: map[string]*huma.Response{
+		"200":     {Description: "OK", Content: map[string]*huma.MediaType{contentType: {Schema: text}}},
+		"default": s.anyError(),
+	}}
+	for _, name := range params {
+		op.Parameters = append(op.Parameters, &huma.Param{Name: name, In: "path", Required: true, Schema: &huma.Schema{Type: "string"}})
+	}
+	s.api.OpenAPI().AddOperation(op)
+}
+
+func (s *Server) anyError() *huma.Response {
+	return &huma.Response{Description: "Every error", Content: map[string]*huma.MediaType{
+		"application/problem+json": {Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.Error](), true, "Error")},
+	}}
+}
+
 func (s *Server) routes() {
 	v := s.vault
+	for _, w := range [][2]string{
+		{"POST", "/v1/brands"},
+		{"POST", "/v1/brands/{brand}/purposes"},
+		{"DELETE", "/v1/brands/{brand}/purposes/{name}"},
+		{"POST", "/v1/principals"},
+		{"PUT", "/v1/principals/{name}/roles/{brand}"},
+		{"DELETE", "/v1/principals/{name}/roles/{brand}"},
+		{"DELETE", "/v1/lineages/{lineage}"},
+		{"PUT", "/v1/brands/{brand}/customers"},
+		{"PATCH", "/v1/brands/{brand}/customers/{token}"},
+		{"DELETE", "/v1/brands/{brand}/customers/{token}"},
+		{"POST", "/v1/brands/{brand}/purchases"},
+		{"PUT", "/v1/brands/{brand}/policy"},
+		{"PUT", "/v1/brands/{brand}/budgets"},
+	} {
+		s.writes(w[0], w[1])
+	}
+	s.showsSecret("POST", "/v1/principals/{name}/credentials")
 	route(s, "GET", "/v1/health", "health", "Whether the vault can serve", maxBody, func(ctx context.Context, _ identity.Caller, _ *none) (*api.Health, error) {
 		if _, err := v.Ledger.Size(ctx, record.Group); err != nil {
 			return nil, &api.Error{Type: api.TypeLogUnavailable, Title: "The vault cannot serve", Status: http.StatusServiceUnavailable}
@@ -197,6 +244,22 @@ func (s *Server) routes() {
 		Principal string `query:"principal" maxLength:"64" doc:"Empty: yourself."`
 	}) (*api.Usages, error) {
 		return v.Admin.Usage(ctx, c, in.Brand, in.Principal)
+	})
+
+	route(s, "GET", "/v1/brands/{brand}/keys", "key-list", "List the versions of a brand's keys", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Key, error) {
+		return v.Admin.Keys(ctx, c, in.Brand)
+	})
+	route(s, "GET", "/v1/brands/{brand}/rotations", "rotation-list", "List rotations and how far they are", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Rotation, error) {
+		return v.Admin.Rotations(ctx, c, in.Brand)
+	})
+	route(s, "POST", "/v1/brands/{brand}/keys/{kind}/rotate", "key-rotate", "Rotate a key in the background, or go on with a rotation", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Kind string `path:"kind" enum:"kek,index,token,incident"`
+	}) (*api.Rotation, error) {
+		return v.Admin.Rotate(ctx, c, in.Brand, in.Kind)
+	})
+	route(s, "POST", "/v1/root/rotate", "root-rotate", "Replace the root key of this server; copies of the database from before open no more", maxBody, func(ctx context.Context, c identity.Caller, _ *none) (*api.RootRotated, error) {
+		return v.Admin.RotateRoot(ctx, c)
 	})
 }
 

@@ -16,9 +16,11 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/backup"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/vault"
 )
@@ -29,86 +31,146 @@ const Timeout = 60 * time.Second
 const (
 	maxBody     = 1 << 20
 	maxBulkBody = 64 << 20
+	// maxBodies bounds the bodies above maxBody that are in memory at one time: those
+	// beyond wait until their own deadline. A body of unknown length counts as the
+	// largest.
+	maxBodies = 2 * maxBulkBody
 )
 
 // Server answers for one vault.
 type Server struct {
-	vault *vault.Vault
-	log   *slog.Logger
-	http  http.Handler
-	api   huma.API
+	vault   *vault.Vault
+	backups *backup.Desk
+	log     *slog.Logger
+	http    http.Handler
+	api     huma.API
+	metrics *metrics
+	bodies  *semaphore.Weighted
+	timeout time.Duration
+	once    map[string]bool // the routes that change something, by pattern; false: the answer is not kept
 }
 
 // New returns the server of a vault. It logs requests without their contents.
-func New(v *vault.Vault, log *slog.Logger) *Server {
-	s := &Server{vault: v, log: log}
+func New(v *vault.Vault, log *slog.Logger) *Server { return newServer(v, log, Timeout) }
+
+func newServer(v *vault.Vault, log *slog.Logger, timeout time.Duration) *Server {
+	s := &Server{
+		vault: v, backups: backup.NewDesk(v), log: log, metrics: newMetrics(), bodies: semaphore.NewWeighted(maxBodies),
+		timeout: timeout, once: map[string]bool{},
+	}
 	mux := http.NewServeMux()
 	config := huma.DefaultConfig("Cloakroom", "1")
 	config.Info.Description = "A customer-data vault. Every error is RFC 9457 with a stable type."
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "/v1/openapi", "", ""
 	config.CreateHooks = nil
-	config.Transformers = []huma.Transformer{plainErrors}
+	config.Transformers = []huma.Transformer{s.plainErrors}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"key": {Type: "http", Scheme: "bearer"}}
 	config.Security = []map[string][]string{{"key": {}}}
 	s.api = humago.New(mux, config)
 	s.routes()
 	s.logRoutes(mux)
-	s.http = s.identify(mux)
+	s.backupRoutes()
+	s.metricsRoute(mux)
+	s.http = s.identify(s.routed(mux))
 	return s
 }
 
 // OpenAPI returns the description of the API as YAML.
 func (s *Server) OpenAPI() ([]byte, error) { return s.api.OpenAPI().YAML() }
 
-type callerKey struct{}
+type identityKey struct{}
 type localKey struct{}
+
+// shown is what a request shows of who sends it: the zero value, that it comes from
+// the machine itself.
+type shown struct {
+	key   identity.Key
+	keyed bool
+}
 
 // open lists the paths that anybody may ask for.
 func open(path string) bool {
 	return path == "/v1/health" || path == "/v1/openapi.json" || path == "/v1/openapi.yaml"
 }
 
-// identify finds out who is calling, and sets the request's deadline.
+// identify sets the request's deadline, and turns away whom nobody knows before their
+// request is read. Who is calling is found again where the request is decided.
 func (s *Server) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		ctx, cancel := context.WithTimeout(r.Context(), Timeout)
+		ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 		defer cancel()
 		rec := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		in := r.WithContext(ctx)
+		s.metrics.begin()
 		defer func() {
 			if p := recover(); p != nil {
-				s.log.Error("a request failed", "method", r.Method, "route", r.Pattern) // what panicked may hold data
+				s.log.Error("a request failed", "method", r.Method, "route", pattern(in)) // what panicked may hold data
 				if !rec.wrote {
-					writeError(rec, internal())
+					s.fail(rec, internal())
 				}
 			}
+			s.metrics.end(pattern(in), rec.status, time.Since(start))
 			s.log.Debug("request", "method", r.Method, "status", rec.status, "took", time.Since(start).Round(time.Microsecond))
 		}()
 		if !open(r.URL.Path) {
-			caller, err := s.caller(ctx, r)
+			who, err := present(ctx, r)
+			if err == nil {
+				_, err = s.caller(s.vault.Revisions.Peek(ctx), who)
+			}
 			if err != nil {
-				writeError(rec, problem(err))
+				s.fail(rec, problem(err))
 				return
 			}
-			ctx = context.WithValue(ctx, callerKey{}, caller)
+			in = r.WithContext(context.WithValue(ctx, identityKey{}, who))
+			if n := r.ContentLength; n < 0 || n > maxBody {
+				if n < 0 || n > maxBulkBody {
+					n = maxBulkBody
+				}
+				if err := s.bodies.Acquire(ctx, n); err != nil {
+					s.fail(rec, problem(err))
+					return
+				}
+				defer s.bodies.Release(n)
+			}
 		}
-		next.ServeHTTP(rec, r.WithContext(ctx))
+		next.ServeHTTP(rec, in)
 	})
 }
 
-func (s *Server) caller(ctx context.Context, r *http.Request) (identity.Caller, error) {
+func present(ctx context.Context, r *http.Request) (shown, error) {
 	if local, _ := ctx.Value(localKey{}).(bool); local && r.Header.Get("Authorization") == "" {
-		return s.vault.Identity.EnsureLocal(ctx, access.Administrator)
+		return shown{}, nil
 	}
 	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
-		return identity.Caller{}, errNoKey
+		return shown{}, errNoKey
 	}
 	key, err := identity.ParseKey(text)
-	if err != nil {
-		return identity.Caller{}, err
+	return shown{key, true}, err
+}
+
+func (s *Server) caller(ctx context.Context, who shown) (identity.Caller, error) {
+	if !who.keyed {
+		return s.vault.Identity.EnsureLocal(ctx, access.Administrator)
 	}
-	return s.vault.Identity.Authenticate(ctx, key)
+	return s.vault.Identity.Authenticate(ctx, who.key)
+}
+
+// decide runs what a request asks for, for whoever sends it, under rights that hold
+// when it is answered. On the open paths there is no caller.
+func (s *Server) decide(ctx context.Context, fn func(ctx context.Context, c identity.Caller) error) error {
+	who, known := ctx.Value(identityKey{}).(shown)
+	if !known {
+		return fn(ctx, identity.Caller{})
+	}
+	return s.vault.Revisions.Decide(ctx, func(ctx context.Context) error {
+		c, err := s.caller(ctx, who)
+		if err != nil {
+			return err
+		}
+		return fn(ctx, c)
+	})
 }
 
 type statusWriter struct {
@@ -122,13 +184,16 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// Unwrap lets the deadline of a body be set below.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 func (w *statusWriter) Write(b []byte) (int, error) {
 	w.wrote = true
 	return w.ResponseWriter.Write(b)
 }
 
 // plainErrors takes the values out of the errors that the framework makes.
-func plainErrors(_ huma.Context, _ string, v any) (any, error) {
+func (s *Server) plainErrors(_ huma.Context, _ string, v any) (any, error) {
 	m, ok := v.(*huma.ErrorModel)
 	if !ok {
 		return v, nil
@@ -147,11 +212,15 @@ func plainErrors(_ huma.Context, _ string, v any) (any, error) {
 		e.Errors = append(e.Errors, iv)
 	}
 	switch {
+	case m.Status == http.StatusRequestTimeout:
+		e.Type, e.Title, e.Errors = api.TypeTimeout, "Out of time", nil
+		e.Detail = "the body did not arrive in time: send fewer at a time"
 	case m.Status == http.StatusRequestEntityTooLarge:
 		e.Detail = "the request is too large: send fewer at a time"
 	case len(e.Errors) == 0:
 		e.Detail = "the body is not JSON of the shape that the API describes"
 	}
+	s.metrics.failed(e.Type)
 	return e, nil
 }
 
@@ -178,6 +247,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
+	s.backups.Stop()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return srv.Shutdown(grace)

@@ -12,10 +12,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/vault"
 )
 
@@ -23,7 +25,8 @@ import (
 type house struct {
 	*client.Client // the local administrator
 	t              *testing.T
-	url            string
+	url, dir       string
+	server         *Server
 	logged         *lockedBuffer
 	as             map[string]*client.Client
 }
@@ -39,15 +42,28 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-func newHouse(t *testing.T) *house {
+// onEach runs a test in a house on each engine.
+func onEach(t *testing.T, test func(t *testing.T, h *house)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, newHouse(t, "")) })
+	t.Run("postgres", func(t *testing.T) { test(t, newHouse(t, dbtest.DSN(t))) })
+}
+
+func newHouse(t *testing.T, database string) *house {
+	t.Helper()
+	return newHouseWithin(t, database, Timeout)
+}
+
+func newHouseWithin(t *testing.T, database string, timeout time.Duration) *house {
 	t.Helper()
 	ctx := t.Context()
-	v, err := vault.Open(ctx, t.TempDir(), vault.Options{})
+	dir := t.TempDir()
+	v, err := vault.Open(ctx, dir, vault.Options{Database: database})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, logged: &lockedBuffer{}, as: map[string]*client.Client{}}
-	s := New(v, slog.New(slog.NewJSONHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	h := &house{t: t, dir: dir, logged: &lockedBuffer{}, as: map[string]*client.Client{}}
+	s := newServer(v, slog.New(slog.NewJSONHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})), timeout)
+	h.server = s
 	srv := httptest.NewServer(s.http)
 	t.Cleanup(func() {
 		srv.Close()
@@ -85,8 +101,9 @@ func zoe() api.Fields {
 	return api.Fields{"external_id": "Z-1", "given_name": "Zoë-Unmistakable", "email": "zoe.unmistakable@example.com", "country": "FR", "attr.size": "seven-and-a-half"}
 }
 
-func TestTheWayOfOneCustomer(t *testing.T) {
-	h := newHouse(t)
+func TestTheWayOfOneCustomer(t *testing.T) { onEach(t, theWayOfOneCustomer) }
+
+func theWayOfOneCustomer(t *testing.T, h *house) {
 	ctx := t.Context()
 	w, err := h.as["application"].Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe(), {"external_id": "Z-2", "given_name": "Yan"}}})
 	h.must(err)
@@ -97,6 +114,12 @@ func TestTheWayOfOneCustomer(t *testing.T) {
 	again, err := h.as["application"].Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe()}})
 	if err != nil || again.Results[0].Outcome != "unchanged" || again.Results[0].Token != token || again.Receipt != nil {
 		t.Fatalf("%+v %v", again, err)
+	}
+	// Whoever writes what is there learns that it is there: that is in the log too.
+	var e api.Entry
+	h.must(h.Do(ctx, "GET", fmt.Sprint("/v1/brands/gucci/log/entries/", w.Receipt.Entry+1), nil, &e))
+	if e.Kind != "write" || e.Principal == 0 || e.Detail["unchanged"] != "1" {
+		t.Errorf("a write that changed nothing is logged as %+v", e)
 	}
 	_, err = h.as["application"].AddPurchases(ctx, "gucci", api.PurchasesRequest{Customers: []api.CustomerPurchases{{
 		Token: token, Purchases: []api.Purchase{{ID: "o-1", At: "2025-03-01T10:00:00Z", Description: "Horsebit loafer", Amount: "790.00", Currency: "EUR"}},
@@ -146,8 +169,9 @@ func TestTheWayOfOneCustomer(t *testing.T) {
 	}
 }
 
-func TestOneBrandIsAFence(t *testing.T) {
-	h := newHouse(t)
+func TestOneBrandIsAFence(t *testing.T) { onEach(t, oneBrandIsAFence) }
+
+func oneBrandIsAFence(t *testing.T, h *house) {
 	ctx := t.Context()
 	ours, err := h.Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe()}})
 	h.must(err)
@@ -168,8 +192,9 @@ func TestOneBrandIsAFence(t *testing.T) {
 	}
 }
 
-func TestABudgetHoldsOverHTTP(t *testing.T) {
-	h := newHouse(t)
+func TestABudgetHoldsOverHTTP(t *testing.T) { onEach(t, aBudgetHoldsOverHTTP) }
+
+func aBudgetHoldsOverHTTP(t *testing.T, h *house) {
 	ctx := t.Context()
 	var rules api.BudgetRules
 	h.must(h.Do(ctx, "GET", client.Path("brands", "gucci", "budgets"), nil, &rules))
@@ -211,8 +236,9 @@ func TestABudgetHoldsOverHTTP(t *testing.T) {
 }
 
 // Whatever is sent, no error and no log line repeats it.
-func TestErrorsAndLogsRepeatNothing(t *testing.T) {
-	h := newHouse(t)
+func TestErrorsAndLogsRepeatNothing(t *testing.T) { onEach(t, errorsAndLogsRepeatNothing) }
+
+func errorsAndLogsRepeatNothing(t *testing.T, h *house) {
 	secret := "Unmistakable-4711"
 	var bodies bytes.Buffer
 	send := func(method, path, body string) {
@@ -253,8 +279,12 @@ func TestErrorsAndLogsRepeatNothing(t *testing.T) {
 	}
 	send("POST", "/v1/brands/gucci/reveal", `{"tokens":["`+secret+`"],"fields":["email"],"purpose":"order-fulfilment"}`)
 	send("POST", "/v1/brands/gucci/reveal", `{"tokens":["cus_a"],"fields":["email"],"purpose":"order-fulfilment","ticket":"`+secret+` x"}`)
+	for _, path := range []string{"/v1/brands/" + secret + "/log", "/v1/brands/gucci/customers/" + secret, "/v1/" + secret, "/v1/brands/../" + secret, "/v1/brands/gucci/purposes/" + secret} {
+		send("DELETE", path, "")
+		send("GET", path, "")
+	}
 	for what, text := range map[string]string{"an error": bodies.String(), "the log": h.logged.b.String()} {
-		if strings.Contains(text, secret) || strings.Contains(text, "4711") {
+		if strings.Contains(text, "Unmistakable") || strings.Contains(text, "-4711") {
 			t.Errorf("%s repeats what was sent:\n%s", what, text)
 		}
 	}
@@ -270,8 +300,9 @@ func (h *house) key(t *testing.T) string {
 	return c.Key
 }
 
-func TestStrangersLearnNothing(t *testing.T) {
-	h := newHouse(t)
+func TestStrangersLearnNothing(t *testing.T) { onEach(t, strangersLearnNothing) }
+
+func strangersLearnNothing(t *testing.T, h *house) {
 	for _, key := range []string{"", "ckr_nonsense", strings.Repeat("x", 9000)} {
 		c := client.New(h.url, key, nil)
 		for _, path := range []string{"/v1/brands", "/v1/brands/gucci/log", "/v1/brands/gucci/tiles/checkpoint", "/v1/nowhere"} {
@@ -296,8 +327,9 @@ func TestStrangersLearnNothing(t *testing.T) {
 
 // Two keys of one principal, from two addresses, have one budget; a request for N
 // customers costs N; what was read already is free.
-func TestASecondKeyGainsNothing(t *testing.T) {
-	h := newHouse(t)
+func TestASecondKeyGainsNothing(t *testing.T) { onEach(t, aSecondKeyGainsNothing) }
+
+func aSecondKeyGainsNothing(t *testing.T, h *house) {
 	ctx := t.Context()
 	var many []api.Fields
 	for i := range 100 {

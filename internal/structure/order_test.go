@@ -19,10 +19,12 @@ var order = []string{
 	"api",
 	"client",
 	"internal/db",
+	"internal/revision",
 	"internal/keys",
 	"internal/brands",
 	"internal/identity",
 	"internal/access",
+	"internal/once",
 	"internal/budget",
 	"internal/entry",
 	"evidence",
@@ -34,6 +36,7 @@ var order = []string{
 	"internal/intake",
 	"internal/admin",
 	"internal/vault",
+	"internal/backup",
 	"internal/server",
 	"cloakroomtest",
 	"cmd",
@@ -42,7 +45,7 @@ var order = []string{
 // only holds the packages that strangers compile or trust, to the few imports
 // that they may have from this module.
 var only = map[string][]string{
-	"evidence":       {"internal/record", "internal/entry"},
+	"evidence":       {"internal/record", "internal/entry", "api"},
 	"client":         {"api"},
 	"api":            {"internal/record"},
 	"internal/entry": {"internal/record"},

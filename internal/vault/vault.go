@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/mod/sumdb/note"
@@ -22,7 +24,9 @@ import (
 	"github.com/cloakroom/cloakroom/internal/intake"
 	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/once"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 	"github.com/cloakroom/cloakroom/internal/seal"
 )
 
@@ -34,18 +38,45 @@ const (
 	SocketFile   = "cloakroom.sock"
 )
 
-// ErrInUse is returned where another process has the data directory open.
-var ErrInUse = errors.New("another process has this data directory open: talk to it, or stop it first")
+var (
+	// ErrInUse is returned where another process has the embedded database open.
+	ErrInUse = errors.New("another process has this data directory open: talk to it, or stop it first")
+	// ErrBegun is returned with MustBegin where a vault is already.
+	ErrBegun = errors.New("there is a vault already")
+	// ErrNoVault is returned with MustExist where no vault is.
+	ErrNoVault = errors.New("there is no vault")
+	// ErrRootKey is returned for a root key that is missing, or is another vault's.
+	ErrRootKey = errors.New("not the root key of this vault")
+)
+
+// Beginning says whether a vault may be made.
+type Beginning int
+
+// What Open does where there is no vault, and where there is one.
+const (
+	MayBegin  Beginning = iota // makes one where none is
+	MustBegin                  // refuses one that is there
+	MustExist                  // makes nothing, not even a table
+)
+
+// ErrOrigin is returned where the vault's logs have another origin than the one given.
+var ErrOrigin = errors.New("the logs of this vault have another origin, chosen when it was made: start it without --origin")
 
 // Options configure a vault.
 type Options struct {
-	// Origin begins the names of the vault's logs. Empty means DefaultOrigin.
+	// Origin begins the names of the vault's logs, for good. Empty means the one that
+	// the vault was begun with, and DefaultOrigin for a new one.
 	Origin string
 	// Database is a PostgreSQL connection string. Empty means the embedded database
 	// in the data directory.
 	Database string
-	DB       db.Options
-	Ledger   ledger.Options
+	// RootKey is the file of the root key. Empty means RootKeyFile in the data
+	// directory.
+	RootKey string
+	// Begin says whether a vault may be made.
+	Begin  Beginning
+	DB     db.Options
+	Ledger ledger.Options
 }
 
 // DefaultOrigin is the origin of a vault that was not given one.
@@ -59,18 +90,52 @@ type Vault struct {
 	Identity *identity.Store
 	Ledger   *ledger.Ledger
 	DB       *db.DB
-	Dir      string
-	lock     *os.File
+	// Revisions runs requests; see revision.Tracker.Decide.
+	Revisions *revision.Tracker
+	Once      *once.Store // what writes with an idempotency key were answered
+	Dir       string
+	lock      *os.File
 }
 
-// Open opens the vault of a data directory, and makes both where there are none: the
+// Open opens a vault, and makes it where there is none and o.Begin lets it: the data
 // directory with mode 0700, the root key with mode 0600.
-func Open(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
-	if o.Origin == "" {
-		o.Origin = DefaultOrigin
+//
+// The embedded database belongs to one process at a time, which holds the directory's
+// lock. Over PostgreSQL any number of processes may have the vault open, also with one
+// data directory; all need the same root key, and one that has another is refused.
+func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
+	v, err := Prepare(ctx, dir, o)
+	if err != nil {
+		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the data directory: %w", err)
+	if o.Begin == MustExist {
+		var version int
+		if version, err = v.DB.Version(ctx); err == nil && version == 0 {
+			err = ErrNoVault
+		}
+	}
+	if err == nil {
+		err = v.DB.Migrate(ctx)
+	}
+	if err == nil {
+		err = v.Start(ctx, o)
+	}
+	if err == nil {
+		err = v.Disclose.Seal.Mend(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
+	return v, nil
+}
+
+// Prepare opens the directory and the database of a vault, the embedded one locked, and
+// nothing else: for who brings the database into being. Start then makes it a vault.
+func Prepare(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
+	if o.Begin != MustExist {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("making the data directory: %w", err)
+		}
 	}
 	v := &Vault{Dir: dir}
 	defer func() {
@@ -78,56 +143,118 @@ func Open(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
 			err = errors.Join(err, v.Close())
 		}
 	}()
-	if v.lock, err = lock(filepath.Join(dir, LockFile)); err != nil {
-		return nil, err
-	}
 	if o.Database == "" {
-		// The engine gives its write-ahead log the mode of the database.
-		f, err := os.OpenFile(filepath.Join(dir, DatabaseFile), os.O_CREATE|os.O_RDWR, 0o600)
-		if err == nil {
-			err = f.Close()
-		}
-		if err != nil {
-			return nil, fmt.Errorf("making the database: %w", err)
-		}
-	}
-	if o.Database != "" {
-		v.DB, err = db.OpenPostgres(ctx, o.Database, o.DB)
+		err = v.openEmbedded(ctx, o)
 	} else {
-		v.DB, err = db.OpenSQLite(ctx, filepath.Join(dir, DatabaseFile), o.DB)
+		err = v.openPostgres(ctx, o)
 	}
 	if err != nil {
 		return nil, err
-	}
-	if err := v.DB.Migrate(ctx); err != nil {
-		return nil, err
-	}
-	begun, err := begun(ctx, v.DB)
-	if err != nil {
-		return nil, err
-	}
-	// A key is made with the vault and never beside one that has lost its own.
-	root, err := keys.OpenFile(filepath.Join(dir, RootKeyFile), !begun)
-	if err != nil {
-		return nil, err
-	}
-	v.assemble(root, o)
-	if err := v.Disclose.Seal.Mend(ctx); err != nil {
-		return nil, err
-	}
-	if !begun {
-		err = v.DB.Tx(ctx, func(q db.Queryer) error {
-			now, err := q.Now(ctx)
-			if err != nil {
-				return err
-			}
-			return v.Admin.Begin(ctx, q, brands.Brand{ID: record.Group, Name: brands.GroupName}, 0, now)
-		})
-		if err != nil {
-			return nil, fmt.Errorf("beginning the vault: %w", err)
-		}
 	}
 	return v, nil
+}
+
+func (v *Vault) openEmbedded(ctx context.Context, o Options) (err error) {
+	file := filepath.Join(v.Dir, DatabaseFile)
+	_, err = os.Stat(file)
+	if _, kerr := os.Stat(filepath.Join(v.Dir, RootKeyFile)); err != nil && kerr == nil {
+		return fmt.Errorf("%s has a root key and no database beside it: name the PostgreSQL database that it belongs to with --database, or restore %s", v.Dir, DatabaseFile)
+	}
+	if v.lock, err = lock(filepath.Join(v.Dir, LockFile)); err != nil {
+		return err
+	}
+	// The engine gives its write-ahead log the mode of the database.
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("making the database: %w", err)
+	}
+	v.DB, err = db.OpenSQLite(ctx, file, o.DB)
+	return err
+}
+
+func (v *Vault) openPostgres(ctx context.Context, o Options) (err error) {
+	if _, err := os.Stat(filepath.Join(v.Dir, DatabaseFile)); err == nil {
+		return fmt.Errorf("%s holds an embedded vault: a PostgreSQL database needs a data directory of its own; name another with --data", v.Dir)
+	}
+	v.DB, err = db.OpenPostgres(ctx, o.Database, o.DB)
+	return err
+}
+
+// Start makes what is not there yet and puts the vault together. Of several processes
+// that open one fresh database, one begins; the others see that it did. So a root key
+// is made with the vault and never beside one that has its own.
+func (v *Vault) Start(ctx context.Context, o Options) error {
+	o.RootKey = rootKey(v.Dir, o)
+	var root keys.Root
+	begun := false
+	err := v.DB.Alone(ctx, func(q db.Queryer) error {
+		var head []byte
+		err := q.Row(ctx, sqlGroupHead).Scan(&head)
+		if begun = err == nil; begun {
+			o.Origin, err = origin(head, o.Origin)
+			return err
+		}
+		if !errors.Is(err, db.ErrNoRows) {
+			return fmt.Errorf("reading the database: %w", err)
+		}
+		if o.Begin == MustExist {
+			return ErrNoVault
+		}
+		if root, err = keys.OpenFile(o.RootKey, true); err != nil {
+			return err
+		}
+		now, err := q.Now(ctx)
+		if err != nil {
+			return err
+		}
+		first := o
+		if first.Origin == "" {
+			first.Origin = DefaultOrigin
+		}
+		v.assemble(root, first)
+		return v.Admin.Begin(ctx, q, brands.Brand{ID: record.Group, Name: brands.GroupName}, 0, now)
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("beginning the vault: %w", err)
+	case !begun:
+		return nil
+	case o.Begin == MustBegin:
+		return ErrBegun
+	}
+	if root, err = keys.OpenFile(o.RootKey, false); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the vault was begun with a root key and %s is not there: copy it from a server or a safe that has it, mode 0600, or name it with --root-key: %w", o.RootKey, ErrRootKey)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := keys.NewRing(v.DB, root).Current(ctx, record.Group, keys.Log); errors.Is(err, keys.ErrUnwrap) {
+		return fmt.Errorf("%s opens none of the vault's keys: copy the one that the vault was begun with over it, or name it with --root-key: %w", o.RootKey, ErrRootKey)
+	} else if err != nil {
+		return err
+	}
+	v.assemble(root, o)
+	return nil
+}
+
+// sqlGroupHead reads the first line that every checkpoint of the group begins with.
+const sqlGroupHead = `SELECT checkpoint FROM log_heads WHERE brand = 0`
+
+// origin returns what the names of the vault's logs begin with. A server with another
+// would take every checkpoint for a forgery.
+func origin(head []byte, wanted string) (string, error) {
+	line, _, _ := strings.Cut(string(head), "\n")
+	have, ok := strings.CutSuffix(line, "/"+brands.GroupName)
+	switch {
+	case !ok:
+		return "", fmt.Errorf("the head of the group's log does not name it: %w", ledger.ErrTampered)
+	case wanted != "" && wanted != have:
+		return "", fmt.Errorf("%w: they are named %s/...", ErrOrigin, have)
+	}
+	return have, nil
 }
 
 func (v *Vault) assemble(root keys.Root, o Options) {
@@ -149,21 +276,48 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 		}
 		return signer(b.Name, seed.Bytes())
 	}, o.Ledger)
-	door := &admit.Door{Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger}
+	v.Revisions = revision.New(v.DB)
+	door := &admit.Door{Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger, Revisions: v.Revisions}
 	store := seal.New(v.DB, ring)
+	v.Once = once.New(v.DB)
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Signer: signer}
 }
 
-const sqlBegun = `SELECT count(*) FROM log_heads WHERE brand = 0`
-
-func begun(ctx context.Context, d *db.DB) (bool, error) {
-	var n int
-	if err := d.Row(ctx, sqlBegun).Scan(&n); err != nil {
+// Begun reports whether the database, whose schema is there, is a vault already.
+func (v *Vault) Begun(ctx context.Context) (bool, error) {
+	var head []byte
+	err := v.DB.Row(ctx, sqlGroupHead).Scan(&head)
+	if errors.Is(err, db.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
 		return false, fmt.Errorf("reading the database: %w", err)
 	}
-	return n > 0, nil
+	return true, nil
+}
+
+func rootKey(dir string, o Options) string {
+	if o.RootKey != "" {
+		return o.RootKey
+	}
+	return filepath.Join(dir, RootKeyFile)
+}
+
+// OwnSocket reports whether this process may serve the socket of the data directory.
+// It may where it holds the directory's lock, which it keeps until Close: so of
+// several servers over PostgreSQL with one directory the first has the socket.
+func (v *Vault) OwnSocket() (bool, error) {
+	if v.lock != nil {
+		return true, nil
+	}
+	f, err := lock(filepath.Join(v.Dir, LockFile))
+	if errors.Is(err, ErrInUse) {
+		return false, nil
+	}
+	v.lock = f
+	return err == nil, err
 }
 
 // Close ends what runs, and closes the database.

@@ -33,9 +33,10 @@ func SQLite(t testing.TB, opts db.Options) *db.DB {
 	return d
 }
 
-// Postgres opens a fresh migrated PostgreSQL database, dropped with the test, or
-// skips the test with a message that says how to run it.
-func Postgres(t testing.TB, opts db.Options) *db.DB {
+// DSN makes an empty PostgreSQL database, dropped with the test, and returns its
+// connection string. Without a server it skips the test with a message that says how to
+// run it; in CI it fails.
+func DSN(t testing.TB) string {
 	t.Helper()
 	server := os.Getenv(EnvPostgres)
 	if server == "" {
@@ -54,12 +55,27 @@ func Postgres(t testing.TB, opts db.Options) *db.DB {
 		t.Fatal(err)
 	}
 	cfg := admin.Config().Copy()
+	admin.Close(ctx) // a test may run long: hold no connection meanwhile
 	t.Cleanup(func() {
-		admin.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
-		admin.Close(ctx)
+		admin, err := pgx.Connect(ctx, server)
+		if err != nil {
+			t.Errorf("dropping the test's database: %v", err)
+			return
+		}
+		defer admin.Close(ctx)
+		if _, err := admin.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+			t.Errorf("dropping the test's database: %v", err)
+		}
 	})
-	dsn := fmt.Sprintf("host=%s port=%d user=%s password='%s' dbname=%s sslmode=disable", cfg.Host, cfg.Port, cfg.User, cfg.Password, name)
-	d, err := db.OpenPostgres(ctx, dsn, opts)
+	return fmt.Sprintf("host=%s port=%d user=%s password='%s' dbname=%s sslmode=disable", cfg.Host, cfg.Port, cfg.User, cfg.Password, name)
+}
+
+// Postgres opens a fresh migrated PostgreSQL database, dropped with the test, as DSN
+// makes it.
+func Postgres(t testing.TB, opts db.Options) *db.DB {
+	t.Helper()
+	ctx := context.Background()
+	d, err := db.OpenPostgres(ctx, DSN(t), opts)
 	if err != nil {
 		t.Fatal(err)
 	}

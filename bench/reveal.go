@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
+	"github.com/cloakroom/cloakroom/internal/vault"
+)
+
+// service is what customers are read from.
+type service struct {
+	name string
+	url  string
+	took time.Duration
+	all  []time.Duration
+}
+
+// reveals compares reveals over HTTP with two services over HTTP: the same steps but
+// for the log, where one receipt, made beforehand, covers every customer; and plain
+// rows, selected by the same key, for anybody. Rounds alternate between them.
+func (b *bench) reveals(ctx context.Context) {
+	const customers = 5000
+	var o vault.Options
+	if b.database != "" {
+		dsn, drop := b.postgres(ctx)
+		defer drop()
+		o.Database = dsn
+	}
+	f := b.vault(ctx, customers, o)
+	defer f.stop()
+	unlogged := httptest.NewServer(f.unlogged(ctx))
+	defer unlogged.Close()
+	plain := httptest.NewServer(f.plain(ctx))
+	defer plain.Close()
+
+	fmt.Printf("## Reveals over HTTP, %s: customers a second; ratios of this run, %d rounds of %v each\n", b.engine(), b.rounds, b.seconds)
+	fmt.Println("clients, batch | logged p50 p95 p99 | without log p50 p95 p99 | plain rows p50 p95 p99 | to without log | to plain rows")
+	for _, c := range []struct{ clients, batch int }{{1, 1}, {8, 1}, {32, 1}, {128, 1}, {8, 500}} {
+		all := []*service{{name: "logged", url: f.url}, {name: "without", url: unlogged.URL}, {name: "plain", url: plain.URL}}
+		for range b.rounds {
+			for _, s := range all {
+				h := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: c.clients}}
+				cl := client.New(s.url, f.key, h)
+				took, times := b.times(c.clients, func(w, i int) {
+					at := (w*7919 + i*c.batch) % (len(f.tokens) - c.batch)
+					d, err := cl.Reveal(ctx, "gucci", api.RevealRequest{Tokens: f.tokens[at : at+c.batch], Fields: []string{"given_name", "email", "phone"}, Purpose: "customer-support", Ticket: "CASE-1"})
+					fatal(err)
+					if len(d.Customers) != c.batch {
+						fatal(fmt.Errorf("%s gave %d customers of %d", s.name, len(d.Customers), c.batch))
+					}
+				})
+				h.CloseIdleConnections()
+				s.took, s.all = s.took+took, append(s.all, times...)
+			}
+		}
+		rate := func(s *service) float64 { return float64(len(s.all)*c.batch) / s.took.Seconds() }
+		fmt.Printf("%d, %d", c.clients, c.batch)
+		for _, s := range all {
+			slices.Sort(s.all)
+			at := func(percent int) time.Duration { return s.all[len(s.all)*percent/100].Round(10 * time.Microsecond) }
+			fmt.Printf(" | %.0f %v %v %v", rate(s), at(50), at(95), at(99))
+		}
+		fmt.Printf(" | %.2f | %.2f\n", rate(all[0])/rate(all[1]), rate(all[0])/rate(all[2]))
+	}
+}
+
+// unlogged is the vault's reveal without its log.
+func (f *filled) unlogged(ctx context.Context) http.Handler {
+	fields := record.Fields(record.GivenName, record.Email, record.Phone)
+	key, err := identity.ParseKey(f.key)
+	fatal(err)
+	caller, err := f.Identity.Authenticate(ctx, key)
+	fatal(err)
+	who, err := f.Identity.Who(ctx, caller, 1)
+	fatal(err)
+	p, err := access.Load(access.DefaultText())
+	fatal(err)
+	g, err := p.Authorize(who, access.ActClear, "customer-support", fields)
+	fatal(err)
+	store := f.Disclose.Seal
+	ords, err := store.Resolve(ctx, 1, f.tokens)
+	fatal(err)
+	all, err := store.Fetch(ctx, 1, ords, fields)
+	fatal(err)
+	h, err := f.Ledger.Hold(ctx, ledger.Release{Grant: g, Class: budget.Clear, Ords: all.Ords()})
+	fatal(err)
+	receipt, err := f.Ledger.Append(ctx, h, all.Commitment(fields))
+	fatal(err)
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/brands/gucci/reveal", func(w http.ResponseWriter, r *http.Request) {
+		fatal(f.Revisions.Decide(r.Context(), func(ctx context.Context) error {
+			revision.Logged(ctx) // so that no look at the database takes the place of the log's
+			key, err := identity.ParseKey(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+			fatal(err)
+			caller, err := f.Identity.Authenticate(ctx, key)
+			fatal(err)
+			v, err := f.Disclose.Door.Enter(ctx, caller, "gucci")
+			fatal(err)
+			var req api.RevealRequest
+			fatal(decode(r.Body, &req))
+			fatal(v.Purpose(ctx, req.Purpose))
+			asked, err := record.ParseFields(req.Fields)
+			fatal(err)
+			_, err = v.Authorize(ctx, access.ActClear, req.Purpose, asked)
+			fatal(err)
+			ords, err := store.Resolve(ctx, 1, req.Tokens)
+			fatal(err)
+			u, err := store.Fetch(ctx, 1, ords, asked)
+			fatal(err)
+			profiles, err := store.Open(ctx, receipt, u)
+			fatal(err)
+			out := api.Disclosed{Receipt: &api.Receipt{Brand: "gucci"}}
+			for i := range profiles {
+				c := api.Customer{Token: profiles[i].Token(), Fields: api.Fields{}}
+				for _, x := range asked.List() {
+					c.Fields[x.String()] = profiles[i].Value(x)
+				}
+				out.Customers = append(out.Customers, c)
+			}
+			fatal(encode(w, out))
+			return nil
+		}))
+	})
+	return mux
+}
+
+const (
+	sqlShownTable  = `CREATE TABLE shown (token text PRIMARY KEY, given_name text, email text, phone text)`
+	sqlShownInsert = `INSERT INTO shown (token, given_name, email, phone) VALUES ($1, $2, $3, $4)`
+	sqlShownRead   = `SELECT token, given_name, email, phone FROM shown WHERE token = $1`
+
+	sqlPostgresShownMany = `SELECT token, given_name, email, phone FROM shown WHERE token = ANY($1)`
+)
+
+// plain answers the same requests from plain rows, without asking who sends them.
+func (f *filled) plain(ctx context.Context) http.Handler {
+	_, err := f.DB.Exec(ctx, sqlShownTable)
+	fatal(err)
+	for part := range slices.Chunk(f.tokens, 1000) {
+		var stmts []db.Stmt
+		for i, token := range part {
+			stmts = append(stmts, db.Stmt{SQL: sqlShownInsert, Args: []any{token, fmt.Sprint("Given-", i), fmt.Sprintf("given.%d@example.com", i), fmt.Sprintf("+3361234%04d", i)}})
+		}
+		fatal(f.DB.Batch(ctx, stmts))
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/brands/gucci/reveal", func(w http.ResponseWriter, r *http.Request) {
+		var req api.RevealRequest
+		fatal(decode(r.Body, &req))
+		out := api.Disclosed{Receipt: &api.Receipt{Brand: "gucci"}}
+		scan := func(row db.Row) error {
+			c := api.Customer{Fields: api.Fields{}}
+			var given, email, phone string
+			err := row.Scan(&c.Token, &given, &email, &phone)
+			c.Fields["given_name"], c.Fields["email"], c.Fields["phone"] = given, email, phone
+			out.Customers = append(out.Customers, c)
+			return err
+		}
+		if len(req.Tokens) > 1 && f.DB.Engine() == db.Postgres {
+			fatal(f.DB.Rows(r.Context(), scan, sqlPostgresShownMany, req.Tokens))
+		} else {
+			var stmts []db.Stmt
+			for _, token := range req.Tokens {
+				stmts = append(stmts, db.Stmt{SQL: sqlShownRead, Args: []any{token}, Scan: scan})
+			}
+			fatal(f.DB.Batch(r.Context(), stmts))
+		}
+		fatal(encode(w, out))
+	})
+	return mux
+}

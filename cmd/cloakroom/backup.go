@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/backup"
+)
+
+// backupCmd is `cloakroom backup`.
+type backupCmd struct {
+	remote
+	Out         string   `help:"Directory to write on the machine of the vault; must not hold anything." required:"" placeholder:"DIR"`
+	Recipients  []string `name:"recipient" help:"age recipient (age1...) to whom the keys are encrypted; may be repeated." placeholder:"AGE1..."`
+	Parts       []string `help:"Only these of data, keys and log." placeholder:"PART,..."`
+	KeysOnly    bool     `help:"Keys and log only: small, to be made often, and kept only until the next."`
+	WithRootKey bool     `help:"Also the root key, encrypted to the recipients. Then their identity opens all, with this backup alone."`
+}
+
+// Help is the long help text.
+func (backupCmd) Help() string {
+	return `Writes one state of the vault while servers go on serving. Where a server runs on this
+machine it makes the backup; else this command opens the vault itself.
+
+The parts are files of their own, because they live and die separately. data.zst opens
+nothing and may be kept for long. keys.zst.age is what an erasure has to outlive: keep
+the newest only. log.zst goes with the keys.
+
+  age-keygen -o backup.key            # once, elsewhere; prints age1...
+  cloakroom backup --out monday --recipient age1...
+  cloakroom backup --out wednesday --keys-only --recipient age1...
+  cloakroom restore --from monday --keys-from wednesday --identity backup.key --data new
+
+The group's log says that a backup was made, and for whom. A backup that was killed
+leaves DIR.unfinished, which no restore takes, and the next one clears away.`
+}
+
+// backupPoll is how often a running backup is asked how far it is.
+const backupPoll = 100 * time.Millisecond
+
+// Run makes a backup.
+func (c *backupCmd) Run(ctx context.Context, std Streams) error {
+	if c.KeysOnly {
+		if len(c.Parts) > 0 {
+			return &usageError{"--keys-only and --parts do not go together"}
+		}
+		c.Parts = []string{"keys", "log"}
+	}
+	for _, p := range c.Parts {
+		if !slices.Contains([]string{"data", "keys", "log"}, p) {
+			return &usageError{"--parts are data, keys and log"}
+		}
+	}
+	out, err := filepath.Abs(c.Out)
+	if err != nil {
+		return fmt.Errorf("naming the directory: %w", err)
+	}
+	return c.with(ctx, std, func(v *connection) error {
+		var b api.Backup
+		req := api.BackupRequest{Dir: out, Parts: c.Parts, Recipients: c.Recipients, WithRootKey: c.WithRootKey}
+		if err := v.Do(ctx, "POST", "/v1/backup", req, &b); err != nil {
+			return err
+		}
+		m := meter{std: std}
+		for b.State == "running" {
+			select {
+			case <-ctx.Done():
+				last := context.WithoutCancel(ctx)
+				return errors.Join(ctx.Err(), v.Do(last, "DELETE", "/v1/backup", nil, nil))
+			case <-time.After(backupPoll):
+			}
+			err := v.Do(ctx, "GET", "/v1/backup", nil, &b)
+			if ctx.Err() == nil && err != nil {
+				return err
+			}
+			m.draw(b.Part+" "+b.Table, b.Total+b.Rows, b.Rows, 0)
+		}
+		m.clear()
+		if b.State != "done" {
+			return errors.New(b.Error)
+		}
+		return c.print(std, b, func(w io.Writer) {
+			for _, p := range b.Parts {
+				rows := uint64(0)
+				for _, n := range p.Rows {
+					rows += n
+				}
+				fmt.Fprintf(w, "%-6s %10d rows %12d bytes  %s\n", p.Part, rows, p.Bytes, filepath.Join(b.Dir, p.File))
+			}
+			fmt.Fprintf(w, "backed up as of %s; logged as entry %d of the group\n", b.Made.Format(time.RFC3339), b.Entry)
+			if c.WithRootKey {
+				fmt.Fprintln(w, "The root key is in it, encrypted: whoever has the recipients' identity can open everybody in this backup.")
+			}
+		})
+	})
+}
+
+// meter draws rows and their rate a few times a second, on a terminal.
+type meter struct {
+	std            Streams
+	started, drawn time.Time
+	first          uint64
+}
+
+func (m *meter) draw(what string, total, rows, all uint64) {
+	if !m.std.Terminal || time.Since(m.drawn) < 200*time.Millisecond {
+		return
+	}
+	m.drawn = time.Now()
+	if m.started.IsZero() {
+		m.started, m.first = m.drawn, total
+		return
+	}
+	fmt.Fprintf(m.std.Err, "\r\x1b[K%s: %d rows", what, rows)
+	if all > 0 {
+		fmt.Fprintf(m.std.Err, " of %d, %d%%", all, 100*rows/all)
+	}
+	if total > m.first {
+		fmt.Fprintf(m.std.Err, ", %.0f rows/s", float64(total-m.first)/time.Since(m.started).Seconds())
+	}
+}
+
+func (m *meter) clear() {
+	if m.std.Terminal {
+		fmt.Fprint(m.std.Err, "\r\x1b[K")
+	}
+}
+
+// restoreCmd is `cloakroom restore`.
+type restoreCmd struct {
+	From       string   `help:"Backup with the data." required:"" type:"existingdir" placeholder:"DIR"`
+	KeysFrom   string   `help:"Later backup with keys and log: who was erased in between is not brought back." type:"existingdir" placeholder:"DIR"`
+	LogFrom    string   `help:"Later backup with the log, where it is newer than the keys." type:"existingdir" placeholder:"DIR"`
+	Identity   string   `help:"age key file that opens the keys." required:"" type:"existingfile" placeholder:"FILE"`
+	RootKey    string   `help:"The vault's root key; without it, the one in the data directory, or in the backup." type:"existingfile" placeholder:"FILE"`
+	Data       string   `help:"Data directory of the vault to be; must hold no vault." required:"" placeholder:"DIR"`
+	Database   string   `help:"Restore into this empty PostgreSQL database, in place of the embedded one." env:"CLOAKROOM_DATABASE" placeholder:"URL"`
+	Checkpoint []string `help:"Checkpoint that was kept elsewhere: the log must continue it. May be repeated, for each brand." type:"existingfile" placeholder:"FILE"`
+	DryRun     bool     `help:"Check every file, key and log, and write nothing."`
+	JSON       bool     `help:"Print one JSON object."`
+}
+
+// Help is the long help text.
+func (restoreCmd) Help() string {
+	return `Checks every file first, brings the data in, and replays every log against what was
+signed before the vault may open. A restore that was killed leaves a vault that refuses
+to open: run the same command again, it begins anew.
+
+Who has no key in the newer keys was erased after the data was backed up: nothing of
+them is brought back. Who was changed is brought back as in the data. Who was written
+for the first time after the data is not in it; the report counts them.
+
+EXIT STATUS: 0 restored, 1 failed and nothing can be opened, 2 wrong command line, 130
+interrupted.`
+}
+
+// Run restores.
+func (c *restoreCmd) Run(ctx context.Context, std Streams) error {
+	o := backup.Options{
+		From: c.From, KeysFrom: c.KeysFrom, LogFrom: c.LogFrom, RootKey: c.RootKey,
+		Data: c.Data, Database: c.Database, DryRun: c.DryRun,
+	}
+	var err error
+	if o.Identities, err = os.ReadFile(c.Identity); err != nil {
+		return fmt.Errorf("reading the identity: %w", err)
+	}
+	for _, f := range c.Checkpoint {
+		cp, err := os.ReadFile(f)
+		if err != nil {
+			return fmt.Errorf("reading the checkpoint: %w", err)
+		}
+		o.Checkpoints = append(o.Checkpoints, cp)
+	}
+	m, total, table := meter{std: std}, uint64(0), ""
+	last := backup.Progress{}
+	report, err := backup.Restore(ctx, o, func(p backup.Progress) {
+		if p.Part+p.Table != table {
+			total, table = total+last.Rows, p.Part+p.Table
+		}
+		last = p
+		m.draw(p.Part+" "+p.Table, total+p.Rows, p.Rows, p.All)
+	})
+	m.clear()
+	if err != nil {
+		return err
+	}
+	r := remote{JSON: c.JSON}
+	return r.print(std, report, func(w io.Writer) { c.say(w, report) })
+}
+
+// say tells what was brought back and what not, in plain words.
+func (c *restoreCmd) say(w io.Writer, r *backup.Report) {
+	day := func(t time.Time) string { return t.Format("2006-01-02 15:04:05 UTC") }
+	verb := "Restored"
+	if r.DryRun {
+		verb = "Would restore"
+	}
+	fmt.Fprintf(w, "%s %d customers, as they were on %s.\n", verb, r.Customers, day(r.DataMade))
+	for _, l := range r.Logs {
+		fmt.Fprintf(w, "The log of %s has %d entries, all as they were signed.", l.Brand, l.Entries)
+		if l.Kept > 0 {
+			fmt.Fprintf(w, " It continues the checkpoint of %d entries that you kept.", l.Kept)
+		}
+		fmt.Fprintln(w)
+	}
+	if n := r.Erased - r.Unlogged; n > 0 {
+		fmt.Fprintf(w, "%d customers were erased after the data backup: their key is gone, and nothing of them was brought back.\n", n)
+	}
+	if r.Finished > 0 {
+		fmt.Fprintf(w, "%d customers had a key still, and the log says that they were erased: they are erased now.\n", r.Finished)
+	}
+	if r.Unlogged > 0 {
+		fmt.Fprintf(w, "WARNING: %d customers of the data have no key, and the log does not say that they were erased. Somebody took their keys out of the database or of the backup. They cannot be read.\n", r.Unlogged)
+	}
+	if r.Later > 0 {
+		fmt.Fprintf(w, "%d customers were written after the data backup and are not in it. Import them again.\n", r.Later)
+	}
+	fmt.Fprintf(w, "Keys are of %s, the log of %s. Erasures, revocations and disclosures after that are not known here: if a later backup of keys and log exists, restore with it instead; if not, erase again whom you know of.\n", day(r.KeysMade), day(r.LogMade))
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/vault"
+)
+
+// scriptAgeKey writes an age key file as age-keygen does: agekey FILE VAR; VAR is the
+// recipient.
+func scriptAgeKey(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: agekey FILE VAR")
+	}
+	id, err := age.GenerateX25519Identity()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("# public key: "+id.Recipient().String()+"\n"+id.String()+"\n"), 0o600))
+	ts.Setenv(args[1], id.Recipient().String())
+}
+
+// A server is killed while it makes a backup, and a restore while it restores: neither
+// leaves anything that seems whole, and both are done again.
+func TestKilledBackupsAndRestores(t *testing.T) {
+	root := t.TempDir()
+	dir, out, back := filepath.Join(root, "vault"), filepath.Join(root, "full"), filepath.Join(root, "back")
+	a := demoIn(t, dir, 3000)
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyFile := filepath.Join(root, "backup.key")
+	if err := os.WriteFile(keyFile, []byte(id.String()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	req := api.BackupRequest{Dir: out, Recipients: []string{id.Recipient().String()}, WithRootKey: true}
+	caught := 0
+	for range 20 {
+		cmd, errs := program(t, "serve", "--data", dir, "--listen", "127.0.0.1:0")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		c := socket(t, dir, "")
+		if err := c.Do(t.Context(), "POST", "/v1/backup", req, nil); err != nil {
+			t.Fatalf("%v: %s", err, errs)
+		}
+		until(t, func() bool {
+			_, begun := os.Stat(filepath.Join(out+".unfinished", "data.zst"))
+			_, done := os.Stat(out)
+			return begun == nil || done == nil
+		})
+		cmd.Process.Kill()
+		cmd.Wait()
+		if _, err := os.Stat(out); err != nil {
+			if caught++; caught == 3 {
+				break
+			}
+		} else if err := os.RemoveAll(out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if caught == 0 {
+		t.Fatal("no backup was caught in the middle")
+	}
+	var o, e bytes.Buffer
+	restore := []string{"restore", "--from", out, "--identity", keyFile, "--data", back}
+	if code := Main(t.Context(), append([]string{"restore", "--from", out + ".unfinished"}, restore[3:]...), Streams{Out: &o, Err: &e}); code == 0 || !strings.Contains(e.String(), "never finished") {
+		t.Fatalf("what a killed backup left was restored: %d %s", code, e.String())
+	}
+	run(t, "backup", "--data", dir, "--out", out, "--recipient", req.Recipients[0], "--with-root-key")
+	if _, err := os.Stat(out + ".unfinished"); err == nil {
+		t.Error("what killed backups left is still there")
+	}
+
+	caught = 0
+	for range 20 {
+		cmd, errs := program(t, restore...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		// The database is there once rows come in.
+		until(t, func() bool {
+			info, err := os.Stat(filepath.Join(back, vault.DatabaseFile+"-wal"))
+			return err == nil && info.Size() > 200<<10 || len(ended) > 0
+		})
+		cmd.Process.Kill()
+		if err := <-ended; err == nil {
+			if err := os.RemoveAll(back); err != nil { // it was done first
+				t.Fatal(err)
+			}
+			continue
+		} else if strings.Contains(errs.String(), "cloakroom:") {
+			t.Fatal(errs)
+		}
+		e.Reset()
+		if code := Main(t.Context(), []string{"brand", "list", "--data", back}, Streams{Out: &o, Err: &e}); code == 0 || !strings.Contains(e.String(), "did not finish") {
+			t.Fatalf("half a vault opens: %d %s", code, e.String())
+		}
+		if caught++; caught == 3 {
+			break
+		}
+	}
+	if caught == 0 {
+		t.Fatal("no restore was caught in the middle")
+	}
+	if got := run(t, restore...); !strings.Contains(got, "Restored 3000 customers") {
+		t.Fatal(got)
+	}
+	t.Setenv("CLOAKROOM_DATA", back)
+	run(t, "doctor")
+	for _, p := range a.Principals {
+		if p.Name == "dana" {
+			t.Setenv("CLOAKROOM_KEY", p.Key)
+		}
+	}
+	for _, b := range a.Brands {
+		for _, s := range b.Samples {
+			if got := run(t, "reveal", "--brand", b.Name, "--purpose", "data-subject-request", "--fields", "external_id", s.Token); !strings.Contains(got, s.ExternalID) {
+				t.Errorf("%s: %s", s.ExternalID, got)
+			}
+		}
+	}
+}
+
+// until waits for a condition that a process brings about.
+func until(t *testing.T, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited for too long")
+		}
+	}
+}

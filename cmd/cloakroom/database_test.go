@@ -1,0 +1,271 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/vault"
+)
+
+// fails runs a command line that must fail and returns all that it printed.
+func fails(t *testing.T, args ...string) string {
+	t.Helper()
+	var out bytes.Buffer
+	if code := Main(t.Context(), args, Streams{In: strings.NewReader(""), Out: &out, Err: &out}); code == 0 {
+		t.Errorf("%v succeeded: %s", args, &out)
+	}
+	return out.String()
+}
+
+// A server whose root key is missing, or another vault's, is refused with what to do,
+// and nothing is made beside a vault that has begun.
+func itoa(i int) string { return strconv.Itoa(i) }
+
+func TestASecondMachineNeedsTheRootKey(t *testing.T) {
+	dsn := dbtest.DSN(t)
+	t.Setenv("CLOAKROOM_DATABASE", dsn)
+	first, second := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
+	says := func(out, want string) {
+		t.Helper()
+		if !strings.Contains(out, want) {
+			t.Errorf("it says %q, not %q", out, want)
+		}
+	}
+	says(fails(t, "brand", "list", "--data", first), "begin one there with `cloakroom serve --database`")
+	d, err := db.OpenPostgres(t.Context(), dsn, db.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if v, err := d.Version(t.Context()); v != 0 || err != nil {
+		t.Errorf("a command that found no vault made tables: version %d, %v", v, err)
+	}
+	if _, err := os.Stat(first); err == nil {
+		t.Error("a command that found no vault made a directory")
+	}
+	says(fails(t, "demo", "--exit"), "--data DIR")
+	run(t, "demo", "--data", first, "--customers", "30", "--exit")
+	says(run(t, "brand", "list", "--data", first), "gucci")
+	says(fails(t, "demo", "--data", first, "--exit"), "holds a vault already")
+	says(fails(t, "brand", "list", "--data", second), "root.key is not there: copy it from a server")
+	says(fails(t, "serve", "--data", second, "--listen", "127.0.0.1:0"), "root.key is not there: copy it from a server")
+	if _, err := os.Stat(filepath.Join(second, vault.RootKeyFile)); err == nil {
+		t.Error("a root key was made beside a vault that has its own")
+	}
+	says(run(t, "brand", "list", "--data", second, "--root-key", filepath.Join(first, vault.RootKeyFile)), "gucci")
+	says(run(t, "doctor", "--data", second, "--root-key", filepath.Join(first, vault.RootKeyFile)), "synchronous_commit")
+
+	t.Setenv("CLOAKROOM_DATABASE", "")
+	says(fails(t, "brand", "list", "--data", first), "or its PostgreSQL database with --database")
+	says(fails(t, "serve", "--data", first, "--listen", "127.0.0.1:0"), "name the PostgreSQL database that it belongs to")
+	if _, err := os.Stat(filepath.Join(first, vault.DatabaseFile)); err == nil {
+		t.Error("an embedded vault was made beside the root key of another")
+	}
+	embedded := filepath.Join(t.TempDir(), "c")
+	run(t, "demo", "--data", embedded, "--customers", "30", "--exit")
+	t.Setenv("CLOAKROOM_DATABASE", dsn)
+	says(fails(t, "brand", "list", "--data", embedded), "holds an embedded vault")
+	says(fails(t, "brand", "list", "--data", second, "--root-key", filepath.Join(embedded, vault.RootKeyFile)), "opens none of the vault's keys")
+	says(fails(t, "serve", "--data", first, "--listen", "127.0.0.1:0", "--origin", "elsewhere.example"), "the logs of this vault are named cloakroom.local/")
+	says(fails(t, "brand", "list", "--data", first, "--pool", "0"), "--pool is 1 to")
+}
+
+// The password of a database is in no error, no log and no JSON.
+func TestThePasswordIsNeverShown(t *testing.T) {
+	const password = "Unmistakable-4711"
+	cfg := dbtest.DSN(t)
+	with := func(dsn string) string { return dsn + " password='" + password + "'" }
+	dir := filepath.Join(t.TempDir(), "vault")
+	t.Setenv("CLOAKROOM_DATABASE", with(cfg))
+	var shown []string
+	shown = append(shown, run(t, "demo", "--data", dir, "--customers", "30", "--exit", "--json"), run(t, "doctor", "--data", dir, "--json"))
+	cmd, errs := program(t, "serve", "--data", dir, "--listen", "127.0.0.1:0", "--verbose")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	socket(t, dir, "")
+	title, _ := os.ReadFile("/proc/" + itoa(cmd.Process.Pid) + "/cmdline")
+	cmd.Process.Signal(os.Interrupt)
+	cmd.Wait()
+	shown = append(shown, errs.String(), string(title))
+	for _, dsn := range []string{
+		"postgres://u:" + password + "@127.0.0.1:1/nowhere",
+		"postgres://u:" + password + "@127.0.0.1:notaport/x",
+		"postgres://u:" + password + "@nowhere.invalid/x",
+		"postgres://u:" + url.QueryEscape(password+"%") + "%zz@127.0.0.1/x",
+		"host=127.0.0.1 port=1 password=" + password,
+		"password=" + password + " nonsense",
+		with(strings.Replace(cfg, "dbname=", "dbname=nowhere_", 1)),
+	} {
+		t.Setenv("CLOAKROOM_DATABASE", dsn)
+		for _, verb := range [][]string{{"brand", "list", "--data", dir}, {"serve", "--data", dir, "--listen", "127.0.0.1:0"}, {"doctor", "--data", dir, "--json"}} {
+			shown = append(shown, fails(t, verb...))
+		}
+		t.Setenv("CLOAKROOM_DATABASE", "")
+		shown = append(shown, fails(t, "brand", "list", "--data", dir, "--database", dsn), fails(t, "brand", "list", "--data", dir, "--database", dsn, "--nonsense"))
+	}
+	for _, s := range shown {
+		if strings.Contains(s, "4711") {
+			t.Errorf("the password is shown: %s", s)
+		}
+	}
+}
+
+// Of those who open one fresh database at once, one begins the vault.
+func TestOneVaultBeginsOnce(t *testing.T) {
+	const many = 8
+	for _, c := range []struct {
+		name   string
+		dir    func(root string, i int) string
+		opened int
+	}{
+		{"each with a directory of its own", func(root string, i int) string { return filepath.Join(root, itoa(i)) }, 1},
+		{"all with one directory", func(root string, _ int) string { return filepath.Join(root, "all") }, many},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dsn, root := dbtest.DSN(t), t.TempDir()
+			var wg sync.WaitGroup
+			errs := make([]error, many)
+			for i := range errs {
+				wg.Go(func() {
+					v, err := vault.Open(context.Background(), c.dir(root, i), vault.Options{Database: dsn, DB: db.Options{Readers: 2}})
+					if err == nil {
+						err = v.Close()
+					}
+					errs[i] = err
+				})
+			}
+			wg.Wait()
+			opened := 0
+			for i, err := range errs {
+				if err == nil {
+					opened++
+				} else if !errors.Is(err, vault.ErrRootKey) {
+					t.Errorf("opener %d: %v", i, err)
+				} else if _, err := os.Stat(filepath.Join(c.dir(root, i), vault.RootKeyFile)); err == nil {
+					t.Errorf("opener %d was refused and made a root key", i)
+				}
+			}
+			if opened != c.opened {
+				t.Errorf("%d of %d opened it, not %d", opened, many, c.opened)
+			}
+		})
+	}
+	t.Run("as processes", func(t *testing.T) {
+		dsn, root := dbtest.DSN(t), t.TempDir()
+		var wg sync.WaitGroup
+		made := make([]bool, 4)
+		for i := range made {
+			dir := filepath.Join(root, itoa(i))
+			cmd, errs := program(t, "demo", "--data", dir, "--customers", "30", "--exit")
+			cmd.Env = append(cmd.Env, "CLOAKROOM_DATABASE="+dsn)
+			wg.Go(func() {
+				err := cmd.Run()
+				_, kerr := os.Stat(filepath.Join(dir, vault.RootKeyFile))
+				if made[i] = err == nil; made[i] != (kerr == nil) || !made[i] && !strings.Contains(errs.String(), "holds a vault already") {
+					t.Errorf("process %d: %v, its root key: %v, it says %s", i, err, kerr, errs)
+				}
+			})
+		}
+		wg.Wait()
+		n := 0
+		for _, m := range made {
+			if m {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("%d processes began one vault", n)
+		}
+	})
+}
+
+// A second server in one data directory goes on without the socket and says so.
+func TestASocketIsNotStolen(t *testing.T) {
+	t.Setenv("CLOAKROOM_DATABASE", dbtest.DSN(t))
+	dir := filepath.Join(t.TempDir(), "vault")
+	run(t, "demo", "--data", dir, "--customers", "30", "--exit")
+	first, _ := program(t, "serve", "--data", dir, "--listen", "127.0.0.1:0")
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer first.Wait()
+	defer first.Process.Kill()
+	socket(t, dir, "")
+	said := &bytes.Buffer{}
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan int)
+	go func() {
+		stopped <- Main(ctx, []string{"serve", "--data", dir, "--listen", "127.0.0.1:0"}, Streams{In: strings.NewReader(""), Out: said, Err: stopAt{said, "socket", stop}})
+	}()
+	if code := <-stopped; code != 0 && code != exitInterrupted {
+		t.Errorf("the second server ended with %d: %s", code, said)
+	}
+	if !strings.Contains(said.String(), "another server has the socket") {
+		t.Errorf("the second server says %s", said)
+	}
+	var h struct{ Status string }
+	if err := socket(t, dir, "").Do(t.Context(), "GET", "/v1/health", nil, &h); err != nil || h.Status != "ok" {
+		t.Errorf("the first server's socket: %v", err)
+	}
+	// A killed server's socket does not stand in the way of the next one.
+	first.Process.Kill()
+	first.Wait()
+	next, errs := program(t, "serve", "--data", dir, "--listen", "127.0.0.1:0")
+	if err := next.Start(); err != nil {
+		t.Fatal(err)
+	}
+	socket(t, dir, "")
+	next.Process.Signal(os.Interrupt)
+	if err := next.Wait(); err != nil {
+		t.Errorf("%v: %s", err, errs)
+	}
+}
+
+// stopAt stops something when a line that holds a word was written.
+type stopAt struct {
+	b    *bytes.Buffer
+	word string
+	stop func()
+}
+
+func (s stopAt) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(s.word)) {
+		s.stop()
+	}
+	return s.b.Write(p)
+}
+
+// doctor finds settings that the vault's promises rest on.
+func TestDoctorLooksAtPostgreSQL(t *testing.T) {
+	s := dbtest.Server(t, dbtest.ServerOptions{Settings: []string{"fsync=off", "max_connections=20"}})
+	t.Setenv("CLOAKROOM_DATABASE", s.DSN())
+	dir := filepath.Join(t.TempDir(), "vault")
+	run(t, "demo", "--data", dir, "--customers", "30", "--exit")
+	var found []finding
+	out := fails(t, "doctor", "--data", dir, "--json", "--pool", "30")
+	if err := json.NewDecoder(strings.NewReader(out)).Decode(&found); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	bad := map[string]bool{}
+	for _, f := range found {
+		bad[f.Check] = !f.OK
+	}
+	for _, check := range []string{"version", "role", "fsync", "full_page_writes", "synchronous_commit", "connections", "clock"} {
+		is, there := bad["database: "+check]
+		if !there || is != (check == "fsync" || check == "connections") {
+			t.Errorf("%s: looked at: %v, bad: %v", check, there, is)
+		}
+	}
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/client"
+)
+
+type keyCmd struct {
+	List       keyListCmd       `cmd:"" help:"List the versions of a brand's keys."`
+	Rotate     keyRotateCmd     `cmd:"" help:"Replace a key and destroy the old one."`
+	Status     keyStatusCmd     `cmd:"" help:"How far rotations are."`
+	RotateRoot keyRotateRootCmd `cmd:"" name:"rotate-root" help:"Replace root.key: copies of the database from before open no more."`
+}
+
+type keyListCmd struct{ forBrand }
+
+// Run lists keys.
+func (c *keyListCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "keys"), nil, func(w io.Writer, list *[]api.Key) {
+		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+		fmt.Fprintln(t, "KIND\tVERSION\tMADE\t")
+		for _, k := range *list {
+			current := ""
+			if k.Current {
+				current = "current"
+			}
+			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", k.Kind, k.Version, k.Created.Format(time.RFC3339), current)
+		}
+		t.Flush()
+	})
+}
+
+type keyStatusCmd struct{ forBrand }
+
+// Run says how far rotations are.
+func (c *keyStatusCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "rotations"), nil, func(w io.Writer, list *[]api.Rotation) {
+		for i := range *list {
+			fmt.Fprintln(w, rotationLine(&(*list)[i]))
+		}
+		if len(*list) == 0 {
+			fmt.Fprintln(w, "no key was rotated")
+		}
+	})
+}
+
+func rotationLine(r *api.Rotation) string {
+	s := fmt.Sprintf("%s to version %d: %d customers moved", r.Kind, r.Version, r.Done)
+	switch {
+	case !r.Ended.IsZero() && r.Kind == "token":
+		return fmt.Sprintf("%s to version %d: new tokens have it, old ones stay good", r.Kind, r.Version)
+	case !r.Ended.IsZero():
+		return s + "; the old key was destroyed " + r.Ended.Format(time.RFC3339)
+	case r.Stalled:
+		return s + fmt.Sprintf("; stands still: %d do not open, so the old key stays (cloakroom db check)", r.Failed)
+	}
+	return s + fmt.Sprintf(", %d%%", 100*r.Position/max(r.Bound, 1))
+}
+
+type keyRotateCmd struct {
+	forBrand
+	Kind       string `help:"kek (wraps the customers' keys), index (search), token, or incident (with --brand group)." default:"kek" enum:"kek,index,token,incident"`
+	Background bool   `help:"Begin, and leave the work to the server."`
+	DryRun     bool   `help:"Say what would be done."`
+}
+
+// Help is the long help text.
+func (keyRotateCmd) Help() string {
+	return `Makes the next version of a key, moves every customer of the brand to it while reads
+and writes go on, and then destroys the old version. Killed, it goes on where it was
+when it is run again, and by itself where a server runs.
+
+After an erasure, a full copy of the database from before it opens with root.key until
+both are replaced: cloakroom key rotate --brand B, then cloakroom key rotate-root.
+
+With --kind index the search indexes are computed anew; searches find everybody
+meanwhile. With --kind token new tokens are made under the new key; the old ones stay
+good, and so does the old key.`
+}
+
+// pollEvery is how often it asks how far a rotation is.
+const pollEvery = 200 * time.Millisecond
+
+// Run rotates a key.
+func (c *keyRotateCmd) Run(ctx context.Context, std Streams) error {
+	if c.DryRun {
+		would := map[string]any{"dry_run": true, "brand": c.Brand, "kind": c.Kind}
+		return c.print(std, would, func(w io.Writer) {
+			fmt.Fprintf(w, "Would make the next %s key of %s, move every customer to it, and destroy the old one.\n", c.Kind, c.Brand)
+		})
+	}
+	return c.with(ctx, std, func(v *connection) error {
+		var rot api.Rotation
+		if err := v.Do(ctx, "POST", client.Path("brands", c.Brand, "keys", c.Kind, "rotate"), nil, &rot); err != nil {
+			return err
+		}
+		if !c.Background {
+			if v.vault != nil {
+				tctx, stop := context.WithCancel(ctx)
+				done := make(chan struct{})
+				go func() {
+					v.vault.Admin.Tend(tctx, quiet(std.Err))
+					close(done)
+				}()
+				defer func() {
+					stop()
+					<-done
+				}()
+			}
+			if err := c.follow(ctx, std, v, &rot); err != nil {
+				return err
+			}
+		}
+		if err := c.print(std, rot, func(w io.Writer) { fmt.Fprintln(w, rotationLine(&rot)) }); err != nil {
+			return err
+		}
+		if rot.Stalled {
+			return errors.New("the rotation stands still")
+		}
+		return nil
+	})
+}
+
+// follow asks how far the rotation is until it has ended or stands still.
+func (c *keyRotateCmd) follow(ctx context.Context, std Streams, v *connection, rot *api.Rotation) error {
+	bar := newBar(std, c.Kind)
+	defer bar.end()
+	for rot.Ended.IsZero() && !rot.Stalled {
+		bar.draw(rot.Done, rot.Position, rot.Bound)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the rotation goes on where a server runs; else run this again: %w", ctx.Err())
+		case <-time.After(pollEvery):
+		}
+		var list []api.Rotation
+		if err := v.Do(ctx, "GET", client.Path("brands", c.Brand, "rotations"), nil, &list); err != nil {
+			return err
+		}
+		for _, r := range list {
+			if r.Kind == rot.Kind && r.Version == rot.Version {
+				*rot = r
+			}
+		}
+	}
+	return nil
+}
+
+// bar draws how far long work is, with its rate and the time left.
+type bar struct {
+	std     Streams
+	what    string
+	started time.Time
+	done    int64 // when it was first drawn
+	at      int64
+	drawn   bool
+}
+
+func newBar(std Streams, what string) *bar {
+	return &bar{std: std, what: what, started: time.Now(), at: -1}
+}
+
+// draw takes what is done, and where it is among all there is.
+func (b *bar) draw(done, at, all int64) {
+	if !b.std.Terminal {
+		return
+	}
+	if b.at < 0 {
+		b.at, b.done = at, done
+	}
+	b.drawn = true
+	took := time.Since(b.started)
+	fmt.Fprintf(b.std.Err, "\r\x1b[K%s: %d, %.0f/s", b.what, done, float64(done-b.done)/took.Seconds())
+	if all > 0 {
+		fmt.Fprintf(b.std.Err, ", %d%%", 100*at/all)
+	}
+	if at > b.at && all > at {
+		left := time.Duration(float64(took) * float64(all-at) / float64(at-b.at))
+		fmt.Fprintf(b.std.Err, ", %s left", left.Round(time.Second))
+	}
+}
+
+func (b *bar) end() {
+	if b.drawn {
+		fmt.Fprint(b.std.Err, "\r\x1b[K")
+	}
+}
+
+type keyRotateRootCmd struct {
+	remote
+	DryRun bool `help:"Say what would be done."`
+}
+
+// Help is the long help text.
+func (keyRotateRootCmd) Help() string {
+	return `Makes a new root key, wraps the keys of all brands under it in one transaction, and
+then replaces root.key: the old one is destroyed. From then on no copy of the database
+from before opens with what is left, backups included. Killed at any moment it leaves a
+vault that opens; run again, it goes on.
+
+Afterwards: copy the new root.key to where you keep the copy of the old one, destroy
+that, and make a new backup of the database. Where several servers run over one
+database, copy the new root.key to each of the others. They need no restart.`
+}
+
+// Run rotates the root key.
+func (c *keyRotateRootCmd) Run(ctx context.Context, std Streams) error {
+	if c.DryRun {
+		return c.print(std, map[string]any{"dry_run": true}, func(w io.Writer) {
+			fmt.Fprintln(w, "Would replace root.key and destroy the old one: copies of the database from before would open no more.")
+		})
+	}
+	return ask(ctx, std, &c.remote, "POST", "/v1/root/rotate", nil, func(w io.Writer, out *api.RootRotated) {
+		fmt.Fprintf(w, "root.key was replaced; %d keys are wrapped under it. Copies of the database from before open no more.\n", out.Keys)
+		fmt.Fprintln(w, "Replace every copy of root.key, those of other servers too, and make a new backup now.")
+	})
+}

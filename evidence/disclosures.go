@@ -1,0 +1,88 @@
+package evidence
+
+import (
+	"fmt"
+	"slices"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/entry"
+)
+
+// VerifyDisclosures checks the vault's answer to who read a customer with nothing but
+// the brand's verifier key: that every disclosure is in the log that the key signed,
+// that it says of itself what its entry says (the principal's name, which the log has
+// as a number, is the vault's word), and that none of those before the last is
+// withheld. It returns the tree that was signed.
+//
+// It cannot tell whose disclosures they are: that takes the customer's log key, see
+// [CustomerProof.Opens].
+func VerifyDisclosures(vkey string, d *api.Disclosures) (tlog.Tree, error) {
+	key, err := openKey(vkey)
+	if err != nil {
+		return tlog.Tree{}, err
+	}
+	head, err := openCheckpoint(key, []byte(d.Checkpoint))
+	if err != nil {
+		return tlog.Tree{}, fmt.Errorf("opening the checkpoint: %w", err)
+	}
+	for i := range d.Disclosures {
+		x := &d.Disclosures[i]
+		if err := verifyDisclosure(vkey, d.Checkpoint, x); err != nil {
+			return tlog.Tree{}, fmt.Errorf("the proof of entry %d does not hold: %w", x.Entry, err)
+		}
+		if i > 0 && x.Entry <= d.Disclosures[i-1].Entry {
+			return tlog.Tree{}, fmt.Errorf("%w: entry %d stands after entry %d", ErrProof, x.Entry, d.Disclosures[i-1].Entry)
+		}
+		if x.Proof.Counter != uint32(i) {
+			return tlog.Tree{}, fmt.Errorf("%w: disclosure %d of this customer says that %d came before it: one is withheld", ErrProof, i+1, x.Proof.Counter)
+		}
+	}
+	return head.Tree, nil
+}
+
+func verifyDisclosure(vkey, checkpoint string, x *api.Disclosure) error {
+	said, err := entry.Unmarshal(x.Proof.Leaf)
+	if err != nil {
+		return err
+	}
+	p := CustomerProof{
+		Brand: said.Brand, Entry: x.Entry, Leaf: x.Proof.Leaf, Customers: x.Proof.Customers, Position: x.Proof.Position, Checkpoint: checkpoint,
+	}
+	path, err := Hashes(x.Proof.Path)
+	if err != nil {
+		return err
+	}
+	inclusion, err := Hashes(x.Proof.Inclusion)
+	if err != nil {
+		return err
+	}
+	commitment, err := Hashes([][]byte{x.Proof.Commitment})
+	if err != nil {
+		return err
+	}
+	p.Path, p.Inclusion, p.Commitment = path, inclusion, commitment[0]
+	e, err := p.Verify(vkey)
+	if err != nil {
+		return err
+	}
+	if x.Kind != e.Kind.String() || !x.At.Equal(e.At) || x.Role != e.Role || x.Purpose != e.Purpose || x.Ticket != e.Ticket ||
+		x.Level != e.Level || !slices.Equal(x.Fields, e.Fields.Names()) {
+		return fmt.Errorf("%w: it is said to be a %s of %s for %q at %s, and the log has a %s of %s for %q at %s",
+			ErrProof, x.Kind, x.Fields, x.Purpose, stamp(x.At), e.Kind, e.Fields.Names(), e.Purpose, stamp(e.At))
+	}
+	return nil
+}
+
+// Hashes reads hashes as the API writes them.
+func Hashes(list [][]byte) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(list))
+	for i, b := range list {
+		if len(b) != tlog.HashSize {
+			return nil, fmt.Errorf("%w: a hash has %d bytes in place of %d", ErrProof, len(b), tlog.HashSize)
+		}
+		out[i] = tlog.Hash(b)
+	}
+	return out, nil
+}

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package dbtest
+
+import "errors"
+
+func mountSmall(string, int) error { return errors.New("only on Linux") }
+
+func unmount(string) {}
