@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/transparency-dev/tessera"
@@ -137,4 +138,47 @@ func (b *bench) bytes(ctx context.Context) {
 		fatal(l.Close())
 		fatal(d.Close())
 	}
+}
+
+const sqlNoSnapshots = `DELETE FROM log_snapshots`
+
+// starts measures how long a server takes until it can decide, from the whole log and
+// from a snapshot, and how long it takes to read who read one customer.
+func (b *bench) starts(ctx context.Context) {
+	d, done := b.open(ctx, "start")
+	defer done()
+	l := openLog(ctx, d)
+	setPlenty(ctx, l)
+	g := grant()
+	const writers = 512
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := w; i < b.entries; i += writers {
+				release(ctx, l, g, record.Ordinal(1+i*7919%1000000))
+			}
+		})
+	}
+	wg.Wait()
+	fatal(l.Close()) // which leaves a snapshot
+	from := func() time.Duration {
+		l := ledger.Open(d, signer, ledger.Options{SnapshotEvery: 1 << 62})
+		start := time.Now()
+		_, err := l.Usage(ctx, 1, budget.Holder{Kind: budget.Brand})
+		fatal(err)
+		took := time.Since(start)
+		fatal(l.Close())
+		return took
+	}
+	snapshot := from()
+	_, err := d.Exec(ctx, sqlNoSnapshots)
+	fatal(err)
+	whole := from()
+	l = ledger.Open(d, signer, ledger.Options{SnapshotEvery: 1 << 62})
+	start, n := time.Now(), 0
+	fatal(l.Concerning(ctx, 1, 1, 0, func(ledger.Disclosure) error { n++; return nil }))
+	read := time.Since(start)
+	fatal(l.Close())
+	fmt.Printf("## Start over %d entries, %s\nwhole log %v, from a snapshot %v, %.2fx; who read one customer (%d entries) %v\n",
+		b.entries, b.engine(), whole.Round(time.Millisecond), snapshot.Round(time.Millisecond), snapshot.Seconds()/whole.Seconds(), n, read.Round(time.Millisecond))
 }

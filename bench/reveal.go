@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -26,7 +27,14 @@ type service struct {
 	name string
 	url  string
 	took time.Duration
+	cpu  time.Duration // of this process, clients included, without the database's
 	all  []time.Duration
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	fatal(syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // reveals compares reveals over HTTP with two services over HTTP: the same steps but
@@ -47,14 +55,18 @@ func (b *bench) reveals(ctx context.Context) {
 	plain := httptest.NewServer(f.plain(ctx))
 	defer plain.Close()
 
-	fmt.Printf("## Reveals over HTTP, %s: customers a second; ratios of this run, %d rounds of %v each\n", b.engine(), b.rounds, b.seconds)
-	fmt.Println("clients, batch | logged p50 p95 p99 | without log p50 p95 p99 | plain rows p50 p95 p99 | to without log | to plain rows")
-	for _, c := range []struct{ clients, batch int }{{1, 1}, {8, 1}, {32, 1}, {128, 1}, {8, 500}} {
+	fmt.Printf("## Reveals over HTTP, %s: customers a second, CPU for each; ratios of this run, %d rounds of %v each\n", b.engine(), b.rounds, b.seconds)
+	fmt.Println("clients, batch | logged p50 p95 p99 CPU | without log p50 p95 p99 CPU | plain rows p50 p95 p99 CPU | to without log | to plain rows")
+	for shape := range strings.SplitSeq(b.shapes, ",") {
+		var c struct{ clients, batch int }
+		_, err := fmt.Sscanf(shape, "%d/%d", &c.clients, &c.batch)
+		fatal(err)
 		all := []*service{{name: "logged", url: f.url}, {name: "without", url: unlogged.URL}, {name: "plain", url: plain.URL}}
 		for range b.rounds {
 			for _, s := range all {
 				h := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: c.clients}}
 				cl := client.New(s.url, f.key, h)
+				before := cpuTime()
 				took, times := b.times(c.clients, func(w, i int) {
 					at := (w*7919 + i*c.batch) % (len(f.tokens) - c.batch)
 					d, err := cl.Reveal(ctx, "gucci", api.RevealRequest{Tokens: f.tokens[at : at+c.batch], Fields: []string{"given_name", "email", "phone"}, Purpose: "customer-support", Ticket: "CASE-1"})
@@ -64,6 +76,7 @@ func (b *bench) reveals(ctx context.Context) {
 					}
 				})
 				h.CloseIdleConnections()
+				s.cpu += cpuTime() - before
 				s.took, s.all = s.took+took, append(s.all, times...)
 			}
 		}
@@ -72,7 +85,8 @@ func (b *bench) reveals(ctx context.Context) {
 		for _, s := range all {
 			slices.Sort(s.all)
 			at := func(percent int) time.Duration { return s.all[len(s.all)*percent/100].Round(10 * time.Microsecond) }
-			fmt.Printf(" | %.0f %v %v %v", rate(s), at(50), at(95), at(99))
+			cpu := s.cpu / time.Duration(len(s.all)*c.batch)
+			fmt.Printf(" | %.0f %v %v %v %v", rate(s), at(50), at(95), at(99), cpu.Round(100*time.Nanosecond))
 		}
 		fmt.Printf(" | %.2f | %.2f\n", rate(all[0])/rate(all[1]), rate(all[0])/rate(all[2]))
 	}

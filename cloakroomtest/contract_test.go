@@ -13,6 +13,7 @@ import (
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/evidence"
 	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/vault"
 )
 
@@ -87,20 +88,34 @@ func (h *house) verified(brand string) api.Verified {
 	return out
 }
 
+func stories() map[string]func(t *testing.T, h *house) {
+	return map[string]func(t *testing.T, h *house){
+		"what is put in is found and revealed":            storyReveal,
+		"policy, budgets and brands refuse":               storyRefusals,
+		"a budget holds against requests at once":         storyBudget,
+		"who read a customer, with proofs":                storyProof,
+		"an erased customer is gone and the log verifies": storyErase,
+		"a changed log is found":                          storyTamper,
+		"a vault opened again knows everything":           storyReopen,
+	}
+}
+
 // TestContract is what a vault promises, whatever it lies on. An engine only hands over
 // a factory.
 func TestContract(t *testing.T) {
-	for name, story := range map[string]func(t *testing.T, h *house){
-		"what is put in is found and revealed":               storyReveal,
-		"policy, budgets and brands refuse":                  storyRefusals,
-		"a budget holds against requests at once":            storyBudget,
-		"who read a customer, with proofs":                   storyProof,
-		"an erased customer is gone and the log verifies":    storyErase,
-		"a changed log is found and writes nothing any more": storyTamper,
-		"a vault opened again knows everything":              storyReopen,
-	} {
+	for name, story := range stories() {
 		t.Run(name, func(t *testing.T) {
 			Each(t, func(t *testing.T, v *Vault) { story(t, furnish(t, v)) })
+		})
+	}
+}
+
+// With one connection to PostgreSQL everything takes longer and nothing hangs: no
+// request holds a connection while it waits for another.
+func TestContractOverOneConnection(t *testing.T) {
+	for name, story := range stories() {
+		t.Run(name, func(t *testing.T) {
+			story(t, furnish(t, start(t, vault.Options{Database: dbtest.DSN(t), DB: db.Options{Readers: 1}})))
 		})
 	}
 }

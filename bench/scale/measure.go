@@ -279,6 +279,18 @@ func (s *stage) load(ctx context.Context, src *source) error {
 	}
 	first := make(chan error, 1)
 	go func() { first <- s.firstReveal(ctx, p, src.first, start) }()
+	beat := time.NewTicker(30 * time.Second)
+	defer beat.Stop()
+	go func() {
+		for {
+			select {
+			case <-p.done:
+				return
+			case <-beat.C:
+				say("importing since %.0f s, with %.0f MiB", time.Since(start).Seconds(), mib(p.high()))
+			}
+		}
+	}()
 	if err := p.wait(ctx); err != nil {
 		return errors.Join(err, <-first)
 	}

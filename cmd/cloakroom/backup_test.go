@@ -12,6 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/vault"
 )
 
@@ -139,5 +140,40 @@ func until(t *testing.T, done func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatal("waited for too long")
 		}
+	}
+}
+
+// The way from the embedded database to PostgreSQL and back, by the command line.
+func TestBackupMovesBetweenEngines(t *testing.T) {
+	root := t.TempDir()
+	at := func(name string) string { return filepath.Join(root, name) }
+	dsn := dbtest.DSN(t)
+	a := demoIn(t, at("vault"), 60)
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(at("key"), []byte(id.String()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	to := id.Recipient().String()
+	run(t, "backup", "--data", at("vault"), "--out", at("one"), "--recipient", to, "--with-root-key")
+	if got := run(t, "restore", "--from", at("one"), "--identity", at("key"), "--data", at("pg"), "--database", dsn); !strings.Contains(got, "Restored 60 customers") {
+		t.Fatal(got)
+	}
+	run(t, "doctor", "--data", at("pg"), "--database", dsn)
+	run(t, "backup", "--data", at("pg"), "--database", dsn, "--out", at("two"), "--recipient", to)
+	if got := run(t, "restore", "--from", at("two"), "--identity", at("key"), "--root-key", filepath.Join(at("pg"), vault.RootKeyFile), "--data", at("back")); !strings.Contains(got, "Restored 60 customers") {
+		t.Fatal(got)
+	}
+	t.Setenv("CLOAKROOM_DATA", at("back"))
+	for _, p := range a.Principals {
+		if p.Name == "dana" {
+			t.Setenv("CLOAKROOM_KEY", p.Key)
+		}
+	}
+	s := a.Brands[0].Samples[0]
+	if got := run(t, "reveal", "--brand", a.Brands[0].Name, "--purpose", "data-subject-request", "--fields", "external_id", s.Token); !strings.Contains(got, s.ExternalID) {
+		t.Error(got)
 	}
 }

@@ -51,14 +51,19 @@ func run(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-// socket returns a client of the server of a data directory, once it answers.
-func socket(t *testing.T, dir, key string) *client.Client {
-	t.Helper()
+// unixClient returns a client of the server of a data directory.
+func unixClient(dir, key string) *client.Client {
 	path := filepath.Join(dir, vault.SocketFile)
-	c := client.New("http://vault", key, &http.Client{Transport: &http.Transport{
+	return client.New("http://vault", key, &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)
 		}}})
+}
+
+// socket returns a client of the server of a data directory, once it answers.
+func socket(t *testing.T, dir, key string) *client.Client {
+	t.Helper()
+	c := unixClient(dir, key)
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		err := c.Do(t.Context(), "GET", "/v1/health", nil, nil)
 		if err == nil {

@@ -53,9 +53,9 @@ func (c *dbInitCmd) Run(ctx context.Context, std Streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	out := initialized{DryRun: c.DryRun}
-	if out.Was, out.Version, err = d.SchemaVersion(ctx); err != nil {
-		return fmt.Errorf("reading the schema's version: %w", err)
+	out := initialized{DryRun: c.DryRun, Version: db.LatestSchema()}
+	if out.Was, err = db.SchemaVersion(ctx, d); err != nil {
+		return err
 	}
 	if c.Distribute { // refused before anything is changed
 		out.Shards = c.Shards

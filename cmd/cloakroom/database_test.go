@@ -77,7 +77,7 @@ func TestASecondMachineNeedsTheRootKey(t *testing.T) {
 	t.Setenv("CLOAKROOM_DATABASE", dsn)
 	says(fails(t, "brand", "list", "--data", embedded), "holds an embedded vault")
 	says(fails(t, "brand", "list", "--data", second, "--root-key", filepath.Join(embedded, vault.RootKeyFile)), "opens none of the vault's keys")
-	says(fails(t, "serve", "--data", first, "--listen", "127.0.0.1:0", "--origin", "elsewhere.example"), "the logs of this vault are named cloakroom.local/")
+	says(fails(t, "serve", "--data", first, "--listen", "127.0.0.1:0", "--origin", "elsewhere.example"), "they are named cloakroom.local/")
 	says(fails(t, "brand", "list", "--data", first, "--pool", "0"), "--pool is 1 to")
 }
 

@@ -296,6 +296,9 @@ func (d *Desk) SetRole(ctx context.Context, c identity.Caller, name, brand, role
 			return nil, err
 		}
 	}
+	if p.ID == v.Who.Principal && b.ID == record.Group && role != v.Who.Role {
+		return nil, fmt.Errorf("%w: you would take your own right to administer: let another administrator do it", ErrRequest)
+	}
 	detail := map[string]string{"change": "role", "principal": name, "brand": brand, "role": role}
 	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
 		if role == "" {

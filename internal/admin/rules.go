@@ -200,14 +200,24 @@ func (d *Desk) erase(ctx context.Context, r ledger.Receipt, ord record.Ordinal, 
 	if err != nil {
 		return err
 	}
-	return d.Seal.Erase(ctx, r, ord, func(ctx context.Context, q db.Queryer, logKey []byte) error {
-		// What was logged while the log was read.
-		late, err := d.Ledger.Commitments(ctx, id, ord, r.CheckpointSize(), logKey)
-		if err != nil {
-			return err
-		}
-		return d.Ledger.Keep(ctx, q, id, ord, append(kept, late...))
+	// The log is not read inside the transaction: that would hold one connection while it
+	// waits for another, and idle for longer than the database lets a transaction.
+	err = d.Seal.Erase(ctx, r, ord, func(ctx context.Context, q db.Queryer, _ []byte) error {
+		return d.Ledger.Keep(ctx, q, id, ord, kept)
 	})
+	if err != nil {
+		return err
+	}
+	// What was logged since the log was read. A crash before this line costs those who
+	// are in such an entry beside the erased customer their proof of that entry.
+	late, err := d.Ledger.Commitments(ctx, id, ord, r.CheckpointSize(), logKey)
+	if err == nil {
+		err = d.Ledger.Keep(ctx, d.DB, id, ord, late)
+	}
+	if err != nil {
+		return fmt.Errorf("the customer is erased; keeping what the proofs of others need: %w", err)
+	}
+	return nil
 }
 
 // FinishErasures erases the customers of a brand whose erasure is in the log and who

@@ -253,7 +253,7 @@ func Write(ctx context.Context, v *vault.Vault, req Request, progress func(Progr
 		}
 	}
 	if req.WithRootKey {
-		if m.RootKey, err = writeRootKey(filepath.Join(v.Dir, vault.RootKeyFile), dir, recipients); err != nil {
+		if m.RootKey, err = writeRootKey(v.RootKey, dir, recipients); err != nil {
 			return nil, err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"filippo.io/age"
@@ -24,6 +25,7 @@ import (
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/backup"
 	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/vault"
 )
 
@@ -45,10 +47,15 @@ func TestRestoreOnEitherEngine(t *testing.T) {
 			o := c.options(h, to, "full")
 			dry := o
 			dry.DryRun = true
+			tmp := t.TempDir()
+			t.Setenv("TMPDIR", tmp)
 			would, err := backup.Restore(t.Context(), dry, nil)
 			must(t, err)
 			if _, err := os.Stat(o.Data); err == nil {
 				t.Fatal("a dry run wrote a vault")
+			}
+			if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+				t.Errorf("a dry run left %v, %v", left, err)
 			}
 			r, report := c.restored(h, o)
 			if report.Customers != uint64(len(want)) || would.Customers != report.Customers || len(would.Logs) != 3 || report.Erased+report.Later+report.Finished+report.Unlogged != 0 {
@@ -146,12 +153,12 @@ func TestBackupUnderLoad(t *testing.T) {
 				}
 			})
 		}
-		for i := range 3 {
+		for i := range 2 {
 			c.backup(h, fmt.Sprint("full", i))
 		}
 		stop()
 		wg.Wait()
-		for i := range 3 {
+		for i := range 2 {
 			r, report := c.restored(h, c.options(h, engine, fmt.Sprint("full", i)))
 			if got := r.everybody(); uint64(len(got)) != report.Customers || len(got) < 180 {
 				t.Fatalf("%d customers open, %+v", len(got), report)
@@ -573,6 +580,22 @@ func TestRotatedSearchKey(t *testing.T) {
 		t.Errorf("%+v", report)
 	}
 	must(t, r.v.Close())
+}
+
+// A disk that fills up fails the backup, clears up after it, and harms nobody else.
+func TestFullDisk(t *testing.T) {
+	disk := dbtest.SmallDisk(t, 64<<10)
+	h, c := newHouse(t, "sqlite", 200), newCustody(t)
+	_, err := backup.Write(t.Context(), h.v, backup.Request{Dir: filepath.Join(disk.Dir, "full"), Recipients: []string{c.id.Recipient().String()}}, nil)
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("got %v", err)
+	}
+	if list, err := os.ReadDir(disk.Dir); err != nil || len(list) > 0 {
+		t.Errorf("%v is left, %v", list, err)
+	}
+	if n := len(h.everybody()); n != 200 {
+		t.Errorf("%d customers", n)
+	}
 }
 
 func TestRequests(t *testing.T) {

@@ -250,7 +250,7 @@ func openPart(path string, want header, identities []age.Identity) (_ *partReade
 	if r.z, err = zstd.NewReader(from, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20)); err != nil {
 		return nil, fmt.Errorf("reading a part: %w", err)
 	}
-	r.dec, err = cbor.DecOptions{IntDec: cbor.IntDecConvertSigned, DupMapKey: cbor.DupMapKeyEnforcedAPF, TagsMd: cbor.TagsForbidden, IndefLength: cbor.IndefLengthForbidden}.DecMode()
+	r.dec, err = cbor.DecOptions{IntDec: cbor.IntDecConvertSignedOrFail, DupMapKey: cbor.DupMapKeyEnforcedAPF, TagsMd: cbor.TagsForbidden, IndefLength: cbor.IndefLengthForbidden}.DecMode()
 	if err != nil {
 		return nil, fmt.Errorf("reading a part: %w", err)
 	}

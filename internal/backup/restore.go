@@ -100,7 +100,7 @@ func Restore(ctx context.Context, o Options, progress func(Progress)) (_ *Report
 	if r.identities, err = age.ParseIdentities(bytes.NewReader(o.Identities)); err != nil {
 		return nil, errors.New("the identity is not an age key file: it holds a line AGE-SECRET-KEY-1..., as `age-keygen` writes it")
 	}
-	rootKey, err := r.rootKey()
+	rootKey, at, err := r.rootKey()
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,11 @@ func Restore(ctx context.Context, o Options, progress func(Progress)) (_ *Report
 		defer func(dir string) { err = errors.Join(err, os.RemoveAll(dir)) }(r.Data)
 		r.Database = ""
 	}
-	if r.v, err = vault.Prepare(ctx, r.Data, vault.Options{Database: r.Database, DB: o.DB}); err != nil {
+	open := vault.Options{Database: r.Database, DB: o.DB}
+	if o.DryRun {
+		open.RootKey = at // no copy of it, which a kill would leave behind
+	}
+	if r.v, err = vault.Prepare(ctx, r.Data, open); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.v.Close()) }()
@@ -127,8 +131,10 @@ func Restore(ctx context.Context, o Options, progress func(Progress)) (_ *Report
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
-	if err := placeRootKey(filepath.Join(r.Data, vault.RootKeyFile), rootKey); err != nil {
-		return nil, err
+	if open.RootKey == "" {
+		if err := placeRootKey(filepath.Join(r.Data, vault.RootKeyFile), rootKey); err != nil {
+			return nil, err
+		}
 	}
 	if err := r.verify(ctx); err != nil {
 		return nil, err
@@ -154,20 +160,21 @@ func (s *source) origin() (string, error) {
 }
 
 // rootKey finds the root key: as it was given, in its place already, or in a backup.
-func (r *restore) rootKey() ([]byte, error) {
+// Where it is in a file of its own, it names that.
+func (r *restore) rootKey() (text []byte, file string, err error) {
 	path := r.RootKey
 	if path == "" {
 		path = filepath.Join(r.Data, vault.RootKeyFile)
 	}
 	if r.Data == "" && r.RootKey == "" {
-		return nil, errors.New("name the data directory that the vault is to have")
+		return nil, "", errors.New("name the data directory that the vault is to have")
 	}
-	text, err := os.ReadFile(path)
+	text, err = os.ReadFile(path)
 	if err == nil {
-		return text, nil
+		return text, path, nil
 	}
 	if r.RootKey != "" || !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("reading the root key: %w", err)
+		return nil, "", fmt.Errorf("reading the root key: %w", err)
 	}
 	for _, s := range []*source{r.keys, r.data} {
 		if s.RootKey == nil {
@@ -176,20 +183,24 @@ func (r *restore) rootKey() ([]byte, error) {
 		f := *s.RootKey
 		f.Name = RootKeyFile
 		if err := s.digest(context.Background(), &f, nil); err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		file, err := os.Open(s.path(&f))
+		sealed, err := os.Open(s.path(&f))
 		if err != nil {
-			return nil, fmt.Errorf("reading the root key: %w", err)
+			return nil, "", fmt.Errorf("reading the root key: %w", err)
 		}
-		defer file.Close()
-		plain, err := age.Decrypt(file, r.identities...)
+		defer sealed.Close()
+		plain, err := age.Decrypt(sealed, r.identities...)
 		if err != nil {
-			return nil, fmt.Errorf("the root key in %s: %w", s.dir, ErrIdentity)
+			return nil, "", fmt.Errorf("the root key in %s: %w", s.dir, ErrIdentity)
 		}
-		return io.ReadAll(io.LimitReader(plain, 1<<16))
+		text, err := io.ReadAll(io.LimitReader(plain, 1<<16))
+		if err != nil {
+			return nil, "", fmt.Errorf("%w: the root key in %s: %w", ErrDamaged, s.dir, err)
+		}
+		return text, "", nil
 	}
-	return nil, fmt.Errorf("the root key is missing, and without it nothing in the backup can be read: put it into %s, or name it with --root-key", filepath.Join(r.Data, vault.RootKeyFile))
+	return nil, "", fmt.Errorf("the root key is missing, and without it nothing in the backup can be read: put it into %s, or name it with --root-key", filepath.Join(r.Data, vault.RootKeyFile))
 }
 
 // placeRootKey writes the root key where the vault looks for it, unless it is there.
@@ -305,7 +316,7 @@ func (r *restore) verify(ctx context.Context) error {
 	if begun, err := r.v.Begun(ctx); err != nil || !begun {
 		return errors.Join(err, fmt.Errorf("%w: the log part in %s holds no log of the group", ErrDamaged, r.log.dir))
 	}
-	if err := r.v.Start(ctx, vault.Options{Origin: r.origin, Database: r.Database}); err != nil {
+	if err := r.v.Start(ctx, vault.Options{Origin: r.origin, Database: r.Database, Begin: vault.MustExist}); err != nil {
 		return err
 	}
 	next := max(r.data.NextOrdinal, r.keys.NextOrdinal, r.log.NextOrdinal, int64(last(r.keyed))+1, int64(last(r.in))+1)

@@ -110,7 +110,8 @@ const (
 	// DefaultReaders bounds SQLite's read pool: more connections than this only
 	// multiply page caches.
 	DefaultReaders = 8
-	// DefaultConnections bounds PostgreSQL's pool.
+	// DefaultConnections bounds PostgreSQL's pool; half as many more are kept for
+	// Pipeline.
 	DefaultConnections = 16
 )
 

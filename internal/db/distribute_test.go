@@ -12,6 +12,9 @@ import (
 )
 
 func TestDistributeOverAFakeOfCitus(t *testing.T) {
+	if dbtest.Cluster() {
+		t.Skip("what is faked here is there")
+	}
 	d := dbtest.Postgres(t, db.Options{})
 	ctx := t.Context()
 	calls := dbtest.FakeCitus(t, d)
@@ -101,6 +104,9 @@ func moves(calls []string) []string {
 }
 
 func TestSessionsKnowOfCitus(t *testing.T) {
+	if dbtest.Cluster() {
+		t.Skip("what is faked here is there")
+	}
 	dsn := dbtest.DSN(t)
 	open := func() *db.DB {
 		d, err := db.OpenPostgres(t.Context(), dsn, db.Options{})
@@ -128,6 +134,9 @@ func TestSessionsKnowOfCitus(t *testing.T) {
 }
 
 func TestDistributeRefusesWhereNothingCan(t *testing.T) {
+	if dbtest.Cluster() {
+		t.Skip("what is faked here is there")
+	}
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		for _, dry := range []bool{true, false} {
 			if _, err := d.Distribute(t.Context(), db.DefaultShards, dry); !errors.Is(err, db.ErrNoCitus) {

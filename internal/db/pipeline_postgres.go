@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
@@ -18,12 +19,39 @@ const (
 	// pgRollbackTimeout bounds the rollback of what failed; the connection is closed
 	// after it.
 	pgRollbackTimeout = 5 * time.Second
+	// pgLong is how long a transaction may have been idle before it is asked for
+	// whether it is still there; the server ends it after pgIdleInTransaction.
+	pgLong = time.Second
 )
 
-// pipeline holds one connection from BEGIN to COMMIT. A connection that is lost takes
-// the transaction with it.
+// pipelines is the configuration of the connections that pipelines run on. They have
+// their own, half as many as there are for everything else, because every request
+// waits for one: it must not queue behind a hundred reads.
+func pipelines(cfg *pgxpool.Config) *pgxpool.Config {
+	cfg = cfg.Copy()
+	cfg.MaxConns = max(2, cfg.MaxConns/2)
+	return cfg
+}
+
+// cutOff lets a transaction run again that the server ended because this process was
+// too slow to go on with it. It does so only while it waits for us: nothing of what we
+// sent was run.
+func cutOff(err error) error {
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) && pe.Code == "25P03" {
+		return fmt.Errorf("%w: %w", errRetry, err)
+	}
+	return err
+}
+
 func (d *postgresDB) pipeline(ctx context.Context, first []Stmt, then func(Queryer) ([]Stmt, error)) error {
-	conn, err := d.pool.Acquire(ctx)
+	return d.gaveUp.replicated(func() error { return d.pipelined(ctx, first, then) })
+}
+
+// pipelined holds one connection from BEGIN to COMMIT. A connection that is lost takes
+// the transaction with it.
+func (d *postgresDB) pipelined(ctx context.Context, first []Stmt, then func(Queryer) ([]Stmt, error)) error {
+	conn, err := d.commits.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", pgErr(err))
 	}
@@ -39,12 +67,18 @@ func (d *postgresDB) pipeline(ctx context.Context, first []Stmt, then func(Query
 	if err := q.Batch(ctx, append([]Stmt{{SQL: pgBegin}}, first...)); err != nil {
 		return err
 	}
+	began := time.Now()
 	last, err := then(q)
 	if err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		return err
+		return cutOff(err)
+	}
+	if time.Since(began) > pgLong {
+		if err := conn.Ping(ctx); err != nil {
+			return fmt.Errorf("committing: %w: the server gave the transaction up: %w", errRetry, err)
+		}
 	}
 	return q.commit(ctx, last)
 }
@@ -67,14 +101,13 @@ func (q *pgQueryer) commit(ctx context.Context, last []Stmt) error {
 	if err == nil {
 		err = cerr
 	}
-	var pe *pgconn.PgError
-	switch {
-	case err == nil:
+	if err == nil {
 		return errors.New("committing: a statement had failed before, and the database rolled the transaction back")
-	case errors.As(err, &pe) && pe.Severity != "FATAL" && pe.Severity != "PANIC", pgconn.SafeToRetry(err):
-		return fmt.Errorf("committing: %w", pgErr(err))
 	}
-	return fmt.Errorf("committing: %w: %w", ErrOutcomeUnknown, err)
+	if cut := cutOff(err); errors.Is(cut, errRetry) {
+		return fmt.Errorf("committing: %w", cut)
+	}
+	return fmt.Errorf("committing: %w", pgCommitErr(err))
 }
 
 func committed(res pgx.BatchResults, last []Stmt) (bool, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/db/dbtest"
@@ -143,6 +144,32 @@ func TestAPipelineRunsAgain(t *testing.T) {
 	}
 }
 
+// A process that was stopped for longer than the server waits goes on as if it had not
+// begun.
+func TestAPipelineThatWasTooSlowRunsAgain(t *testing.T) {
+	d := dbtest.Postgres(t, db.Options{})
+	ctx := t.Context()
+	runs := 0
+	err := d.Pipeline(ctx, func() []db.Stmt { return []db.Stmt{put(1, 1)} }, func(q db.Queryer) ([]db.Stmt, error) {
+		if runs++; runs > 1 {
+			return []db.Stmt{put(2, 1)}, nil
+		}
+		var pid, there int
+		if err := q.Row(ctx, `SELECT pg_backend_pid()`).Scan(&pid); err != nil {
+			return nil, err
+		}
+		for there = 1; there > 0; {
+			if err := d.Row(ctx, `SELECT count(*) FROM pg_stat_activity WHERE pid = $1`, pid).Scan(&there); err != nil {
+				return nil, err
+			}
+		}
+		return []db.Stmt{put(2, 1)}, nil
+	})
+	if err != nil || runs != 2 || ord(t, d, 1) != 1 || ord(t, d, 2) != 1 {
+		t.Fatalf("%v after %d runs", err, runs)
+	}
+}
+
 func TestACommitThatRollsBackIsAFailure(t *testing.T) {
 	d := dbtest.Postgres(t, db.Options{})
 	err := d.Pipeline(t.Context(), func() []db.Stmt { return []db.Stmt{put(1, 1)} }, func(q db.Queryer) ([]db.Stmt, error) {
@@ -152,4 +179,58 @@ func TestACommitThatRollsBackIsAFailure(t *testing.T) {
 	if err == nil || errors.Is(err, db.ErrOutcomeUnknown) || ord(t, d, 1) != 0 {
 		t.Fatalf("got %v", err)
 	}
+}
+
+func TestAnEstimateIsNotAheadOfTheClock(t *testing.T) {
+	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
+		ctx := t.Context()
+		for range 20 {
+			before, err := d.Now(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			estimate, err := d.Estimate(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, err := d.Now(ctx)
+			if err != nil || estimate.Before(before) || estimate.After(after) {
+				t.Fatalf("between %v and %v it is said to be %v, %v", before, after, estimate, err)
+			}
+		}
+	})
+}
+
+func TestAPipelineReadsTheClockAfterTheLock(t *testing.T) {
+	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
+		ctx := t.Context()
+		if err := d.Batch(ctx, []db.Stmt{put(1, 0)}); err != nil {
+			t.Fatal(err)
+		}
+		lock := `UPDATE externals SET ord = ord + 1 WHERE value = $1`
+		held, free := make(chan struct{}), make(chan time.Time, 1)
+		errs := make(chan error, 1)
+		go func() {
+			errs <- d.Tx(ctx, func(q db.Queryer) error {
+				if _, err := q.Exec(ctx, lock, 1); err != nil {
+					return err
+				}
+				close(held)
+				at, err := q.Now(ctx) // the other's clock must not be older
+				free <- at
+				return err
+			})
+		}()
+		<-held
+		var now time.Time
+		err := d.Pipeline(ctx, func() []db.Stmt {
+			return []db.Stmt{{SQL: lock, Args: []any{1}}, {Now: &now}}
+		}, func(db.Queryer) ([]db.Stmt, error) { return nil, nil })
+		if err := errors.Join(err, <-errs); err != nil {
+			t.Fatal(err)
+		}
+		if at := <-free; now.Before(at) {
+			t.Fatalf("%v was read, and the lock was still held at %v", now, at)
+		}
+	})
 }

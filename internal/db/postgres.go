@@ -30,7 +30,9 @@ const (
 
 type postgresDB struct {
 	pgQueryer
-	pool *pgxpool.Pool
+	pool    *pgxpool.Pool
+	commits *pgxpool.Pool // of Pipeline
+	gaveUp  *gaveUp
 }
 
 // sqlPostgresSession reads back what a session must have: a pooler in between can drop
@@ -50,6 +52,8 @@ func OpenPostgres(ctx context.Context, dsn string, opts Options) (*DB, error) {
 		opts.Readers = DefaultConnections
 	}
 	cfg.AfterConnect = tellCitus
+	lost := &gaveUp{}
+	lost.watch(cfg.ConnConfig)
 	cfg.MaxConns = int32(opts.Readers)
 	if cfg.ConnConfig.ConnectTimeout == 0 {
 		cfg.ConnConfig.ConnectTimeout = pgConnectTimeout
@@ -79,13 +83,22 @@ func OpenPostgres(ctx context.Context, dsn string, opts Options) (*DB, error) {
 		pool.Close()
 		return nil, err
 	}
-	return &DB{&postgresDB{pgQueryer: pgQueryer{pool, opts.Clock, new(atomic.Pointer[reading])}, pool: pool}}, nil
+	commits, err := pgxpool.NewWithConfig(ctx, pipelines(cfg))
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("opening PostgreSQL: %w", err)
+	}
+	return &DB{&postgresDB{pgQueryer: pgQueryer{pool, opts.Clock, new(atomic.Pointer[reading])}, pool: pool, commits: commits, gaveUp: lost}}, nil
 }
 
-func (d *postgresDB) close() error { d.pool.Close(); return nil }
+func (d *postgresDB) close() error {
+	d.pool.Close()
+	d.commits.Close()
+	return nil
+}
 
 func (d *postgresDB) tx(ctx context.Context, fn func(Queryer) error) error {
-	return d.begin(ctx, pgx.TxOptions{}, fn)
+	return d.gaveUp.replicated(func() error { return d.begin(ctx, pgx.TxOptions{}, fn) })
 }
 
 func (d *postgresDB) snapshot(ctx context.Context, fn func(Queryer) error) error {

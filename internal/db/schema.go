@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -210,6 +209,14 @@ var migrations = []string{
 		PRIMARY KEY (principal, name)
 	);
 	CREATE INDEX write_answers_by_age ON write_answers (at);`,
+	// ledger
+	`CREATE TABLE log_snapshot_parts (
+		brand integer NOT NULL,
+		size  bigint NOT NULL,
+		part  bigint NOT NULL,
+		data  {blob} NOT NULL,
+		PRIMARY KEY (brand, size, part)
+	);`,
 }
 
 const (
@@ -219,17 +226,7 @@ const (
 )
 
 // Version returns the version of the schema, 0 where none of the vault's tables is.
-func (d *DB) Version(ctx context.Context) (int, error) {
-	var version int
-	err := d.Row(ctx, sqlReadVersion).Scan(&version)
-	if errors.Is(err, errNoTable) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("reading the schema's version: %w", err)
-	}
-	return version, nil
-}
+func (d *DB) Version(ctx context.Context) (int, error) { return SchemaVersion(ctx, d) }
 
 // Migrate brings the schema up to date. Each migration is one transaction with the
 // record that it ran, so that a kill in between leaves a version, not a mixture.
@@ -287,21 +284,6 @@ func (d *DB) migrate(ctx context.Context, to int, whole bool) error {
 		return fmt.Errorf("distributing what the migration added: %w", err)
 	}
 	return nil
-}
-
-const sqlPostgresMigrated = `SELECT to_regclass('schema_versions') IS NOT NULL`
-
-// SchemaVersion returns the version of the database's schema, 0 for none, and the
-// version that Migrate would bring it to. It changes nothing.
-func (d *DB) SchemaVersion(ctx context.Context) (has, want int, err error) {
-	if d.Engine() == Postgres {
-		var there bool
-		if err := d.Row(ctx, sqlPostgresMigrated).Scan(&there); err != nil || !there {
-			return 0, len(migrations), err
-		}
-	}
-	err = d.Row(ctx, sqlReadVersion).Scan(&has)
-	return has, len(migrations), err
 }
 
 func splitSQL(text string, e Engine) []string {

@@ -42,7 +42,7 @@ func (d *DB) Settings(ctx context.Context) ([]Setting, error) {
 		return nil, fmt.Errorf("reading PostgreSQL's settings: %w", err)
 	}
 	before := time.Now()
-	there, err := (&pgQueryer{c: p.c}).Now(ctx)
+	there, err := p.Now(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -265,34 +265,18 @@ func (d *DB) LongSnapshot(ctx context.Context, fn func(q Queryer) error) error {
 // LatestSchema is the schema version that this program knows.
 func LatestSchema() int { return len(migrations) }
 
-// SchemaVersion returns the schema version of a database, 0 for an empty one.
+// SchemaVersion returns the schema version of a database, 0 where none of the vault's
+// tables is.
 func SchemaVersion(ctx context.Context, q Queryer) (int, error) {
-	there, err := hasVersions(ctx, q)
-	if err != nil || !there {
-		return 0, err
-	}
 	var v int
-	if err := q.Row(ctx, sqlReadVersion).Scan(&v); err != nil {
-		return 0, fmt.Errorf("reading the schema version: %w", err)
+	err := q.Row(ctx, sqlReadVersion).Scan(&v)
+	if errors.Is(err, errNoTable) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading the schema's version: %w", err)
 	}
 	return v, nil
-}
-
-const (
-	sqlSQLiteHasVersions   = `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'schema_versions'`
-	sqlPostgresHasVersions = `SELECT count(*) FROM (SELECT to_regclass('schema_versions') AS t) x WHERE t IS NOT NULL`
-)
-
-func hasVersions(ctx context.Context, q Queryer) (bool, error) {
-	sql := sqlSQLiteHasVersions
-	if q.Engine() == Postgres {
-		sql = sqlPostgresHasVersions
-	}
-	var n int64
-	if err := q.Row(ctx, sql).Scan(&n); err != nil {
-		return false, fmt.Errorf("reading the schema: %w", err)
-	}
-	return n > 0, nil
 }
 
 // The mark of a restore that has not ended is a schema version that no release has:
@@ -311,11 +295,14 @@ func restoring(ctx context.Context, q Queryer) (bool, error) {
 
 // Unfinished reports whether a restore into the database began and did not end.
 func (d *DB) Unfinished(ctx context.Context) (bool, error) {
-	there, err := hasVersions(ctx, d)
-	if err != nil || !there {
-		return false, err
+	is, err := restoring(ctx, d)
+	if errors.Is(err, errNoTable) {
+		return false, nil
 	}
-	return restoring(ctx, d)
+	if err != nil {
+		return false, fmt.Errorf("reading whether a restore ended: %w", err)
+	}
+	return is, nil
 }
 
 // BeginRestore marks the database as not whole, makes the schema of a version in it,

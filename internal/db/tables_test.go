@@ -87,6 +87,15 @@ func TestTablesCopy(t *testing.T) {
 			return out
 		}
 		err = d.LongSnapshot(ctx, func(q db.Queryer) error {
+			if d.Engine() == db.Postgres {
+				// What cuts off a server that stopped must not cut off a slow reader.
+				for _, name := range []string{"statement_timeout", "idle_in_transaction_session_timeout"} {
+					var got string
+					if err := q.Row(ctx, `SELECT current_setting($1)`, name).Scan(&got); err != nil || got != "10min" {
+						t.Errorf("%s is %s: %v", name, got, err)
+					}
+				}
+			}
 			first := read(q, heads)
 			if !reflect.DeepEqual(first, [][]any{{int64(3), int64(0), int64(1), []byte{}}}) {
 				t.Fatalf("%#v", first)

@@ -190,12 +190,11 @@ func plain(s string) bool {
 // log by way of a ticket.
 func ValidTicket(s string) bool { return plain(s) }
 
-func encoder() (cbor.EncMode, error) { return cbor.CoreDetEncOptions().EncMode() }
-
-// A leaf has one level of nesting and few members; the limits are far below what
-// the library allows.
-func decoder() (cbor.DecMode, error) {
-	return cbor.DecOptions{
+// The modes are made once: making one costs more than an entry. A leaf has one level
+// of nesting and few members; the limits are far below what the library allows.
+var (
+	encoding, encodingErr = cbor.CoreDetEncOptions().EncMode()
+	decoding, decodingErr = cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		IndefLength:       cbor.IndefLengthForbidden,
 		TagsMd:            cbor.TagsForbidden,
@@ -205,7 +204,7 @@ func decoder() (cbor.DecMode, error) {
 		MaxArrayElements:  16,
 		UTF8:              cbor.UTF8RejectInvalid,
 	}.DecMode()
-}
+)
 
 // Marshal returns the leaf. An entry that Unmarshal would refuse is an error.
 func Marshal(e Entry) ([]byte, error) {
@@ -219,11 +218,10 @@ func Marshal(e Entry) ([]byte, error) {
 		Fields: uint32(e.Fields), Level: e.Level, Count: e.Count,
 		Nonce: unzero(e.Nonce[:]), Root: unzero(e.Root[:]), Subjects: unzero(e.Subjects[:]), Detail: e.Detail,
 	}
-	enc, err := encoder()
-	if err != nil {
-		return nil, fmt.Errorf("writing a log entry: %w", err)
+	if encodingErr != nil {
+		return nil, fmt.Errorf("writing a log entry: %w", encodingErr)
 	}
-	b, err := enc.Marshal(w)
+	b, err := encoding.Marshal(w)
 	if err != nil {
 		return nil, fmt.Errorf("writing a log entry: %w", err)
 	}
@@ -249,12 +247,11 @@ func Unmarshal(leaf []byte) (Entry, error) {
 	if len(leaf) > MaxLeaf {
 		return malformed("too long")
 	}
-	dec, err := decoder()
-	if err != nil {
-		return Entry{}, fmt.Errorf("reading a log entry: %w", err)
+	if decodingErr != nil {
+		return Entry{}, fmt.Errorf("reading a log entry: %w", decodingErr)
 	}
 	var w wire
-	if err := dec.Unmarshal(leaf, &w); err != nil {
+	if err := decoding.Unmarshal(leaf, &w); err != nil {
 		return malformed("not the CBOR map of an entry")
 	}
 	if w.Version != Version {

@@ -67,3 +67,33 @@ func SubjectsDigest(salt [16]byte, encoded []byte) [32]byte {
 	h.Write(encoded)
 	return [32]byte(h.Sum(nil))
 }
+
+// Set is a set of customers to hold lists against.
+type Set struct{ m roaring.Bitmap }
+
+// Add adds customers to the set.
+func (s *Set) Add(ords ...record.Ordinal) {
+	for _, o := range ords {
+		s.m.Add(uint32(o))
+	}
+}
+
+// Has reports whether a customer is in the set.
+func (s *Set) Has(ord record.Ordinal) bool { return s.m.Contains(uint32(ord)) }
+
+// Meets reports whether a list of customers has one of the set, without decoding the
+// list into customers. What is not a list is ErrMalformed.
+func (s *Set) Meets(encoded []byte) (bool, error) {
+	switch len(encoded) {
+	case 0:
+		return false, nil
+	case 4:
+		return s.m.Contains(binary.BigEndian.Uint32(encoded)), nil
+	}
+	var m roaring.Bitmap
+	n, err := m.FromBuffer(encoded) // does not write to it
+	if err != nil || n != int64(len(encoded)) || m.Validate() != nil {
+		return false, fmt.Errorf("%w: the list of customers does not decode", ErrMalformed)
+	}
+	return m.Intersects(&s.m), nil
+}

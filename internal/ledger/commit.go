@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,6 +59,11 @@ type chain struct {
 	proj     *projection // set before ready is closed
 	signer   note.Signer
 	refusals refusals
+
+	snapped   atomic.Uint64 // size of the newest snapshot known, or where one failed
+	snapBytes atomic.Uint64 // of it
+	snapping  atomic.Bool   // one is being written
+	snaps     sync.WaitGroup
 }
 
 func newChain(l *Ledger, brand record.BrandID) *chain {
@@ -67,22 +73,28 @@ func newChain(l *Ledger, brand record.BrandID) *chain {
 	}
 }
 
-// load reads the whole log into a fresh projection.
+// load makes the projection: from the newest snapshot that holds, and the log since.
 func (c *chain) load(ctx context.Context) error {
-	p := newProjection()
-	err := c.l.db.Snapshot(ctx, func(q db.Queryer) error {
-		p = newProjection()
-		var s sight
-		if err := q.Batch(ctx, c.look(&s, sqlReadHead, 0)); err != nil {
-			return err
-		}
-		return c.catchUp(ctx, q, p, &s)
-	})
+	p, err := c.replay(ctx)
 	if err != nil {
 		return unavailable(fmt.Errorf("reading the log of brand %d: %w", c.brand, err))
 	}
 	c.proj = p
 	return nil
+}
+
+func (c *chain) replay(ctx context.Context) (*projection, error) {
+	p, bytes, err := c.restore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.snapped.Store(max(c.snapped.Load(), p.size))
+	c.snapBytes.Store(max(c.snapBytes.Load(), bytes))
+	var s sight
+	if err := c.l.db.Batch(ctx, c.look(&s, sqlReadHead, p.size)); err != nil {
+		return nil, err
+	}
+	return p, c.catchUp(ctx, c.l.db, p, &s)
 }
 
 // pageGroups is how many groups are read at a time: at most 256 leaves of 64 KiB
@@ -199,11 +211,13 @@ func (c *chain) run() {
 		select {
 		case r := <-c.queue:
 			c.commit(c.collect(nil, r))
+			c.snapshotSoon(ctx)
 		case <-tick.C:
 			c.flushRefusals()
 		case <-c.l.quit:
 			c.flushRefusals()
 			c.refuseRest()
+			c.snapshotLast()
 			return
 		}
 	}
@@ -435,6 +449,8 @@ func (d *draft) store() []db.Stmt {
 
 // adopt counts the group in the projection, after its commit.
 func (d *draft) adopt() {
+	d.p.mu.Lock()
+	defer d.p.mu.Unlock()
 	d.books.Commit()
 	for i, r := range d.rs {
 		r.size = d.tree.size
@@ -446,7 +462,7 @@ func (d *draft) adopt() {
 		return
 	}
 	d.tree.adopt()
-	d.p.at, d.p.checkpoint = d.g.at, d.cp
+	d.p.at, d.p.checkpoint, d.p.known = d.g.at, d.cp, d.p.size
 }
 
 func notNil(b []byte) []byte {

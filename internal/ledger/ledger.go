@@ -53,6 +53,9 @@ type Options struct {
 	// RefusalWindow is how long repeats of a refusal are counted before they are
 	// logged together. 0 means DefaultRefusalWindow.
 	RefusalWindow time.Duration
+	// SnapshotEvery is how many entries come, at least, between two snapshots of what
+	// follows from a brand's log. 0 means DefaultSnapshotEvery.
+	SnapshotEvery uint64
 }
 
 // The defaults of Options.
@@ -86,10 +89,14 @@ func Open(d *db.DB, signer Signer, opts Options) *Ledger {
 	if opts.RefusalWindow == 0 {
 		opts.RefusalWindow = DefaultRefusalWindow
 	}
+	if opts.SnapshotEvery == 0 {
+		opts.SnapshotEvery = DefaultSnapshotEvery
+	}
 	return &Ledger{db: d, signer: signer, opts: opts, chains: map[record.BrandID]*chain{}, quit: make(chan struct{})}
 }
 
-// Close writes the refusals that are still counted, and ends the committers.
+// Close writes the refusals that are still counted and a snapshot where it spares the
+// next start much, and ends the committers.
 // Requests that wait are refused.
 func (l *Ledger) Close() error {
 	l.mu.Lock()

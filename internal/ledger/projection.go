@@ -17,7 +17,8 @@ import (
 // projection is what follows from the entries of one brand's log up to a size. Only
 // committed entries change it; it can be dropped and replayed.
 type projection struct {
-	mu         sync.RWMutex // for counters, which requests read to guess ahead
+	mu         sync.RWMutex // for counters and known, which requests read; the committer alone writes
+	known      uint64       // the size that the counters are of
 	size       uint64
 	at         int64
 	checkpoint []byte
@@ -38,17 +39,21 @@ func newProjection() *projection {
 
 // counter is how many releases of a customer the log holds.
 func (p *projection) counter(ord record.Ordinal) uint32 {
+	n, _ := p.releases(ord)
+	return n
+}
+
+// releases is counter with the size of the log that it is of.
+func (p *projection) releases(ord record.Ordinal) (n uint32, size uint64) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if page := p.counters[uint32(ord)/pageSize]; page != nil {
-		return page[uint32(ord)%pageSize]
+		n = page[uint32(ord)%pageSize]
 	}
-	return 0
+	return n, p.known
 }
 
 func (p *projection) count(ords []record.Ordinal) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	for _, ord := range ords {
 		page := p.counters[uint32(ord)/pageSize]
 		if page == nil {
@@ -122,6 +127,8 @@ func (p *projection) apply(g *group) error {
 	if g.first != p.size || g.count < 1 {
 		return fmt.Errorf("entries from %d on are missing: %w", p.size, ErrTampered)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	tree := p.grow()
 	last := p.at
 	err := g.each(func(it item) error {
@@ -144,7 +151,7 @@ func (p *projection) apply(g *group) error {
 		return fmt.Errorf("entries %d to %d do not have the hashes stored beside them: %w", g.first, g.first+uint64(g.count)-1, ErrTampered)
 	}
 	tree.adopt()
-	p.at = g.at
+	p.at, p.known = g.at, p.size
 	return nil
 }
 

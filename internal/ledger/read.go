@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -194,7 +195,11 @@ func (l *Ledger) Tile(ctx context.Context, brand record.BrandID, path string) ([
 
 // Scan hands every entry from an index on, with its customers, to fn. It streams.
 func (l *Ledger) Scan(ctx context.Context, brand record.BrandID, from uint64, fn func(index uint64, e entry.Entry, ords []record.Ordinal) error) error {
-	return l.scan(ctx, brand, from, func(it item) error {
+	size, err := l.Size(ctx, brand)
+	if err != nil {
+		return err
+	}
+	return l.pages(ctx, brand, from, size, sqlReadGroups, func(r db.Row, g *group) error { return g.scan(r) }, func(it item) error {
 		e, ords, err := it.open()
 		if err != nil {
 			return err
@@ -203,25 +208,27 @@ func (l *Ledger) Scan(ctx context.Context, brand record.BrandID, from uint64, fn
 	})
 }
 
-func (l *Ledger) scan(ctx context.Context, brand record.BrandID, from uint64, fn func(it item) error) error {
-	size, err := l.Size(ctx, brand)
-	if err != nil || from >= size {
-		return err
+const sqlGroupOf = `SELECT coalesce(max(first), 0) FROM log_groups WHERE brand = $1 AND first <= $2`
+
+// pages hands fn the entries from an index on, up to a size of the log, by pages of
+// groups. What sql does not read of the groups is missing in the items.
+func (l *Ledger) pages(ctx context.Context, brand record.BrandID, from, size uint64, sql string, scan func(db.Row, *group) error, fn func(it item) error) error {
+	if from >= size {
+		return nil
 	}
-	g, err := l.rows(ctx, brand).group(from)
-	if err != nil {
-		return err
+	var next uint64
+	if err := l.db.Row(ctx, sqlGroupOf, int64(brand), from).Scan(&next); err != nil {
+		return fmt.Errorf("reading the log of brand %d: %w", brand, err)
 	}
-	next := g.first
 	for next < size {
 		before := next
 		var page []group // read whole, so that fn may read too without a second connection
 		err := l.db.Rows(ctx, func(r db.Row) error {
 			var g group
-			err := g.scan(r)
+			err := scan(r, &g)
 			page = append(page, g)
 			return err
-		}, sqlReadGroups, int64(brand), next, pageGroups)
+		}, sql, int64(brand), next, pageGroups)
 		if err != nil {
 			return fmt.Errorf("reading the log of brand %d: %w", brand, err)
 		}
@@ -276,26 +283,84 @@ type Disclosure struct {
 // Released reports whether the entry released fields.
 func (d *Disclosure) Released() bool { return released(d.Entry.Kind) }
 
-// Concerning hands fn every entry from an index on that concerns a customer, oldest
-// first. It replays the log, because counters follow from all that came before.
-func (l *Ledger) Concerning(ctx context.Context, brand record.BrandID, ord record.Ordinal, from uint64, fn func(d Disclosure) error) error {
-	counters := newProjection()
-	return l.scan(ctx, brand, 0, func(it item) error {
+const (
+	sqlReadLists   = `SELECT first, count, subjects FROM log_groups WHERE brand = $1 AND first >= $2 ORDER BY first LIMIT $3`
+	sqlReadEntries = `SELECT first, count, entries, subjects FROM log_groups WHERE brand = $1 AND first >= $2 ORDER BY first LIMIT $3`
+)
+
+// walk hands fn every entry from an index on whose list of customers has one of a set,
+// with the list. It decodes no other, and holds each list against its entry.
+func (l *Ledger) walk(ctx context.Context, brand record.BrandID, from, size uint64, wanted *entry.Set, fn func(it item, e entry.Entry, ords []record.Ordinal) error) error {
+	return l.pages(ctx, brand, from, size, sqlReadEntries, func(r db.Row, g *group) error {
+		return r.Scan(&g.first, &g.count, &g.leaves, &g.subjects)
+	}, func(it item) error {
+		if len(it.encoded) == 0 {
+			return nil
+		}
+		digest := entry.SubjectsDigest(it.salt, it.encoded)
+		if !bytes.Contains(it.leaf, digest[:]) {
+			return fmt.Errorf("entry %d: its list of customers is not the one that was logged: %w", it.index, ErrTampered)
+		}
+		switch met, err := wanted.Meets(it.encoded); {
+		case err != nil:
+			return fmt.Errorf("entry %d: %w: %w", it.index, ErrTampered, err)
+		case !met:
+			return nil
+		}
 		e, ords, err := it.open()
 		if err != nil {
 			return err
 		}
+		return fn(it, e, ords)
+	})
+}
+
+// Concerning hands fn every entry from an index on that concerns a customer, oldest
+// first. It reads the log twice: for those who are in an entry together with the
+// customer, and for how often each of them was released before it.
+func (l *Ledger) Concerning(ctx context.Context, brand record.BrandID, ord record.Ordinal, from uint64, fn func(d Disclosure) error) error {
+	size, err := l.Size(ctx, brand)
+	if err != nil {
+		return err
+	}
+	var one, all entry.Set
+	one.Add(ord)
+	all.Add(ord)
+	err = l.pages(ctx, brand, 0, size, sqlReadLists, func(r db.Row, g *group) error {
+		g.bare = true
+		return r.Scan(&g.first, &g.count, &g.subjects)
+	}, func(it item) error {
+		met, err := one.Meets(it.encoded)
+		if err == nil && met && it.index >= from {
+			var ords []record.Ordinal
+			ords, err = entry.DecodeSubjects(it.encoded)
+			all.Add(ords...)
+		}
+		if err != nil {
+			return fmt.Errorf("entry %d: %w: %w", it.index, ErrTampered, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	before := map[record.Ordinal]uint32{}
+	return l.walk(ctx, brand, 0, size, &all, func(it item, e entry.Entry, ords []record.Ordinal) error {
 		if _, ok := slices.BinarySearch(ords, ord); ok && it.index >= from {
 			d := Disclosure{Index: it.index, Entry: e, Leaf: slices.Clone(it.leaf), Ords: ords, Counters: make([]uint32, len(ords))}
 			for i, o := range ords {
-				d.Counters[i] = counters.counter(o)
+				d.Counters[i] = before[o]
 			}
 			if err := fn(d); err != nil {
 				return err
 			}
 		}
 		if released(e.Kind) {
-			counters.count(ords)
+			for _, o := range ords {
+				if all.Has(o) {
+					before[o]++
+				}
+			}
 		}
 		return nil
 	})
@@ -313,16 +378,49 @@ type Kept struct {
 	Hash  [32]byte
 }
 
-// Commitments returns what Keep needs of the entries from an index on.
+// Commitments returns what Keep needs of the entries from an index on. It does not read
+// those before: how often the customer was released until then follows from how often
+// it was until now.
 func (l *Ledger) Commitments(ctx context.Context, brand record.BrandID, ord record.Ordinal, from uint64, logKey []byte) ([]Kept, error) {
-	var out []Kept
-	err := l.Concerning(ctx, brand, ord, from, func(d Disclosure) error {
-		if i, _ := slices.BinarySearch(d.Ords, ord); len(d.Ords) > 1 {
-			out = append(out, Kept{d.Index, entry.Commitment(logKey, d.Entry.Nonce, d.Entry.Fields, d.Counters[i])})
+	c, err := l.chain(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	total, known := c.proj.releases(ord)
+	start := min(from, known) // other servers may have logged what this one has not read
+	size, err := l.Size(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	type found struct {
+		index uint64
+		e     entry.Entry
+		since uint32 // releases from start on that came before
+	}
+	var list []found
+	var since, sinceKnown uint32
+	var one entry.Set
+	one.Add(ord)
+	err = l.walk(ctx, brand, start, size, &one, func(it item, e entry.Entry, ords []record.Ordinal) error {
+		if len(ords) > 1 && it.index >= from {
+			list = append(list, found{it.index, e, since})
+		}
+		if released(e.Kind) {
+			since++
+			if it.index < known {
+				sinceKnown++
+			}
 		}
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	var out []Kept
+	for _, f := range list {
+		out = append(out, Kept{f.index, entry.Commitment(logKey, f.e.Nonce, f.e.Fields, total-sinceKnown+f.since)})
+	}
+	return out, nil
 }
 
 // Keep stores commitments, inside the transaction that erases the customer.
@@ -402,17 +500,20 @@ func (l *Ledger) Bound(ctx context.Context, brand record.BrandID, h budget.Holde
 	return c.proj.book.Bound(h, principal, role, class), nil
 }
 
-// Rules returns the newest budget rules that a brand's log holds.
+// Rules returns the newest budget rules that a brand's log holds: those that this
+// server knows of, or newer ones that another has logged since.
 func (l *Ledger) Rules(ctx context.Context, brand record.BrandID) (*budget.Rules, error) {
-	var text string
-	err := l.Scan(ctx, brand, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
-		if e.Kind == entry.KindBudget {
-			text = e.Detail[RulesDetail]
-		}
-		return nil
-	})
+	c, err := l.chain(ctx, brand)
 	if err != nil {
 		return nil, err
 	}
-	return budget.DecodeRules([]byte(text))
+	_, known := c.proj.releases(0)
+	rules := c.proj.book.Rules() // of known, or newer
+	err = l.Scan(ctx, brand, known, func(_ uint64, e entry.Entry, _ []record.Ordinal) (err error) {
+		if e.Kind == entry.KindBudget {
+			rules, err = budget.DecodeRules([]byte(e.Detail[RulesDetail]))
+		}
+		return err
+	})
+	return rules, err
 }

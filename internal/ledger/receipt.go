@@ -18,7 +18,7 @@ var (
 	ErrNotLogged = errors.New("nothing is disclosed that is not logged: the receipt is missing")
 	// ErrUnavailable is returned when the log cannot be written or read. Whatever the
 	// request was, it did not happen.
-	ErrUnavailable = errors.New("the log cannot be written, so nothing is disclosed or changed")
+	ErrUnavailable = errors.New("the log cannot be written now, so nothing is disclosed or changed: try again; the server's own log says why")
 	// ErrTampered is returned when what the log holds is not what was signed.
 	ErrTampered = errors.New("the log is not what was signed: it was changed from outside")
 	// ErrNoLog is returned for a brand that has no log.

@@ -17,9 +17,7 @@ const TokenPrefix = "cus_"
 
 const tokenLetters = 26
 
-func tokenEncoding() *base32.Encoding {
-	return base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-}
+var tokenEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // TokenError says which of the tokens of a request is unknown.
 type TokenError struct{ Index int }
@@ -47,7 +45,7 @@ func encipherWith(key []byte, generation int, brand record.BrandID, ord record.O
 		return "", err
 	}
 	block.Encrypt(b[:], b[:])
-	return TokenPrefix + tokenEncoding().EncodeToString(b[:]), nil
+	return TokenPrefix + tokenEncoding.EncodeToString(b[:]), nil
 }
 
 func decipher(key keys.Key, brand record.BrandID, token string) (record.Ordinal, bool) {
@@ -59,8 +57,8 @@ func decipherWith(key []byte, generation int, brand record.BrandID, token string
 	if !ok || len(text) != tokenLetters {
 		return 0, false
 	}
-	b, err := tokenEncoding().DecodeString(text)
-	if err != nil || len(b) != aes.BlockSize || tokenEncoding().EncodeToString(b) != text {
+	b, err := tokenEncoding.DecodeString(text)
+	if err != nil || len(b) != aes.BlockSize || tokenEncoding.EncodeToString(b) != text {
 		return 0, false
 	}
 	block, err := aes.NewCipher(key)

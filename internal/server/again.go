@@ -28,7 +28,10 @@ func (s *Server) showsSecret(method, path string) { s.once[method+" "+path] = fa
 func (s *Server) again(w http.ResponseWriter, r *http.Request, keep bool, next http.Handler) {
 	ctx := r.Context()
 	var c identity.Caller
-	err := s.decide(ctx, func(_ context.Context, who identity.Caller) error { c = who; return nil })
+	err := s.decide(ctx, func(_ context.Context, now identity.Caller) error {
+		c = now
+		return nil
+	})
 	if err != nil {
 		s.fail(w, problem(err))
 		return

@@ -17,8 +17,9 @@ import (
 
 // A write that is sent again with its idempotency key is answered again, byte by byte,
 // and not done again.
-func TestAWriteSentAgainIsDoneOnce(t *testing.T) {
-	h := newHouse(t, "")
+func TestAWriteSentAgainIsDoneOnce(t *testing.T) { onEach(t, aWriteSentAgainIsDoneOnce) }
+
+func aWriteSentAgainIsDoneOnce(t *testing.T, h *house) {
 	ctx := t.Context()
 	shop := h.key(t)
 	send := func(method, path, key, body string) (int, string, http.Header) {
@@ -93,8 +94,9 @@ func TestASecretIsNotRepeated(t *testing.T) {
 	}
 }
 
-func TestOneOfManyAtOnceIsDone(t *testing.T) {
-	h := newHouse(t, "")
+func TestOneOfManyAtOnceIsDone(t *testing.T) { onEach(t, oneOfManyAtOnceIsDone) }
+
+func oneOfManyAtOnceIsDone(t *testing.T, h *house) {
 	ctx := client.Once(t.Context(), "k")
 	var wg sync.WaitGroup
 	for range 8 {

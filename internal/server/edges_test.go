@@ -33,8 +33,9 @@ func (h *house) setBudget(prefix string, limit int) {
 // A thief with a list of addresses is stopped as early as one who takes customers:
 // a search that finds nobody costs what finding somebody costs, by a second key and
 // after a restart too.
-func TestSearchesThatFindNobodyAreCounted(t *testing.T) {
-	h := newHouse(t, "")
+func TestSearchesThatFindNobodyAreCounted(t *testing.T) { onEach(t, searchesThatFindNobodyAreCounted) }
+
+func searchesThatFindNobodyAreCounted(t *testing.T, h *house) {
 	ctx := t.Context()
 	_, err := h.Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe()}})
 	h.must(err)
@@ -101,6 +102,41 @@ func TestWhatNoRouteIsForIsAProblemToo(t *testing.T) {
 		}
 		if c.status == 405 && resp.Header.Get("Allow") != "POST" {
 			t.Errorf("%s %s allows %q", c.method, c.path, resp.Header.Get("Allow"))
+		}
+	}
+}
+
+// Nobody locks themselves, and perhaps everybody, out by a slip: another takes an
+// administrator's role away.
+func TestAnAdministratorKeepsTheirOwnRole(t *testing.T) {
+	h := newHouse(t, "")
+	ctx := t.Context()
+	path := client.Path("principals", "local-administrator", "roles", "group")
+	for what, err := range map[string]error{
+		"taking": h.Do(ctx, "DELETE", path, nil, nil), "changing": h.Do(ctx, "PUT", path, api.RoleRequest{Role: "analyst"}, nil),
+	} {
+		if !isType(err, api.TypeInvalid) {
+			t.Errorf("%s one's own role gave %v", what, err)
+		}
+	}
+	h.must(h.Do(ctx, "POST", "/v1/principals", api.Principal{Name: "other", Kind: "person", Roles: map[string]string{"group": "administrator"}}, nil))
+	var c api.Credential
+	h.must(h.Do(ctx, "POST", client.Path("principals", "other", "credentials"), api.CredentialRequest{}, &c))
+	h.must(client.New(h.url, c.Key, nil).Do(ctx, "DELETE", path, nil, nil))
+	if err := h.Do(ctx, "GET", "/v1/principals", nil, nil); err == nil {
+		t.Error("the role that was taken is still used")
+	}
+}
+
+// What is answered is in no cache on the way.
+func TestAnswersAreNotCached(t *testing.T) {
+	h := newHouse(t, "")
+	for _, path := range []string{"/v1/health", "/v1/nowhere", "/v1/brands/gucci/tiles/checkpoint"} {
+		resp, err := http.Get(h.url + path)
+		h.must(err)
+		resp.Body.Close()
+		if resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %v", path, resp.Header)
 		}
 	}
 }

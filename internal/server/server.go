@@ -103,6 +103,8 @@ func (s *Server) identify(next http.Handler) http.Handler {
 		rec := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		in := r.WithContext(ctx)
 		s.metrics.begin()
+		w.Header().Set("Cache-Control", "no-store") // an answer is its caller's, and no proxy's
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 		defer func() {
 			if p := recover(); p != nil {
 				s.log.Error("a request failed", "method", r.Method, "route", pattern(in)) // what panicked may hold data

@@ -45,7 +45,7 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 // onEach runs a test in a house on each engine.
 func onEach(t *testing.T, test func(t *testing.T, h *house)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, newHouse(t, "")) })
-	t.Run("postgres", func(t *testing.T) { test(t, newHouse(t, dbtest.DSN(t))) })
+	t.Run("postgres", func(t *testing.T) { test(t, newHouse(t, dbtest.VaultDSN(t))) })
 }
 
 func newHouse(t *testing.T, database string) *house {

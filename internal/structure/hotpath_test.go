@@ -21,7 +21,7 @@ import (
 // distribution column: over a cluster each runs on one node, without two-phase commit.
 // The statements are read off the wire, so that none is forgotten.
 func TestTheHotPathStaysOnOneShard(t *testing.T) {
-	w, dsn := listen(t, dbtest.DSN(t))
+	w, dsn := listen(t, dbtest.VaultDSN(t))
 	ctx := t.Context()
 	v, err := vault.Open(ctx, t.TempDir(), vault.Options{Database: dsn, DB: db.Options{Readers: 2}})
 	if err != nil {
@@ -109,6 +109,7 @@ func TestTheHotPathStaysOnOneShard(t *testing.T) {
 // everyShard are the statements that ask more shards than one by intention, and why.
 // Each is off the hot path.
 var everyShard = map[string]string{
+	"sqlPostgresLookupsExist":    "an import asks once whether it is the first",
 	"sqlPostgresMoveSegments":    "an import adds purchases to many customers at once",
 	"sqlPostgresLookupsExist":    "an import looks whether it is the first",
 	"sqlPostgresOneOfEach":       "the index is made anew, and never on a cluster",
@@ -117,6 +118,7 @@ var everyShard = map[string]string{
 	"sqlPostgresInsertExternals": "the index is made anew",
 	"sqlPostgresDeleteExternals": "the index is made anew",
 	"sqlPostgresOthersExternals": "the index is made anew",
+	"sqlSweep":                   "answers that are a day old are dropped now and then",
 	"sqlReadVersions":            "a rotation walks all customers",
 	"sqlProfiles":                "a rotation walks all customers",
 	"sqlWrappedBelow":            "a rotation walks all customers",
@@ -170,6 +172,7 @@ func TestTheSpreadCheckSeesPlantedStatements(t *testing.T) {
 	}{
 		{"log", false, []asked{lock, text(`INSERT INTO log_groups (brand, first) VALUES ($1, $2)`, "1", "9"), text(`UPDATE log_heads SET size = $2 WHERE brand = $1 AND size = $3`, "1", "2", "3")}, ""},
 		{"reference table beside the log", false, []asked{lock, text(`SELECT text FROM policies WHERE brand = $1`, "7")}, ""},
+		{"reference table written", false, []asked{text(`UPDATE revisions SET n = n + 1 WHERE one = 1`)}, "on every node"},
 		{"two brands", false, []asked{lock, text(`INSERT INTO log_groups (brand, first) VALUES ($1, $2)`, "2", "9")}, "asks 2 values"},
 		{"customer beside the log", false, []asked{lock, text(`UPDATE customers SET updated = $2 WHERE ord = $1`, "1", "2")}, "groups of customers and log_heads"},
 		{"every shard", false, []asked{text(`SELECT count(*) FROM lookups`)}, "not bound"},

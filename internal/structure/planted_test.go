@@ -29,6 +29,8 @@ func TestChecksSeePlantedFaults(t *testing.T) {
 		{"foreign read", "internal/seal/a.go", "package seal\nconst sqlX = `SELECT size FROM log_heads FOR UPDATE`", checkWriters, ""},
 		{"loose SQL", "internal/seal/a.go", "package seal\nvar x = `DELETE FROM customers`", sql, "outside a constant"},
 		{"variable", "internal/seal/a.go", "package seal\nvar sqlX = y()", sql, "is a variable"},
+		{"host clock", "internal/budget/a.go", "package budget\nimport \"time\"\nvar x = time.Now()", checkClock, "this machine's clock"},
+		{"clock on a terminal", "cmd/cloakroom/a.go", "package main\nimport \"time\"\nvar x = time.Now()", checkClock, ""},
 		{"pieces", "internal/seal/a.go", "package seal\nconst cols = `ord`\nconst sqlX = `SELECT ` + cols + ` FROM customers`", sql, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

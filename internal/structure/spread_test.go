@@ -162,6 +162,11 @@ func (s spread) checkTransaction(stmts []asked, batch bool) (faults []string) {
 		a := &stmts[i]
 		rs, fs := s.reaches(a)
 		faults = append(faults, fs...)
+		for _, m := range append(writes.FindAllStringSubmatch(a.sql, -1), updates.FindAllStringSubmatch(a.sql, -1)...) {
+			if _, ok := s.layout[m[1]]; !ok {
+				faults = append(faults, fmt.Sprintf("a reference table is written, on every node: %s", strings.Join(strings.Fields(a.sql), " ")))
+			}
+		}
 		locks := strings.Contains(strings.ToUpper(a.sql), "FOR UPDATE")
 		for _, r := range rs {
 			g := s.group(r.table)

@@ -94,6 +94,7 @@ type Vault struct {
 	Revisions *revision.Tracker
 	Once      *once.Store // what writes with an idempotency key were answered
 	Dir       string
+	RootKey   string // the file of the root key
 	lock      *os.File
 }
 
@@ -104,15 +105,18 @@ type Vault struct {
 // lock. Over PostgreSQL any number of processes may have the vault open, also with one
 // data directory; all need the same root key, and one that has another is refused.
 func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
+	if o.Database == "" {
+		_, err := os.Stat(filepath.Join(dir, DatabaseFile))
+		if _, kerr := os.Stat(filepath.Join(dir, RootKeyFile)); err != nil && kerr == nil {
+			return nil, fmt.Errorf("%s has a root key and no database beside it: name the PostgreSQL database that it belongs to with --database, or restore %s", dir, DatabaseFile)
+		}
+	}
 	v, err := Prepare(ctx, dir, o)
 	if err != nil {
 		return nil, err
 	}
 	if o.Begin == MustExist {
-		var version int
-		if version, err = v.DB.Version(ctx); err == nil && version == 0 {
-			err = ErrNoVault
-		}
+		err = v.there(ctx)
 	}
 	if err == nil {
 		err = v.DB.Migrate(ctx)
@@ -129,6 +133,21 @@ func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
 	return v, nil
 }
 
+// there refuses a database without a vault. One whose restore was killed has no schema
+// yet, perhaps, and is told apart.
+func (v *Vault) there(ctx context.Context) error {
+	if unfinished, err := v.DB.Unfinished(ctx); err != nil {
+		return err
+	} else if unfinished {
+		return db.ErrUnfinished
+	}
+	version, err := v.DB.Version(ctx)
+	if err == nil && version == 0 {
+		err = ErrNoVault
+	}
+	return err
+}
+
 // Prepare opens the directory and the database of a vault, the embedded one locked, and
 // nothing else: for who brings the database into being. Start then makes it a vault.
 func Prepare(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
@@ -137,7 +156,7 @@ func Prepare(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
 			return nil, fmt.Errorf("making the data directory: %w", err)
 		}
 	}
-	v := &Vault{Dir: dir}
+	v := &Vault{Dir: dir, RootKey: rootKey(dir, o)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, v.Close())
@@ -156,10 +175,6 @@ func Prepare(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
 
 func (v *Vault) openEmbedded(ctx context.Context, o Options) (err error) {
 	file := filepath.Join(v.Dir, DatabaseFile)
-	_, err = os.Stat(file)
-	if _, kerr := os.Stat(filepath.Join(v.Dir, RootKeyFile)); err != nil && kerr == nil {
-		return fmt.Errorf("%s has a root key and no database beside it: name the PostgreSQL database that it belongs to with --database, or restore %s", v.Dir, DatabaseFile)
-	}
 	if v.lock, err = lock(filepath.Join(v.Dir, LockFile)); err != nil {
 		return err
 	}
@@ -187,7 +202,7 @@ func (v *Vault) openPostgres(ctx context.Context, o Options) (err error) {
 // that open one fresh database, one begins; the others see that it did. So a root key
 // is made with the vault and never beside one that has its own.
 func (v *Vault) Start(ctx context.Context, o Options) error {
-	o.RootKey = rootKey(v.Dir, o)
+	o.RootKey = v.RootKey
 	var root keys.Root
 	begun := false
 	err := v.DB.Alone(ctx, func(q db.Queryer) error {

@@ -67,11 +67,14 @@ func DSN(t testing.TB) string {
 			t.Errorf("dropping the test's database: %v", err)
 		}
 	})
+	if Cluster() {
+		join(t, server, name)
+	}
 	return fmt.Sprintf("host=%s port=%d user=%s password='%s' dbname=%s sslmode=disable", cfg.Host, cfg.Port, cfg.User, cfg.Password, name)
 }
 
 // Postgres opens a fresh migrated PostgreSQL database, dropped with the test, as DSN
-// makes it.
+// makes it, and distributed where the server is a cluster.
 func Postgres(t testing.TB, opts db.Options) *db.DB {
 	t.Helper()
 	ctx := context.Background()
@@ -80,9 +83,7 @@ func Postgres(t testing.TB, opts db.Options) *db.DB {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	if err := d.Migrate(ctx); err != nil {
-		t.Fatal(err)
-	}
+	distribute(t, d)
 	return d
 }
 

@@ -54,7 +54,7 @@ func Server(t testing.TB, o ServerOptions) *Instance {
 		s.cred = unprivileged(t)
 	}
 	if o.Data == "" {
-		o.Data = folder(t)
+		o.Data = Folder(t)
 	}
 	s.data = filepath.Join(o.Data, "data")
 	init := []string{"-D", s.data, "-U", "cloakroom", "-A", "trust", "--wal-segsize=1", "--no-sync", "--no-locale", "-E", "UTF8"}
@@ -75,12 +75,7 @@ func Server(t testing.TB, o ServerOptions) *Instance {
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, s.log.String())
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.port = l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	s.port = freePort(t)
 	// Shared memory in files of its own, so that a full test disk fills nothing else.
 	settings := []string{"listen_addresses=127.0.0.1", "unix_socket_directories=", "dynamic_shared_memory_type=mmap",
 		"shared_buffers=16MB", "min_wal_size=2MB", "max_wal_size=4MB", "port=" + strconv.Itoa(s.port)}
@@ -88,15 +83,31 @@ func Server(t testing.TB, o ServerOptions) *Instance {
 	for _, set := range append(settings, o.Settings...) {
 		s.args = append(s.args, "-c", set)
 	}
-	t.Cleanup(func() {
+	s.begin()
+	return s
+}
+
+// begin starts the server for the first time, and ends it with the test.
+func (s *Instance) begin() {
+	s.t.Helper()
+	s.t.Cleanup(func() {
 		s.Stop("immediate")
-		if t.Failed() {
+		if s.t.Failed() {
 			tail := s.log.Bytes()
-			t.Logf("PostgreSQL's log ends:\n%s", tail[max(0, len(tail)-4000):])
+			s.t.Logf("PostgreSQL's log ends:\n%s", tail[max(0, len(tail)-4000):])
 		}
 	})
 	s.Start()
-	return s
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // programs returns the folder of PostgreSQL's programs.
@@ -136,9 +147,9 @@ func unprivileged(t testing.TB) *syscall.Credential {
 	return nil
 }
 
-// folder makes a temporary directory that another account can reach, which those of
+// Folder makes a temporary directory that another account can reach, which those of
 // testing are not.
-func folder(t testing.TB) string {
+func Folder(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cloakroom-postgres-")
 	if err != nil {
@@ -164,8 +175,12 @@ func (s *Instance) DSN() string {
 // Start starts the server where it does not run, and waits until it answers.
 func (s *Instance) Start() {
 	s.t.Helper()
+	starts := 0
 	for deadline := time.Now().Add(startWithin); ; {
 		if !s.Running() {
+			if starts++; starts > 3 { // one that was about to end may be met running
+				s.t.Fatalf("PostgreSQL ended:\n%s", s.log.String())
+			}
 			s.cmd = s.command(s.data, "postgres", s.args...)
 			if err := s.cmd.Start(); err != nil {
 				s.t.Fatal(err)
@@ -188,11 +203,40 @@ func (s *Instance) Start() {
 		}
 		select {
 		case <-s.done:
-			s.t.Fatalf("PostgreSQL ended:\n%s", s.log.String())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
+
+// Replica makes a streaming replica of the server and starts it.
+func (s *Instance) Replica() *Instance {
+	s.t.Helper()
+	r := &Instance{t: s.t, bin: s.bin, cred: s.cred, port: freePort(s.t)}
+	dir := Folder(s.t)
+	if r.cred != nil {
+		if err := os.Chown(dir, int(r.cred.Uid), int(r.cred.Gid)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	r.data = filepath.Join(dir, "data")
+	if err := r.command(dir, "pg_basebackup", "-D", r.data, "-R", "-X", "stream", "-c", "fast", "--no-sync", "-d", s.DSN()).Run(); err != nil {
+		s.t.Fatalf("pg_basebackup: %v\n%s", err, r.log.String())
+	}
+	for _, a := range s.args {
+		switch a {
+		case s.data:
+			a = r.data
+		case "port=" + strconv.Itoa(s.port):
+			a = "port=" + strconv.Itoa(r.port)
+		}
+		r.args = append(r.args, a)
+	}
+	r.begin()
+	return r
+}
+
+// Port is where it listens on 127.0.0.1.
+func (s *Instance) Port() int { return s.port }
 
 // Running reports whether the server's process is there.
 func (s *Instance) Running() bool {
@@ -248,7 +292,7 @@ type Disk struct {
 // test, and in CI fails.
 func SmallDisk(t testing.TB, bytes int) *Disk {
 	t.Helper()
-	dir := folder(t)
+	dir := Folder(t)
 	if err := mountSmall(dir, bytes); err != nil {
 		how := fmt.Sprintf("no small disk can be mounted (%v): run as root, with the right to mount", err)
 		if os.Getenv("CI") != "" && os.Getuid() == 0 {

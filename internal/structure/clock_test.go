@@ -1,0 +1,51 @@
+package structure
+
+import (
+	"fmt"
+	"go/ast"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// hostClock lists the files that may read this machine's clock, and for what. Everything
+// that decides or is logged goes by the database's, which all servers share: their own
+// clocks may differ by minutes.
+var hostClock = map[string]string{
+	"internal/backup/backup.go":  "how often progress is drawn",
+	"internal/db/postgres.go":    "how old a reading of the database's clock is, for early refusals alone",
+	"internal/db/tables.go":      "when a restore began, for people",
+	"internal/seal/rewrap.go":    "how often progress is noted",
+	"internal/server/again.go":   "until when a body must have arrived",
+	"internal/server/metrics.go": "how long a request took",
+	"internal/db/schema.go":      "when a migration ran, for people",
+	"internal/db/settings.go":    "how far this machine's clock is from the database's",
+	"internal/db/sqlite.go":      "on one machine it is the database's",
+	"internal/ledger/refusal.go": "how long repeats of a refusal are gathered",
+	"internal/server/server.go":  "how long a request took",
+}
+
+func checkClock(t *tree) []string {
+	var faults []string
+	for _, p := range t.pkgs {
+		if strings.HasPrefix(p.dir, "cmd/") || slices.Contains(strings.Split(p.dir, "/"), "dbtest") {
+			continue // progress on a terminal, and tests
+		}
+		for file, f := range p.files {
+			if _, may := hostClock[p.dir+"/"+file]; may {
+				continue
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				if s, ok := n.(*ast.SelectorExpr); ok {
+					if x, ok := s.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains([]string{"Now", "Since", "Until"}, s.Sel.Name) {
+						faults = append(faults, fmt.Sprintf("%s: time.%s reads this machine's clock: use the database's, or say in hostClock what for", t.at(s.Pos()), s.Sel.Name))
+					}
+				}
+				return true
+			})
+		}
+	}
+	return faults
+}
+
+func TestNothingGoesByAServersClock(t *testing.T) { report(t, checkClock(ours(t))) }
