@@ -1,8 +1,8 @@
 // Command bench measures Cloakroom beside what it is compared with, in one run, and
 // prints ratios. Times on a busy machine mean little; ratios of one run mean more.
 //
-//	cd bench && go run . [-only log|bytes|start|reveal|import|rotate] [-customers N] [-keys N] [-dir DIR]
-//	cd bench && go run . -only log|start|reveal|rotate -database postgres://user@host/postgres
+//	cd bench && go run . [-only log|bytes|start|reveal|import|rotate|bulk] [-customers N] [-keys N] [-dir DIR]
+//	cd bench && go run . -only log|start|reveal|rotate|bulk -database postgres://user@host/postgres
 package main
 
 import (
@@ -35,19 +35,25 @@ type bench struct {
 	keys      int
 	database  string
 	rounds    int
+	first     bool
+	pgcrypto  bool
+	verbose   bool
 	shapes    string
 	entries   int
 }
 
 func main() {
 	var b bench
-	only := flag.String("only", "", "log, bytes, start, reveal, import or rotate")
+	only := flag.String("only", "", "log, bytes, start, reveal, import, rotate or bulk")
 	flag.StringVar(&b.dir, "dir", "", "where to work; a real disk (default: a temporary directory)")
 	flag.IntVar(&b.customers, "customers", 30000, "customers of the import")
 	flag.IntVar(&b.keys, "keys", 500000, "customers' keys of the rotation")
 	flag.DurationVar(&b.seconds, "for", 3*time.Second, "how long each measurement of a rate takes")
-	flag.StringVar(&b.database, "database", "", "PostgreSQL server on which log, start, reveal and rotate create databases; empty: SQLite")
-	flag.IntVar(&b.rounds, "rounds", 3, "alternating rounds of reveal")
+	flag.StringVar(&b.database, "database", "", "PostgreSQL server on which log, start, reveal, rotate and bulk create databases; empty: SQLite")
+	flag.IntVar(&b.rounds, "rounds", 3, "alternating rounds of reveal and bulk")
+	flag.BoolVar(&b.first, "indexes-first", false, "plain tables of bulk have their indexes before their rows")
+	flag.BoolVar(&b.pgcrypto, "pgcrypto", true, "compare bulk with pgcrypto too")
+	flag.BoolVar(&b.verbose, "v", false, "say more of bulk")
 	flag.StringVar(&b.shapes, "shapes", "1/1,8/1,32/1,128/1,8/500", "clients and batches of reveal")
 	flag.IntVar(&b.entries, "entries", 100000, "entries of the log that start begins from")
 	profile := flag.String("cpuprofile", "", "write a CPU profile here")
@@ -68,7 +74,7 @@ func main() {
 	for _, m := range []struct {
 		name string
 		fn   func(context.Context)
-	}{{"log", b.appends}, {"bytes", b.bytes}, {"start", b.starts}, {"reveal", b.reveals}, {"import", b.imports}, {"rotate", b.rotations}} {
+	}{{"log", b.appends}, {"bytes", b.bytes}, {"start", b.starts}, {"reveal", b.reveals}, {"import", b.imports}, {"rotate", b.rotations}, {"bulk", b.bulk}} {
 		if *only == "" || *only == m.name {
 			m.fn(ctx)
 		}

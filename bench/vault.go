@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"encoding/csv"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -105,64 +108,68 @@ func (b *bench) load(ctx context.Context, f *filled, customers int) (took time.D
 }
 
 const (
-	sqlPlainCustomers = `CREATE TABLE plain_customers (id integer PRIMARY KEY, external_id text, given_name text, family_name text, email text, phone text, street text, postal_code text, city text, region text, country text, locale text, birth_date text, created_at text, attributes text)`
-	sqlPlainPurchases = `CREATE TABLE plain_purchases (external_id text, purchase_id text, at bigint, sku text, description text, quantity integer, amount text, currency text, store text, channel text)`
+	sqlPlainCustomers = `CREATE TABLE plain_customers (id integer PRIMARY KEY, external_id text, given_name text, family_name text, email text, phone text, street text, postal_code text, city text, region text, country text, locale text, birth_date text, created_at text, marketing text, shoe_size text, note text)`
+	sqlPlainPurchases = `CREATE TABLE plain_purchases (external_id text, purchase_id text, at text, sku text, description text, quantity integer, amount text, currency text, store text, channel text)`
 	sqlPlainIndex1    = `CREATE UNIQUE INDEX plain_external ON plain_customers (external_id)`
 	sqlPlainIndex2    = `CREATE INDEX plain_email ON plain_customers (email)`
 	sqlPlainIndex3    = `CREATE INDEX plain_phone ON plain_customers (phone)`
 	sqlPlainIndex4    = `CREATE UNIQUE INDEX plain_purchase ON plain_purchases (external_id, purchase_id)`
-	sqlPlainCustomer  = `INSERT INTO plain_customers (external_id, given_name, family_name, email, phone, street, postal_code, city, region, country, locale, birth_date, created_at, attributes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`
+	sqlPlainCustomer  = `INSERT INTO plain_customers (external_id, given_name, family_name, email, phone, street, postal_code, city, region, country, locale, birth_date, created_at, marketing, shoe_size, note) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`
 	sqlPlainPurchase  = `INSERT INTO plain_purchases (external_id, purchase_id, at, sku, description, quantity, amount, currency, store, channel) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
 )
 
-// imports compares a sealed load through the API with plain rows, inserted by 2,000
-// customers a transaction into tables with the same indexes.
+// imports compares the sealed import of CSV files with plain rows of the same files,
+// inserted by 2,000 customers a transaction into tables with the same indexes.
 func (b *bench) imports(ctx context.Context) {
-	f := b.vault(ctx, 0, vault.Options{})
-	ours, n, purchases := b.load(ctx, f, b.customers)
-	size := fileSize(filepath.Join(f.Dir, vault.DatabaseFile))
-	f.stop()
+	files := b.files(b.customers)
+	v, err := vault.Open(ctx, b.fresh("vault"), vault.Options{})
+	fatal(err)
+	ours := importInto(ctx, v, files)
+	fatal(v.Close())
+	size := fileSize(filepath.Join(b.dir, "vault", vault.DatabaseFile))
 
 	d := b.sqlite(ctx, "plain")
 	for _, s := range []string{sqlPlainCustomers, sqlPlainPurchases, sqlPlainIndex1, sqlPlainIndex2, sqlPlainIndex3, sqlPlainIndex4} {
 		_, err := d.Exec(ctx, s)
 		fatal(err)
 	}
-	var plain time.Duration
-	var rows []generate.Customer
-	flush := func() {
-		start := time.Now()
-		fatal(d.Tx(ctx, func(q db.Queryer) error {
-			for i := range rows {
-				x := &rows[i]
-				args := make([]any, 0, 14)
-				for c := record.Field(0); c < record.NumColumns; c++ {
-					args = append(args, x.Get(c))
-				}
-				if _, err := q.Exec(ctx, sqlPlainCustomer, append(args, fmt.Sprint(x.Attributes))...); err != nil {
-					return err
-				}
-				for _, p := range x.Purchases {
-					if _, err := q.Exec(ctx, sqlPlainPurchase, x.Get(record.ExternalID), p.ID, p.At.UnixMicro(), p.SKU, p.Description, p.Quantity, p.Amount.String(), p.Currency, p.Store, p.Channel); err != nil {
+	start := time.Now()
+	insert := func(name, sql string, many int) {
+		f, err := os.Open(name)
+		fatal(err)
+		defer f.Close()
+		r := csv.NewReader(bufio.NewReaderSize(f, 1<<18))
+		_, err = r.Read()
+		fatal(err)
+		for more := true; more; {
+			fatal(d.Tx(ctx, func(q db.Queryer) error {
+				for range many {
+					row, err := r.Read()
+					if err == io.EOF {
+						more = false
+						return nil
+					}
+					if err != nil {
+						return err
+					}
+					args := make([]any, len(row))
+					for i := range row {
+						args[i] = row[i]
+					}
+					if _, err := q.Exec(ctx, sql, args...); err != nil {
 						return err
 					}
 				}
-			}
-			return nil
-		}))
-		plain += time.Since(start)
-		rows = rows[:0]
-	}
-	for x := range generate.Customers(generate.Config{Customers: b.customers, Seed: 9, Brands: []string{"gucci"}}) {
-		rows = append(rows, clone(x))
-		if len(rows) == 2000 {
-			flush()
+				return nil
+			}))
 		}
 	}
-	flush()
+	insert(files.customers, sqlPlainCustomer, 2000)
+	insert(files.purchases, sqlPlainPurchase, 20000)
+	plain := time.Since(start)
 	fatal(d.Close())
 	was := fileSize(filepath.Join(b.dir, "plain", "bench.db"))
-	fmt.Println("## Load of customers with purchases, SQLite; ratios of this run")
+	fmt.Println("## Import of customers with purchases from CSV, SQLite; ratios of this run")
 	fmt.Printf("%d customers, %d purchases: sealed %.0f customers/s, plain %.0f/s, time %.2fx, bytes %.2fx\n",
-		n, purchases, float64(n)/ours.Seconds(), float64(n)/plain.Seconds(), ours.Seconds()/plain.Seconds(), float64(size)/float64(was))
+		files.n, files.bought, float64(files.n)/ours.Seconds(), float64(files.n)/plain.Seconds(), ours.Seconds()/plain.Seconds(), float64(size)/float64(was))
 }

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 
 	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/server"
 	"github.com/cloakroom/cloakroom/internal/vault"
 )
@@ -64,6 +66,19 @@ type connection struct {
 	*client.Client
 	close func() error
 	vault *vault.Vault // where this process opened it
+}
+
+// caller is who asks, where this process has the vault.
+func (c *connection) caller(ctx context.Context) (identity.Caller, error) {
+	text := os.Getenv("CLOAKROOM_KEY")
+	if text == "" {
+		return c.vault.Identity.EnsureLocal(ctx, access.Administrator)
+	}
+	key, err := identity.ParseKey(text)
+	if err != nil {
+		return identity.Caller{}, err
+	}
+	return c.vault.Identity.Authenticate(ctx, key)
 }
 
 // connect finds the vault: by URL, else in the PostgreSQL database that is named, else

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -42,6 +43,10 @@ reason, and never its value. The rest goes in.
 EXIT STATUS: 0 all rows went in, 1 failed, 2 wrong command line, 3 some rows were
 refused, 130 interrupted.`
 }
+
+// importGCPercent lets the heap of an import grow to four times what it holds, a few
+// hundred MB, before it is collected: chunks come and go whole.
+const importGCPercent = 300
 
 // exitRejected is the exit code of an import that refused rows.
 const exitRejected = 3
@@ -120,7 +125,11 @@ func (c *importCmd) Run(ctx context.Context, std Streams) (err error) {
 		report, err = intake.Run(ctx, nil, o)
 	} else {
 		err = c.with(ctx, std, func(v *connection) (err error) {
-			report, err = intake.Run(ctx, &sink{v.Client, c.Brand, csv.NewWriter(tokens), c.Tokens != ""}, o)
+			to, err := c.sink(ctx, v, csv.NewWriter(tokens))
+			if err != nil {
+				return err
+			}
+			report, err = intake.Run(ctx, to, o)
 			return err
 		})
 	}
@@ -151,6 +160,30 @@ func (c *importCmd) Run(ctx context.Context, std Streams) (err error) {
 		err = &rejectedError{report.Rejected(), c.Rejects}
 	}
 	return err
+}
+
+// sink takes the short way where this process has the vault, and the API elsewhere.
+func (c *importCmd) sink(ctx context.Context, v *connection, tokens *csv.Writer) (intake.Sink, error) {
+	if v.vault == nil {
+		return &sink{v.Client, c.Brand, tokens, c.Tokens != ""}, nil
+	}
+	caller, err := v.caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	debug.SetGCPercent(importGCPercent)
+	d := &intake.Direct{Desk: v.vault.Intake, Caller: caller, Brand: c.Brand}
+	if c.Tokens != "" {
+		d.Tokens = func(externalID, token string) error {
+			tokens.Write([]string{externalID, token})
+			tokens.Flush()
+			if err := tokens.Error(); err != nil {
+				return fmt.Errorf("writing the tokens: %w", err)
+			}
+			return nil
+		}
+	}
+	return d, nil
 }
 
 func counts(c intake.Counts) importedCounts {

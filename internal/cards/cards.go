@@ -87,7 +87,7 @@ func New() *Finder {
 
 // Contains reports whether a payment card number stands anywhere in the text.
 func (f *Finder) Contains(text string) bool {
-	if len(text) < minDigits {
+	if len(text) < minDigits || !f.plausible(text) {
 		return false
 	}
 	var pieces [][]byte // unbroken runs of digits, one separator apart
@@ -135,6 +135,26 @@ func (f *Finder) Contains(text string) bool {
 		phone = r == '+' || r == '＋'
 	}
 	return flush()
+}
+
+// plausible reports whether enough digits stand near enough to each other for a card.
+// It errs to true: every rune beyond ASCII counts as a digit. Nearly all texts end here.
+func (f *Finder) plausible(text string) bool {
+	digits, gap := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c >= '0' && c <= '9' || c >= utf8.RuneSelf:
+			if digits++; digits >= minDigits {
+				return true
+			}
+			gap = false
+		case !gap && (c == ' ' || c == '\t' || c == '-' || c == '.' || c == '/' || c == '_'):
+			gap = true
+		default:
+			digits, gap = 0, false
+		}
+	}
+	return false
 }
 
 // inPieces looks at every sequence of whole pieces of a fitting length.

@@ -75,5 +75,8 @@ func FuzzContains(f *testing.F) {
 		if finder.Contains(s) && !finder.Contains("x "+s) {
 			t.Errorf("a word in front hides a card in %q", s)
 		}
+		if finder.Contains(s) != finder.Contains(s+"\n00000000000000000000\n") { // the long run is no card, and makes every text worth a look
+			t.Errorf("the quick look leaves out a card in %q", s)
+		}
 	})
 }

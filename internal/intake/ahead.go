@@ -113,10 +113,7 @@ func (c *chunk) flush(give func([]CustomerRow, []loser) bool) bool {
 
 // add takes a row in, or lays it over an earlier one of the same customer.
 func (c *chunk) add(row *CustomerRow) {
-	id, err := record.NormalExternalID(row.Customer.Get(record.ExternalID))
-	if err != nil {
-		id = row.Customer.Get(record.ExternalID) // its check saw to it that there is one
-	}
+	id := normalID(&row.Customer)
 	i, there := c.at[id]
 	if !there {
 		if c.rows == nil {

@@ -21,7 +21,13 @@ type csvRows struct {
 
 // next implements source.
 func (c *csvRows) next() (line int64, cells []cell, rej *Reject, err error) {
-	line, err = c.record()
+	line, text, err := c.begin()
+	if err == nil {
+		if !c.drops && c.simple(text) {
+			return line, c.out, nil, nil
+		}
+		err = c.fields(line, text)
+	}
 	if fault, ok := errors.AsType[*rowFault](err); ok {
 		return line, nil, fault.reject(line), nil
 	}
@@ -32,6 +38,39 @@ func (c *csvRows) next() (line int64, cells []cell, rej *Reject, err error) {
 		return line, nil, (&rowFault{CodeBadRow, fmt.Sprintf("has %d values where the header has %d", len(c.ends), len(c.head))}).reject(line), nil
 	}
 	return line, c.cells(), nil, nil
+}
+
+// simple takes a row apart that is one line, with no quote inside a quoted value, as
+// nearly all are. It reports false for every other, and for what is no row.
+func (c *csvRows) simple(line []byte) bool {
+	quotes := bytes.IndexByte(line, '"') >= 0
+	rest, more := string(line), true
+	c.out = c.out[:0]
+	for _, h := range c.head {
+		if !more {
+			return false
+		}
+		if quotes && strings.HasPrefix(rest, `"`) {
+			end := strings.IndexByte(rest[1:], '"') + 1
+			if end == 0 {
+				return false
+			}
+			h.text, rest = rest[1:end], rest[end+1:]
+			if more = strings.HasPrefix(rest, ","); more {
+				rest = rest[1:]
+			} else if rest != "" {
+				return false
+			}
+		} else {
+			h.text, rest, more = strings.Cut(rest, ",")
+			if quotes && strings.IndexByte(h.text, '"') >= 0 {
+				return false
+			}
+		}
+		h.text = strings.TrimSpace(h.text)
+		c.out = append(c.out, h)
+	}
+	return !more
 }
 
 // cells makes one string of the values that are kept, so that a dropped column is
@@ -87,30 +126,42 @@ func (c *csvRows) header(t *table, m Mapping) error {
 // record reads one record into buf and ends. Its error is io.EOF, a *rowFault or
 // what ends reading.
 func (c *csvRows) record() (start int64, err error) {
-	c.buf, c.ends = c.buf[:0], c.ends[:0]
-	var line []byte
+	start, line, err := c.begin()
+	if err != nil {
+		return start, err
+	}
+	return start, c.fields(start, line)
+}
+
+// begin reads the first line of a record. Its errors are record's.
+func (c *csvRows) begin() (start int64, line []byte, err error) {
 	for len(line) == 0 { // lines without anything are no rows
 		var long bool
 		if line, long, err = c.lines.next(); err != nil {
-			return c.lines.n, err
+			return c.lines.n, nil, err
 		}
 		if long {
 			start = c.lines.n
-			return start, c.skip(start, c.lines.quotes%2 == 1)
+			return start, nil, c.skip(start, c.lines.quotes%2 == 1)
 		}
 	}
-	start = c.lines.n
+	return c.lines.n, line, nil
+}
+
+// fields takes apart the record that begins with this line. Its errors are record's.
+func (c *csvRows) fields(start int64, line []byte) (err error) {
+	c.buf, c.ends = c.buf[:0], c.ends[:0]
 	size := len(line)
 	for {
 		if len(line) == 0 || line[0] != '"' {
 			field, rest, more := bytes.Cut(line, []byte{','})
 			if bytes.IndexByte(field, '"') >= 0 {
-				return start, &rowFault{CodeBadRow, "has a double quote in a value that does not begin with one"}
+				return &rowFault{CodeBadRow, "has a double quote in a value that does not begin with one"}
 			}
 			c.buf = append(c.buf, field...)
 			c.ends = append(c.ends, len(c.buf))
 			if !more {
-				return start, nil
+				return nil
 			}
 			line = rest
 			continue
@@ -124,7 +175,7 @@ func (c *csvRows) record() (start int64, err error) {
 				switch {
 				case len(line) == 0:
 					c.ends = append(c.ends, len(c.buf))
-					return start, nil
+					return nil
 				case line[0] == '"':
 					c.buf = append(c.buf, '"')
 					line = line[1:]
@@ -132,7 +183,7 @@ func (c *csvRows) record() (start int64, err error) {
 					c.ends = append(c.ends, len(c.buf))
 					line, open = line[1:], false
 				default:
-					return start, &rowFault{CodeBadRow, "has something after a closing quote"}
+					return &rowFault{CodeBadRow, "has something after a closing quote"}
 				}
 				continue
 			}
@@ -140,17 +191,17 @@ func (c *csvRows) record() (start int64, err error) {
 			var long bool
 			line, long, err = c.lines.next()
 			if err == io.EOF {
-				return start, fmt.Errorf("line %d: %w", start, ErrUnclosedQuote)
+				return fmt.Errorf("line %d: %w", start, ErrUnclosedQuote)
 			}
 			if err != nil {
-				return start, err
+				return err
 			}
 			if size += 1 + len(line); long || size > MaxRow {
 				quotes := c.lines.quotes
 				if !long {
 					quotes = bytes.Count(line, []byte{'"'})
 				}
-				return start, c.skip(start, quotes%2 == 0)
+				return c.skip(start, quotes%2 == 0)
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 )
 
 const (
@@ -57,7 +58,7 @@ type Input struct {
 type Options struct {
 	Customers, Purchases Input
 	// ChunkCustomers is how many customers go to the sink at once, at most MaxChunk;
-	// 0 means DefaultChunk.
+	// 0 means DefaultChunk, or DirectChunk for a Direct.
 	ChunkCustomers int
 	// Rejects takes the refused rows as CSV: file, line, field, code, reason. It
 	// gets nothing, no header either, while no row is refused.
@@ -100,8 +101,12 @@ func (r *Report) Rejected() int64 { return r.Customers.Rejected + r.Purchases.Re
 // goes on from there. After an error a read of the input may still be under way:
 // close what it reads from.
 func Run(ctx context.Context, sink Sink, o Options) (Report, error) {
+	direct, _ := sink.(*Direct)
 	if o.ChunkCustomers == 0 {
 		o.ChunkCustomers = DefaultChunk
+		if direct != nil {
+			o.ChunkCustomers = DirectChunk
+		}
 	}
 	if o.ChunkCustomers < 0 || o.ChunkCustomers > MaxChunk {
 		return Report{}, fmt.Errorf("importing: a chunk must be 1 to %d customers", MaxChunk)
@@ -111,8 +116,10 @@ func Run(ctx context.Context, sink Sink, o Options) (Report, error) {
 	im := &importer{Options: o, sink: sink, rejects: newRejects(o.Rejects), sums: sums{}}
 	im.report.Customers.RejectedBy = map[string]int64{}
 	im.report.Purchases.RejectedBy = map[string]int64{}
-	err := im.customers(ctx)
-	if err == nil {
+	var err error
+	if direct != nil && !o.DryRun {
+		err = im.direct(ctx, direct)
+	} else if err = im.customers(ctx); err == nil {
 		err = im.purchases(ctx)
 	}
 	err = errors.Join(err, im.rejects.flush())
@@ -133,24 +140,38 @@ func (im *importer) customers(ctx context.Context) error {
 	if im.Customers.Reader == nil {
 		return nil
 	}
-	return run(ctx, im, im.Customers, &im.report.Customers, kind[CustomerRow]{
-		calls: ahead(ctx, Customers(ctx, im.Customers.Reader), newChunk(im.ChunkCustomers), func(r *CustomerRow) *Reject { return r.Reject }),
+	k := im.customerKind()
+	k.calls = ahead(ctx, Customers(ctx, im.Customers.Reader), newChunk(im.ChunkCustomers), func(r *CustomerRow) *Reject { return r.Reject })
+	return run(ctx, im, im.Customers, &im.report.Customers, k)
+}
+
+func (im *importer) customerKind() kind[CustomerRow] {
+	return kind[CustomerRow]{
 		sink:  func(ctx context.Context, rows []CustomerRow) ([]Result, error) { return im.sink.Customers(ctx, rows) },
 		line:  func(r *CustomerRow) int64 { return r.Line },
 		taken: func(*CustomerRow) {},
-	})
+	}
 }
 
 func (im *importer) purchases(ctx context.Context) error {
 	if im.Purchases.Reader == nil {
 		return nil
 	}
-	return run(ctx, im, im.Purchases, &im.report.Purchases, kind[PurchaseRow]{
-		calls: ahead(ctx, Purchases(ctx, im.Purchases.Reader), newBuffer(im.ChunkCustomers), func(r *PurchaseRow) *Reject { return r.Reject }),
+	k := im.purchaseKind()
+	k.calls = im.purchaseCalls(ctx, Purchases(ctx, im.Purchases.Reader))
+	return run(ctx, im, im.Purchases, &im.report.Purchases, k)
+}
+
+func (im *importer) purchaseCalls(ctx context.Context, rows iter.Seq2[PurchaseRow, error]) <-chan call[PurchaseRow] {
+	return ahead(ctx, rows, newBuffer(im.ChunkCustomers), func(r *PurchaseRow) *Reject { return r.Reject })
+}
+
+func (im *importer) purchaseKind() kind[PurchaseRow] {
+	return kind[PurchaseRow]{
 		sink:  func(ctx context.Context, rows []PurchaseRow) ([]Result, error) { return im.sink.Purchases(ctx, rows) },
 		line:  func(r *PurchaseRow) int64 { return r.Line },
 		taken: func(r *PurchaseRow) { im.sums.add(&r.Purchase) },
-	})
+	}
 }
 
 // kind is what differs between customers and purchases.
@@ -164,14 +185,8 @@ type kind[T any] struct {
 // run hands the calls of one input to the sink and counts what it answers.
 func run[T any](ctx context.Context, im *importer, in Input, counts *Counts, k kind[T]) error {
 	for c := range k.calls {
-		counts.Read += c.read
-		for i := range c.rejects {
-			if err := im.reject(in, counts, &c.rejects[i]); err != nil {
-				return err
-			}
-		}
-		if c.err != nil {
-			return stopped(in, c.err)
+		if err := note(im, in, counts, &c); err != nil {
+			return err
 		}
 		if err := give(ctx, im, in, counts, k, c); err != nil {
 			return err
@@ -180,6 +195,20 @@ func run[T any](ctx context.Context, im *importer, in Input, counts *Counts, k k
 	}
 	if err := ctx.Err(); err != nil { // the calls may have ended for that
 		return stopped(in, err)
+	}
+	return nil
+}
+
+// note counts what was read before the rows of a call.
+func note[T any](im *importer, in Input, counts *Counts, c *call[T]) error {
+	counts.Read += c.read
+	for i := range c.rejects {
+		if err := im.reject(in, counts, &c.rejects[i]); err != nil {
+			return err
+		}
+	}
+	if c.err != nil {
+		return stopped(in, c.err)
 	}
 	return nil
 }
@@ -201,7 +230,12 @@ func give[T any](ctx context.Context, im *importer, in Input, counts *Counts, k 
 	if err != nil {
 		return fmt.Errorf("importing %s: %w", in.Name, err)
 	}
-	// What the sink took is counted before a reject can end the import.
+	return settle(im, in, counts, k, c, results)
+}
+
+// settle counts what became of a call's rows: all of it, before a reject can end the
+// import.
+func settle[T any](im *importer, in Input, counts *Counts, k kind[T], c call[T], results []Result) error {
 	var refused error
 	for i, r := range results {
 		refused = errors.Join(refused, im.count(in, counts, k.line(&c.rows[i]), r))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"maps"
@@ -224,6 +225,43 @@ func fuzz(f *testing.F, format Format, seed string) {
 		rep, err := Run(t.Context(), newMemory(), Options{Customers: Input{Name: "f", Reader: r}, MaxRejects: -1})
 		if c := rep.Customers; err == nil && c.Read != c.New+c.Updated+c.Unchanged+c.Rejected {
 			t.Fatalf("%+v", c)
+		}
+	})
+}
+
+// Whichever way a row takes, its cells are those of encoding/csv.
+func FuzzRowsAreThoseOfEncodingCSV(f *testing.F) {
+	f.Add("a,b\n\"x, y\",z\n")
+	f.Add("a,b\n\"x\"\"y\",\"two\nlines\"\n")
+	f.Add("a,b\n\"x\"y,z\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.ContainsAny(text, "\r\xef\xfe\xff") || !strings.HasPrefix(text, "a,b\n") {
+			return
+		}
+		std := csv.NewReader(strings.NewReader(text))
+		want, err := std.ReadAll()
+		if err != nil {
+			return
+		}
+		r, err := NewReader(strings.NewReader(text), CSV, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := &csvRows{lines: r.lines}
+		if _, err := rows.record(); err != nil {
+			t.Fatal(err)
+		}
+		rows.head = make([]cell, 2)
+		for _, w := range want[1:] {
+			_, cells, rej, err := rows.next()
+			if err != nil || rej != nil {
+				t.Fatalf("%q: %v %v", w, rej, err)
+			}
+			for i := range w {
+				if cells[i].text != strings.TrimSpace(w[i]) {
+					t.Fatalf("%q read as %q", w[i], cells[i].text)
+				}
+			}
 		}
 	})
 }

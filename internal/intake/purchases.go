@@ -20,23 +20,32 @@ const (
 type buffer struct {
 	maxCustomers int // in one call to the sink
 	maxRows      int
+	callRows     int // about how many rows in one call to the sink
 	rows         []PurchaseRow
 	group        []int32          // of each row: which customer, in order of appearance
 	groups       map[string]int32 // by external id
 	bytes        int
+	last         string // external id of the row before, and its customer
+	lastGroup    int32
+	scattered    bool // some customer's rows do not stand together
 }
 
 func newBuffer(maxCustomers int) *buffer {
-	return &buffer{maxCustomers: maxCustomers, maxRows: bufferRows, groups: map[string]int32{}}
+	return &buffer{maxCustomers: maxCustomers, maxRows: bufferRows, callRows: callRows, groups: map[string]int32{}}
 }
 
 func (b *buffer) full() bool { return len(b.rows) >= b.maxRows || b.bytes >= bufferBytes }
 
 func (b *buffer) add(row *PurchaseRow) {
-	g, ok := b.groups[row.ExternalID]
-	if !ok {
-		g = int32(len(b.groups))
-		b.groups[row.ExternalID] = g
+	g := b.lastGroup
+	if len(b.rows) == 0 || row.ExternalID != b.last {
+		var ok bool
+		if g, ok = b.groups[row.ExternalID]; !ok {
+			g = int32(len(b.groups))
+			b.groups[row.ExternalID] = g
+		}
+		b.scattered = b.scattered || ok
+		b.last, b.lastGroup = row.ExternalID, g
 	}
 	b.rows = append(b.rows, *row)
 	b.group = append(b.group, g)
@@ -45,6 +54,12 @@ func (b *buffer) add(row *PurchaseRow) {
 }
 
 func (b *buffer) flush(give func([]PurchaseRow, []loser) bool) bool {
+	if len(b.rows) <= b.callRows && len(b.groups) <= b.maxCustomers && b.ordered() {
+		rows := b.rows
+		b.rows = make([]PurchaseRow, 0, len(rows)+len(rows)/8) // the others are the receiver's now
+		b.reset()
+		return give(rows, nil)
+	}
 	// The rows' numbers by customer, each customer's in order of the file.
 	starts := make([]int32, len(b.groups)+1)
 	for _, g := range b.group {
@@ -63,8 +78,11 @@ func (b *buffer) flush(give func([]PurchaseRow, []loser) bool) bool {
 	var lost []loser
 	customers := 0
 	for g := range len(b.groups) {
+		if out == nil {
+			out = make([]PurchaseRow, 0, min(len(b.rows), b.callRows+b.callRows/8))
+		}
 		out, lost = b.customer(order[starts[g]:starts[g+1]], out, lost)
-		if customers++; customers < b.maxCustomers && len(out) < callRows && g < len(b.groups)-1 {
+		if customers++; customers < b.maxCustomers && len(out) < b.callRows && g < len(b.groups)-1 {
 			continue
 		}
 		if !give(out, lost) {
@@ -73,16 +91,21 @@ func (b *buffer) flush(give func([]PurchaseRow, []loser) bool) bool {
 		out, lost, customers = nil, nil, 0 // the receiver's now
 	}
 	clear(b.rows)
-	b.rows, b.group, b.bytes = b.rows[:0], b.group[:0], 0
-	clear(b.groups)
+	b.rows = b.rows[:0]
+	b.reset()
 	return true
+}
+
+func (b *buffer) reset() {
+	b.group, b.bytes, b.scattered = b.group[:0], 0, false
+	clear(b.groups)
 }
 
 // customer appends one customer's purchases to out, in order of time. Of rows with
 // the same purchase id the last of the file is the one that counts.
 func (b *buffer) customer(numbers []int32, out []PurchaseRow, lost []loser) ([]PurchaseRow, []loser) {
 	slices.SortFunc(numbers, func(i, j int32) int {
-		return cmp.Or(cmp.Compare(b.rows[i].Purchase.ID, b.rows[j].Purchase.ID), cmp.Compare(i, j))
+		return cmp.Or(cmp.Compare(b.rows[i].Purchase.ID, b.rows[j].Purchase.ID), cmp.Compare(b.rows[i].Line, b.rows[j].Line))
 	})
 	kept := numbers[:0]
 	earlier := map[string][]int64(nil)
@@ -108,4 +131,46 @@ func (b *buffer) customer(numbers []int32, out []PurchaseRow, lost []loser) ([]P
 		out = append(out, b.rows[i])
 	}
 	return out, lost
+}
+
+// ordered reports whether all rows stand as flush gives them away: each customer's
+// together, in order of time, with purchase ids of their own.
+func (b *buffer) ordered() bool {
+	if b.scattered {
+		return false
+	}
+	for from := 0; from < len(b.rows); {
+		to := from + 1
+		for ; to < len(b.rows) && b.group[to] == b.group[from]; to++ {
+			if !b.rows[to-1].Purchase.At.Before(b.rows[to].Purchase.At) {
+				return false
+			}
+		}
+		if !distinct(b.rows[from:to]) {
+			return false
+		}
+		from = to
+	}
+	return true
+}
+
+// distinct reports whether the rows have purchase ids of their own. Of few rows,
+// comparing each with each is cheaper than remembering them.
+func distinct(rows []PurchaseRow) bool {
+	const few = 32
+	if len(rows) > few {
+		seen := make(map[string]bool, len(rows))
+		for i := range rows {
+			seen[rows[i].Purchase.ID] = true
+		}
+		return len(seen) == len(rows)
+	}
+	for i := range rows {
+		for j := range i {
+			if rows[i].Purchase.ID == rows[j].Purchase.ID {
+				return false
+			}
+		}
+	}
+	return true
 }

@@ -118,60 +118,109 @@ func twice() *Reject {
 func (o Outcome) String() string { return [...]string{"new", "updated", "unchanged", "rejected"}[o] }
 
 func (d *Desk) put(ctx context.Context, v *admit.Visit, b *batch) (*api.Written, error) {
-	var fields record.FieldSet
-	for i := range b.puts {
-		fields |= b.puts[i].Set
-	}
-	return d.write(ctx, v, b, fields, func() (*seal.Prepared, error) {
-		return d.Seal.PrepareCustomers(ctx, v.Brand.ID, b.puts)
-	})
+	return d.write(ctx, v, b, d.puts(v, b.puts))
 }
 
-// write prepares, logs, applies; and again, where another was faster.
-func (d *Desk) write(ctx context.Context, v *admit.Visit, b *batch, fields record.FieldSet, prepare func() (*seal.Prepared, error)) (*api.Written, error) {
+// puts is the write of customers.
+func (d *Desk) puts(v *admit.Visit, puts []seal.Put) *pending {
+	w := &pending{d: d, v: v, kind: entry.KindWrite}
+	for i := range puts {
+		w.fields |= puts[i].Set
+		if len(puts[i].Purchases) > 0 {
+			w.fields = w.fields.With(record.Purchases)
+		}
+	}
+	w.prepare = func(ctx context.Context) (*seal.Prepared, error) {
+		return d.Seal.PrepareCustomers(ctx, v.Brand.ID, puts)
+	}
+	return w
+}
+
+// appends is the write of purchases.
+func (d *Desk) appends(v *admit.Visit, appends []seal.Append) *pending {
+	return &pending{d: d, v: v, kind: entry.KindWrite, fields: record.Fields(record.Purchases), prepare: func(ctx context.Context) (*seal.Prepared, error) {
+		return d.Seal.PreparePurchases(ctx, v.Brand.ID, appends)
+	}}
+}
+
+// pending is a write on its way: begin seals and logs it, finish puts it into the
+// database. Nothing of it is kept before finish.
+type pending struct {
+	d       *Desk
+	v       *admit.Visit
+	kind    entry.Kind
+	fields  record.FieldSet
+	prepare func(ctx context.Context) (*seal.Prepared, error)
+
+	p       *seal.Prepared
+	receipt ledger.Receipt // not valid where nothing changes
+}
+
+func (w *pending) begin(ctx context.Context) (err error) {
+	w.receipt = ledger.Receipt{}
+	if w.p, err = w.prepare(ctx); err != nil {
+		return err
+	}
+	ords := w.p.Ords()
+	if len(ords) == 0 {
+		return nil
+	}
+	w.receipt, err = w.d.Ledger.Record(ctx, ledger.Event{Kind: w.kind, Who: w.v.Who, Fields: w.fields, Ords: ords, Commit: w.p.Commitment(w.fields)})
+	return err
+}
+
+// finish begins again where another was faster.
+func (w *pending) finish(ctx context.Context) error {
+	for attempt := 1; w.receipt.Valid(); attempt++ {
+		err := w.d.Seal.Apply(ctx, w.receipt, w.p)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, seal.ErrConflict) || attempt == conflicts {
+			return err
+		}
+		if err := w.begin(ctx); err != nil {
+			return err
+		}
+	}
+	return w.unchanged(ctx)
+}
+
+// write brings in what one request asks for, and answers it.
+func (d *Desk) write(ctx context.Context, v *admit.Visit, b *batch, w *pending) (*api.Written, error) {
 	out := &api.Written{Results: b.results}
 	if len(b.at) == 0 {
 		return out, nil
 	}
-	for attempt := 1; ; attempt++ {
-		p, err := prepare()
-		if err != nil {
-			return nil, err
-		}
-		if ords := p.Ords(); len(ords) > 0 {
-			kind := entry.KindWrite
-			if len(b.results) > 1 {
-				kind = entry.KindImport
-			}
-			r, err := d.Ledger.Record(ctx, ledger.Event{Kind: kind, Who: v.Who, Fields: fields, Ords: ords, Commit: p.Commitment(fields)})
-			if err != nil {
-				return nil, err
-			}
-			err = d.Seal.Apply(ctx, r, p)
-			if errors.Is(err, seal.ErrConflict) && attempt < conflicts {
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			out.Receipt = &api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}
-		}
-		if err := d.answer(ctx, v, b, p); err != nil {
-			return nil, err
-		}
-		return out, d.unchanged(ctx, v, fields, out)
+	if len(b.results) > 1 {
+		w.kind = entry.KindImport
 	}
+	if err := w.begin(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.finish(ctx); err != nil {
+		return nil, err
+	}
+	if w.receipt.Valid() {
+		out.Receipt = &api.Receipt{Brand: v.Brand.Name, Entry: w.receipt.Entry(), CheckpointSize: w.receipt.CheckpointSize()}
+	}
+	return out, d.answer(ctx, v, b, w.p)
+}
+
+// failure is why a customer or their purchases could not be written.
+func failure(err error) *Reject {
+	code := CodeBadField
+	if errors.Is(err, seal.ErrNoCustomer) {
+		code = CodeNoCustomer
+	}
+	return &Reject{Field: record.ExternalID.String(), Code: code, Reason: err.Error()}
 }
 
 func (d *Desk) answer(ctx context.Context, v *admit.Visit, b *batch, p *seal.Prepared) error {
 	for j, i := range b.at {
 		r := &b.results[i]
 		if err := p.Err(j); err != nil {
-			code := CodeBadField
-			if errors.Is(err, seal.ErrNoCustomer) {
-				code = CodeNoCustomer
-			}
-			*r = rejected(&Reject{Field: record.ExternalID.String(), Code: code, Reason: err.Error()})
+			*r = rejected(failure(err))
 			continue
 		}
 		r.Outcome = Outcome(p.Outcome(j)).String()
@@ -233,9 +282,7 @@ func (d *Desk) AddPurchases(ctx context.Context, c identity.Caller, brand string
 		a.Purchases, b.results[i].Purchases = purchasesOf(asked.Purchases)
 		b.appends, b.at = append(b.appends, a), append(b.at, i)
 	}
-	return d.write(ctx, v, b, record.Fields(record.Purchases), func() (*seal.Prepared, error) {
-		return d.Seal.PreparePurchases(ctx, v.Brand.ID, b.appends)
-	})
+	return d.write(ctx, v, b, d.appends(v, b.appends))
 }
 
 // purchasesOf checks purchases. The results have an outcome where one was refused.

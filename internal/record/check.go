@@ -80,6 +80,8 @@ func textReason(v string, limit int) string {
 	switch {
 	case len(v) > limit:
 		return "is too long"
+	case plain(v):
+		return ""
 	case !utf8.ValidString(v):
 		return "is not UTF-8"
 	case strings.TrimSpace(v) != v:
@@ -88,6 +90,17 @@ func textReason(v string, limit int) string {
 		return "has control characters"
 	}
 	return ""
+}
+
+// plain reports whether a text is printable ASCII without space around it: most texts
+// are, and nothing else is to be asked of them.
+func plain(v string) bool {
+	for i := 0; i < len(v); i++ {
+		if v[i] < ' ' || v[i] > '~' {
+			return false
+		}
+	}
+	return v == "" || v[0] != ' ' && v[len(v)-1] != ' '
 }
 
 func columnReason(f Field, v string) string {

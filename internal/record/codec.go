@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -62,7 +61,13 @@ func AppendCustomer(dst []byte, c *Customer) []byte {
 	if len(c.Attributes) == 0 {
 		return dst
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.Attributes)) {
+	var few [8]string
+	names := few[:0]
+	for name := range c.Attributes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		dst = appendString(dst, name)
 		dst = appendString(dst, c.Attributes[name])
 	}
@@ -207,6 +212,21 @@ func DecodePurchases(b []byte, product func(id uint64) (sku, description string,
 		return nil, fmt.Errorf("decoding purchases: %w", err)
 	}
 	return out, nil
+}
+
+// AppendProduct appends the binary form of a product of the catalogue to dst.
+func AppendProduct(dst []byte, sku, description string) []byte {
+	return appendString(appendString(append(dst, CodecVersion), sku), description)
+}
+
+// DecodeProduct reads a product of the catalogue.
+func DecodeProduct(b []byte) (sku, description string, err error) {
+	r := newReader(b)
+	sku, description = r.text(MaxPurchaseValue), r.text(MaxPurchaseValue)
+	if err := r.end(); err != nil {
+		return "", "", fmt.Errorf("decoding product: %w", err)
+	}
+	return sku, description, nil
 }
 
 func bit(set bool, mask byte) byte {

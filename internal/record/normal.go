@@ -49,6 +49,13 @@ func Normalize(f Field, value, country string) (string, error) {
 // code points is not) is refused: it could be stored under one form and searched
 // for under another.
 func NormalEmail(s string) (string, error) {
+	if n, ok := plainEmail(s); ok {
+		return n, nil
+	}
+	return slowEmail(s)
+}
+
+func slowEmail(s string) (string, error) {
 	once, err := normalEmail(s)
 	if err != nil {
 		return "", err
@@ -78,6 +85,13 @@ func normalEmail(s string) (string, error) {
 // NormalPhone returns the number in E.164. The country is needed for a number in
 // national form only.
 func NormalPhone(s, country string) (string, error) {
+	if n, ok := plainPhone(s); ok {
+		return n, nil
+	}
+	return slowPhone(s, country)
+}
+
+func slowPhone(s, country string) (string, error) {
 	if len(s) > MaxValueBytes || !validText(s) {
 		return "", ErrPhone
 	}
@@ -95,6 +109,13 @@ func NormalPhone(s, country string) (string, error) {
 // NormalExternalID returns the brand's customer number in NFKC with single spaces.
 // Case is kept: two numbers that differ in it may be two customers.
 func NormalExternalID(s string) (string, error) {
+	if s != "" && len(s) <= MaxValueBytes && plain(s) && !strings.Contains(s, "  ") {
+		return s, nil // its own NFKC
+	}
+	return slowExternalID(s)
+}
+
+func slowExternalID(s string) (string, error) {
 	if !validText(s) {
 		return "", ErrExternalID
 	}

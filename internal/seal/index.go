@@ -2,7 +2,9 @@ package seal
 
 import (
 	"context"
+	"crypto/cipher"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/cloakroom/cloakroom/internal/db"
@@ -19,7 +21,13 @@ type brandKeys struct {
 	index    []keys.Key
 	history  []byte
 	incident []keys.Key // the group's: one person in several brands
+
+	wrap  cipher.AEAD // under kek
+	blind map[record.Field]blinders
 }
+
+// blinders make the indexes of one field under the newest keys.
+type blinders struct{ index, incident *blinder }
 
 func (s *Store) brandKeys(ctx context.Context, brand record.BrandID) (*brandKeys, error) {
 	out := brandKeys{brand: brand}
@@ -35,8 +43,17 @@ func (s *Store) brandKeys(ctx context.Context, brand record.BrandID) (*brandKeys
 	if out.index, err = s.ring.All(ctx, brand, keys.Index); err != nil {
 		return nil, err
 	}
-	out.incident, err = s.ring.All(ctx, record.Group, keys.Incident)
-	return &out, err
+	if out.incident, err = s.ring.All(ctx, record.Group, keys.Incident); err != nil {
+		return nil, err
+	}
+	if out.wrap, err = gcm(out.kek.Bytes()); err != nil {
+		return nil, err
+	}
+	out.blind = map[record.Field]blinders{}
+	for _, f := range append(searchable(), record.ExternalID) {
+		out.blind[f] = blinders{newBlinder(out.index[0].Bytes(), indexLabel(f)), newBlinder(out.incident[0].Bytes(), indexLabel(f))}
+	}
+	return &out, nil
 }
 
 // indexUses are the index keys as a write has to find them when it is applied.
@@ -54,15 +71,10 @@ func (k *brandKeys) moving() bool { return len(k.index)+len(k.incident) > 2 }
 // in externals, where it is unique.
 func searchable() []record.Field { return []record.Field{record.Email, record.Phone} }
 
-// indexed returns the index values of a customer under keys. A value without a normal
-// form is kept and cannot be searched for.
+// indexed returns the index values of a customer under keys.
 func indexed(c *record.Customer, under ...keys.Key) map[int64]bool {
 	out := map[int64]bool{}
-	for _, f := range searchable() {
-		n, err := record.Normalize(f, c.Get(f), c.Get(record.Country))
-		if c.Get(f) == "" || err != nil {
-			continue
-		}
+	for f, n := range normals(c) {
 		for i := range under {
 			out[blind(under[i].Bytes(), indexLabel(f), n)] = true
 		}
@@ -70,9 +82,31 @@ func indexed(c *record.Customer, under ...keys.Key) map[int64]bool {
 	return out
 }
 
+// normals yields the normal forms of what a customer can be searched by. A value
+// without one is kept and cannot be searched for.
+func normals(c *record.Customer) iter.Seq2[record.Field, string] {
+	return func(yield func(record.Field, string) bool) {
+		for _, f := range searchable() {
+			if c.Get(f) == "" {
+				continue
+			}
+			n, err := record.Normalize(f, c.Get(f), c.Get(record.Country))
+			if err == nil && !yield(f, n) {
+				return
+			}
+		}
+	}
+}
+
 // lookups returns the index values of a customer as they are written now.
 func (k *brandKeys) lookups(c *record.Customer) map[int64]bool {
-	return indexed(c, k.index[0], k.incident[0])
+	out := map[int64]bool{}
+	for f, n := range normals(c) {
+		b := k.blind[f]
+		out[b.index.of(n)] = true
+		out[b.incident.of(n)] = true
+	}
+	return out
 }
 
 // everyLookup returns also those under keys that are being replaced.
@@ -82,7 +116,16 @@ func (k *brandKeys) everyLookup(c *record.Customer) map[int64]bool {
 
 // externals returns the index values of an external id: as it is written now, and
 // after that those under keys that are being replaced.
-func (k *brandKeys) externals(id string) ([]int64, error) { return externals(id, k.index...) }
+func (k *brandKeys) externals(id string) ([]int64, error) {
+	if len(k.index) > 1 {
+		return externals(id, k.index...)
+	}
+	n, err := record.NormalExternalID(id)
+	if err != nil {
+		return nil, err
+	}
+	return []int64{k.blind[record.ExternalID].index.of(n)}, nil
+}
 
 func externals(id string, under ...keys.Key) ([]int64, error) {
 	n, err := record.NormalExternalID(id)
@@ -154,6 +197,9 @@ func (s *Store) Lookup(ctx context.Context, brand record.BrandID, f record.Field
 	return nil, fmt.Errorf("searching: %w", keys.ErrRotated)
 }
 
+// sqlPostgresFindExternals finds many in one statement.
+const sqlPostgresFindExternals = `SELECT value, ord FROM externals WHERE value = ANY($1)`
+
 // asked is whom one thing to write is about.
 type asked struct {
 	ord   record.Ordinal // 0: nobody yet
@@ -171,6 +217,8 @@ func (s *Store) find(ctx context.Context, brand record.BrandID, n int, id func(i
 		}
 		out := make([]asked, n)
 		var stmts []db.Stmt
+		var all []int64
+		of := map[int64]int{} // of all, which thing to write each belongs to
 		for i := range out {
 			text, given := id(i)
 			if !given {
@@ -182,6 +230,10 @@ func (s *Store) find(ctx context.Context, brand record.BrandID, n int, id func(i
 			}
 			out[i].value = values[0]
 			for _, v := range values {
+				if s.db.Engine() == db.Postgres && n >= copyAtLeast {
+					all, of[v] = append(all, v), i
+					continue
+				}
 				stmts = append(stmts, db.Stmt{SQL: sqlFindExternal, Args: []any{v}, Scan: func(r db.Row) error {
 					var ord int64
 					err := r.Scan(&ord)
@@ -189,6 +241,14 @@ func (s *Store) find(ctx context.Context, brand record.BrandID, n int, id func(i
 					return err
 				}})
 			}
+		}
+		if len(all) > 0 {
+			stmts = append(stmts, db.Stmt{SQL: sqlPostgresFindExternals, Args: []any{all}, Scan: func(r db.Row) error {
+				var v, ord int64
+				err := r.Scan(&v, &ord)
+				out[of[v]].ord = record.Ordinal(ord)
+				return err
+			}})
 		}
 		newest := 0
 		err = s.db.Snapshot(ctx, func(q db.Queryer) error {

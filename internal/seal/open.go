@@ -101,14 +101,14 @@ func (r *rows) openProfile(brand record.BrandID, into *record.Customer) error {
 	return nil
 }
 
-func (r *rows) openPurchases(brand record.BrandID) ([]record.Purchase, error) {
+func (r *rows) openPurchases(brand record.BrandID, product products) ([]record.Purchase, error) {
 	var out []record.Purchase
 	dek := r.secret.dek()
 	for i, b := range r.packed {
 		plain, err := opened(dek, b, place(brand, r.ord, purchaseRecord, segmentNumber(r.epoch, i)))
 		var ps []record.Purchase
 		if err == nil {
-			ps, err = record.DecodePurchases(plain, noCatalogue)
+			ps, err = record.DecodePurchases(plain, product)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s record: %w", purchaseRecord, damaged(err))
@@ -116,10 +116,6 @@ func (r *rows) openPurchases(brand record.BrandID) ([]record.Purchase, error) {
 		out = append(out, ps...)
 	}
 	return out, nil
-}
-
-func noCatalogue(uint64) (string, string, error) {
-	return "", "", fmt.Errorf("a product of a catalogue that this version does not keep: %w", ErrDamaged)
 }
 
 func damaged(err error) error {
@@ -181,6 +177,7 @@ func (s *Store) Open(ctx context.Context, receipt ledger.Receipt, u *Unopened) (
 	if err != nil {
 		return nil, fmt.Errorf("making tokens: %w", err)
 	}
+	product := s.products(ctx, u.brand)
 	out := make([]Profile, len(u.rows))
 	for i := range u.rows {
 		r := &u.rows[i]
@@ -199,7 +196,7 @@ func (s *Store) Open(ctx context.Context, receipt ledger.Receipt, u *Unopened) (
 			if len(r.packed) != r.segments {
 				return nil, errors.New("purchases were not fetched")
 			}
-			if p.purchases, err = r.openPurchases(u.brand); err != nil {
+			if p.purchases, err = r.openPurchases(u.brand, product); err != nil {
 				return nil, err
 			}
 		}

@@ -3,6 +3,7 @@ package seal
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/record"
@@ -25,12 +26,9 @@ func (s *Store) PreparePurchases(ctx context.Context, brand record.BrandID, aske
 	if err != nil {
 		return nil, err
 	}
-	p := &Prepared{
-		brand: brand, outcomes: make([]Outcome, len(asked)), errs: make([]error, len(asked)), detail: make([][]Outcome, len(asked)),
-	}
-	ords := make([]record.Ordinal, len(asked))
+	p := newPrepared(brand, len(asked))
 	for i := range asked {
-		ords[i] = found[i].ord
+		p.ords[i] = found[i].ord
 		if found[i].err != nil {
 			p.fail(i, found[i].err)
 		}
@@ -38,52 +36,105 @@ func (s *Store) PreparePurchases(ctx context.Context, brand record.BrandID, aske
 	var known []record.Ordinal
 	for i := range asked {
 		if asked[i].Ord != 0 {
-			ords[i] = asked[i].Ord
+			p.ords[i] = asked[i].Ord
 		}
-		if ords[i] != 0 {
-			known = append(known, ords[i])
+		if p.ords[i] != 0 {
+			known = append(known, p.ords[i])
 		}
 	}
 	have, err := s.fetch(ctx, brand, known, true)
 	if err != nil {
 		return nil, err
 	}
-	for i := range asked {
-		r := have[ords[i]]
+	pk, err := s.packer(ctx, brand, len(asked), func(i int) []record.Purchase { return asked[i].Purchases })
+	if err != nil {
+		return nil, err
+	}
+	return p, p.each(len(asked), func(i int) (*change, error) {
+		r := have[p.ords[i]]
 		if r == nil {
 			if p.errs[i] == nil {
 				p.fail(i, ErrNoCustomer)
 			}
-			continue
+			return nil, nil
 		}
-		c, outcomes, err := r.append(brand, asked[i].Purchases)
-		if err != nil {
-			return nil, err
-		}
+		c, outcomes, err := pk.append(r, asked[i].Purchases)
 		p.detail[i], p.outcomes[i] = outcomes, Unchanged
 		if c != nil {
 			p.outcomes[i] = Updated
-			p.changes = append(p.changes, *c)
 		}
-	}
-	p.ords = ords
-	p.sort()
-	return p, nil
+		return c, err
+	})
+}
+
+// packer packs purchases into segments. It is safe for concurrent use.
+type packer struct {
+	brand    record.BrandID
+	products products
+	number   func(record.Purchase) (id uint64, ok bool) // of a product in the catalogue
 }
 
 // append returns nil where nothing changes.
-func (r *rows) append(brand record.BrandID, purchases []record.Purchase) (*change, []Outcome, error) {
-	kept, err := r.openPurchases(brand)
+func (pk *packer) append(r *rows, purchases []record.Purchase) (*change, []Outcome, error) {
+	kept, err := r.openPurchases(pk.brand, pk.products)
 	if err != nil {
 		return nil, nil, err
 	}
-	at := make(map[string]int, len(kept))
+	stored := len(kept)
+	kept, outcomes, replaced := merge(kept, purchases)
+	if !slices.ContainsFunc(outcomes, func(o Outcome) bool { return o != Unchanged }) {
+		return nil, outcomes, nil
+	}
+	c := &change{ord: r.ord, secret: r.secret, version: r.version, epoch: r.epoch, segments: r.segments}
+	if c.aead, err = gcm(c.secret.dek()); err != nil {
+		return nil, nil, fmt.Errorf("sealing purchases: %w", err)
+	}
+	added := kept[stored:]
+	full := (len(kept) + segmentPurchases - 1) / segmentPurchases
+	if replaced || r.segments+(len(added)+segmentPurchases-1)/segmentPurchases > full+slack {
+		c.rewrite, added = true, kept
+	}
+	pk.seal(c, added)
+	return c, outcomes, nil
+}
+
+// pack packs the purchases of a new customer.
+func (pk *packer) pack(c *change, purchases []record.Purchase) ([]Outcome, error) {
+	if len(purchases) == 0 {
+		return nil, nil
+	}
+	kept, outcomes, _ := merge(nil, purchases)
+	pk.seal(c, kept)
+	return outcomes, nil
+}
+
+// seal adds segments to a change: after those there are, or in place of all.
+func (pk *packer) seal(c *change, added []record.Purchase) {
+	epoch, first := c.epoch, c.segments
+	if c.rewrite {
+		epoch, first = epoch+1, 0
+	}
+	var plain []byte
+	for i := 0; len(added) > 0; i++ {
+		n := min(len(added), segmentPurchases)
+		plain = record.AppendPurchases(plain[:0], added[:n], pk.number)
+		b := closed(c.aead, nil, plain, place(pk.brand, c.ord, purchaseRecord, segmentNumber(epoch, first+i)))
+		c.packed, added = append(c.packed, b), added[n:]
+	}
+}
+
+// merge lays purchases over those kept, by purchase id. Those not kept yet come after
+// them. replaced says that one of those kept became another.
+func merge(kept, purchases []record.Purchase) (all []record.Purchase, outcomes []Outcome, replaced bool) {
+	outcomes = make([]Outcome, len(purchases))
+	stored := len(kept)
+	if stored == 0 && distinct(purchases) {
+		return purchases, outcomes, false
+	}
+	at := make(map[string]int, len(kept)+len(purchases))
 	for i := range kept {
 		at[kept[i].ID] = i
 	}
-	outcomes := make([]Outcome, len(purchases))
-	stored := len(kept)
-	changed, replaced := false, false
 	for i, p := range purchases {
 		p.At = p.At.UTC().Truncate(time.Microsecond)
 		j, known := at[p.ID]
@@ -91,42 +142,35 @@ func (r *rows) append(brand record.BrandID, purchases []record.Purchase) (*chang
 		case !known:
 			at[p.ID] = len(kept)
 			kept = append(kept, p)
-			changed = true
 		case same(&kept[j], &p):
 			outcomes[i] = Unchanged
 		default:
 			outcomes[i] = Updated
 			replaced = replaced || j < stored
-			kept[j], changed = p, true
+			kept[j] = p
 		}
 	}
-	if !changed {
-		return nil, outcomes, nil
-	}
-	c := &change{ord: r.ord, secret: r.secret, version: r.version, epoch: r.epoch, segments: r.segments}
-	added := kept[stored:]
-	full := (len(kept) + segmentPurchases - 1) / segmentPurchases
-	if replaced || r.segments+(len(added)+segmentPurchases-1)/segmentPurchases > full+slack {
-		c.rewrite, added = true, kept
-	}
-	epoch, first := c.epoch, c.segments
-	if c.rewrite {
-		epoch, first = epoch+1, 0
-	}
-	dek := r.secret.dek()
-	for i := 0; len(added) > 0; i++ {
-		n := min(len(added), segmentPurchases)
-		plain := record.AppendPurchases(nil, added[:n], noProduct)
-		b, err := sealed(nil, dek, plain, place(brand, r.ord, purchaseRecord, segmentNumber(epoch, first+i)))
-		if err != nil {
-			return nil, nil, fmt.Errorf("sealing purchases: %w", err)
-		}
-		c.packed, added = append(c.packed, b), added[n:]
-	}
-	return c, outcomes, nil
+	return kept, outcomes, replaced
 }
 
-func noProduct(record.Purchase) (uint64, bool) { return 0, false }
+// distinctMost is up to how many purchases comparing each with each is cheaper than
+// remembering them.
+const distinctMost = 32
+
+// distinct reports whether few purchases have each an id of their own.
+func distinct(purchases []record.Purchase) bool {
+	if len(purchases) > distinctMost {
+		return false
+	}
+	for i := range purchases {
+		for j := range i {
+			if purchases[i].ID == purchases[j].ID {
+				return false
+			}
+		}
+	}
+	return true
+}
 
 func same(a, b *record.Purchase) bool {
 	x, y := *a, *b

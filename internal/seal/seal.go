@@ -27,6 +27,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
+	"slices"
+	"sync"
 
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/keys"
@@ -73,12 +76,13 @@ func (k kind) String() string {
 
 // Store reads and writes the sealed customers of a database.
 type Store struct {
-	db   *db.DB
-	ring *keys.Ring
+	db        *db.DB
+	ring      *keys.Ring
+	catalogue *catalogue
 }
 
 // New returns the store of a database whose keys are in ring.
-func New(d *db.DB, ring *keys.Ring) *Store { return &Store{d, ring} }
+func New(d *db.DB, ring *keys.Ring) *Store { return &Store{d, ring, newCatalogue()} }
 
 // sealed closes plain under a key with a fresh random nonce: version, nonce,
 // ciphertext and tag.
@@ -87,12 +91,18 @@ func sealed(dst, key, plain, aad []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return closed(aead, dst, plain, aad), nil
+}
+
+// closed is sealed with a key that is set up already.
+func closed(aead cipher.AEAD, dst, plain, aad []byte) []byte {
+	dst = slices.Grow(dst, 1+nonceBytes+len(plain)+tagBytes)
 	dst = append(dst, Version)
 	at := len(dst)
-	dst = append(dst, make([]byte, nonceBytes)...)
-	nonce := dst[at : at+nonceBytes]
+	dst = dst[:at+nonceBytes]
+	nonce := dst[at:]
 	rand.Read(nonce)
-	return aead.Seal(dst, nonce, plain, aad), nil
+	return aead.Seal(dst, nonce, plain, aad)
 }
 
 func opened(key, b, aad []byte) ([]byte, error) {
@@ -183,10 +193,30 @@ func (s *Store) unwrap(ctx context.Context, brand record.BrandID, ord record.Ord
 
 // blind is the index of a value under a key and label: HMAC-SHA-256 cut to 64 bits.
 // A match is confirmed after opening.
-func blind(key []byte, label, value string) int64 {
-	h := hmac.New(sha256.New, derive(key, label))
-	h.Write([]byte(value))
-	return int64(binary.BigEndian.Uint64(h.Sum(nil)))
+func blind(key []byte, label, value string) int64 { return newBlinder(key, label).of(value) }
+
+// blinder is blind for many values. It is safe for concurrent use.
+type blinder struct{ macs sync.Pool }
+
+func newBlinder(key []byte, label string) *blinder {
+	k := derive(key, label)
+	return &blinder{sync.Pool{New: func() any { return &mac{h: hmac.New(sha256.New, k)} }}}
+}
+
+// mac is one HMAC with the memory that it works in.
+type mac struct {
+	h   hash.Hash
+	buf []byte
+}
+
+func (b *blinder) of(value string) int64 {
+	m := b.macs.Get().(*mac)
+	defer b.macs.Put(m)
+	m.h.Reset()
+	m.buf = append(m.buf[:0], value...)
+	m.h.Write(m.buf)
+	m.buf = m.h.Sum(m.buf[:0])
+	return int64(binary.BigEndian.Uint64(m.buf))
 }
 
 func indexLabel(f record.Field) string { return "cloakroom index 1 " + f.String() }

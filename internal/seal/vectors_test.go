@@ -91,7 +91,7 @@ func TestSealedFormatVectors(t *testing.T) {
 	if err := record.DecodeCustomer(unhex(t, v.Profile.Plain), &c); err != nil || c.Get(record.Email) != v.Email {
 		t.Errorf("the profile does not decode: %v", err)
 	}
-	if ps, err := record.DecodePurchases(unhex(t, v.Purchases.Plain), noCatalogue); err != nil || len(ps) != 1 {
+	if ps, err := record.DecodePurchases(unhex(t, v.Purchases.Plain), nil); err != nil || len(ps) != 1 {
 		t.Errorf("the purchases do not decode: %v", err)
 	}
 	if got := blind(unhex(t, v.IndexKey), indexLabel(record.Email), v.Email); got != v.EmailIndex {
@@ -132,7 +132,7 @@ func writeVectors(t *testing.T, path string) {
 		return sealedVector{number, hex.EncodeToString(aad), hex.EncodeToString(plain), hex.EncodeToString(b)}
 	}
 	v.Profile = close(profileRecord, 7, record.AppendCustomer(nil, &c))
-	v.Purchases = close(purchaseRecord, segmentNumber(1, 2), record.AppendPurchases(nil, bought, noProduct))
+	v.Purchases = close(purchaseRecord, segmentNumber(1, 2), record.AppendPurchases(nil, bought, nil))
 	w, err := sealed(nil, key(1), s[:], wrapPlace(v.Brand, v.Ordinal, v.KEKVersion))
 	if err != nil {
 		t.Fatal(err)

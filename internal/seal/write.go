@@ -1,7 +1,9 @@
 package seal
 
 import (
+	"cmp"
 	"context"
+	"crypto/cipher"
 	"errors"
 	"fmt"
 	"maps"
@@ -20,6 +22,9 @@ type Put struct {
 	Ord      record.Ordinal  // 0: find by the external id, and make if there is none
 	Set      record.FieldSet // the columns to replace; Attributes replaces all of them
 	Customer record.Customer
+	// Purchases are added to those kept, as PreparePurchases does; a new customer is
+	// made with them.
+	Purchases []record.Purchase
 }
 
 // Append says which purchases to add to one customer.
@@ -45,6 +50,8 @@ type change struct {
 	ord        record.Ordinal
 	made       bool // a new customer
 	secret     secret
+	aead       cipher.AEAD // under the data key, if it was needed
+	logKey     []byte
 	kek        int
 	wrapped    []byte // of a new customer
 	version    uint64 // before
@@ -87,7 +94,7 @@ func (p *Prepared) Ords() []record.Ordinal {
 // Commitment returns a ledger.Commit for the customers that will change.
 func (p *Prepared) Commitment(fields record.FieldSet) ledger.Commit {
 	return func(i int, nonce [16]byte, counter uint32) [32]byte {
-		return entry.Commitment(p.changes[i].secret.logKey(), nonce, fields, counter)
+		return entry.Commitment(p.changes[i].logKey, nonce, fields, counter)
 	}
 }
 
@@ -97,8 +104,18 @@ func (p *Prepared) Ord(i int) record.Ordinal { return p.ords[i] }
 // Outcome returns what becomes of the i-th thing asked for.
 func (p *Prepared) Outcome(i int) Outcome { return p.outcomes[i] }
 
-// Purchases returns what becomes of the purchases of the i-th Append.
+// Purchases returns what becomes of the purchases of the i-th thing asked for.
 func (p *Prepared) Purchases(i int) []Outcome { return p.detail[i] }
+
+// Unchanged is how many of the things asked for are as asked already.
+func (p *Prepared) Unchanged() (n int) {
+	for _, o := range p.outcomes {
+		if o == Unchanged {
+			n++
+		}
+	}
+	return n
+}
 
 // Err returns why the i-th thing failed. It holds no value.
 func (p *Prepared) Err(i int) error { return p.errs[i] }
@@ -126,8 +143,9 @@ func (s *Store) reserve(ctx context.Context, n int) (record.Ordinal, error) {
 	return record.Ordinal(next - int64(n)), nil
 }
 
-// PrepareCustomers compares customers with what is kept, and seals what changes.
-// Each customer may stand once. Values must have passed record.Customer.Check.
+// PrepareCustomers compares customers with what is kept, and seals what changes, on
+// all cores. Each customer may stand once. Values must have passed
+// record.Customer.Check and record.Purchase.Check.
 func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts []Put) (*Prepared, error) {
 	k, found, err := s.find(ctx, brand, len(puts), func(i int) (string, bool) {
 		return puts[i].Customer.Get(record.ExternalID), puts[i].Ord == 0
@@ -135,84 +153,127 @@ func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts
 	if err != nil {
 		return nil, err
 	}
-	p := &Prepared{
-		brand: brand, outcomes: make([]Outcome, len(puts)), errs: make([]error, len(puts)),
-		uses: append(k.indexUses(), keys.Use{Brand: brand, Kind: keys.KEK, Version: k.kek.Version}),
-	}
-	ords := make([]record.Ordinal, len(puts))
-	for i := range puts {
-		ords[i] = found[i].ord
-		if found[i].err != nil {
-			p.fail(i, found[i].err)
-		}
-	}
+	p := newPrepared(brand, len(puts))
+	p.uses = append(k.indexUses(), keys.Use{Brand: brand, Kind: keys.KEK, Version: k.kek.Version})
 	var known []record.Ordinal
-	fresh := 0
+	var fresh []int
+	made := make([]bool, len(puts))
+	buys := false
 	for i := range puts {
-		if puts[i].Ord != 0 {
-			ords[i] = puts[i].Ord
+		buys = buys || len(puts[i].Purchases) > 0
+		switch {
+		case puts[i].Ord != 0:
+			p.ords[i] = puts[i].Ord
+		case found[i].err != nil:
+			p.fail(i, found[i].err)
+		default:
+			p.ords[i] = found[i].ord
 		}
-		if ords[i] != 0 {
-			known = append(known, ords[i])
+		if p.ords[i] != 0 {
+			known = append(known, p.ords[i])
 		} else if p.outcomes[i] != Failed {
-			fresh++
+			fresh, made[i] = append(fresh, i), true
 		}
 	}
-	have, err := s.fetch(ctx, brand, known, false)
+	have, err := s.fetch(ctx, brand, known, buys)
 	if err != nil {
 		return nil, err
 	}
-	var next record.Ordinal
-	if fresh > 0 {
-		if next, err = s.reserve(ctx, fresh); err != nil {
+	pk, err := s.packer(ctx, brand, len(puts), func(i int) []record.Purchase { return puts[i].Purchases })
+	if err != nil {
+		return nil, err
+	}
+	if len(fresh) > 0 {
+		first, err := s.reserve(ctx, len(fresh))
+		if err != nil {
 			return nil, err
 		}
-	}
-	for i := range puts {
-		switch r := have[ords[i]]; {
-		case p.outcomes[i] == Failed:
-		case ords[i] == 0:
-			c, err := k.create(brand, next, &puts[i].Customer, found[i].value)
-			if err != nil {
-				return nil, err
-			}
-			p.changes = append(p.changes, *c)
-			ords[i] = next
-			next++
-		case r == nil:
-			p.fail(i, ErrNoCustomer)
-		default:
-			c, err := k.update(brand, r, &puts[i])
-			switch {
-			case errors.Is(err, errOtherExternal):
-				p.fail(i, err)
-			case err != nil:
-				return nil, err
-			case c == nil:
-				p.outcomes[i] = Unchanged
-			default:
-				p.outcomes[i] = Updated
-				p.changes = append(p.changes, *c)
-			}
+		for n, i := range fresh {
+			p.ords[i] = first + record.Ordinal(n)
 		}
 	}
-	p.ords = ords
+	return p, p.each(len(puts), func(i int) (*change, error) {
+		if p.outcomes[i] == Failed {
+			return nil, nil
+		}
+		if made[i] {
+			c, err := k.create(brand, p.ords[i], &puts[i].Customer, found[i].value)
+			if err == nil {
+				p.detail[i], err = pk.pack(c, puts[i].Purchases)
+			}
+			return c, err
+		}
+		r := have[p.ords[i]]
+		if r == nil {
+			p.fail(i, ErrNoCustomer)
+			return nil, nil
+		}
+		c, err := k.update(brand, r, &puts[i])
+		if errors.Is(err, errOtherExternal) {
+			p.fail(i, err)
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		p.outcomes[i] = Unchanged
+		if c != nil {
+			p.outcomes[i] = Updated
+		}
+		if len(puts[i].Purchases) == 0 {
+			return c, nil
+		}
+		with, outcomes, err := pk.append(r, puts[i].Purchases)
+		p.detail[i] = outcomes
+		if c == nil || with == nil {
+			return cmp.Or(c, with), err
+		}
+		c.rewrite, c.packed = with.rewrite, with.packed
+		return c, err
+	})
+}
+
+func newPrepared(brand record.BrandID, n int) *Prepared {
+	return &Prepared{brand: brand, ords: make([]record.Ordinal, n), outcomes: make([]Outcome, n), errs: make([]error, n), detail: make([][]Outcome, n)}
+}
+
+// each gathers the changes that fn makes, on all cores. fn may touch what belongs to
+// its number only.
+func (p *Prepared) each(n int, fn func(i int) (*change, error)) error {
+	made := make([]*change, n)
+	err := share(n, func(i int) error {
+		c, err := fn(i)
+		if c != nil && err == nil {
+			c.logKey = c.secret.logKey()
+			made[i] = c
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range made {
+		if c != nil {
+			p.changes = append(p.changes, *c)
+		}
+	}
 	p.sort()
-	return p, nil
+	return nil
 }
 
 var errOtherExternal = errors.New("external_id: its index falls together with another customer's; write it in another form")
 
+// firstVersion is the version of a new customer's profile.
+const firstVersion = 1
+
 func (k *brandKeys) create(brand record.BrandID, ord record.Ordinal, c *record.Customer, external int64) (*change, error) {
 	ch := &change{ord: ord, made: true, secret: newSecret(), kek: k.kek.Version, external: external, come: k.lookups(c)}
+	ch.wrapped = closed(k.wrap, nil, ch.secret[:], wrapPlace(brand, ord, ch.kek))
 	var err error
-	if ch.wrapped, err = sealed(nil, k.kek.Bytes(), ch.secret[:], wrapPlace(brand, ord, ch.kek)); err != nil {
-		return nil, fmt.Errorf("sealing a customer's key: %w", err)
-	}
-	ch.profile, err = sealed(nil, ch.secret.dek(), record.AppendCustomer(nil, c), place(brand, ord, profileRecord, 1))
-	if err != nil {
+	if ch.aead, err = gcm(ch.secret.dek()); err != nil {
 		return nil, fmt.Errorf("sealing a customer: %w", err)
 	}
+	ch.profile = closed(ch.aead, nil, record.AppendCustomer(make([]byte, 0, customerGuess), c), place(brand, ord, profileRecord, firstVersion))
 	return ch, nil
 }
 
@@ -272,7 +333,7 @@ func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put) (*change, er
 
 const (
 	sqlInsertCustomer = `INSERT INTO customers (ord, brand, updated, erased, sealed) VALUES ($1, $2, $3, 0, $4)`
-	sqlInsertSecret   = `INSERT INTO customer_keys (ord, brand, kek, version, epoch, segments, wrapped) VALUES ($1, $2, $3, 1, 0, 0, $4)`
+	sqlInsertSecret   = `INSERT INTO customer_keys (ord, brand, kek, version, epoch, segments, wrapped) VALUES ($1, $2, $3, 1, 0, $4, $5)`
 	sqlInsertExternal = `INSERT INTO externals (value, ord) VALUES ($1, $2) ON CONFLICT DO NOTHING`
 	sqlDeleteExternal = `DELETE FROM externals WHERE value = $1 AND ord = $2`
 	sqlInsertLookup   = `INSERT INTO lookups (value, ord) VALUES ($1, $2) ON CONFLICT DO NOTHING`
@@ -297,12 +358,25 @@ func (s *Store) Apply(ctx context.Context, receipt ledger.Receipt, p *Prepared) 
 			return ledger.ErrNotLogged
 		}
 	}
+	rest := make([]*change, len(p.changes))
+	for i := range p.changes {
+		rest[i] = &p.changes[i]
+	}
+	var bulk *copied
+	if s.db.Engine() == db.Postgres && len(p.changes) >= copyAtLeast {
+		bulk, rest = copiedFrom(p.changes, p.brand, receipt.At())
+	}
 	err := s.db.Tx(ctx, func(q db.Queryer) error {
 		if err := s.hold(ctx, q, p.uses); err != nil {
 			return err
 		}
-		for i := range p.changes {
-			if err := p.changes[i].write(ctx, q, p.brand, receipt.At()); err != nil {
+		if bulk != nil {
+			if err := bulk.write(ctx, q, receipt.At()); err != nil {
+				return err
+			}
+		}
+		for _, c := range rest {
+			if err := c.write(ctx, q, p.brand, receipt.At()); err != nil {
 				return err
 			}
 		}
@@ -340,7 +414,7 @@ func (c *change) write(ctx context.Context, q db.Queryer, brand record.BrandID, 
 			return err
 		}
 		add(sqlInsertCustomer, ord, int64(brand), us, c.profile)
-		add(sqlInsertSecret, ord, int64(brand), c.kek, c.wrapped)
+		add(sqlInsertSecret, ord, int64(brand), c.kek, len(c.packed), c.wrapped)
 	} else {
 		version, epoch, segments := c.version, c.epoch, c.segments+len(c.packed)
 		if c.profile != nil {

@@ -134,6 +134,9 @@ func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
 	if err == nil {
 		err = v.Start(ctx, o)
 	}
+	if err == nil {
+		err = v.Disclose.Seal.Mend(ctx)
+	}
 	if err != nil {
 		return nil, errors.Join(err, v.Close())
 	}

@@ -1,0 +1,37 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// ErrDuplicate is returned by CopyIn where a unique constraint refused a row. The
+// transaction is over then.
+var ErrDuplicate = errors.New("a row with this key is there already")
+
+// pgUniqueViolation is the SQLSTATE of a broken unique constraint.
+const pgUniqueViolation = "23505"
+
+// CopyIn runs a COPY ... FROM STDIN with what r gives, inside a transaction of
+// PostgreSQL, and returns the number of rows. What it wrote goes with the transaction.
+func CopyIn(ctx context.Context, q Queryer, sql string, r io.Reader) (int64, error) {
+	pq, ok := q.(*pgQueryer)
+	if !ok {
+		return 0, errors.New("COPY is a statement of PostgreSQL")
+	}
+	tx, ok := pq.c.(pgx.Tx)
+	if !ok {
+		return 0, errors.New("COPY outside a transaction")
+	}
+	tag, err := tx.Conn().PgConn().CopyFrom(ctx, r, sql)
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) && pe.Code == pgUniqueViolation {
+		return 0, fmt.Errorf("%w: %w", ErrDuplicate, pgErr(err))
+	}
+	return tag.RowsAffected(), pgErr(err)
+}

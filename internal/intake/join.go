@@ -1,0 +1,270 @@
+package intake
+
+import (
+	"context"
+	"iter"
+	"slices"
+
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+const (
+	// joinRows and joinBytes bound the purchases of one chunk.
+	joinRows  = 128 << 10
+	joinBytes = 32 << 20
+	// joinBatch is how many purchases the parser hands over together.
+	joinBatch = 512
+	// joinHeld is how many purchases wait for a customer further down. With more, the
+	// two files are not in one order, and the rest of the purchases come afterwards.
+	joinHeld = 20_000
+	// joinSkip is how many purchases in a row may belong to nobody in the chunk before
+	// the search for one that does is given up.
+	joinSkip = 4096
+)
+
+// joined is a chunk of customers with purchases of theirs.
+type joined struct {
+	customers call[CustomerRow]
+	purchases call[PurchaseRow] // those of one customer together
+	groups    []group
+}
+
+// group are the purchases from..to-1 of the customer with that number in the chunk.
+type group struct{ customer, from, to int }
+
+// joiner reads two files side by side. Exports usually have both in one order, and
+// then every customer's purchases come up with the customer. It holds no more than
+// a chunk and joinHeld purchases; nothing goes to disk.
+type joiner struct {
+	size      int
+	purchases *Reader // nil: there are none
+	batches   chan []PurchaseRow
+	spent     chan []PurchaseRow // read and free to be filled again
+	cancel    context.CancelFunc
+
+	// Of chunks, and of rest after it.
+	batch []PurchaseRow // batch[at:] are read and not yet looked at
+	at    int
+	err   error // that ended the purchases; set before batches is closed
+	held  []PurchaseRow
+	over  bool // no more joining
+
+	chunk   *chunk
+	bought  *buffer
+	matched bool // a purchase of this chunk
+	note    joined
+}
+
+func newJoiner(size int, purchases *Reader) *joiner {
+	b := newBuffer(MaxChunk + 1) // given away in one piece
+	b.maxRows, b.callRows = joinRows, 2*joinRows
+	return &joiner{size: size, purchases: purchases, chunk: newChunk(size), bought: b, cancel: func() {}, over: purchases == nil}
+}
+
+// close ends the parsers.
+func (j *joiner) close() { j.cancel() }
+
+// chunks parses both files in goroutines of their own, a bounded way ahead.
+func (j *joiner) chunks(ctx context.Context, customers *Reader) <-chan joined {
+	ctx, j.cancel = context.WithCancel(ctx)
+	if j.purchases != nil {
+		j.batches, j.spent = make(chan []PurchaseRow, 8), make(chan []PurchaseRow, 10)
+		go j.parse(ctx)
+	}
+	out := make(chan joined, 1)
+	go func() {
+		defer close(out)
+		for row, err := range Customers(ctx, customers) {
+			if err != nil {
+				j.note.customers.err = err
+				j.send(ctx, out)
+				return
+			}
+			j.note.customers.read++
+			if row.Reject != nil {
+				j.note.customers.rejects = append(j.note.customers.rejects, *row.Reject)
+				if len(j.note.customers.rejects) == noteRejects && !j.send(ctx, out) {
+					return
+				}
+				continue
+			}
+			j.chunk.add(&row)
+			j.match()
+			if (j.chunk.full() || j.bought.full()) && !j.send(ctx, out) {
+				return
+			}
+		}
+		j.send(ctx, out)
+	}()
+	return out
+}
+
+// parse reads the purchases.
+func (j *joiner) parse(ctx context.Context) {
+	defer close(j.batches)
+	var batch []PurchaseRow
+	give := func() bool {
+		select {
+		case j.batches <- batch:
+		case <-ctx.Done():
+			return false
+		}
+		select {
+		case batch = <-j.spent:
+			batch = batch[:0]
+		default:
+			batch = make([]PurchaseRow, 0, joinBatch)
+		}
+		return true
+	}
+	for row, err := range Purchases(ctx, j.purchases) {
+		if err != nil {
+			j.err = err
+			break
+		}
+		if batch = append(batch, row); len(batch) >= joinBatch && !give() {
+			return
+		}
+	}
+	if len(batch) > 0 {
+		give()
+	}
+}
+
+// head returns the next purchase, nil after the last.
+func (j *joiner) head() *PurchaseRow {
+	for j.at == len(j.batch) {
+		if j.batch != nil {
+			clear(j.batch) // its texts are not ours to keep alive
+			select {
+			case j.spent <- j.batch:
+			default:
+			}
+		}
+		j.batch, j.at = <-j.batches, 0
+		if j.batch == nil {
+			return nil
+		}
+	}
+	return &j.batch[j.at]
+}
+
+// match takes the purchases that come next in the file, as long as they are of
+// customers of this chunk.
+func (j *joiner) match() {
+	for !j.over && !j.bought.full() {
+		row := j.head()
+		if row == nil {
+			j.over = true
+			return
+		}
+		if row.Reject == nil && !j.take(row) {
+			return
+		}
+		if row.Reject != nil {
+			j.note.purchases.read++
+			j.note.purchases.rejects = append(j.note.purchases.rejects, *row.Reject)
+		}
+		j.at++
+	}
+}
+
+// take reports whether the purchase is of a customer of this chunk, and adds it then.
+func (j *joiner) take(row *PurchaseRow) bool {
+	if row.ExternalID != j.bought.last || len(j.bought.rows) == 0 {
+		if _, ok := j.chunk.at[row.ExternalID]; !ok {
+			return false
+		}
+	}
+	j.bought.add(row)
+	j.note.purchases.read++
+	j.matched = true
+	return true
+}
+
+// search is for files that are only roughly in one order: it sets purchases aside
+// that are of nobody in the chunk, until one is.
+func (j *joiner) search() {
+	j.held = slices.DeleteFunc(j.held, func(row PurchaseRow) bool { return j.take(&row) })
+	for skipped := 0; !j.over && !j.matched && skipped < joinSkip; skipped++ {
+		row := j.head()
+		if row == nil {
+			return
+		}
+		j.held = append(j.held, *row) // no reject: match would have taken it
+		j.at++
+		j.over = len(j.held) >= joinHeld
+		j.match()
+	}
+}
+
+// send gives the chunk away, with what was read before it.
+func (j *joiner) send(ctx context.Context, out chan<- joined) bool {
+	j.search()
+	c := j.note
+	at := j.chunk.at
+	// The numbers of the chunk's customers are wanted before flush forgets them.
+	flush := func(rows []PurchaseRow, lost []loser) bool {
+		for from := 0; from < len(rows); {
+			to := from + 1
+			for to < len(rows) && rows[to].ExternalID == rows[from].ExternalID {
+				to++
+			}
+			c.groups = append(c.groups, group{at[rows[from].ExternalID], from, to})
+			from = to
+		}
+		c.purchases.rows, c.purchases.lost = rows, lost
+		return true
+	}
+	if len(j.bought.rows) > 0 {
+		j.bought.flush(flush)
+	}
+	j.chunk.flush(func(rows []CustomerRow, lost []loser) bool {
+		c.customers.rows, c.customers.lost = rows, lost
+		return true
+	})
+	j.note, j.matched = joined{}, false
+	select {
+	case out <- c:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// rest yields the purchases that came up with no customer, in the order of the file.
+// The channel of chunks must have been read to its end.
+func (j *joiner) rest(ctx context.Context) iter.Seq2[PurchaseRow, error] {
+	return func(yield func(PurchaseRow, error) bool) {
+		for i := range j.held {
+			if !yield(j.held[i], nil) {
+				return
+			}
+		}
+		j.held = nil
+		for {
+			row := j.head()
+			if row == nil {
+				break
+			}
+			if !yield(*row, nil) {
+				return
+			}
+			j.at++
+		}
+		if err := ctx.Err(); err != nil {
+			yield(PurchaseRow{}, err)
+		} else if j.err != nil {
+			yield(PurchaseRow{}, j.err)
+		}
+	}
+}
+
+// normalID is the form under which a chunk knows a customer.
+func normalID(c *record.Customer) string {
+	id, err := record.NormalExternalID(c.Get(record.ExternalID))
+	if err != nil {
+		return c.Get(record.ExternalID) // its check saw to it that there is one
+	}
+	return id
+}

@@ -1,0 +1,56 @@
+package record
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// The quick look at a value never says what the full rules do not.
+func TestPlainFormsAreTheNormalForms(t *testing.T) {
+	plainly := 0
+	agree := func(t *rapid.T, what, s string, quick, full string, err error) {
+		plainly++
+		if err != nil || quick != full {
+			t.Fatalf("%s %q: %q at a glance, %q by the rules, %v", what, s, quick, full, err)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		country := rapid.SampledFrom([]string{"", "FR", "US", "IT", "BR", "AR", "GB", "RU"}).Draw(t, "country")
+		for range 20 {
+			phone := rapid.OneOf(
+				rapid.StringMatching(`\+[1-9][0-9]{5,14}`),
+				rapid.StringMatching(`\+(1|7|20|30|33|39|44|49|52|54|55|61|81|82|86|91|380|852|971|598)( [0-9]{1,4}){2,4}`),
+				rapid.StringMatching(`\+[0-9 ]{6,18}`),
+			).Draw(t, "phone")
+			if n, ok := plainPhone(phone); ok {
+				full, err := slowPhone(phone, country)
+				agree(t, "phone", phone, n, full, err)
+			}
+			mail := rapid.OneOf(
+				rapid.StringMatching(`[A-Za-z0-9._+-]{1,10}@[A-Za-z0-9.]{1,12}\.[a-z]{2,4}`),
+				rapid.StringMatching(`[a-z@.A-Z0-9-]{1,20}`),
+			).Draw(t, "email")
+			if n, ok := plainEmail(mail); ok {
+				full, err := slowEmail(mail)
+				agree(t, "email", mail, n, full, err)
+			}
+			id := rapid.StringMatching(`[A-Za-z0-9 ~!-]{0,12}`).Draw(t, "id")
+			if n, err := NormalExternalID(id); err == nil {
+				full, err := slowExternalID(id)
+				agree(t, "external id", id, n, full, err)
+			}
+		}
+	})
+	if plainly < 500 {
+		t.Errorf("only %d values were plain: the test is blind", plainly)
+	}
+	for _, s := range []string{"+33 6 12 34 56 78", "+14155550123"} {
+		if _, ok := plainPhone(s); !ok {
+			t.Errorf("%s is not plain", s)
+		}
+	}
+	if _, ok := plainEmail("Ana.Lima+shop@Example.com"); !ok {
+		t.Error("a usual address is not plain")
+	}
+}
