@@ -329,7 +329,7 @@ func (i *inspector) customer(ctx context.Context, x *seen, w *wanted, fault func
 			break
 		}
 	}
-	if _, err := x.openPurchases(x.brand); err != nil {
+	if _, err := x.openPurchases(x.brand, i.s.products(ctx, x.brand)); err != nil {
 		if !errors.Is(err, ErrDamaged) {
 			return err
 		}
