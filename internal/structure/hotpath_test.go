@@ -197,6 +197,8 @@ func TestTheSpreadCheckSeesPlantedStatements(t *testing.T) {
 		{"batch that locks", true, []asked{text(`SELECT sealed FROM customers WHERE ord = ANY($1) FOR UPDATE`, "{1,2}")}, "writes or locks"},
 		{"batch of searches", true, []asked{text(`SELECT ord FROM lookups WHERE value = ANY($1)`, "{1,2}")}, "asks 2 values of the group of lookups"},
 		{"or", false, []asked{text(`SELECT ord FROM lookups WHERE value = $1 OR ord = $2`, "1", "2")}, "OR may ask"},
+		{"or beside what binds", false, []asked{text(`SELECT sealed FROM purchases WHERE ord = $1 AND (segment = $2 OR segment > $3)`, "1", "2", "3")}, ""},
+		{"or that binds nothing", false, []asked{text(`SELECT ord FROM lookups WHERE (value = $1 OR ord = $2)`, "1", "2")}, "not bound"},
 		{"insert without the column", false, []asked{text(`INSERT INTO purchases (segment, sealed) VALUES ($1, $2)`, "1", "x")}, "not among the columns"},
 		{"rows of two values", false, []asked{text(`INSERT INTO lookups (value, ord) VALUES ($1, $3), ($2, $3) ON CONFLICT DO NOTHING`, "1", "2", "3")}, "writes or locks"},
 		{"delete", false, []asked{text(`DELETE FROM purchases WHERE ord = $1`, "5")}, ""},

@@ -277,7 +277,7 @@ func origin(head []byte, wanted string) (string, error) {
 	case !ok:
 		return "", fmt.Errorf("the head of the group's log does not name it: %w", ledger.ErrTampered)
 	case wanted != "" && wanted != have:
-		return "", fmt.Errorf("%w: they are named %s/...", ErrOrigin, have)
+		return "", fmt.Errorf("%w: they are named %s/BRAND", ErrOrigin, have)
 	}
 	return have, nil
 }
