@@ -78,8 +78,10 @@ const (
 
 	sqlInsertAlarm = `INSERT INTO alarms (brand, entry, rule, at, grade, principal, lineage, role, customers, usual, seen, dedup, again, ack_entry, acked_by, acked_at, close_entry, closed_by, closed_at, reason, ticket)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-			CASE WHEN EXISTS (SELECT 1 FROM alarms WHERE brand = $1 AND dedup = $12) THEN 1 ELSE 0 END, 0, 0, 0, 0, 0, 0, '', '')
+			$13, 0, 0, 0, 0, 0, 0, '', '')
 		ON CONFLICT DO NOTHING`
+	// A key is looked for by itself, because clusters refuse to while they insert.
+	sqlFindKey = `SELECT dedup FROM alarms WHERE brand = $1 AND dedup = $2 LIMIT 1`
 	// The first to acknowledge and the first to close hold, in the order of the log,
 	// whatever the order in which servers come to say so.
 	sqlAckAlarm   = `UPDATE alarms SET ack_entry = $4, acked_by = $5, acked_at = $6 WHERE brand = $1 AND entry = $2 AND rule = $3 AND (ack_entry = 0 OR ack_entry > $4)`
@@ -259,6 +261,32 @@ var errMoved = errors.New("another server has moved the cursor")
 // insertChunk bounds the statements of one round trip.
 const insertChunk = 500
 
+// knownKeys returns which of the alarms' keys stand in the table. The cursor's lock
+// keeps others from adding any.
+func knownKeys(ctx context.Context, q db.Queryer, brand record.BrandID, alarms []Alarm) (map[string]bool, error) {
+	known, asked := map[string]bool{}, map[string]bool{}
+	var stmts []db.Stmt
+	for i := range alarms {
+		key := alarms[i].Key
+		if asked[key] {
+			continue
+		}
+		asked[key] = true
+		stmts = append(stmts, db.Stmt{SQL: sqlFindKey, Args: []any{int64(brand), key}, Scan: func(r db.Row) error {
+			var found string
+			err := r.Scan(&found)
+			known[found] = true
+			return err
+		}})
+	}
+	for chunk := range slices.Chunk(stmts, insertChunk) {
+		if err := q.Batch(ctx, chunk); err != nil {
+			return nil, err
+		}
+	}
+	return known, nil
+}
+
 // commit stores a batch and moves the cursor, in one transaction, if the cursor stands
 // where the batch begins and the server still has the lease: so each alarm is stored
 // once, however many servers watch and whatever dies when.
@@ -278,12 +306,21 @@ func (s *Store) commit(ctx context.Context, brand record.BrandID, server string,
 		if moved != 1 {
 			return errMoved
 		}
+		known, err := knownKeys(ctx, q, brand, b.alarms)
+		if err != nil {
+			return err
+		}
 		var stmts []db.Stmt
 		for i := range b.alarms {
 			a := &b.alarms[i]
+			again := 0
+			if known[a.Key] {
+				again = 1
+			}
+			known[a.Key] = true
 			stmts = append(stmts, db.Stmt{SQL: sqlInsertAlarm, Args: []any{
 				int64(brand), int64(a.Entry), string(a.Rule), a.At.UnixMicro(), int64(a.Grade), int64(a.Principal), int64(a.Lineage), a.Role,
-				int64(a.Customers), a.Usual, a.Seen, a.Key,
+				int64(a.Customers), a.Usual, a.Seen, a.Key, again,
 			}})
 		}
 		for i := range b.changes {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/access"
@@ -27,9 +29,14 @@ type Desk struct {
 	Seal   *seal.Store
 }
 
-// conflicts bounds how often a write is prepared anew because another changed the
-// same customer.
-const conflicts = 10
+const (
+	// conflicts bounds how often a write is prepared anew because another changed the
+	// same customer.
+	conflicts = 20
+	// conflictWait is the longest wait after a first conflict; each doubles it, up to 64
+	// times. It is drawn at random: writers that wait alike meet again.
+	conflictWait = 2 * time.Millisecond
+)
 
 // Put writes customers by external id: those who are not there are made. Each row is
 // answered; a refused one does not stop the others.
@@ -178,6 +185,11 @@ func (w *pending) finish(ctx context.Context) error {
 		}
 		if !errors.Is(err, seal.ErrConflict) || attempt == conflicts {
 			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(rand.N(conflictWait << min(attempt-1, 6))):
 		}
 		if err := w.begin(ctx); err != nil {
 			return err

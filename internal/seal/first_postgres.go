@@ -13,7 +13,7 @@ import (
 // by a table of their own, and a row that is made twice, as a rotation of index keys may
 // do, is made one again first.
 const (
-	sqlPostgresLookupsExist = `SELECT EXISTS (SELECT 1 FROM lookups)`
+	sqlPostgresLookupsExist = `SELECT EXISTS (SELECT 1 FROM lookups LIMIT 1)`
 	sqlPostgresLookupsKey   = `SELECT EXISTS (SELECT 1 FROM pg_constraint WHERE conrelid = 'lookups'::regclass AND contype = 'p')`
 	sqlPostgresDistributed  = `SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus')`
 	sqlPostgresDropKey      = `ALTER TABLE lookups DROP CONSTRAINT IF EXISTS lookups_pkey`
