@@ -19,8 +19,6 @@ const (
 	sqlPostgresLockRow   = `INSERT INTO schema_lock (one) VALUES (1) ON CONFLICT DO NOTHING`
 	sqlPostgresTakeRow   = `SELECT one FROM schema_lock WHERE one = 1 FOR UPDATE`
 	sqlPostgresAdvisory  = `SELECT pg_advisory_xact_lock($1)`
-	// A change of a large table, and whoever waits for one, takes as long as it takes.
-	sqlPostgresNoLimit = `SELECT set_config('statement_timeout', '0', true)`
 )
 
 func (d *postgresDB) lockSchema(ctx context.Context, fn func(Queryer) error) error {
@@ -32,7 +30,8 @@ func (d *postgresDB) lockSchemaBy(ctx context.Context, advisory string, fn func(
 		return fmt.Errorf("making the migration lock: %w", err)
 	}
 	return d.begin(ctx, pgx.TxOptions{}, func(q Queryer) error {
-		if err := q.Rows(ctx, func(Row) error { return nil }, sqlPostgresNoLimit); err != nil {
+		// A change of a large table, and whoever waits for one, takes as long as it takes.
+		if _, err := q.Exec(ctx, sqlPostgresNoLimit); err != nil {
 			return fmt.Errorf("taking the migration lock: %w", err)
 		}
 		if err := takeAdvisory(ctx, q.(*pgQueryer), advisory); err != nil {
