@@ -111,7 +111,6 @@ func TestTheHotPathStaysOnOneShard(t *testing.T) {
 var everyShard = map[string]string{
 	"sqlPostgresLookupsExist":    "an import asks once whether it is the first",
 	"sqlPostgresMoveSegments":    "an import adds purchases to many customers at once",
-	"sqlPostgresLookupsExist":    "an import looks whether it is the first",
 	"sqlPostgresOneOfEach":       "the index is made anew, and never on a cluster",
 	"sqlPostgresInsertLookups":   "the index is made anew",
 	"sqlPostgresDeleteLookups":   "the index is made anew",
