@@ -309,6 +309,33 @@ type RootRotated struct {
 	Keys int `json:"keys" doc:"Keys of brands that were wrapped anew."`
 }
 
+// CheckPlace is where a check of the database stands. The empty one is the beginning.
+type CheckPlace struct {
+	Phase     int   `json:"phase,omitempty"`
+	Ord       int64 `json:"ord,omitempty"`
+	Value     int64 `json:"value,omitempty"`
+	Begun     bool  `json:"begun,omitempty"`
+	Customers int64 `json:"customers,omitempty" doc:"Customers looked at."`
+	Segments  int64 `json:"segments,omitempty" doc:"Segments of purchases looked at."`
+	Expected  int64 `json:"expected,omitempty" doc:"Index entries that there should be."`
+	Faults    int64 `json:"faults,omitempty"`
+}
+
+// CheckFault is something wrong in the database: where and what, and no value.
+type CheckFault struct {
+	Table   string `json:"table"`
+	Ordinal uint32 `json:"ordinal,omitempty"`
+	What    string `json:"what"`
+}
+
+// Checked is what a part of a check found, and where to go on.
+type Checked struct {
+	Faults []CheckFault `json:"faults"`
+	Next   CheckPlace   `json:"next"`
+	Last   int64        `json:"last" doc:"The last ordinal there is."`
+	Done   bool         `json:"done"`
+}
+
 // BackupRequest asks for a backup on the machine of the vault.
 type BackupRequest struct {
 	Dir         string   `json:"dir" maxLength:"4096" doc:"A directory on the machine of the vault; must not hold anything."`

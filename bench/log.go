@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -94,7 +95,12 @@ func (b *bench) appends(ctx context.Context) {
 }
 
 func (b *bench) tessera(ctx context.Context, n int, size uint, age time.Duration) float64 {
-	driver, err := posix.New(ctx, posix.Config{Path: b.fresh("tessera")})
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	// What it runs in the background may still write for a moment: a directory for each.
+	dir, err := os.MkdirTemp(b.dir, "tessera-")
+	fatal(err)
+	driver, err := posix.New(ctx, posix.Config{Path: dir})
 	fatal(err)
 	s, err := signer(ctx, 1)
 	fatal(err)

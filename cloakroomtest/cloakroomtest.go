@@ -14,6 +14,7 @@ package cloakroomtest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -86,17 +87,19 @@ func start(t testing.TB, o vault.Options) *Vault {
 		t.Fatalf("starting a vault: %v", err)
 	}
 	v.opened = opened
-	s := server.New(opened, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	s := server.New(opened, log)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("starting a vault: %v", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
+	done := make(chan error, 2)
 	go func() { done <- s.Serve(ctx, l) }()
+	go func() { done <- opened.Watch(ctx, log, "") }()
 	t.Cleanup(func() {
 		stop()
-		if err := <-done; err != nil {
+		if err := errors.Join(<-done, <-done); err != nil {
 			t.Errorf("stopping the vault: %v", err)
 		}
 		if err := opened.Close(); err != nil {

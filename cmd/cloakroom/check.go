@@ -11,6 +11,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/vault"
 )
 
@@ -74,6 +75,11 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 			}
 			add("file "+filepath.Base(f), err, "there, and only its owner may read it")
 		}
+		two, err := keys.Interrupted(files[0])
+		if two {
+			err = errors.New("its rotation has not ended, and the old one is still in the file: cloakroom key rotate-root")
+		}
+		add("root key", err, "one, and no other")
 	}
 	err := c.with(ctx, std, func(v *connection) error {
 		if v.vault != nil {
@@ -101,6 +107,14 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 				err = errors.New(out.Fault)
 			}
 			add("log of "+b.Name, err, fmt.Sprintf("%d entries, all as they were signed", out.Size))
+			var rotations []api.Rotation
+			err = v.Do(ctx, "GET", client.Path("brands", b.Name, "rotations"), nil, &rotations)
+			for i := range rotations {
+				if rotations[i].Stalled {
+					err = errors.New(rotationLine(&rotations[i]))
+				}
+			}
+			add("keys of "+b.Name, err, fmt.Sprintf("%d rotations, none stands still", len(rotations)))
 		}
 		return nil
 	})

@@ -126,7 +126,7 @@ func (c *demoCmd) Run(ctx context.Context, std Streams) (err error) {
 	if err != nil || c.Exit {
 		return err
 	}
-	if err := serve(ctx, v, quiet(std.Err), l); err != nil {
+	if err := serve(ctx, v, quiet(std.Err), l, ""); err != nil {
 		return err
 	}
 	fmt.Fprintln(std.Err, "\nstopped")

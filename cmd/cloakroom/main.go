@@ -52,6 +52,8 @@ type commands struct {
 	Log       logCmd       `cmd:"" help:"Read, prove and verify a brand's log."`
 	Budget    budgetCmd    `cmd:"" help:"Show or set a brand's budgets."`
 	Exposure  exposureCmd  `cmd:"" help:"What a principal used, and could take if stolen now."`
+	Alarm     alarmCmd     `cmd:"" help:"What is unusual: see, acknowledge and close alarms, and say who is told."`
+	Detect    detectCmd    `cmd:"" help:"The rules of detection, and what they would have said."`
 	Policy    policyCmd    `cmd:"" help:"Check, compare and apply policies."`
 	Brand     brandCmd     `cmd:"" help:"Create and list brands."`
 	Principal principalCmd `cmd:"" help:"People and services, their roles and keys."`

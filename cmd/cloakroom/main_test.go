@@ -46,8 +46,12 @@ func scripts(t *testing.T, server string) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"field":  scriptField,
-			"sums":   scriptSums,
+			"field": scriptField,
+			"sums":  scriptSums,
+			// emptied puts an empty database into the place of the script's.
+			"emptied": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Setenv("CLOAKROOM_DATABASE", dbtest.DSN(t))
+			},
 			"agekey": scriptAgeKey,
 		},
 		Setup: func(e *testscript.Env) error {

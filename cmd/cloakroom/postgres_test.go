@@ -146,6 +146,10 @@ func TestPostgreSQLRestartsUnderLoad(t *testing.T) {
 		gone := b.unavailable(5)
 		s.Stop(mode)
 		b.until("told that the log cannot be written", gone)
+		var e *api.Error
+		if err := b.admin.Do(t.Context(), "GET", "/v1/health", nil, nil); !errors.As(err, &e) || e.Type != api.TypeLogUnavailable || e.Status != http.StatusServiceUnavailable {
+			t.Errorf("the health of a server without its database: %v", err)
+		}
 		s.Start()
 	}
 	b.until("answers after the last restart", b.answered(20))

@@ -23,6 +23,7 @@ type serveCmd struct {
 	TLSCert string `name:"tls-cert" help:"Certificate chain, PEM." type:"existingfile" placeholder:"FILE"`
 	TLSKey  string `name:"tls-key" help:"Its private key, PEM." type:"existingfile" placeholder:"FILE"`
 	Origin  string `help:"Begins the names of a new vault's logs, such as vault.example.com; without it: cloakroom.local. It stays." placeholder:"NAME"`
+	OCSF    string `name:"ocsf" help:"Append every alarm to this file as an OCSF event, one JSON object a line." placeholder:"FILE"`
 	Verbose bool   `help:"Log every request, without its contents."`
 	backing
 }
@@ -77,12 +78,12 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 		}
 		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13})
 	}
-	return errors.Join(serve(ctx, v, log, l), v.Close())
+	return errors.Join(serve(ctx, v, log, l, c.OCSF), v.Close())
 }
 
-// serve answers on a listener and on the socket of the data directory until the
-// context ends.
-func serve(ctx context.Context, v *vault.Vault, log *slog.Logger, l net.Listener) error {
+// serve answers on a listener and on the socket of the data directory, and makes
+// alarms, until the context ends.
+func serve(ctx context.Context, v *vault.Vault, log *slog.Logger, l net.Listener, events string) error {
 	s := server.New(v, log)
 	own, err := v.OwnSocket()
 	if err != nil {
@@ -90,7 +91,10 @@ func serve(ctx context.Context, v *vault.Vault, log *slog.Logger, l net.Listener
 	}
 	if !own {
 		log.Warn("another server has the socket of this data directory, and commands on this machine talk to that one; give each server a directory of its own with --data", "data", v.Dir)
-		return s.Serve(ctx, l)
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return s.Serve(ctx, l) })
+		g.Go(func() error { return v.Watch(ctx, log, events) })
+		return g.Wait()
 	}
 	path := filepath.Join(v.Dir, vault.SocketFile)
 	os.Remove(path) // of a server that was killed; the lock says that none is running
@@ -104,6 +108,7 @@ func serve(ctx context.Context, v *vault.Vault, log *slog.Logger, l net.Listener
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Serve(ctx, l) })
 	g.Go(func() error { return s.Serve(ctx, socket) })
+	g.Go(func() error { return v.Watch(ctx, log, events) })
 	g.Go(func() error {
 		v.Admin.Tend(ctx, log)
 		return nil

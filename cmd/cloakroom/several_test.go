@@ -68,7 +68,6 @@ type fleet struct {
 	t    *testing.T
 	dirs []string
 	key  string
-	mu   sync.Mutex
 	cmds []*exec.Cmd
 	errs []*bytes.Buffer
 	said string // by servers that ended

@@ -28,12 +28,14 @@ const (
 	ActWrite      Action = "write"      // put, patch, import
 	ActErase      Action = "erase"      // erase a customer
 	ActAudit      Action = "audit"      // read the log, who read a customer, budgets
-	ActAdminister Action = "administer" // principals, purposes, policy, budgets
+	ActAdminister Action = "administer" // principals, purposes, policy, budgets, detection
+	ActAlarms     Action = "alarms"     // see alarms, and what the rules of detection would say
+	ActRespond    Action = "respond"    // acknowledge and close alarms
 )
 
 // Actions returns every action.
 func Actions() []Action {
-	return []Action{ActClear, ActMasked, ActSearch, ActWrite, ActErase, ActAudit, ActAdminister}
+	return []Action{ActClear, ActMasked, ActSearch, ActWrite, ActErase, ActAudit, ActAdminister, ActAlarms, ActRespond}
 }
 
 func (a Action) onFields() bool { return a == ActClear || a == ActMasked || a == ActSearch }

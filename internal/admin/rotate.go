@@ -122,6 +122,11 @@ const (
 func (d *Desk) Tend(ctx context.Context, log *slog.Logger) {
 	holder := rand.Text()
 	defer d.Ring.Release(context.WithoutCancel(ctx), holder)
+	if d.DB.Engine() == db.SQLite { // one process has it: whoever held a lease was killed
+		if err := d.Ring.Abandoned(ctx); err != nil {
+			log.Error("taking rotations over", "cause", err)
+		}
+	}
 	for ctx.Err() == nil {
 		wait := tendEvery
 		rot, err := d.Ring.Claim(ctx, holder)

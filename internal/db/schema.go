@@ -217,6 +217,58 @@ var migrations = []string{
 		data  {blob} NOT NULL,
 		PRIMARY KEY (brand, size, part)
 	);`,
+
+	// detect
+	`CREATE TABLE alarms (
+		brand       integer NOT NULL,
+		entry       bigint NOT NULL,
+		rule        text NOT NULL,
+		at          bigint NOT NULL,
+		grade       integer NOT NULL,
+		principal   bigint NOT NULL,
+		lineage     bigint NOT NULL,
+		role        text NOT NULL,
+		customers   bigint NOT NULL,
+		usual       text NOT NULL,
+		seen        text NOT NULL,
+		dedup       text NOT NULL,
+		again       integer NOT NULL,
+		ack_entry   bigint NOT NULL,
+		acked_by    bigint NOT NULL,
+		acked_at    bigint NOT NULL,
+		close_entry bigint NOT NULL,
+		closed_by   bigint NOT NULL,
+		closed_at   bigint NOT NULL,
+		reason      text NOT NULL,
+		ticket      text NOT NULL,
+		PRIMARY KEY (brand, entry, rule)
+	);
+	CREATE INDEX alarms_by_key ON alarms (brand, dedup);
+	CREATE TABLE alarm_cursors (
+		brand  integer PRIMARY KEY,
+		next   bigint NOT NULL,
+		rules  bigint NOT NULL,
+		holder text NOT NULL,
+		until  bigint NOT NULL
+	);` +
+		// notify
+		`CREATE TABLE receivers (
+		brand     integer NOT NULL,
+		name      text NOT NULL,
+		url       text NOT NULL,
+		grade     integer NOT NULL,
+		key       integer NOT NULL,
+		created   bigint NOT NULL,
+		entry     bigint NOT NULL,
+		rule      text NOT NULL,
+		delivered bigint NOT NULL,
+		failures  integer NOT NULL,
+		status    integer NOT NULL,
+		next      bigint NOT NULL,
+		holder    text NOT NULL,
+		until     bigint NOT NULL,
+		PRIMARY KEY (brand, name)
+	);`,
 }
 
 const (

@@ -41,6 +41,7 @@ var parts = []struct {
 	{"credentials", PartAdmin},
 	{"policies", PartAdmin},
 	{"revisions", PartAdmin},
+	{"receivers", PartAdmin},
 	{"brand_keys", PartKeys},
 	{"customer_keys", PartKeys},
 	{"rotations", PartKeys},
@@ -50,6 +51,8 @@ var parts = []struct {
 	{"log_checkpoints", PartLog},
 	{"log_commitments", PartLog},
 	{"log_snapshots", PartNone},
+	{"alarms", PartNone},
+	{"alarm_cursors", PartNone},
 	{"write_answers", PartNone}, // of writes that a restore may not hold
 	{"log_snapshot_parts", PartNone},
 }

@@ -41,6 +41,9 @@ func TestEveryTableHasAPart(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, x := range all {
+			if have[x.Name] {
+				t.Errorf("%s is listed twice", x.Name)
+			}
 			have[x.Name] = true
 			if len(x.Key) == 0 {
 				t.Errorf("%s has no primary key to be read by", x.Name)

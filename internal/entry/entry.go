@@ -55,6 +55,7 @@ const (
 	KindPolicy                         // a policy activated
 	KindBudget                         // budget rules activated
 	KindRotation                       // a key rotated, or an old one destroyed
+	KindDetection                      // detection rules activated, an alarm acknowledged or closed
 )
 
 var kindNames = [...]string{
@@ -69,6 +70,7 @@ var kindNames = [...]string{
 	KindPolicy:         "policy",
 	KindBudget:         "budget",
 	KindRotation:       "rotation",
+	KindDetection:      "detection",
 }
 
 // String returns the kind's name.

@@ -190,6 +190,13 @@ func (f *File) replace(text string) error {
 	return old.Sync()
 }
 
+// Interrupted reports whether a root key file holds two keys: a rotation has not
+// ended, and the old one is still there.
+func Interrupted(path string) (bool, error) {
+	keys, err := readFile(path)
+	return len(keys) > 1, err
+}
+
 // Adopt implements Root.
 func (f *File) Adopt(_ context.Context, id string) bool {
 	f.mu.Lock()

@@ -41,11 +41,12 @@ const (
 	Log       Kind = "log"       // seed of the Ed25519 key that signs checkpoints
 	Catalogue Kind = "catalogue" // the brand's products
 	Incident  Kind = "incident"  // the group's index of persons across brands
+	Alarm     Kind = "alarm"     // secrets and addresses of those who are told of alarms; made with the first
 )
 
-// kinds returns the kinds that a brand has. The group has a log and the incident
+// Kinds returns the kinds of keys that a brand has. The group has a log and the incident
 // index, and no customers.
-func kinds(brand record.BrandID) []Kind {
+func Kinds(brand record.BrandID) []Kind {
 	if brand == record.Group {
 		return []Kind{Log, Incident}
 	}
@@ -100,15 +101,19 @@ const (
 // Create makes the first version of every key of a brand, inside the caller's
 // transaction.
 func (r *Ring) Create(ctx context.Context, q db.Queryer, brand record.BrandID, at time.Time) error {
-	for _, kind := range kinds(brand) {
-		plain := make([]byte, keyBytes)
-		rand.Read(plain)
-		n := name{brand, kind, 1}
-		if err := r.insert(ctx, q, n, plain, at); err != nil {
+	for _, kind := range Kinds(brand) {
+		if err := r.first(ctx, q, brand, kind, at); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// first makes the first version of a key.
+func (r *Ring) first(ctx context.Context, q db.Queryer, brand record.BrandID, kind Kind, at time.Time) error {
+	plain := make([]byte, keyBytes)
+	rand.Read(plain)
+	return r.insert(ctx, q, name{brand, kind, 1}, plain, at)
 }
 
 // insert stores a new key, wrapped by the root key that wraps all the others now.
@@ -124,6 +129,19 @@ func (r *Ring) insert(ctx context.Context, q db.Queryer, n name, plain []byte, a
 		return fmt.Errorf("storing the %s key: %w", n.kind, err)
 	}
 	return nil
+}
+
+// Ensure returns the newest version of a key that a brand gets with its first use,
+// and makes it inside the caller's transaction where there is none.
+func (r *Ring) Ensure(ctx context.Context, q db.Queryer, brand record.BrandID, kind Kind, at time.Time) (Key, error) {
+	k, err := r.CurrentIn(ctx, q, brand, kind)
+	if !errors.Is(err, ErrNoKey) {
+		return k, err
+	}
+	if err := r.first(ctx, q, brand, kind, at); err != nil {
+		return Key{}, err
+	}
+	return r.CurrentIn(ctx, q, brand, kind)
 }
 
 // Current returns the newest version, which everything new is made with: the one of

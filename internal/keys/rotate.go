@@ -77,12 +77,13 @@ const (
 	sqlAdvanceRotation  = `UPDATE rotations SET position = $4, done = done + $5, failed = $6, lease = $7 WHERE brand = $1 AND kind = $2 AND version = $3 AND ended = 0 AND holder = $8`
 	sqlReviveRotation   = `UPDATE rotations SET position = 0, failed = 0 WHERE brand = $1 AND kind = $2 AND version = $3 AND ended = 0 AND failed > 0`
 	sqlEndRotation      = `UPDATE rotations SET ended = $4 WHERE brand = $1 AND kind = $2 AND version = $3 AND ended = 0 AND holder = $5`
+	sqlReleaseAll       = `UPDATE rotations SET lease = 0 WHERE ended = 0`
 	sqlReleaseRotations = `UPDATE rotations SET lease = 0 WHERE holder = $1 AND ended = 0`
 )
 
 // Lease is how long a server may be silent before another takes its rotation over.
 // Two at once would do no harm, only the same work twice.
-const Lease = 30 * time.Second
+const Lease = 10 * time.Second
 
 func scanRotation(row db.Row) (*Rotation, error) {
 	var r Rotation
@@ -330,6 +331,13 @@ func (r *Ring) Release(ctx context.Context, holder string) error {
 // customers do not open.
 func (rot *Rotation) Stalled() bool {
 	return rot.Ended.IsZero() && rot.Failed > 0 && rot.Position >= rot.Bound
+}
+
+// Abandoned ends every lease. Only for one who knows that no other process is there,
+// as the embedded database's lock says.
+func (r *Ring) Abandoned(ctx context.Context) error {
+	_, err := r.db.Exec(ctx, sqlReleaseAll)
+	return err
 }
 
 // Advance notes how far a rotation has come, how many more it moved and how many more

@@ -339,6 +339,9 @@ func (c *chain) commit(rs []*request) {
 	for _, r := range rs {
 		close(r.done)
 	}
+	if notify := c.l.opts.Notify; notify != nil && len(d.rs) > 0 {
+		notify(c.brand)
+	}
 }
 
 // draft is a group that is not committed yet.

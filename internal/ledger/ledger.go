@@ -56,6 +56,9 @@ type Options struct {
 	// SnapshotEvery is how many entries come, at least, between two snapshots of what
 	// follows from a brand's log. 0 means DefaultSnapshotEvery.
 	SnapshotEvery uint64
+	// Notify, if set, is called after every group commit of this server. It must not
+	// block.
+	Notify func(brand record.BrandID)
 }
 
 // The defaults of Options.

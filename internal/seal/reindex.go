@@ -19,8 +19,8 @@ const (
 	sqlProfiles = `SELECT k.ord, k.brand, k.kek, k.version, k.wrapped, c.sealed FROM customer_keys k JOIN customers c ON c.ord = k.ord`
 	// Brand 0, the group's, stands for every brand.
 	sqlReadProfiles            = sqlProfiles + ` WHERE k.ord >= $1 AND k.ord < $2 AND ($3 = 0 OR k.brand = $3) AND c.erased = 0 ORDER BY k.ord`
-	sqlReadVersions            = `SELECT ord, version FROM customer_keys WHERE ord >= $1 AND ord < $2 ORDER BY ord`
-	sqlPostgresHoldVersions    = sqlReadVersions + ` FOR SHARE`
+	sqlReadVersion             = `SELECT version FROM customer_keys WHERE ord = $1`
+	sqlPostgresHoldVersion     = sqlReadVersion + ` FOR SHARE`
 	sqlPostgresInsertLookups   = `INSERT INTO lookups (value, ord) SELECT u.value, u.ord FROM unnest($1::bigint[], $2::bigint[]) AS u(value, ord) ON CONFLICT DO NOTHING`
 	sqlPostgresDeleteLookups   = `DELETE FROM lookups AS l USING unnest($1::bigint[], $2::bigint[]) AS u(value, ord) WHERE l.value = u.value AND l.ord = u.ord`
 	sqlPostgresInsertExternals = `INSERT INTO externals (value, ord) SELECT u.value, u.ord FROM unnest($1::bigint[], $2::bigint[]) AS u(value, ord) ON CONFLICT DO NOTHING`
@@ -90,7 +90,7 @@ func (m *mover) span(ctx context.Context, from, to int64) (moved, failed int64, 
 		return 0, 0, err
 	}
 	for try := 0; len(plans) > 0; try++ {
-		n, again, err := m.apply(ctx, from, to, plans)
+		n, again, err := m.apply(ctx, plans)
 		if err != nil {
 			return moved, failed, err
 		}
@@ -162,22 +162,26 @@ func (m *mover) plan(ctx context.Context, from, to int64) (plans []planned, fail
 }
 
 // apply moves those who are still as they were planned, and returns who is not.
-func (m *mover) apply(ctx context.Context, from, to int64, plans []planned) (moved int64, again map[record.Ordinal]bool, err error) {
+func (m *mover) apply(ctx context.Context, plans []planned) (moved int64, again map[record.Ordinal]bool, err error) {
 	err = m.s.db.Tx(ctx, func(q db.Queryer) error {
 		moved, again = 0, map[record.Ordinal]bool{}
-		sql := sqlReadVersions
+		sql := sqlReadVersion
 		if q.Engine() == db.Postgres {
-			sql = sqlPostgresHoldVersions
+			sql = sqlPostgresHoldVersion
 		}
 		now := map[record.Ordinal]uint64{}
-		err := q.Rows(ctx, func(r db.Row) error {
-			var ord int64
-			var version uint64
-			err := r.Scan(&ord, &version)
-			now[record.Ordinal(ord)] = version
-			return err
-		}, sql, from, to)
-		if err != nil {
+		var stmts []db.Stmt
+		// One by one, in one round trip: a cluster locks rows of one shard at a time.
+		for i := range plans {
+			ord := plans[i].ord
+			stmts = append(stmts, db.Stmt{SQL: sql, Args: []any{int64(ord)}, Scan: func(r db.Row) error {
+				var version uint64
+				err := r.Scan(&version)
+				now[ord] = version
+				return err
+			}})
+		}
+		if err := q.Batch(ctx, stmts); err != nil {
 			return err
 		}
 		var w move

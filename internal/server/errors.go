@@ -14,9 +14,12 @@ import (
 	"github.com/cloakroom/cloakroom/internal/brands"
 	"github.com/cloakroom/cloakroom/internal/budget"
 	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/disclose"
 	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/notify"
 	"github.com/cloakroom/cloakroom/internal/once"
 	"github.com/cloakroom/cloakroom/internal/record"
 	"github.com/cloakroom/cloakroom/internal/revision"
@@ -58,6 +61,10 @@ func kinds() []struct {
 		{disclose.ErrOtherBrand, api.TypeOtherBrand, "Of another brand", http.StatusForbidden},
 		{seal.ErrUnknownToken, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
 		{seal.ErrNoCustomer, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
+		{keys.ErrUnwrap, api.TypeLogUnavailable, "Not the root key", http.StatusServiceUnavailable},
+		{keys.ErrOtherRoot, api.TypeLogUnavailable, "Not the root key in force", http.StatusServiceUnavailable},
+		{keys.ErrRotated, api.TypeConflict, "Rotated meanwhile", http.StatusConflict},
+		{keys.ErrGenerations, api.TypeConflict, "No generation left", http.StatusConflict},
 		{revision.ErrMoved, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
 		{seal.ErrConflict, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
 		{brands.ErrNoBrand, api.TypeUnknownBrand, "Unknown brand", http.StatusNotFound},
@@ -76,6 +83,13 @@ func kinds() []struct {
 		{budget.ErrRules, api.TypeInvalid, "Not a set of budgets", http.StatusUnprocessableEntity},
 		{disclose.ErrField, api.TypeInvalid, "Unknown field", http.StatusUnprocessableEntity},
 		{admit.ErrTicket, api.TypeInvalid, "Not a ticket", http.StatusUnprocessableEntity},
+		{detect.ErrRules, api.TypeInvalid, "Not a set of rules", http.StatusUnprocessableEntity},
+		{detect.ErrAsk, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},
+		{detect.ErrNoAlarm, api.TypeNotFound, "No such alarm", http.StatusNotFound},
+		{detect.ErrClosed, api.TypeConflict, "Closed already", http.StatusConflict},
+		{notify.ErrURL, api.TypeInvalid, "Not a receiver's URL", http.StatusUnprocessableEntity},
+		{notify.ErrNoReceiver, api.TypeNotFound, "No such receiver", http.StatusNotFound},
+		{notify.ErrExists, api.TypeConflict, "Exists already", http.StatusConflict},
 		{backup.ErrRequest, api.TypeInvalid, "The backup cannot be made", http.StatusUnprocessableEntity},
 		{backup.ErrRunning, api.TypeConflict, "A backup is running", http.StatusConflict},
 		{admin.ErrRequest, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},

@@ -261,6 +261,9 @@ func (s *Server) routes() {
 	route(s, "POST", "/v1/root/rotate", "root-rotate", "Replace the root key of this server; copies of the database from before open no more", maxBody, func(ctx context.Context, c identity.Caller, _ *none) (*api.RootRotated, error) {
 		return v.Admin.RotateRoot(ctx, c)
 	})
+	route(s, "POST", "/v1/check", "check", "Check the next part of the database; shows no value", maxBody, func(ctx context.Context, c identity.Caller, in *struct{ Body api.CheckPlace }) (*api.Checked, error) {
+		return v.Admin.Check(ctx, c, in.Body)
+	})
 }
 
 // ViewQuery is part of requests.

@@ -68,6 +68,7 @@ func newServer(v *vault.Vault, log *slog.Logger, timeout time.Duration) *Server 
 	config.Security = []map[string][]string{{"key": {}}}
 	s.api = humago.New(mux, config)
 	s.routes()
+	s.alarmRoutes()
 	s.logRoutes(mux)
 	s.backupRoutes()
 	s.metricsRoute(mux)

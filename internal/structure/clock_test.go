@@ -12,17 +12,19 @@ import (
 // that decides or is logged goes by the database's, which all servers share: their own
 // clocks may differ by minutes.
 var hostClock = map[string]string{
-	"internal/backup/backup.go":  "how often progress is drawn",
-	"internal/db/postgres.go":    "how old a reading of the database's clock is, for early refusals alone",
-	"internal/db/tables.go":      "when a restore began, for people",
-	"internal/seal/rewrap.go":    "how often progress is noted",
-	"internal/server/again.go":   "until when a body must have arrived",
-	"internal/server/metrics.go": "how long a request took",
-	"internal/db/schema.go":      "when a migration ran, for people",
-	"internal/db/settings.go":    "how far this machine's clock is from the database's",
-	"internal/db/sqlite.go":      "on one machine it is the database's",
-	"internal/ledger/refusal.go": "how long repeats of a refusal are gathered",
-	"internal/server/server.go":  "how long a request took",
+	"internal/backup/backup.go":        "how often progress is drawn",
+	"internal/db/pipeline_postgres.go": "how long a transaction was idle",
+	"internal/db/postgres.go":          "how old a reading of the database's clock is, for early refusals alone",
+	"internal/db/tables.go":            "when a restore began, for people",
+	"internal/seal/rewrap.go":          "how often progress is noted",
+	"internal/notify/send.go":          "when a request is sent, which its receiver holds against its own clock; how often progress is noted",
+	"internal/server/again.go":         "until when a body must have arrived",
+	"internal/server/metrics.go":       "how long a request took",
+	"internal/db/schema.go":            "when a migration ran, for people",
+	"internal/db/settings.go":          "how far this machine's clock is from the database's",
+	"internal/db/sqlite.go":            "on one machine it is the database's",
+	"internal/ledger/refusal.go":       "how long repeats of a refusal are gathered",
+	"internal/server/server.go":        "how long a request took",
 }
 
 func checkClock(t *tree) []string {

@@ -34,6 +34,8 @@ var order = []string{
 	"internal/mask",
 	"internal/disclose",
 	"internal/intake",
+	"internal/detect",
+	"internal/notify",
 	"internal/admin",
 	"internal/vault",
 	"internal/backup",

@@ -45,6 +45,7 @@ var (
 	insertInto  = regexp.MustCompile(`(?is)^\s*INSERT\s+INTO\s+(\w+)\s*\(([^)]*)\)\s*VALUES\s*(.*)$`)
 	valueRow    = regexp.MustCompile(`\(([^()]*)\)`)
 	disjunction = regexp.MustCompile(`(?i)\bOR\b`)
+	either      = regexp.MustCompile(`(?i)\([^()]*\bOR\b[^()]*\)`)
 )
 
 // reaches returns the distributed tables that a statement asks, and the faults: a
@@ -94,6 +95,7 @@ func (s spread) reaches(a *asked) (out []reach, faults []string) {
 		}
 		uses = append(uses, u)
 	}
+	text = either.ReplaceAllString(text, "()") // what stands in it binds nothing
 	if len(uses) > 0 && disjunction.MatchString(text) {
 		fault("OR may ask other shards than the one that AND binds")
 	}

@@ -7,23 +7,27 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/admin"
 	"github.com/cloakroom/cloakroom/internal/admit"
 	"github.com/cloakroom/cloakroom/internal/brands"
 	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/disclose"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/intake"
 	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/notify"
 	"github.com/cloakroom/cloakroom/internal/once"
 	"github.com/cloakroom/cloakroom/internal/record"
 	"github.com/cloakroom/cloakroom/internal/revision"
@@ -87,6 +91,8 @@ type Vault struct {
 	Disclose *disclose.Desk
 	Intake   *intake.Desk
 	Admin    *admin.Desk
+	Alarms   *detect.Desk
+	Notify   *notify.Desk
 	Identity *identity.Store
 	Ledger   *ledger.Ledger
 	DB       *db.DB
@@ -95,7 +101,11 @@ type Vault struct {
 	Once      *once.Store // what writes with an idempotency key were answered
 	Dir       string
 	RootKey   string // the file of the root key
-	lock      *os.File
+	// Watcher and Sender make and send alarms while a server runs them.
+	Watcher *detect.Watcher
+	Sender  *notify.Sender
+	brands  *brands.Store
+	lock    *os.File
 }
 
 // Open opens a vault, and makes it where there is none and o.Begin lets it: the data
@@ -267,7 +277,7 @@ func origin(head []byte, wanted string) (string, error) {
 	case !ok:
 		return "", fmt.Errorf("the head of the group's log does not name it: %w", ledger.ErrTampered)
 	case wanted != "" && wanted != have:
-		return "", fmt.Errorf("%w: they are named %s/...", ErrOrigin, have)
+		return "", fmt.Errorf("%w: they are named %s/BRAND", ErrOrigin, have)
 	}
 	return have, nil
 }
@@ -280,6 +290,12 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 		s, _, err := ledger.NewSigner(o.Origin+"/"+brand, seed)
 		return s, err
 	}
+	alarms := detect.NewStore(v.DB)
+	v.brands = bs
+	v.Watcher = detect.NewWatcher(alarms, nil)
+	v.Sender = notify.NewSender(v.DB, ring, bs, alarms)
+	v.Watcher.Stored = func(record.BrandID) { v.Sender.Wake() }
+	o.Ledger.Notify = v.Watcher.Wake
 	v.Ledger = ledger.Open(v.DB, func(ctx context.Context, id record.BrandID) (note.Signer, error) {
 		b, err := bs.Get(ctx, id)
 		if err != nil {
@@ -293,6 +309,9 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	}, o.Ledger)
 	v.Revisions = revision.New(v.DB)
 	door := &admit.Door{Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger, Revisions: v.Revisions}
+	v.Watcher.Ledger = v.Ledger
+	v.Alarms = &detect.Desk{Door: door, Ledger: v.Ledger, Store: alarms}
+	v.Notify = &notify.Desk{Door: door, Ledger: v.Ledger, Ring: ring, DB: v.DB, Alarms: alarms}
 	store := seal.New(v.DB, ring)
 	v.Once = once.New(v.DB)
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
@@ -333,6 +352,24 @@ func (v *Vault) OwnSocket() (bool, error) {
 	}
 	v.lock = f
 	return err == nil, err
+}
+
+// Watch makes and sends alarms until the context ends. With a path it appends them as
+// events to that file, too.
+func (v *Vault) Watch(ctx context.Context, log *slog.Logger, events string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	if events != "" {
+		f, err := notify.OpenFeed(events, v.brands, v.Alarms.Store)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		v.Watcher.Stored = func(record.BrandID) { v.Sender.Wake(); f.Wake() }
+		g.Go(func() error { return f.Run(ctx, log) })
+	}
+	g.Go(func() error { return v.Watcher.Run(ctx, log) })
+	g.Go(func() error { return v.Sender.Run(ctx, log) })
+	return g.Wait()
 }
 
 // Close ends what runs, and closes the database.

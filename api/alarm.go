@@ -1,0 +1,92 @@
+package api
+
+import "time"
+
+// Alarm is something unusual that a rule noticed at one entry of a brand's log.
+type Alarm struct {
+	ID        string    `json:"id" doc:"The entry and the rule: 1234-walk."`
+	Brand     string    `json:"brand"`
+	Entry     uint64    `json:"entry"`
+	At        time.Time `json:"at"`
+	Rule      string    `json:"rule"`
+	Grade     string    `json:"grade" enum:"low,medium,high,critical"`
+	Principal uint64    `json:"principal"`
+	Name      string    `json:"name,omitempty" doc:"The principal's name."`
+	Lineage   uint64    `json:"lineage,omitempty"`
+	Role      string    `json:"role,omitempty"`
+	Customers int       `json:"customers" doc:"About how many customers it concerns."`
+	Usual     string    `json:"usual" doc:"What was usual, with figures."`
+	Seen      string    `json:"seen" doc:"What was seen, with figures."`
+	Key       string    `json:"key" doc:"Alarms about one thing on one day have the same key."`
+	Repeat    bool      `json:"repeat,omitempty" doc:"An earlier alarm has the same key: nobody was paged for this one."`
+
+	State          string    `json:"state,omitempty" enum:"new,acknowledged,closed"`
+	AcknowledgedBy uint64    `json:"acknowledged_by,omitempty"`
+	AcknowledgedAt time.Time `json:"acknowledged_at,omitzero"`
+	ClosedBy       uint64    `json:"closed_by,omitempty"`
+	ClosedAt       time.Time `json:"closed_at,omitzero"`
+	Reason         string    `json:"reason,omitempty"`
+	Ticket         string    `json:"ticket,omitempty"`
+}
+
+// AlarmsPage is how many alarms one answer holds at most.
+const AlarmsPage = 500
+
+// Alarms is a page of alarms, newest first.
+type Alarms struct {
+	Alarms []Alarm `json:"alarms"`
+	Before string  `json:"before,omitempty" doc:"Ask for those before this one to get the next page; empty: there are no more."`
+}
+
+// CloseRequest closes an alarm. Reasons are words, so that no name gets into the log.
+type CloseRequest struct {
+	Reason string `json:"reason" enum:"expected,mistaken,contained,duplicate,exercise" doc:"expected: somebody was meant to do this. mistaken: the rule was. contained: it was a theft, and it was stopped. duplicate: handled under another alarm. exercise: a drill."`
+	Ticket string `json:"ticket,omitempty" maxLength:"64"`
+}
+
+// CloseReasons are the reasons of a CloseRequest.
+func CloseReasons() []string {
+	return []string{"expected", "mistaken", "contained", "duplicate", "exercise"}
+}
+
+// DetectionRules is the text of a brand's detection rules, YAML.
+type DetectionRules struct {
+	Rules string `json:"rules" maxLength:"32768" doc:"Empty: the defaults."`
+}
+
+// ReplayRequest asks what rules would have said of a part of the log.
+type ReplayRequest struct {
+	Rules string    `json:"rules,omitempty" maxLength:"32768" doc:"Empty: the rules that held at each time."`
+	From  time.Time `json:"from,omitzero"`
+	To    time.Time `json:"to,omitzero"`
+}
+
+// Replayed answers a replay, which changes nothing.
+type Replayed struct {
+	Entries uint64         `json:"entries" doc:"How many entries were read, to learn what is usual too."`
+	Count   int            `json:"count" doc:"How many alarms there were."`
+	Pages   int            `json:"pages" doc:"How many of them have a key of their own."`
+	Rules   map[string]int `json:"rules" doc:"How many alarms of each rule."`
+	Alarms  []Alarm        `json:"alarms" doc:"The first 500."`
+}
+
+// ReceiverRequest names a receiver of alarms.
+type ReceiverRequest struct {
+	Name  string `json:"name" maxLength:"40"`
+	URL   string `json:"url" maxLength:"1024" doc:"https, or http on loopback."`
+	Grade string `json:"grade,omitempty" enum:"low,medium,high,critical" doc:"The least grave alarm that is sent; medium if empty."`
+	Past  bool   `json:"past,omitempty" doc:"Send the alarms that are there already, too."`
+}
+
+// Receiver is where alarms are sent by webhook (Standard Webhooks).
+type Receiver struct {
+	Name      string    `json:"name"`
+	Host      string    `json:"host" doc:"Of its URL; the rest may hold a secret."`
+	Grade     string    `json:"grade"`
+	Created   time.Time `json:"created"`
+	Secret    string    `json:"secret,omitempty" doc:"whsec_...: shown once, when it is made."`
+	Delivered uint64    `json:"delivered"`
+	Failures  int       `json:"failures" doc:"In a row, since the last delivery."`
+	Status    int       `json:"status,omitempty" doc:"The HTTP status that it answered last; 0: none."`
+	NextTry   time.Time `json:"next_try,omitzero"`
+}

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/client"
+)
+
+type alarmCmd struct {
+	List     alarmListCmd  `cmd:"" help:"List alarms, newest first."`
+	Show     alarmShowCmd  `cmd:"" help:"Show one alarm: what was usual, and what was seen."`
+	Ack      alarmAckCmd   `cmd:"" help:"Say that you look into an alarm."`
+	Close    alarmCloseCmd `cmd:"" help:"Close an alarm for a reason."`
+	Receiver receiverCmd   `cmd:"" help:"Who is told of alarms by signed webhook."`
+}
+
+type alarmListCmd struct {
+	forBrand
+	State string `help:"new, acknowledged, closed, or open for those not closed." enum:"new,acknowledged,closed,open,all" default:"open"`
+	Grade string `help:"The least grave." enum:"low,medium,high,critical" default:"low"`
+	Limit int    `help:"How many." default:"50"`
+}
+
+// Run lists alarms.
+func (c *alarmListCmd) Run(ctx context.Context, std Streams) error {
+	if c.Limit < 1 {
+		return &usageError{"--limit is at least 1"}
+	}
+	return c.with(ctx, std, func(v *connection) error {
+		out := api.Alarms{Alarms: []api.Alarm{}}
+		for more := true; more && len(out.Alarms) < c.Limit; {
+			q := url.Values{"grade": {c.Grade}, "limit": {strconv.Itoa(min(c.Limit-len(out.Alarms), api.AlarmsPage))}}
+			if c.State != "all" {
+				q.Set("state", c.State)
+			}
+			if out.Before != "" {
+				q.Set("before", out.Before)
+			}
+			var page api.Alarms
+			if err := v.Do(ctx, "GET", client.Path("brands", c.Brand, "alarms")+"?"+q.Encode(), nil, &page); err != nil {
+				return err
+			}
+			out.Alarms, out.Before = append(out.Alarms, page.Alarms...), page.Before
+			more = page.Before != ""
+		}
+		return c.print(std, out, func(w io.Writer) {
+			t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+			for _, a := range out.Alarms {
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", a.ID, a.At.Format("2006-01-02 15:04"), a.Grade, a.State, who(&a), a.Seen)
+			}
+			t.Flush()
+			if len(out.Alarms) == 0 {
+				fmt.Fprintln(w, "no alarms")
+			}
+		})
+	})
+}
+
+func who(a *api.Alarm) string {
+	if a.Name != "" {
+		return a.Name
+	}
+	return fmt.Sprint("principal ", a.Principal)
+}
+
+func printAlarm(w io.Writer, a *api.Alarm) {
+	fmt.Fprintf(w, "%s: %s, %s\n", a.ID, a.Grade, a.State)
+	lines := [][2]string{
+		{"at", a.At.Format(time.RFC3339) + fmt.Sprintf(", entry %d", a.Entry)},
+		{"who", fmt.Sprintf("%s (principal %d, role %s, lineage %d)", who(a), a.Principal, a.Role, a.Lineage)},
+		{"customers", strconv.Itoa(a.Customers)}, {"seen", a.Seen}, {"usual", a.Usual},
+	}
+	if !a.AcknowledgedAt.IsZero() {
+		lines = append(lines, [2]string{"acknowledged", fmt.Sprintf("%s by principal %d", a.AcknowledgedAt.Format(time.RFC3339), a.AcknowledgedBy)})
+	}
+	if !a.ClosedAt.IsZero() {
+		lines = append(lines, [2]string{"closed", strings.TrimSpace(fmt.Sprintf("%s by principal %d: %s %s", a.ClosedAt.Format(time.RFC3339), a.ClosedBy, a.Reason, a.Ticket))})
+	}
+	for _, l := range lines {
+		fmt.Fprintf(w, "  %-13s %s\n", l[0], l[1])
+	}
+}
+
+type alarmShowCmd struct {
+	forBrand
+	ID string `arg:"" help:"The alarm, such as 1234-walk."`
+}
+
+// Run shows an alarm.
+func (c *alarmShowCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "alarms", c.ID), nil, printAlarm)
+}
+
+type alarmAckCmd struct {
+	forBrand
+	ID string `arg:"" help:"The alarm."`
+}
+
+// Run acknowledges an alarm.
+func (c *alarmAckCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "alarms", c.ID, "ack"), struct{}{}, printAlarm)
+}
+
+type alarmCloseCmd struct {
+	forBrand
+	ID     string `arg:"" help:"The alarm."`
+	Reason string `help:"expected, mistaken, contained, duplicate or exercise." required:"" enum:"expected,mistaken,contained,duplicate,exercise"`
+	Ticket string `help:"The case's number." placeholder:"CASE"`
+}
+
+// Run closes an alarm.
+func (c *alarmCloseCmd) Run(ctx context.Context, std Streams) error {
+	in := api.CloseRequest{Reason: c.Reason, Ticket: c.Ticket}
+	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "alarms", c.ID, "close"), in, printAlarm)
+}
+
+type receiverCmd struct {
+	Add    receiverAddCmd    `cmd:"" help:"Send alarms to a URL."`
+	List   receiverListCmd   `cmd:"" help:"List receivers, and how they are served."`
+	Remove receiverRemoveCmd `cmd:"" help:"Send no more."`
+}
+
+type receiverAddCmd struct {
+	forBrand
+	Name      string `arg:"" help:"Lower-case letters, digits and hyphens."`
+	URLFile   string `name:"url-file" help:"File with the URL: for many systems it is a credential, and a command line is seen by others." required:"" type:"existingfile" placeholder:"FILE"`
+	SecretOut string `name:"secret-out" help:"File to write the signing secret to, mode 0600; it must not be there yet." required:"" placeholder:"FILE"`
+	Grade     string `help:"The least grave alarm that is sent." enum:"low,medium,high,critical" default:"medium"`
+	Past      bool   `help:"Send the alarms that are there already, too."`
+}
+
+// Help is the long help text.
+func (receiverAddCmd) Help() string {
+	return `Requests are signed as in Standard Webhooks: webhook-id, webhook-timestamp,
+webhook-signature. The secret (whsec_...) goes into a file and is never printed; give
+it to the receiver. An answer of 2xx takes an alarm; anything else is tried again.`
+}
+
+// Run adds a receiver.
+func (c *receiverAddCmd) Run(ctx context.Context, std Streams) error {
+	text, err := os.ReadFile(c.URLFile)
+	if err != nil {
+		return fmt.Errorf("reading the URL: %w", err)
+	}
+	out, err := os.OpenFile(c.SecretOut, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("making the file for the secret: %w", err)
+	}
+	in := api.ReceiverRequest{Name: c.Name, URL: strings.TrimSpace(string(text)), Grade: c.Grade, Past: c.Past}
+	err = c.with(ctx, std, func(v *connection) error {
+		var r api.Receiver
+		if err := v.Do(ctx, "POST", client.Path("brands", c.Brand, "receivers"), in, &r); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(out, r.Secret); err != nil {
+			return fmt.Errorf("writing the secret: %w; remove the receiver and add it again", err)
+		}
+		r.Secret = ""
+		return c.print(std, r, func(w io.Writer) {
+			fmt.Fprintf(w, "%s at %s gets alarms from %s on; its secret is in %s\n", r.Name, r.Host, r.Grade, c.SecretOut)
+		})
+	})
+	if err = errors.Join(err, out.Close()); err != nil {
+		os.Remove(c.SecretOut)
+	}
+	return err
+}
+
+type receiverListCmd struct{ forBrand }
+
+// Run lists receivers.
+func (c *receiverListCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "receivers"), nil, func(w io.Writer, list *[]api.Receiver) {
+		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+		for _, r := range *list {
+			state := "served"
+			if r.Failures > 0 {
+				state = fmt.Sprintf("%d failures, the last answer %d, next try %s", r.Failures, r.Status, r.NextTry.Format(time.RFC3339))
+			}
+			fmt.Fprintf(t, "%s\t%s\tfrom %s\t%d delivered\t%s\n", r.Name, r.Host, r.Grade, r.Delivered, state)
+		}
+		t.Flush()
+	})
+}
+
+type receiverRemoveCmd struct {
+	forBrand
+	Name string `arg:""`
+}
+
+// Run removes a receiver.
+func (c *receiverRemoveCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "DELETE", client.Path("brands", c.Brand, "receivers", c.Name), nil, func(w io.Writer, _ *struct{}) {
+		fmt.Fprintln(w, "removed", c.Name)
+	})
+}
+
+type detectCmd struct {
+	Rules  detectRulesCmd  `cmd:"" help:"Show or set a brand's rules."`
+	Replay detectReplayCmd `cmd:"" help:"What rules would have said of the past. Changes nothing."`
+}
+
+type detectRulesCmd struct {
+	forBrand
+	Set     string `help:"Set the rules from a YAML file; what it leaves out has its default." type:"existingfile" xor:"set" placeholder:"FILE"`
+	Default bool   `help:"Set the default rules." xor:"set"`
+}
+
+// Run shows or sets rules.
+func (c *detectRulesCmd) Run(ctx context.Context, std Streams) error {
+	method, in := "GET", any(nil)
+	if c.Default {
+		method, in = "PUT", api.DetectionRules{}
+	}
+	if c.Set != "" {
+		text, err := os.ReadFile(c.Set)
+		if err != nil {
+			return fmt.Errorf("reading the rules: %w", err)
+		}
+		method, in = "PUT", api.DetectionRules{Rules: string(text)}
+	}
+	return ask(ctx, std, &c.remote, method, client.Path("brands", c.Brand, "detection"), in, func(w io.Writer, r *api.DetectionRules) {
+		fmt.Fprint(w, r.Rules)
+	})
+}
+
+type detectReplayCmd struct {
+	forBrand
+	From  string `help:"The first day or time: 2026-11-01 or RFC 3339, UTC." placeholder:"TIME"`
+	To    string `help:"The day or time before which to end." placeholder:"TIME"`
+	Rules string `help:"Rules to try; without it, those that held." type:"existingfile" placeholder:"FILE"`
+}
+
+// Help is the long help text.
+func (detectReplayCmd) Help() string {
+	return `Reads the brand's log from its beginning, because what is usual has to be learned, and
+shows the alarms between --from and --to. Nothing is stored, nobody is told.`
+}
+
+// Run replays.
+func (c *detectReplayCmd) Run(ctx context.Context, std Streams) error {
+	var in api.ReplayRequest
+	var err error
+	if in.From, err = moment(c.From); err != nil {
+		return err
+	}
+	if in.To, err = moment(c.To); err != nil {
+		return err
+	}
+	if c.Rules != "" {
+		text, err := os.ReadFile(c.Rules)
+		if err != nil {
+			return fmt.Errorf("reading the rules: %w", err)
+		}
+		in.Rules = string(text)
+	}
+	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "detection", "replay"), in, func(w io.Writer, r *api.Replayed) {
+		for i := range r.Alarms {
+			a := &r.Alarms[i]
+			fmt.Fprintf(w, "%s  %s  %s  %s\n  seen:  %s\n  usual: %s\n", a.At.Format("2006-01-02 15:04"), a.Grade, a.ID, who(a), a.Seen, a.Usual)
+		}
+		fmt.Fprintf(w, "%d alarms, %d of them would have been sent, from %d entries\n", r.Count, r.Pages, r.Entries)
+		for _, rule := range slices.Sorted(maps.Keys(r.Rules)) {
+			fmt.Fprintf(w, "  %-10s %d\n", rule, r.Rules[rule])
+		}
+	})
+}
+
+func moment(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, &usageError{"a time is a day such as 2026-11-01, or RFC 3339"}
+}

@@ -1,0 +1,268 @@
+package detect
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+func at(day, hour, second int) time.Time {
+	return time.Unix(simBegin+int64(day)*86400+int64(hour)*3600+int64(second), 0).UTC()
+}
+
+func read(principal uint64, when time.Time, ord record.Ordinal) (*entry.Entry, []record.Ordinal) {
+	return &entry.Entry{Kind: entry.KindDisclosure, Brand: 1, Principal: principal, Credential: principal, Lineage: principal, Role: access.SupportAgent,
+		At: when, Purpose: "customer-support", Class: "clear", Level: "clear", Fields: record.Fields(record.Email), Count: 1}, []record.Ordinal{ord}
+}
+
+type decoys map[record.Ordinal]bool
+
+func (d decoys) Contains(_ record.BrandID, ord record.Ordinal) bool { return d[ord] }
+
+func TestEveryTouchOfACanaryIsAnAlarm(t *testing.T) {
+	d := New(1, rules(t), decoys{7: true, 9: true})
+	n := 0
+	for i := range 10 {
+		e, _ := read(3, at(0, 9, i), 7)
+		alarms := d.Observe(uint64(i), e, []record.Ordinal{6, 7, 9})
+		if len(alarms) != 1 || alarms[0].Rule != Canary || alarms[0].Grade != Critical || alarms[0].Customers != 2 {
+			t.Fatalf("entry %d: %+v", i, alarms)
+		}
+		n++
+	}
+	e, ords := read(3, at(0, 9, 11), 8)
+	if got := d.Observe(11, e, ords); len(got) > 0 {
+		t.Fatalf("nobody touched a canary: %+v", got)
+	}
+	e.Kind = entry.KindImport
+	if got := d.Observe(12, e, []record.Ordinal{7}); len(got) > 0 {
+		t.Fatalf("an import shows nobody anything: %+v", got)
+	}
+}
+
+func TestWhatIsNewIsSaid(t *testing.T) {
+	d := New(1, rules(t), nil)
+	i := uint64(0)
+	feed := func(e *entry.Entry, ords []record.Ordinal) []Rule {
+		var out []Rule
+		for _, a := range d.Observe(i, e, ords) {
+			out = append(out, a.Rule)
+		}
+		i++
+		return out
+	}
+	for day := range 30 {
+		e, ords := read(3, at(day, 9, 0), 7)
+		if got := feed(e, ords); len(got) > 0 {
+			t.Fatalf("day %d: %v", day, got)
+		}
+	}
+	for _, c := range []struct {
+		change func(e *entry.Entry)
+		want   []Rule
+	}{
+		{func(e *entry.Entry) {}, nil},
+		{func(e *entry.Entry) { e.Purpose = "migration" }, []Rule{Purpose}},
+		{func(e *entry.Entry) { e.Purpose = "migration" }, nil},
+		{func(e *entry.Entry) { e.Fields = e.Fields.With(record.BirthDate) }, []Rule{Fields}},
+		{func(e *entry.Entry) { e.Credential = 99 }, []Rule{Credential}},
+		{func(e *entry.Entry) { e.Kind, e.Level = entry.KindSearch, "masked" }, []Rule{Action}},
+		{func(e *entry.Entry) { e.At = at(31, 3, 0) }, []Rule{Hours}},
+		{func(e *entry.Entry) { e.At = at(31, 4, 0) }, nil}, // beside an hour that is known now
+	} {
+		e, ords := read(3, at(30, 9, 0), 7)
+		c.change(e)
+		if got := feed(e, ords); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %v, want %v", e, got, c.want)
+		}
+	}
+}
+
+func TestBurstsOfRefusals(t *testing.T) {
+	d := New(1, rules(t), nil)
+	got := 0
+	for i := range 40 {
+		e := &entry.Entry{Kind: entry.KindRefusal, Brand: 1, Principal: 3, Role: access.SupportAgent, At: at(0, 9, 60*i),
+			Detail: map[string]string{"reason": "unknown-token", "times": "1"}}
+		for _, a := range d.Observe(uint64(i), e, nil) {
+			if got++; a.Rule != Refusals || got == 1 && i != 9 {
+				t.Errorf("after %d refusals: %+v", i+1, a)
+			}
+		}
+	}
+	if got != 3 { // at 10, 20 and 40
+		t.Errorf("%d alarms for 40 refusals", got)
+	}
+	d = New(1, rules(t), nil)
+	e := &entry.Entry{Kind: entry.KindRefusal, Brand: 1, Principal: 3, Role: "x", At: at(0, 9, 0), Detail: map[string]string{"reason": "other-brand", "times": "50"}}
+	if got := d.Observe(0, e, nil); len(got) != 1 {
+		t.Errorf("repeats that were counted together: %v", got)
+	}
+}
+
+func TestSomebodyNewIsHeldAgainstTheRole(t *testing.T) {
+	s, d := trained(t, 40, nil)
+	s.workers = append(s.workers, &worker{id: 99, role: access.SupportAgent})
+	for len(s.workers) < 99 {
+		s.workers = append(s.workers, &worker{id: 99, role: access.SupportAgent})
+	}
+	first, alarms := attack(s, d, 99, 14, 300, func(i int) []record.Ordinal { return []record.Ordinal{record.Ordinal(i*7919%50_000 + 1)} }, Surge)
+	if first < 0 || !strings.Contains(alarms[0].Usual, "no baseline yet") || !strings.Contains(alarms[0].Usual, "role") {
+		t.Errorf("noticed after %d: %+v", first, alarms)
+	}
+	first, alarms = attack(s, New(1, rules(t), nil), 99, 14, 600, func(i int) []record.Ordinal { return []record.Ordinal{record.Ordinal(i*7919%50_000 + 1)} }, Surge)
+	if most := rules(t).Surge.NoBaseline; first < most*9/10 || first > most*11/10 || !strings.Contains(alarms[0].Usual, "nor for its role") {
+		t.Errorf("noticed after %d: %+v", first, alarms)
+	}
+}
+
+func TestAReplaySaysTheSame(t *testing.T) {
+	var logs [2][]Alarm
+	for i := range logs {
+		s := newSimulation(3, 10, 5, 1, 1, 20_000)
+		s.workers[15].rate = 5
+		for _, w := range s.workers[:3] {
+			w.theft = func(day, hour int, mean float64) int { return int(mean) * (day / 30) }
+		}
+		d := New(1, rules(t), decoys{17: true})
+		s.run(60, func(j uint64, e *entry.Entry, ords []record.Ordinal) {
+			logs[i] = append(logs[i], d.Observe(j, e, ords)...)
+		})
+	}
+	if len(logs[0]) < 5 || !slices.Equal(logs[0], logs[1]) {
+		t.Errorf("%d alarms, and another time %d or others", len(logs[0]), len(logs[1]))
+	}
+}
+
+func TestIdlePrincipalsAreForgotten(t *testing.T) {
+	d := New(1, rules(t), nil)
+	for p := range uint64(100) {
+		e, ords := read(p+1, at(0, 9, 0), 7)
+		d.Observe(p, e, ords)
+	}
+	for day := range 64 {
+		e, ords := read(1, at(day, 10, 0), 7)
+		d.Observe(uint64(100+day), e, ords)
+	}
+	if d.Principals() != 1 {
+		t.Errorf("%d principals are remembered", d.Principals())
+	}
+}
+
+func TestRulesInTheLogHoldFromThenOn(t *testing.T) {
+	d := New(1, rules(t), decoys{7: true})
+	feed := func(i uint64) int { e, ords := read(3, at(0, 9, 0), 7); return len(d.Observe(i, e, ords)) }
+	if feed(0) != 1 {
+		t.Fatal("no alarm")
+	}
+	d.Observe(1, &entry.Entry{Kind: entry.KindDetection, At: at(0, 9, 0), Detail: map[string]string{changeDetail: changeRules, rulesDetail: "off: [canary]"}}, nil)
+	if feed(2) != 0 {
+		t.Fatal("the rule was switched off")
+	}
+	d = New(1, rules(t), decoys{7: true})
+	d.Pin()
+	d.Observe(0, &entry.Entry{Kind: entry.KindDetection, At: at(0, 9, 0), Detail: map[string]string{changeDetail: changeRules, rulesDetail: "off: [canary]"}}, nil)
+	if feed(1) != 1 {
+		t.Fatal("rules that are tried are those of the log")
+	}
+}
+
+func TestRulesAreReadStrictly(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                              "",
+		"surge: {sigma: 7}":             "",
+		"off: [walk, marketing/day]":    "",
+		"surge:\n  sigmaa: 7":           "line 2: field sigmaa is not known",
+		"serge: {sigma: 7}":             "line 1: field serge is not known",
+		"\nwalk: {grade: terrible}":     "line 2: there is no such grade",
+		"off:\n- wolk":                  "line 2: there is no such rule",
+		"off: [clerk/walk]":             "line 1: there is no such role",
+		"off: walk":                     "off is a list",
+		"surge: {sigma: lots}":          "line 1",
+		"surge: {sigma: -1}":            "surge.sigma is -1",
+		"surge: {sigma: .nan}":          "surge.sigma is NaN",
+		"a: 1\n---\nb: 2":               "not known",
+		"warmup: {days: 14}\n---\nb: 2": "second",
+		"surge: [":                      "line 1",
+		strings.Repeat("#", MaxRules+1): "longer",
+	} {
+		r, err := ParseRules(text)
+		if want == "" {
+			if err != nil || r.Text() != text {
+				t.Errorf("%q: %v", text, err)
+			}
+			continue
+		}
+		if !errors.Is(err, ErrRules) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40q: %v, want %q", text, err, want)
+		}
+	}
+	r, err := ParseRules("surge: {sigma: 7}")
+	if err != nil || r.Surge.Sigma != 7 || r.Surge.Floor != rules(t).Surge.Floor {
+		t.Errorf("what a file leaves out has its default: %+v, %v", r, err)
+	}
+}
+
+// The tail is held against a sum of the probabilities themselves.
+func TestTheTailOfTheNegativeBinomial(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		mean := rapid.Float64Range(0.05, 400).Draw(t, "mean")
+		alpha := rapid.Float64Range(0.02, 20).Draw(t, "alpha")
+		x := rapid.IntRange(0, 1000).Draw(t, "x")
+		k, below := 1/alpha, 0.0
+		logP := k * math.Log(k/(k+mean))
+		for i := range x {
+			below += math.Exp(logP)
+			logP += math.Log((k + float64(i)) / float64(i+1) * mean / (mean + k))
+		}
+		got := math.Exp(logTail(x, mean, alpha))
+		if math.Abs(got-(1-below)) > 1e-8 {
+			t.Fatalf("P(X>=%d) is %g, and the sum says %g", x, got, 1-below)
+		}
+		if z := excess(x+1, mean, alpha); z < excess(x, mean, alpha)-1e-6 {
+			t.Fatalf("more is less far: %g", z)
+		}
+	})
+	if z := sigmas(math.Log(9.8659e-10)); math.Abs(z-6) > 1e-3 {
+		t.Errorf("six sigmas are %g", z)
+	}
+	if z := sigmas(-800); math.Abs(z-39.87) > 0.02 {
+		t.Errorf("far out: %g", z)
+	}
+}
+
+func TestDistinctCountsAndMerges(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(0, 5000).Draw(t, "n")
+		from := rapid.IntRange(1, 1<<30).Draw(t, "from")
+		step := rapid.IntRange(1, 50).Draw(t, "step")
+		var a, b, both distinct
+		for i := range n {
+			o := record.Ordinal(from + i*step)
+			both.add(o)
+			both.add(o)
+			if i%3 == 0 {
+				a.add(o)
+			} else {
+				b.add(o)
+			}
+		}
+		got := both.count()
+		if n <= exactUpTo && got != n || math.Abs(float64(got-n)) > 0.15*float64(n) {
+			t.Fatalf("%d distinct were counted as %d", n, got)
+		}
+		a.merge(&b)
+		if m := a.count(); m != got {
+			t.Fatalf("together %d, apart %d", got, m)
+		}
+	})
+}

@@ -1,0 +1,145 @@
+package detect
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/cloakroom/cloakroom/internal/entry"
+)
+
+// How many purposes, kinds of action and credentials of a principal are remembered;
+// the oldest give way.
+const (
+	maxPurposes    = 64
+	maxActions     = 32
+	maxCredentials = 128
+)
+
+// known reports whether somebody was there long enough for something to be new.
+func (s *sight) known() bool {
+	return s.now.hour-s.p.first >= int64(s.d.rules.Warmup.Days)*hoursPerDay
+}
+
+// novelties are the rules on what this principal never did before.
+func (s *sight) novelties() {
+	p, e, rules := s.p, s.e, s.d.rules
+	known := s.known()
+	days := (s.now.hour - p.first) / hoursPerDay
+	since := func(what string) string { return fmt.Sprintf("%s, in %d days", what, days) }
+	if e.Purpose != "" && remember(&p.purposes, e.Purpose, maxPurposes) && known {
+		s.raise(Purpose, rules.Purpose.Grade, len(s.ords), since(list(p.purposes[:len(p.purposes)-1], "no purpose")),
+			"the purpose "+e.Purpose+", for the first time")
+	}
+	if a := action(e); remember(&p.actions, a, maxActions) && known {
+		s.raise(Action, rules.Action.Grade, len(s.ords), since(list(p.actions[:len(p.actions)-1], "nothing")), a+", for the first time")
+	}
+	if e.Credential != 0 && remember(&p.credentials, e.Credential, maxCredentials) && known {
+		s.raise(Credential, rules.Credential.Grade, len(s.ords), since(some(len(p.credentials)-1, "other credential", "other credentials")),
+			fmt.Sprintf("credential %d of the lineage %d, for the first time", e.Credential, e.Lineage))
+	}
+	if e.Kind != entry.KindDisclosure {
+		return
+	}
+	level := 0
+	if e.Level == "clear" {
+		level = 1
+	}
+	added := e.Fields &^ p.fields[level]
+	if added != 0 && p.fields[level] != 0 && known {
+		s.raise(Fields, rules.Fields.Grade, len(s.ords), since(p.fields[level].String()+" "+e.Level),
+			added.String()+" "+e.Level+", for the first time")
+	}
+	p.fields[level] |= e.Fields
+}
+
+func list(of []string, none string) string {
+	if len(of) == 0 {
+		return none
+	}
+	return strings.Join(of, ", ")
+}
+
+// action is the kind of an entry as the rule sees it.
+func action(e *entry.Entry) string {
+	switch e.Kind {
+	case entry.KindDisclosure:
+		return e.Kind.String() + " " + e.Level
+	case entry.KindAdministration:
+		return e.Kind.String() + " " + e.Detail["change"]
+	}
+	return e.Kind.String()
+}
+
+// hoursMemory is how long an hour of the day stays known, in hours: four weeks.
+const hoursMemory = 28 * hoursPerDay
+
+// hours notices work at an hour of the day at which, and beside which, this principal
+// did not work for four weeks. Hours are UTC; the hour beside covers summer time.
+func (s *sight) hours() {
+	p := s.p
+	h := hourOfDay(s.now.hour)
+	before := p.seenAt[h]
+	if before == s.now.hour {
+		return
+	}
+	if s.warm() {
+		seen := false
+		for _, beside := range []int{h + hoursPerDay - 1, h, h + 1} {
+			last := p.seenAt[beside%hoursPerDay]
+			seen = seen || last != 0 && s.now.hour-last <= hoursMemory
+		}
+		if !seen {
+			s.raise(Hours, s.d.rules.Hours.Grade, len(s.ords), "nothing between "+clock(h-1)+" and "+clock(h+2)+" UTC in four weeks",
+				"customers at "+s.now.at.Format("15:04")+" UTC on a "+s.now.at.Format("Monday"))
+		}
+	}
+	p.seenAt[h] = s.now.hour
+}
+
+func clock(h int) string { return fmt.Sprintf("%02d:00", (h+hoursPerDay)%hoursPerDay) }
+
+// maxReasons is how many reasons of refusals there are.
+const maxReasons = 5
+
+func reasons() [maxReasons]string {
+	return [maxReasons]string{"policy-denied", "budget-exhausted", "unknown-token", "other-brand", "unknown-purpose"}
+}
+
+type refusedCount struct {
+	hour    int64
+	n       int
+	usual   level // in an hour with any
+	episode episode
+}
+
+// refusals counts what was refused, in the hour.
+func (s *sight) refusals() {
+	reason := s.e.Detail["reason"]
+	times, err := strconv.Atoi(s.e.Detail["times"])
+	if err != nil || times < 1 {
+		times = 1
+	}
+	for i, known := range reasons() {
+		threshold := s.d.rules.refusals(known)
+		if known != reason || threshold == 0 {
+			continue
+		}
+		c := &s.p.refused[i]
+		if c.hour != s.now.hour {
+			if c.n > 0 {
+				c.usual.learn(min(float64(c.n), float64(threshold)), 0.95)
+			}
+			c.hour, c.n = s.now.hour, 0
+		}
+		c.n += times
+		mean := c.usual.mean(0, 2)
+		if c.n < threshold || float64(c.n) < 3*mean || !c.episode.due(s.now.hour, 1, c.n) {
+			return
+		}
+		s.raise(Refusals, s.d.rules.Refusals.Grade, 0,
+			fmt.Sprintf("about %s of these in an hour that has any; the rule speaks from %d on", figure(mean), threshold),
+			fmt.Sprintf("%s as %s in the hour from %s UTC", some(c.n, "request was refused", "requests were refused"), reason, clock(hourOfDay(s.now.hour))))
+		return
+	}
+}

@@ -1,0 +1,370 @@
+package detect
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/brands"
+	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+// everybody is a canary: each disclosure is an alarm.
+type everybody struct{}
+
+func (everybody) Contains(record.BrandID, record.Ordinal) bool { return true }
+
+type place struct {
+	db    *db.DB
+	brand record.BrandID
+	ahead *atomic.Int64 // of the clock, in seconds
+}
+
+func signer(_ context.Context, b record.BrandID) (note.Signer, error) {
+	s, _, err := ledger.NewSigner("cloakroom.test/brand", slices.Repeat([]byte{byte(b)}, 32))
+	return s, err
+}
+
+// each runs a test on every engine, with a clock that it can move.
+func each(t *testing.T, test func(t *testing.T, p place)) {
+	ahead := &atomic.Int64{}
+	clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load()) * time.Second) }
+	dbtest.Each(t, db.Options{Clock: clock}, func(t *testing.T, d *db.DB) {
+		p := place{d, 1, ahead}
+		err := d.Tx(t.Context(), func(q db.Queryer) error {
+			b, err := brands.New(d).Create(t.Context(), q, "gucci", "", time.Now())
+			if err != nil {
+				return err
+			}
+			p.brand = b.ID
+			s, err := signer(t.Context(), b.ID)
+			if err != nil {
+				return err
+			}
+			return ledger.Create(t.Context(), q, b.ID, s, time.UnixMicro(1))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := ledger.Open(d, signer, ledger.Options{})
+		defer l.Close()
+		var list []budget.Rule
+		for k := budget.Lineage; k <= budget.Brand; k++ {
+			for c := budget.Clear; c <= budget.Export; c++ {
+				list = append(list, budget.Rule{Kind: k, Class: c, Window: budget.Hour, Limit: 1 << 30})
+			}
+		}
+		r, err := budget.NewRules(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Record(t.Context(), ledger.Event{Kind: entry.KindBudget, Who: p.agent(1), Detail: map[string]string{ledger.RulesDetail: string(r.Encode())}}); err != nil {
+			t.Fatal(err)
+		}
+		test(t, p)
+	})
+}
+
+func (p place) agent(id uint64) identity.Who {
+	return identity.Who{Caller: identity.Caller{Principal: id, Credential: id, Lineage: id}, Role: access.SupportAgent, Brand: p.brand}
+}
+
+// server is one server's ledger and watcher.
+type server struct {
+	l    *ledger.Ledger
+	w    *Watcher
+	stop func()
+}
+
+func (p place) server(t *testing.T) *server {
+	w := NewWatcher(NewStore(p.db), everybody{})
+	l := ledger.Open(p.db, signer, ledger.Options{Notify: w.Wake})
+	w.Ledger = l
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
+	s := &server{l, w, sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})}
+	t.Cleanup(func() { s.stop(); l.Close() })
+	return s
+}
+
+func (p place) disclose(t *testing.T, l *ledger.Ledger, who identity.Who, ord record.Ordinal) {
+	t.Helper()
+	pol, err := access.Load(access.DefaultText())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := pol.Authorize(who, access.ActClear, "customer-support", record.Fields(record.Email))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := l.Hold(t.Context(), ledger.Release{Grant: g, Class: budget.Clear, Ords: []record.Ordinal{ord}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = l.Append(t.Context(), h, func(int, [16]byte, uint32) [32]byte { return [32]byte{1, byte(ord)} })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p place) all(t testing.TB) []Stored {
+	list, err := NewStore(p.db).After(t.Context(), p.brand, Place{}, Low, true, 100_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// eventually waits for a condition, and fails the test if it never comes.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(2 * time.Minute)
+	for !cond() {
+		select {
+		case <-late:
+			t.Fatalf("it never came that %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+func (p place) holder(t *testing.T) string {
+	var holder string
+	err := p.db.Row(t.Context(), `SELECT holder FROM alarm_cursors WHERE brand = $1`, int64(p.brand)).Scan(&holder)
+	if err != nil && !errors.Is(err, db.ErrNoRows) {
+		t.Fatal(err)
+	}
+	return holder
+}
+
+func TestEveryAlarmIsStoredOnceBySeveralServers(t *testing.T) {
+	each(t, func(t *testing.T, p place) {
+		servers := []*server{p.server(t), p.server(t), p.server(t)}
+		const each, half = 60, 30
+		read := func(from, to int) {
+			var wg sync.WaitGroup
+			for i, s := range servers {
+				wg.Go(func() {
+					for j := from; j < to; j++ {
+						p.disclose(t, s.l, p.agent(uint64(i+1)), record.Ordinal(j+1))
+					}
+				})
+			}
+			wg.Wait()
+		}
+		read(0, half)
+		eventually(t, "the first half is stored", func() bool { return len(p.all(t)) == len(servers)*half })
+		// The one that works stops without a word; the others go on when its lease ends.
+		holder := p.holder(t)
+		for _, s := range servers {
+			if s.w.server == holder {
+				s.stop()
+			}
+		}
+		read(half, each)
+		p.ahead.Add(int64(Lease/time.Second) + 1)
+		eventually(t, "all is stored", func() bool { return len(p.all(t)) >= len(servers)*each })
+		seen := map[uint64]bool{}
+		for _, a := range p.all(t) {
+			if a.Rule != Canary || seen[a.Entry] {
+				t.Fatalf("%s is there twice, or is no canary's", a.ID())
+			}
+			seen[a.Entry] = true
+		}
+		if len(seen) != len(servers)*each || p.holder(t) == holder {
+			t.Fatalf("%d alarms of %d entries; the watch is held by the one that stopped: %v", len(seen), len(servers)*each, p.holder(t) == holder)
+		}
+	})
+}
+
+func TestAlarmsAndTheirLivesFollowFromTheLog(t *testing.T) {
+	each(t, func(t *testing.T, p place) {
+		s := p.server(t)
+		for i := range 20 {
+			p.disclose(t, s.l, p.agent(uint64(1+i%3)), record.Ordinal(i+1))
+		}
+		eventually(t, "all is stored", func() bool { return len(p.all(t)) == 20 })
+		list := p.all(t)
+		for i, what := range []map[string]string{
+			{changeDetail: changeAck, alarmDetail: list[0].ID()},
+			{changeDetail: changeClose, alarmDetail: list[0].ID(), reasonDetail: "expected"},
+			{changeDetail: changeClose, alarmDetail: list[0].ID(), reasonDetail: "mistaken"}, // comes second, and so is not heard
+			{changeDetail: changeAck, alarmDetail: list[5].ID()},
+			{changeDetail: changeAck, alarmDetail: "9999-canary"},
+			{changeDetail: changeAck, alarmDetail: "nonsense"},
+		} {
+			if _, err := s.l.Record(t.Context(), ledger.Event{Kind: entry.KindDetection, Who: p.agent(uint64(50 + i)), Ticket: "CASE-1", Detail: what}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "the changes are there", func() bool { return p.all(t)[5].State() == Acknowledged })
+		before := p.all(t)
+		if a := before[0]; a.State() != Closed || a.Reason != "expected" || a.ClosedBy != 51 || a.AckedBy != 50 || a.CloseTicket != "CASE-1" {
+			t.Fatalf("%+v", a)
+		}
+		if before[0].Repeat || !before[3].Repeat {
+			t.Fatal("an alarm with the key of an earlier one is a repeat, and the first is not")
+		}
+		s.stop()
+		for _, table := range []string{`DELETE FROM alarms`, `DELETE FROM alarm_cursors`} {
+			if _, err := p.db.Exec(t.Context(), table); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.server(t)
+		eventually(t, "all is there again", func() bool {
+			after := p.all(t)
+			return len(after) == 20 && after[5].State() == Acknowledged
+		})
+		if after := p.all(t); !reflect.DeepEqual(before, after) {
+			t.Fatalf("made again from the log, they are others:\n%+v\n%+v", before, after)
+		}
+	})
+}
+
+// Who was overtaken must not store: its cursor would go back, and alarms come twice.
+func TestAnOvertakenServerStoresNothing(t *testing.T) {
+	each(t, func(t *testing.T, p place) {
+		s := NewStore(p.db)
+		ctx := t.Context()
+		hold := func(server string, want bool) {
+			t.Helper()
+			if held, err := s.lease(ctx, p.brand, server); err != nil || held != want {
+				t.Fatalf("%s holds the watch: %v, %v", server, held, err)
+			}
+		}
+		alarm := func(i uint64) []Alarm {
+			return []Alarm{{Brand: p.brand, Entry: i, At: time.Now(), Rule: Canary, Grade: Critical}}
+		}
+		hold("a", true)
+		hold("b", false)
+		hold("a", true)
+		p.ahead.Add(int64(Lease/time.Second) + 1)
+		hold("b", true)
+		if err := s.commit(ctx, p.brand, "a", &batch{from: 0, to: 3, alarms: alarm(1)}); !errors.Is(err, errMoved) {
+			t.Fatalf("a server without the lease: %v", err)
+		}
+		if err := s.commit(ctx, p.brand, "b", &batch{from: 0, to: 5, alarms: alarm(2)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.commit(ctx, p.brand, "b", &batch{from: 0, to: 5, alarms: alarm(3)}); !errors.Is(err, errMoved) {
+			t.Fatalf("a batch that was stored already: %v", err)
+		}
+		if list := p.all(t); len(list) != 1 || list[0].Entry != 2 {
+			t.Fatalf("%+v", list)
+		}
+	})
+}
+
+// What cannot be stored is kept and stored later, as it was.
+func TestAlarmsOutliveADatabaseThatFails(t *testing.T) {
+	each(t, func(t *testing.T, p place) {
+		s := p.server(t)
+		s.stop()
+		for i := range 5 {
+			p.disclose(t, s.l, p.agent(1), record.Ordinal(i+1))
+		}
+		v := &watch{w: s.w, brand: p.brand}
+		if _, err := p.db.Exec(t.Context(), `ALTER TABLE alarms RENAME TO hidden`); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := v.step(t.Context()); err == nil {
+				t.Fatal("alarms were stored in a table that is gone")
+			}
+		}
+		if _, err := p.db.Exec(t.Context(), `ALTER TABLE hidden RENAME TO alarms`); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(p.all(t)); n != 5 {
+			t.Fatalf("%d alarms of 5", n)
+		}
+	})
+}
+
+// With -measure it prints how long after its entry an alarm is stored: where the
+// server that watches logged it, and where another did, which is found by looking.
+func TestAlarmsComeSoon(t *testing.T) {
+	each(t, func(t *testing.T, p place) {
+		watching := p.server(t)
+		deaf := ledger.Open(p.db, signer, ledger.Options{}) // of a server whose watcher is gone
+		defer deaf.Close()
+		n := 0
+		for where, l := range map[string]*ledger.Ledger{"its own server": watching.l, "another server": deaf} {
+			var took []time.Duration
+			for range 9 {
+				p.disclose(t, l, p.agent(1), record.Ordinal(n+1))
+				begun := time.Now()
+				n++
+				eventually(t, "the alarm is stored", func() bool { return len(p.all(t)) == n })
+				took = append(took, time.Since(begun))
+			}
+			slices.Sort(took)
+			if *measure {
+				t.Logf("logged by %s: stored after %v (median), %v (longest)", where, took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
+			}
+		}
+	})
+}
+
+// With -measure it says what a server's start costs: the log is read from its
+// beginning.
+func TestTheCostOfAStart(t *testing.T) {
+	if !*measure {
+		t.Skip("a measurement: -measure")
+	}
+	each(t, func(t *testing.T, p place) {
+		s := p.server(t)
+		s.stop()
+		const entries, writers = 40_000, 256
+		var wg sync.WaitGroup
+		for i := range writers {
+			wg.Go(func() {
+				for range entries / writers {
+					ev := ledger.Event{Kind: entry.KindAudit, Who: p.agent(uint64(i + 1)), Ords: []record.Ordinal{record.Ordinal(i + 1)},
+						Commit: func(int, [16]byte, uint32) [32]byte { return [32]byte{1} }}
+					if _, err := s.l.Record(t.Context(), ev); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		for _, what := range []string{"first time, storing", "after a restart, following"} {
+			v := &watch{w: s.w, brand: p.brand}
+			begun := time.Now()
+			if _, err := v.step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%s: %d entries in %v", what, v.d.Next(), time.Since(begun).Round(time.Millisecond))
+		}
+	})
+}

@@ -1,0 +1,264 @@
+package notify
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/brands"
+	"github.com/cloakroom/cloakroom/internal/detect"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+// The numbers of the Open Cybersecurity Schema Framework for a Detection Finding that
+// is new.
+const (
+	ocsfVersion  = "1.3.0"
+	ocsfCategory = 2 // Findings
+	ocsfClass    = 2004
+	ocsfCreate   = 1
+	ocsfNew      = 1
+)
+
+// PositionSuffix names, beside a feed's file, the file that says which alarms are in
+// it. It goes where the feed's file goes; log rotation leaves it alone.
+const PositionSuffix = ".position"
+
+// ErrFeedInUse is returned where another server appends to the same file.
+var ErrFeedInUse = errors.New("another server appends to this file: give each its own")
+
+// finding is an OCSF event.
+type finding struct {
+	ActivityID   int            `json:"activity_id"`
+	ActivityName string         `json:"activity_name"`
+	CategoryUID  int            `json:"category_uid"`
+	CategoryName string         `json:"category_name"`
+	ClassUID     int            `json:"class_uid"`
+	ClassName    string         `json:"class_name"`
+	TypeUID      int            `json:"type_uid"`
+	TypeName     string         `json:"type_name"`
+	Time         int64          `json:"time"`
+	SeverityID   int            `json:"severity_id"`
+	Severity     string         `json:"severity"`
+	StatusID     int            `json:"status_id"`
+	Status       string         `json:"status"`
+	IsAlert      bool           `json:"is_alert"`
+	Message      string         `json:"message"`
+	Metadata     metadata       `json:"metadata"`
+	FindingInfo  findingInfo    `json:"finding_info"`
+	Evidences    []evidence     `json:"evidences"`
+	Unmapped     map[string]any `json:"unmapped"`
+}
+
+type metadata struct {
+	Version string  `json:"version"`
+	UID     string  `json:"uid"`
+	LogName string  `json:"log_name"`
+	Product product `json:"product"`
+}
+
+type product struct {
+	Name   string `json:"name"`
+	Vendor string `json:"vendor_name"`
+}
+
+type findingInfo struct {
+	UID         string   `json:"uid"`
+	Title       string   `json:"title"`
+	Desc        string   `json:"desc"`
+	CreatedTime int64    `json:"created_time"`
+	Types       []string `json:"types"`
+	Analytic    analytic `json:"analytic"`
+}
+
+type analytic struct {
+	Name   string `json:"name"`
+	TypeID int    `json:"type_id"`
+	Type   string `json:"type"`
+}
+
+type evidence struct {
+	Actor actor `json:"actor"`
+}
+
+type actor struct {
+	User user `json:"user"`
+}
+
+type user struct {
+	UID string `json:"uid"`
+}
+
+// severity returns OCSF's number and word: its 1 is informational.
+func severity(g detect.Grade) (int, string) {
+	words := []string{"Low", "Medium", "High", "Critical"}
+	if g < detect.Low || g > detect.Critical {
+		return 99, "Other"
+	}
+	return int(g) + 1, words[g-detect.Low]
+}
+
+func findingOf(brand string, a *detect.Alarm) finding {
+	id, word := severity(a.Grade)
+	uid := brand + "/" + a.ID()
+	return finding{
+		ActivityID: ocsfCreate, ActivityName: "Create", CategoryUID: ocsfCategory, CategoryName: "Findings",
+		ClassUID: ocsfClass, ClassName: "Detection Finding", TypeUID: ocsfClass*100 + ocsfCreate, TypeName: "Detection Finding: Create",
+		Time: a.At.UnixMilli(), SeverityID: id, Severity: word, StatusID: ocsfNew, Status: "New", IsAlert: a.Grade >= detect.Medium,
+		Message:  a.Seen,
+		Metadata: metadata{ocsfVersion, uid, brand, product{"Cloakroom", "Cloakroom"}},
+		FindingInfo: findingInfo{
+			UID: uid, Title: "Cloakroom " + string(a.Rule), Desc: "Seen: " + a.Seen + ". Usual: " + a.Usual + ".",
+			CreatedTime: a.At.UnixMilli(), Types: []string{string(a.Rule)}, Analytic: analytic{string(a.Rule), 1, "Rule"},
+		},
+		Evidences: []evidence{{actor{user{strconv.FormatUint(a.Principal, 10)}}}},
+		Unmapped: map[string]any{"brand": brand, "entry": a.Entry, "role": a.Role, "lineage": strconv.FormatUint(a.Lineage, 10),
+			"customers": a.Customers, "key": a.Key},
+	}
+}
+
+// Feed appends every alarm of every brand to a file, one OCSF event a line. What is in
+// the file is durable before it is noted beside it: after a kill the last few events
+// may come twice, with the same metadata.uid, and none is missing.
+type Feed struct {
+	Path   string
+	Brands *brands.Store
+	Alarms *detect.Store
+
+	lock  *os.File
+	place map[record.BrandID]detect.Place
+	wake  chan struct{}
+}
+
+// OpenFeed opens, and makes if need be, a feed and the note of what is in it.
+func OpenFeed(path string, b *brands.Store, alarms *detect.Store) (*Feed, error) {
+	f := &Feed{Path: path, Brands: b, Alarms: alarms, place: map[record.BrandID]detect.Place{}, wake: make(chan struct{}, 1)}
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the file of events: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, ErrFeedInUse
+	}
+	f.lock = lock
+	text, err := os.ReadFile(path + PositionSuffix)
+	if err == nil {
+		err = json.Unmarshal(text, &f.place)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reading what is in the file of events: %w", err), lock.Close())
+	}
+	return f, nil
+}
+
+// Close lets another server append.
+func (f *Feed) Close() error { return f.lock.Close() }
+
+// Wake makes the feed look now. It never blocks.
+func (f *Feed) Wake() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run appends until the context ends.
+func (f *Feed) Run(ctx context.Context, log *slog.Logger) error {
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	failing := false
+	for {
+		err := f.round(ctx)
+		if err != nil && ctx.Err() == nil && !failing {
+			log.Warn("events are not written", "cause", err)
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-f.wake:
+		}
+	}
+}
+
+// feedPage is how many events are written between two notes.
+const feedPage = 500
+
+func (f *Feed) round(ctx context.Context) error {
+	list, err := f.Brands.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range append(list, brands.Brand{ID: record.Group, Name: brands.GroupName}) {
+		for {
+			alarms, err := f.Alarms.After(ctx, b.ID, f.place[b.ID], detect.Low, true, feedPage)
+			if err != nil {
+				return err
+			}
+			if len(alarms) == 0 {
+				break
+			}
+			if err := f.write(b.Name, alarms); err != nil {
+				return fmt.Errorf("writing events: %w", err)
+			}
+			last := &alarms[len(alarms)-1]
+			f.place[b.ID] = detect.Place{Entry: last.Entry, Rule: last.Rule}
+			if err := f.note(); err != nil {
+				return fmt.Errorf("noting which events are written: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// write appends events, durably. The file is opened anew each time, so that a rotation
+// is followed.
+func (f *Feed) write(brand string, alarms []detect.Stored) (err error) {
+	file, err := os.OpenFile(f.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	w := bufio.NewWriter(file)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	for i := range alarms {
+		if err := e.Encode(findingOf(brand, &alarms[i].Alarm)); err != nil {
+			return err
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return file.Sync()
+}
+
+func (f *Feed) note() error {
+	text, err := json.Marshal(f.place)
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(f.Path), ".position-*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(text)
+	err = errors.Join(err, tmp.Sync(), tmp.Close())
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return os.Rename(tmp.Name(), f.Path+PositionSuffix)
+}
