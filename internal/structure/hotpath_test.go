@@ -110,7 +110,6 @@ func TestTheHotPathStaysOnOneShard(t *testing.T) {
 // Each is off the hot path.
 var everyShard = map[string]string{
 	"sqlPostgresMoveSegments":    "an import adds purchases to many customers at once",
-	"sqlPostgresLookupsExist":    "an import looks whether it is the first",
 	"sqlPostgresOneOfEach":       "the index is made anew, and never on a cluster",
 	"sqlPostgresInsertLookups":   "the index is made anew",
 	"sqlPostgresDeleteLookups":   "the index is made anew",
