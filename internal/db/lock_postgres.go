@@ -54,7 +54,7 @@ func (d *postgresDB) makeLock(ctx context.Context) error {
 			_, err = d.Exec(ctx, sqlPostgresLockRow)
 		}
 		var pe *pgconn.PgError
-		if err == nil || !errors.Is(err, errRetry) && !(errors.As(err, &pe) && (pe.Code == "23505" || pe.Code == "42P07")) {
+		if err == nil || !errors.Is(err, errRetry) && !(errors.As(err, &pe) && (pe.Code == "23505" || pe.Code == "42P07" || pe.Code == "42710")) {
 			return err
 		}
 	}
