@@ -10,6 +10,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/cloakroom/cloakroom/internal/record"
 )
@@ -235,7 +236,7 @@ func FuzzRowsAreThoseOfEncodingCSV(f *testing.F) {
 	f.Add("a,b\n\"x\"\"y\",\"two\nlines\"\n")
 	f.Add("a,b\n\"x\"y,z\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if strings.ContainsAny(text, "\r\xef\xfe\xff") || !strings.HasPrefix(text, "a,b\n") {
+		if strings.Contains(text, "\r") || !utf8.ValidString(text) || strings.ContainsRune(text, utf8.RuneError) || !strings.HasPrefix(text, "a,b\n") {
 			return
 		}
 		std := csv.NewReader(strings.NewReader(text))
