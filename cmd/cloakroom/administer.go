@@ -281,19 +281,27 @@ type budgetCmd struct {
 
 // Run shows or sets budgets.
 func (c *budgetCmd) Run(ctx context.Context, std Streams) error {
+	return showOrSet(ctx, std, &c.forBrand, "budgets", c.Set, c.Default,
+		func(text string) api.BudgetRules { return api.BudgetRules{Rules: text} },
+		func(r *api.BudgetRules) string { return r.Rules })
+}
+
+// showOrSet shows a brand's rules of a kind, or sets them first: from a file, or with
+// no text to the defaults.
+func showOrSet[T any](ctx context.Context, std Streams, b *forBrand, kind, file string, defaults bool, of func(text string) T, text func(*T) string) error {
 	method, in := "GET", any(nil)
-	if c.Default {
-		method, in = "PUT", api.BudgetRules{}
+	if defaults {
+		method, in = "PUT", of("")
 	}
-	if c.Set != "" {
-		text, err := os.ReadFile(c.Set)
+	if file != "" {
+		content, err := os.ReadFile(file)
 		if err != nil {
-			return fmt.Errorf("reading the budgets: %w", err)
+			return fmt.Errorf("reading the rules: %w", err)
 		}
-		method, in = "PUT", api.BudgetRules{Rules: string(text)}
+		method, in = "PUT", of(string(content))
 	}
-	return ask(ctx, std, &c.remote, method, client.Path("brands", c.Brand, "budgets"), in, func(w io.Writer, r *api.BudgetRules) {
-		fmt.Fprint(w, r.Rules)
+	return ask(ctx, std, &b.remote, method, client.Path("brands", b.Brand, kind), in, func(w io.Writer, out *T) {
+		fmt.Fprint(w, text(out))
 	})
 }
 

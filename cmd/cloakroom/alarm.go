@@ -220,20 +220,9 @@ type detectRulesCmd struct {
 
 // Run shows or sets rules.
 func (c *detectRulesCmd) Run(ctx context.Context, std Streams) error {
-	method, in := "GET", any(nil)
-	if c.Default {
-		method, in = "PUT", api.DetectionRules{}
-	}
-	if c.Set != "" {
-		text, err := os.ReadFile(c.Set)
-		if err != nil {
-			return fmt.Errorf("reading the rules: %w", err)
-		}
-		method, in = "PUT", api.DetectionRules{Rules: string(text)}
-	}
-	return ask(ctx, std, &c.remote, method, client.Path("brands", c.Brand, "detection"), in, func(w io.Writer, r *api.DetectionRules) {
-		fmt.Fprint(w, r.Rules)
-	})
+	return showOrSet(ctx, std, &c.forBrand, "detection", c.Set, c.Default,
+		func(text string) api.DetectionRules { return api.DetectionRules{Rules: text} },
+		func(r *api.DetectionRules) string { return r.Rules })
 }
 
 type detectReplayCmd struct {
