@@ -176,6 +176,7 @@ func FuzzNormalPhone(f *testing.F) {
 	f.Add("06.12.34.56.78", "fr")
 	f.Add("0044 20 7946 0018", "GB")
 	f.Add("tel:+1-201-555-0123;ext=7", "US")
+	f.Add("+4900000", "")
 	f.Fuzz(func(t *testing.T, s, country string) {
 		once, err := record.NormalPhone(s, country)
 		if err != nil {

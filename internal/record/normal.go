@@ -99,6 +99,18 @@ func slowPhone(s, country string) (string, error) {
 	if rest, ok := strings.CutPrefix(s, "00"); ok {
 		s = "+" + rest
 	}
+	once, err := e164(s, country)
+	if err != nil {
+		return "", err
+	}
+	// Zeros in front of a number that no network has are lost one by one at each pass.
+	if twice, err := e164(once, ""); err != nil || twice != once {
+		return "", ErrPhone
+	}
+	return once, nil
+}
+
+func e164(s, country string) (string, error) {
 	n, err := phonenumbers.Parse(s, strings.ToUpper(country))
 	if err != nil || !phonenumbers.IsPossibleNumber(n) {
 		return "", ErrPhone
