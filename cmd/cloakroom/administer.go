@@ -99,6 +99,8 @@ type principalCmd struct {
 	List   principalListCmd   `cmd:"" help:"List principals, their roles and credentials."`
 	Role   principalRoleCmd   `cmd:"" help:"Give or take a role."`
 	Key    principalKeyCmd    `cmd:"" help:"Make a further key."`
+	Renew  principalRenewCmd  `cmd:"" help:"Replace a key; what was made through it goes on."`
+	App    principalAppCmd    `cmd:"" help:"Make a key through your own, for an application that acts for you."`
 	Revoke principalRevokeCmd `cmd:"" help:"Revoke a lineage: a credential and all made through it."`
 }
 
@@ -190,6 +192,33 @@ func (c *principalKeyCmd) Run(ctx context.Context, std Streams) error {
 	in := api.CredentialRequest{Label: c.Label, ValidFor: c.ValidFor}
 	return ask(ctx, std, &c.remote, "POST", client.Path("principals", c.Name, "credentials"), in, func(w io.Writer, out *api.Credential) {
 		printKey(w, c.Name, out)
+	})
+}
+
+type principalRenewCmd struct {
+	remote
+	Credential uint64 `arg:"" help:"As principal list --json shows it."`
+}
+
+// Run replaces a key.
+func (c *principalRenewCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "POST", client.Path("credentials", fmt.Sprint(c.Credential), "renew"), nil, func(w io.Writer, out *api.Credential) {
+		printKey(w, fmt.Sprint("credential ", out.ID), out)
+		fmt.Fprintf(w, "What was made through it goes on. To end that too: cloakroom principal revoke %d\n", out.Lineage)
+	})
+}
+
+type principalAppCmd struct {
+	remote
+	Label    string `help:"Which application." placeholder:"TEXT" required:""`
+	ValidFor string `help:"How long, such as 720h." placeholder:"TIME"`
+}
+
+// Run makes a key through the caller's own.
+func (c *principalAppCmd) Run(ctx context.Context, std Streams) error {
+	in := api.CredentialRequest{Label: c.Label, ValidFor: c.ValidFor}
+	return ask(ctx, std, &c.remote, "POST", "/v1/credentials", in, func(w io.Writer, out *api.Credential) {
+		printKey(w, c.Label, out)
 	})
 }
 

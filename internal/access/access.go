@@ -20,30 +20,43 @@ import (
 // Action is what somebody wants to do.
 type Action string
 
-// The actions. The first three are on fields, the others on the brand.
+// The actions. The first five are on fields, the others on the brand.
 const (
 	ActClear      Action = "clear"      // see fields as they are
 	ActMasked     Action = "masked"     // see fields in part
 	ActSearch     Action = "search"     // find customers by a field's value
+	ActExport     Action = "export"     // have fields leave as they are, in an approved file
+	ActExtract    Action = "extract"    // have fields leave in an approved file without who it is
 	ActWrite      Action = "write"      // put, patch, import
 	ActErase      Action = "erase"      // erase a customer
 	ActAudit      Action = "audit"      // read the log, who read a customer, budgets
 	ActAdminister Action = "administer" // principals, purposes, policy, budgets, detection
 	ActAlarms     Action = "alarms"     // see alarms, and what the rules of detection would say
 	ActRespond    Action = "respond"    // acknowledge and close alarms
+	ActApprove    Action = "approve"    // let what somebody else asked for leave as a file
+	ActContain    Action = "contain"    // stop credentials, principals, roles, exports or a brand; undo it with another
+	ActCanaries   Action = "canaries"   // place decoy customers, and know which they are
 )
 
 // Actions returns every action.
 func Actions() []Action {
-	return []Action{ActClear, ActMasked, ActSearch, ActWrite, ActErase, ActAudit, ActAdminister, ActAlarms, ActRespond}
+	return []Action{ActClear, ActMasked, ActSearch, ActExport, ActExtract, ActWrite, ActErase, ActAudit, ActAdminister,
+		ActAlarms, ActRespond, ActApprove, ActContain, ActCanaries}
 }
 
-func (a Action) onFields() bool { return a == ActClear || a == ActMasked || a == ActSearch }
+func (a Action) onFields() bool {
+	switch a {
+	case ActClear, ActMasked, ActSearch, ActExport, ActExtract:
+		return true
+	}
+	return false
+}
 
 // The roles of the schema.
 const (
 	Application           = "application"
 	SupportAgent          = "support-agent"
+	StoreAssociate        = "store-associate"
 	Marketing             = "marketing"
 	Analyst               = "analyst"
 	DataProtectionOfficer = "data-protection-officer"
@@ -53,7 +66,7 @@ const (
 
 // Roles returns every role.
 func Roles() []string {
-	return []string{Application, SupportAgent, Marketing, Analyst, DataProtectionOfficer, IncidentResponder, Administrator}
+	return []string{Application, SupportAgent, StoreAssociate, Marketing, Analyst, DataProtectionOfficer, IncidentResponder, Administrator}
 }
 
 // Level is how a field is shown.
@@ -135,6 +148,8 @@ func (e *DeniedError) Error() string {
 	case ActMasked:
 		b.Reset()
 		fmt.Fprintf(&b, "the policy does not let the role %s see %s", e.Role, e.Fields)
+	case ActExport, ActExtract:
+		fmt.Fprintf(&b, " %s", e.Fields)
 	case ActSearch:
 		fmt.Fprintf(&b, " by %s", e.Fields)
 	}

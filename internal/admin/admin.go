@@ -98,7 +98,11 @@ func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string, actio
 // change logs a change and makes it. After it, no server logs anything that was
 // allowed before it: at the visit's brand, or after a change of the group's at any.
 func (d *Desk) change(ctx context.Context, v *admit.Visit, kind entry.Kind, detail map[string]string, fn func(q db.Queryer, at time.Time) error) error {
-	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: kind, Who: v.Who, Detail: detail})
+	return d.changeAs(ctx, v.Who, kind, detail, fn)
+}
+
+func (d *Desk) changeAs(ctx context.Context, who identity.Who, kind entry.Kind, detail map[string]string, fn func(q db.Queryer, at time.Time) error) error {
+	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: kind, Who: who, Detail: detail})
 	if err != nil {
 		return err
 	}
@@ -115,8 +119,8 @@ func (d *Desk) change(ctx context.Context, v *admit.Visit, kind entry.Kind, deta
 	if err != nil || before == after {
 		return err
 	}
-	fenced := []record.BrandID{v.Brand.ID}
-	if v.Brand.ID == record.Group {
+	fenced := []record.BrandID{who.Brand}
+	if who.Brand == record.Group {
 		all, lerr := d.Door.Brands.List(ctx)
 		for _, b := range all {
 			fenced = append(fenced, b.ID)
@@ -322,20 +326,63 @@ func (d *Desk) CreateCredential(ctx context.Context, c identity.Caller, name str
 	if err != nil {
 		return nil, err
 	}
+	return d.credential(ctx, v.Who, p, 0, req, map[string]string{"change": "credential-create", "principal": name})
+}
+
+// ConnectApp makes a credential through the caller's own: a session, or an application
+// that the caller lets act for it. It is of the caller's lineage: it shares its budgets,
+// and is revoked with it.
+func (d *Desk) ConnectApp(ctx context.Context, c identity.Caller, req api.CredentialRequest) (*api.Credential, error) {
+	p, err := d.Door.Identity.Get(ctx, c.Principal)
+	if err != nil {
+		return nil, err
+	}
+	who := identity.Who{Caller: c, Brand: record.Group}
+	out, err := d.credential(ctx, who, p, c.Credential, req, map[string]string{"change": "credential-connect", "principal": p.Name})
+	if err != nil {
+		return nil, err
+	}
+	out.Lineage = c.Lineage
+	return out, nil
+}
+
+func (d *Desk) credential(ctx context.Context, who identity.Who, p identity.Principal, parent uint64, req api.CredentialRequest, detail map[string]string) (*api.Credential, error) {
 	var valid time.Duration
+	var err error
 	if req.ValidFor != "" {
 		if valid, err = time.ParseDuration(req.ValidFor); err != nil || valid <= 0 {
 			return nil, fmt.Errorf("%w: valid_for is a length of time such as 720h", ErrRequest)
 		}
 	}
 	out := &api.Credential{Label: req.Label}
-	err = d.change(ctx, v, entry.KindAdministration, map[string]string{"change": "credential-create", "principal": name}, func(q db.Queryer, at time.Time) error {
+	err = d.changeAs(ctx, who, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
 		out.Created, out.Expires = at, time.Time{}
 		if valid > 0 {
 			out.Expires = at.Add(valid)
 		}
-		id, key, err := d.Door.Identity.CreateCredential(ctx, q, p.ID, 0, req.Label, out.Expires, at)
+		id, key, err := d.Door.Identity.CreateCredential(ctx, q, p.ID, parent, req.Label, out.Expires, at)
 		out.ID, out.Lineage, out.Key = id, id, key.Reveal()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// RenewKey gives a credential another key, and ends the one that it had: what a changed
+// password is to a person. What was made through the credential goes on: only revoking
+// the lineage ends it.
+func (d *Desk) RenewKey(ctx context.Context, c identity.Caller, credential uint64) (*api.Credential, error) {
+	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Credential{ID: credential}
+	detail := map[string]string{"change": "credential-renew", "credential": strconv.FormatUint(credential, 10)}
+	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
+		lineage, key, err := d.Door.Identity.Renew(ctx, q, credential)
+		out.Lineage, out.Created, out.Key = lineage, at, key.Reveal()
 		return err
 	})
 	if err != nil {

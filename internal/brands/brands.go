@@ -54,6 +54,7 @@ func DefaultPurposes() []Purpose {
 	return []Purpose{
 		{Name: "order-fulfilment", LegalBasis: "contract", Description: "Deliver what the customer bought, and invoice it."},
 		{Name: "customer-support", LegalBasis: "contract", Description: "Answer a customer who asked."},
+		{Name: "store-service", LegalBasis: "contract", Description: "Serve a customer who is in the store, or was."},
 		{Name: "marketing", LegalBasis: "consent", Description: "Send news to customers who agreed to it."},
 		{Name: "analysis", LegalBasis: "legitimate-interests", Description: "Count and compare, without knowing whom."},
 		{Name: "data-subject-request", LegalBasis: "legal-obligation", Description: "Answer a request under GDPR Art. 15 to 22."},

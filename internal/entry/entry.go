@@ -56,6 +56,9 @@ const (
 	KindBudget                         // budget rules activated
 	KindRotation                       // a key rotated, or an old one destroyed
 	KindDetection                      // detection rules activated, an alarm acknowledged or closed
+	KindExport                         // a file asked for, approved, refused, stopped; its customers are disclosures
+	KindContainment                    // somebody or something stopped, or let go on again
+	KindCanary                         // decoy customers placed or retired, mail to one received
 )
 
 var kindNames = [...]string{
@@ -71,6 +74,9 @@ var kindNames = [...]string{
 	KindBudget:         "budget",
 	KindRotation:       "rotation",
 	KindDetection:      "detection",
+	KindExport:         "export",
+	KindContainment:    "containment",
+	KindCanary:         "canary",
 }
 
 // String returns the kind's name.

@@ -25,6 +25,10 @@ var (
 	ErrNoRole = errors.New("you have no role at this brand: an administrator gives one with `cloakroom principal role`")
 	// ErrNoLineage is returned where there was nothing to revoke.
 	ErrNoLineage = errors.New("nothing was revoked: there is no such lineage, or all of it is revoked already; `cloakroom principal list` shows lineages")
+	// ErrNoCredential is returned for a credential that there is not, or not any more.
+	ErrNoCredential = errors.New("there is no such credential, or it was revoked; `cloakroom principal list` shows those there are")
+	// ErrChildren is returned where a lineage has as many credentials as it may.
+	ErrChildren = fmt.Errorf("%d credentials were made through this one already: revoke those that are not used", maxLineage)
 	// ErrNoPrincipal is returned for a principal that is not registered.
 	ErrNoPrincipal = errors.New("no such principal: `cloakroom principal list` shows those there are")
 	// ErrExists is returned for a principal's name that is taken.
@@ -104,13 +108,18 @@ const (
 	sqlListRoles        = `SELECT brand, role FROM roles WHERE principal = $1 ORDER BY brand`
 	sqlFindRole         = `SELECT role FROM roles WHERE principal = $1 AND brand IN ($2, 0) ORDER BY brand DESC LIMIT 1`
 	sqlNextCredential   = `SELECT coalesce(max(id), 0) + 1 FROM credentials`
-	sqlCredentialRoot   = `SELECT root, principal FROM credentials WHERE id = $1`
+	sqlCredentialRoot   = `SELECT root, principal, revoked FROM credentials WHERE id = $1`
 	sqlInsertCredential = `INSERT INTO credentials (id, principal, parent, root, hash, label, created, expires, revoked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0) ON CONFLICT DO NOTHING`
 	sqlListCredentials  = `SELECT id, parent, root, label, created, expires, revoked FROM credentials WHERE principal = $1 ORDER BY id`
+	sqlCountLineage     = `SELECT count(*) FROM credentials WHERE root = $1`
+	sqlRenewCredential  = `UPDATE credentials SET hash = $2 WHERE id = $1 AND revoked = 0 AND length(hash) = 32 RETURNING root`
 	sqlRevokeLineage    = `UPDATE credentials SET revoked = $2 WHERE root = $1 AND revoked = 0`
 	sqlAuthenticate     = `SELECT c.id, c.root, c.expires, c.revoked, p.id, p.name, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.hash = $1`
 	sqlLocalCredential  = `SELECT c.id, c.root FROM credentials c WHERE c.principal = $1 AND c.label = $2 ORDER BY c.id LIMIT 1`
 )
+
+// maxLineage bounds the credentials of one lineage.
+const maxLineage = 1000
 
 // attempts bounds how often a number is drawn anew because another server took it.
 const attempts = 20
@@ -199,12 +208,27 @@ func (s *Store) CreateCredential(ctx context.Context, q db.Queryer, principal, p
 func (s *Store) insertCredential(ctx context.Context, q db.Queryer, principal, parent uint64, hash []byte, label string, expires, at time.Time) (uint64, error) {
 	var root int64
 	if parent != 0 {
-		var owner int64
-		if err := q.Row(ctx, sqlCredentialRoot, int64(parent)).Scan(&root, &owner); err != nil {
+		// Whoever revokes begins a revision first, too: so this either sees that the
+		// lineage is revoked, or is there when it is.
+		if err := revision.Bump(ctx, q); err != nil {
+			return 0, err
+		}
+		var owner, revoked int64
+		if err := q.Row(ctx, sqlCredentialRoot, int64(parent)).Scan(&root, &owner, &revoked); err != nil {
 			return 0, fmt.Errorf("reading the credential's parent: %w", err)
+		}
+		if revoked != 0 {
+			return 0, ErrRevoked
 		}
 		if uint64(owner) != principal {
 			return 0, errors.New("a credential belongs to the principal of the one through which it is made")
+		}
+		var have int64
+		if err := q.Row(ctx, sqlCountLineage, root).Scan(&have); err != nil {
+			return 0, fmt.Errorf("counting the credentials of a lineage: %w", err)
+		}
+		if have >= maxLineage {
+			return 0, ErrChildren
 		}
 	}
 	var until int64
@@ -231,14 +255,34 @@ func (s *Store) insertCredential(ctx context.Context, q db.Queryer, principal, p
 	return 0, errors.New("storing a credential: too many are made at once; try again")
 }
 
+// Renew gives a credential another key in the place of the one that it had, and returns
+// its lineage. What was made through it is untouched. One that never had a key, as the
+// local administrator's, gets none.
+func (s *Store) Renew(ctx context.Context, q db.Queryer, credential uint64) (lineage uint64, key Key, err error) {
+	key = NewKey()
+	hash := key.Hash()
+	var root int64
+	err = q.Row(ctx, sqlRenewCredential, int64(credential), hash[:]).Scan(&root)
+	if errors.Is(err, db.ErrNoRows) {
+		return 0, Key{}, ErrNoCredential
+	}
+	if err != nil {
+		return 0, Key{}, fmt.Errorf("renewing a credential: %w", err)
+	}
+	return uint64(root), key, revision.Bump(ctx, q)
+}
+
 // Revoke ends a lineage: a credential and all made through it. It returns how many
 // there were.
 func (s *Store) Revoke(ctx context.Context, q db.Queryer, lineage uint64, at time.Time) (int, error) {
+	if err := revision.Bump(ctx, q); err != nil {
+		return 0, err
+	}
 	n, err := q.Exec(ctx, sqlRevokeLineage, int64(lineage), at.UnixMicro())
 	if err != nil {
 		return 0, fmt.Errorf("revoking a lineage: %w", err)
 	}
-	return int(n), revision.Bump(ctx, q)
+	return int(n), nil
 }
 
 // Authenticate returns who holds a key. The database finds the hash of the key, not

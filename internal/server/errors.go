@@ -75,6 +75,8 @@ func kinds() []struct {
 		{brands.ErrLegalBasis, api.TypeInvalid, "Not a legal basis", http.StatusUnprocessableEntity},
 		{identity.ErrName, api.TypeInvalid, "Not a name", http.StatusUnprocessableEntity},
 		{identity.ErrNoPrincipal, api.TypeNotFound, "No such principal", http.StatusNotFound},
+		{identity.ErrNoCredential, api.TypeNotFound, "No such credential", http.StatusNotFound},
+		{identity.ErrChildren, api.TypeConflict, "Too many credentials", http.StatusConflict},
 		{identity.ErrNoLineage, api.TypeNotFound, "Nothing to revoke", http.StatusNotFound},
 		{identity.ErrNoRole, api.TypeNotFound, "No role there", http.StatusNotFound},
 		{ledger.ErrNoEntry, api.TypeNotFound, "No such entry", http.StatusNotFound},

@@ -105,6 +105,8 @@ func (s *Server) routes() {
 		s.writes(w[0], w[1])
 	}
 	s.showsSecret("POST", "/v1/principals/{name}/credentials")
+	s.showsSecret("POST", "/v1/credentials")
+	s.showsSecret("POST", "/v1/credentials/{credential}/renew")
 	route(s, "GET", "/v1/health", "health", "Whether the vault can serve", maxBody, func(ctx context.Context, _ identity.Caller, _ *none) (*api.Health, error) {
 		if _, err := v.Ledger.Size(ctx, record.Group); err != nil {
 			return nil, &api.Error{Type: api.TypeLogUnavailable, Title: "The vault cannot serve", Status: http.StatusServiceUnavailable}
@@ -160,6 +162,16 @@ func (s *Server) routes() {
 		Body api.CredentialRequest
 	}) (*api.Credential, error) {
 		return v.Admin.CreateCredential(ctx, c, in.Name, in.Body)
+	})
+	route(s, "POST", "/v1/credentials", "credential-connect", "Make a credential through your own, for a session or a connected application", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		Body api.CredentialRequest
+	}) (*api.Credential, error) {
+		return v.Admin.ConnectApp(ctx, c, in.Body)
+	})
+	route(s, "POST", "/v1/credentials/{credential}/renew", "credential-renew", "Replace a credential's key; what was made through it goes on", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		Credential uint64 `path:"credential"`
+	}) (*api.Credential, error) {
+		return v.Admin.RenewKey(ctx, c, in.Credential)
 	})
 	type revoked struct {
 		Revoked int `json:"revoked"`
