@@ -97,8 +97,9 @@ func each[T any](ctx context.Context, r *Reader, open func(*Reader) (*rows[T], e
 			yield(none, err)
 			return
 		}
+		var row T
 		for {
-			var row T
+			row = none
 			err := src.next(ctx, &row)
 			if err == io.EOF {
 				return
