@@ -252,6 +252,7 @@ func (p *Prepared) each(n int, fn func(i int) (*change, error)) error {
 	if err != nil {
 		return err
 	}
+	p.changes = slices.Grow(p.changes, n)
 	for _, c := range made {
 		if c != nil {
 			p.changes = append(p.changes, *c)
