@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/drill"
 )
 
@@ -91,9 +92,11 @@ func (c *drillRunCmd) Run(ctx context.Context, std Streams) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	cfg.Dir = dir
 	if c.Database != "" {
-		if cfg.Database, err = drill.PostgreSQL(ctx, c.Database); err != nil {
+		beside, err := db.NewBeside(ctx, c.Database)
+		if err != nil {
 			return err
 		}
+		cfg.Database = beside
 	}
 	var b *bar
 	cfg.Progress = func(what string, done, all int64) {
@@ -152,7 +155,7 @@ func writeDrill(dir string, r *drill.Result) error {
 	if err != nil {
 		return fmt.Errorf("writing the result: %w", err)
 	}
-	files := map[string][]byte{"drill.json": append(text, '\n')}
+	files := map[string][]byte{"drill.json": append(text, '\n'), "drill.svg": []byte(drill.Overview(r))}
 	if files["drill.html"], err = drill.Page(r); err != nil {
 		return err
 	}

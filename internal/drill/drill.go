@@ -140,6 +140,11 @@ func (c *Config) Check() error {
 	return nil
 }
 
+// worked is how many days are worked before the night of an attack: the honest days, and
+// the day on which somebody is phished. Detection takes a person for known 14 times 24
+// hours after their first entry, which on the first day is not at midnight.
+func (c *Config) worked() int { return c.Days + 1 }
+
 // scaled is n at DefaultCustomers, and fewer at a smaller brand.
 func (c *Config) scaled(n, least int) int {
 	return min(n, max(least, n*c.Customers/DefaultCustomers))
@@ -149,6 +154,18 @@ func (c *Config) staff() work.Staff {
 	return work.Staff{
 		Associates: c.scaled(associates, 12), Agents: c.scaled(agents, 4), Applications: 1, Campaigns: 1, Letter: c.scaled(letter, 100),
 	}
+}
+
+// place is the brand at work. The shop of a smaller brand sells less; each person at a
+// desk is as busy as ever.
+func (c *Config) place() *work.Place {
+	p := work.New(c.Seed, c.staff(), c.Customers)
+	for _, w := range p.Workers {
+		if w.Kind == work.Application {
+			w.Rate *= min(1, float64(c.Customers)/DefaultCustomers)
+		}
+	}
+	return p
 }
 
 // Run holds the drill. With ErrFault the result is there all the same.

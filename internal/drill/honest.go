@@ -233,7 +233,7 @@ func honest(ctx context.Context, c *Config, s *state, out *Result) (err error) {
 		return err
 	}
 	h.brand = b.ID
-	place := work.New(c.Seed, c.staff(), c.Customers)
+	place := c.place()
 	for _, w := range place.Workers {
 		role, purpose := part(w.Kind)
 		kind := "person"
@@ -261,13 +261,13 @@ func honest(ctx context.Context, c *Config, s *state, out *Result) (err error) {
 	join, stop := newcomers(c.Seed + 1)
 	defer stop()
 	sh := &shop{h: h, people: s.people, tokens: s.tokens, join: join, tally: tally{byRole: map[string]int{}}}
-	err = place.Hours(0, c.Days, func(day, hour int, events []work.Event) error {
+	err = place.Hours(0, c.worked(), func(day, hour int, events []work.Event) error {
 		for _, e := range events {
 			if err := sh.do(ctx, e); err != nil {
 				return err
 			}
 		}
-		c.Progress("honest days", int64(day*24+hour+1), int64(c.Days*24))
+		c.Progress("honest days", int64(day*24+hour+1), int64(c.worked()*24))
 		return ctx.Err()
 	})
 	if err != nil {
@@ -294,7 +294,7 @@ func honest(ctx context.Context, c *Config, s *state, out *Result) (err error) {
 			o.Pages++
 		}
 	}
-	o.Months = float64(len(place.Workers)*c.Days) / 30
+	o.Months = float64(len(place.Workers)*c.worked()) / 30
 	o.AlarmsEachMonth, o.PagesEachMonth = float64(o.Alarms)/o.Months, float64(o.Pages)/o.Months
 	return nil
 }

@@ -247,7 +247,7 @@ func attack(ctx context.Context, c *Config, s *state, v Variant, off []Defence) 
 	if err != nil {
 		return nil, err
 	}
-	midnight := int64(c.Days) * work.Day
+	midnight := int64(c.worked()) * work.Day
 	d := s.decoys
 	if slices.Contains(off, Canaries) {
 		d = nil
@@ -291,9 +291,9 @@ func (r *raid) prepare(ctx context.Context) error {
 		}
 		return nil
 	}
-	r.place = work.New(r.c.Seed, r.c.staff(), r.c.Customers)
+	r.place = r.c.place()
 	// The days that were, again without the vault: everybody's dice stand as they stood.
-	if err := r.place.Hours(0, r.c.Days, func(int, int, []work.Event) error { return nil }); err != nil {
+	if err := r.place.Hours(0, r.c.worked(), func(int, int, []work.Event) error { return nil }); err != nil {
 		return err
 	}
 	if r.off(Budgets) {
@@ -336,7 +336,7 @@ func (r *raid) play(ctx context.Context, v Variant) error {
 	if err := r.bound(ctx); err != nil {
 		return err
 	}
-	r.days(v)
+	r.days()
 	var tick func(ctx context.Context, at int64) error
 	tick = func(ctx context.Context, at int64) error {
 		if err := r.look(ctx, at); err != nil {
@@ -380,21 +380,30 @@ func (r *raid) over() bool {
 	return true
 }
 
-// days has the staff at work while the attack goes on, from its midnight. Where nobody
-// acts on alarms only the thieves' own work is done: the rest could change nothing but
-// use up budgets that the thief shares, and would end the attack earlier.
-func (r *raid) days(v Variant) {
-	all := !r.off(Detection)
-	day := r.c.Days
+// days has those at work, from its midnight, who share a role with a thief: the others
+// share the brand's budget alone, which is not near. Where nobody acts on alarms only the
+// thieves' own work is done: the rest could change nothing but use up budgets that the
+// thief shares.
+func (r *raid) days() {
+	roles := map[string]bool{}
+	for _, t := range r.thieves {
+		roles[t.p.role] = true
+	}
+	works := func(e *work.Event) bool {
+		p := &r.shop.people[e.By.ID-1]
+		if r.off(Detection) {
+			return slices.ContainsFunc(r.thieves, func(t *thief) bool { return t.p == p })
+		}
+		return roles[p.role]
+	}
+	day := r.c.worked()
 	var next func(ctx context.Context, at int64) error
 	next = func(context.Context, int64) error {
 		err := r.place.Hours(day, day+1, func(_, _ int, events []work.Event) error {
 			for _, e := range events {
-				theirs := slices.ContainsFunc(r.thieves, func(t *thief) bool { return t.p == &r.shop.people[e.By.ID-1] })
-				if e.At < r.began || !all && !theirs {
-					continue
+				if e.At >= r.began && works(&e) {
+					r.line.put(e.At, func(ctx context.Context, _ int64) error { return r.event(ctx, e) })
 				}
-				r.line.put(e.At, func(ctx context.Context, _ int64) error { return r.event(ctx, e) })
 			}
 			return nil
 		})

@@ -13,7 +13,7 @@ import (
 // Variant is one way to attack.
 type Variant struct {
 	Name, Title, Story string
-	// begins is when, in seconds after the midnight that ends the honest days.
+	// begins is when, in seconds after the midnight that ends the day of the phishing.
 	begins int64
 	// start sets the thieves to work.
 	start func(ctx context.Context, r *raid, at int64) error
@@ -135,11 +135,19 @@ func (r *raid) associates(at int64) error {
 // insider doubles an agent's own work.
 func (r *raid) insider(int64) error {
 	r.shuffle(false)
-	w := r.workers(work.Agent)[1]
+	all := r.workers(work.Agent)
+	w := all[1]
+	today := r.c.worked() % 7
+	for _, other := range all[1:] { // who is at work on the first day
+		if today != other.Rest && today != (other.Rest+1)%7 {
+			w = other
+			break
+		}
+	}
 	t := r.stolen(w)
 	t.insider = true
 	w.Extra = func(day, _ int, usual float64) int {
-		if day < r.c.Days {
+		if day < r.c.worked() {
 			return 0
 		}
 		return work.Poisson(w.Rand, usual)
