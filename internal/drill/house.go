@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -122,10 +124,10 @@ func (h *house) alarms(ctx context.Context, c *client.Client, from uint64) ([]ap
 		return nil, err
 	}
 	var out []api.Alarm
-	before := ""
+	before, limit := "", 10 // mostly there is nothing new
 	for {
 		var page api.Alarms
-		path := client.Path("brands", brand, "alarms") + "?limit=500"
+		path := client.Path("brands", brand, "alarms") + "?limit=" + strconv.Itoa(limit)
 		if before != "" {
 			path += "&before=" + before
 		}
@@ -142,10 +144,9 @@ func (h *house) alarms(ctx context.Context, c *client.Client, from uint64) ([]ap
 		if before = page.Before; before == "" {
 			break
 		}
+		limit = 500
 	}
-	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
-		out[i], out[j] = out[j], out[i]
-	}
+	slices.Reverse(out)
 	return out, nil
 }
 
