@@ -176,6 +176,7 @@ func printDrill(w io.Writer, r *drill.Result) {
 		r.Customers, r.Canaries, r.Seed, r.Days, h.Associates, h.Agents)
 	fmt.Fprintf(w, "%d requests, %d refused by a budget (%s), %d false alarms (%.2f per principal-month), %d of them paged somebody (%.2f).\n",
 		h.Requests, h.Refused, drill.Share(h.Refused, h.Requests), h.Alarms, h.AlarmsEachMonth, h.Pages, h.PagesEachMonth)
+	fmt.Fprintln(w, r.Odds())
 	for _, v := range r.Variants {
 		fmt.Fprintf(w, "\n%s. %s. %s\n", v.Variant, v.Title, v.Story)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -47,10 +47,10 @@ const chartStyle = `
 text{font:13.5px system-ui,sans-serif;fill:#22262c}.dim{fill:#5a616b}
 .line{fill:none;stroke-width:2.5}.bound{stroke:#22262c;stroke-width:1.2;stroke-dasharray:2 3;fill:none}
 .s0{stroke:#0b7a53}.s1{stroke:#b45f06}.s2{stroke:#7a3fb5}.s3{stroke:#1f5fbf}.s4{stroke:#bf2b2b}.s5{stroke:#555b64}
-circle.s0{fill:#0b7a53}rect.s1{fill:#b45f06}path.s2{fill:#7a3fb5}path.s3{fill:#1f5fbf}rect.s4{fill:#bf2b2b}circle.s5{fill:#555b64}
+.dot.s0{fill:#0b7a53}.dot.s1{fill:#b45f06}.dot.s2{fill:#7a3fb5}.dot.s3{fill:#1f5fbf}.dot.s4{fill:#bf2b2b}.dot.s5{fill:#555b64}
 @media (prefers-color-scheme:dark){.bg{fill:#14171b}.axis{stroke:#8a919c}.grid{stroke:#2b3038}text{fill:#e7e9ec}.dim{fill:#a9b0ba}
 .bound{stroke:#e7e9ec}.s0{stroke:#3ecf9a}.s1{stroke:#f0a04b}.s2{stroke:#c79bf2}.s3{stroke:#7fb0ff}.s4{stroke:#ff7d7d}.s5{stroke:#b4bac3}
-circle.s0{fill:#3ecf9a}rect.s1{fill:#f0a04b}path.s2{fill:#c79bf2}path.s3{fill:#7fb0ff}rect.s4{fill:#ff7d7d}circle.s5{fill:#b4bac3}}
+.dot.s0{fill:#3ecf9a}.dot.s1{fill:#f0a04b}.dot.s2{fill:#c79bf2}.dot.s3{fill:#7fb0ff}.dot.s4{fill:#ff7d7d}.dot.s5{fill:#b4bac3}}
 `
 
 type picture struct{ strings.Builder }
@@ -72,13 +72,13 @@ func (p *picture) dot(x, y float64, class string) {
 	const r = dotRadius
 	switch class {
 	case "s1", "s4":
-		p.printf(`<rect class="%s" x="%.1f" y="%.1f" width="%d" height="%d"/>`, class, x-r+1, y-r+1, 2*r-2, 2*r-2)
+		p.printf(`<rect class="dot %s" x="%.1f" y="%.1f" width="%d" height="%d"/>`, class, x-r+1, y-r+1, 2*r-2, 2*r-2)
 	case "s2":
-		p.printf(`<path class="%s" d="M%.1f %.1fl%d %dh%dz"/>`, class, x, y-r, r, 2*r-1, -2*r)
+		p.printf(`<path class="dot %s" d="M%.1f %.1fl%d %dh%dz"/>`, class, x, y-r, r, 2*r-1, -2*r)
 	case "s3":
-		p.printf(`<path class="%s" d="M%.1f %.1fl%d %dl%d %dl%d %dz"/>`, class, x, y-r, r, r, -r, r, -r, -r)
+		p.printf(`<path class="dot %s" d="M%.1f %.1fl%d %dl%d %dl%d %dz"/>`, class, x, y-r, r, r, -r, r, -r, -r)
 	default:
-		p.printf(`<circle class="%s" cx="%.1f" cy="%.1f" r="%d"/>`, class, x, y, r-1)
+		p.printf(`<circle class="dot %s" cx="%.1f" cy="%.1f" r="%d"/>`, class, x, y, r-1)
 	}
 }
 

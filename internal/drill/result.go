@@ -2,6 +2,7 @@ package drill
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -184,3 +185,16 @@ func (s *Signal) String() string {
 
 // End says how the attack ended, and after how long.
 func (r *RunResult) End() string { return r.Ended + " after " + span(r.EndedAfter) }
+
+// Odds says, in words, how likely so many reads of the list meet a canary.
+func (r *Result) Odds() string {
+	if r.Canaries == 0 {
+		return "No canary was placed."
+	}
+	rate := float64(r.Canaries) / float64(r.Customers+r.Honest.Customers+r.Canaries)
+	var out []string
+	for _, n := range []int{40, 150, 500, 1500} {
+		out = append(out, fmt.Sprintf("%s with %.0f %%", count(n), 100*(1-math.Pow(1-rate, float64(n)))))
+	}
+	return "Of the list, " + strings.Join(out, ", ") + " meet a canary: where one seed's thief meets one at once, another's does not."
+}
