@@ -40,6 +40,7 @@ type bench struct {
 	verbose   bool
 	alone     bool
 	shapes    string
+	of        string
 	entries   int
 }
 
@@ -57,6 +58,7 @@ func main() {
 	flag.BoolVar(&b.verbose, "v", false, "say more of bulk")
 	flag.BoolVar(&b.alone, "alone", false, "bulk compares with nothing and says what a customer costs")
 	flag.StringVar(&b.shapes, "shapes", "1/1,8/1,32/1,128/1,8/500", "clients and batches of reveal")
+	flag.StringVar(&b.of, "of", "", "of reveal measure only logged, without or plain: for a profile")
 	flag.IntVar(&b.entries, "entries", 100000, "entries of the log that start begins from")
 	profile := flag.String("cpuprofile", "", "write a CPU profile here")
 	flag.Parse()
