@@ -54,7 +54,7 @@ type Disclosure struct {
 	Principal uint64
 	Role      string
 	Class     Class
-	Ords      []record.Ordinal // in any order; repeats count once
+	Ords      []record.Ordinal // in any order; repeats count once; not to be changed once given to a group
 }
 
 // Holder is one whose budget is counted. ID is the lineage or principal, Role the
@@ -174,7 +174,10 @@ func (b *Book) apply(d *Disclosure, at int64) {
 // Check refuses early what the log would refuse anyway. It promises nothing: the
 // decision is [Group.Decide], under the head lock.
 func (b *Book) Check(d Disclosure) error {
-	err := b.Begin(d.At).Decide(d)
+	g := b.Begin(d.At)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	err := g.refusal(&d)
 	if errors.Is(err, ErrStale) {
 		return nil // somebody committed in between; the log will decide
 	}
@@ -205,20 +208,40 @@ func (g *Group) At() time.Time { return time.UnixMicro(g.at).UTC() }
 // [ErrStale]. Accepted disclosures count for the rest of the group at once, and for
 // the book when [Group.Commit] follows. A refused one counts nowhere.
 func (g *Group) Decide(d Disclosure) error {
+	b := g.book
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := g.refusal(&d); err != nil {
+		return err
+	}
+	// From here the disclosure is accepted at every holder, or the group is dropped.
+	for _, h := range d.holders() {
+		key := accountKey{h, d.Class}
+		o := g.overlays[key]
+		if o == nil {
+			o = newOverlay()
+			g.overlays[key] = o
+		}
+		o.add(b.accounts[key], d.Ords, bucketOf(g.at))
+	}
+	g.accepted = append(g.accepted, d)
+	return nil
+}
+
+// refusal says why not, and counts nothing. It makes the customers distinct. The
+// caller holds the book's lock.
+func (g *Group) refusal(d *Disclosure) error {
 	now := bucketOf(g.at)
 	if !d.Class.valid() || len(d.Ords) == 0 || now == 0 {
 		return ErrNoCustomers
 	}
 	d.Ords = distinct(d.Ords)
 	b := g.book
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	if g.began != b.changes {
 		return ErrStale
 	}
 	var worst *ExhaustedError
-	holders := d.holders()
-	for _, h := range holders {
+	for _, h := range d.holders() {
 		limits := b.rules.Resolve(h.Kind, d.Principal, d.Role, d.Class)
 		if limits == (Limits{}) {
 			return &NoRuleError{Kind: h.Kind, Class: d.Class, Role: d.Role}
@@ -245,17 +268,6 @@ func (g *Group) Decide(d Disclosure) error {
 	if worst != nil {
 		return worst
 	}
-	// From here the disclosure is accepted at every holder, or the group is dropped.
-	for _, h := range holders {
-		key := accountKey{h, d.Class}
-		o := g.overlays[key]
-		if o == nil {
-			o = newOverlay()
-			g.overlays[key] = o
-		}
-		o.add(b.accounts[key], d.Ords, now)
-	}
-	g.accepted = append(g.accepted, d)
 	return nil
 }
 
@@ -294,8 +306,21 @@ func (b *Book) Usage(h Holder, at time.Time) []Used {
 	return out
 }
 
+// distinct returns ords ascending and each once: the same list where it is so already.
 func distinct(ords []record.Ordinal) []record.Ordinal {
+	if ascending(ords) {
+		return ords
+	}
 	ords = slices.Clone(ords)
 	slices.Sort(ords)
 	return slices.Compact(ords)
+}
+
+func ascending(ords []record.Ordinal) bool {
+	for i := 1; i < len(ords); i++ {
+		if ords[i] <= ords[i-1] {
+			return false
+		}
+	}
+	return true
 }
