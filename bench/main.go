@@ -61,12 +61,20 @@ func main() {
 	flag.StringVar(&b.of, "of", "", "of reveal measure only logged, without or plain: for a profile")
 	flag.IntVar(&b.entries, "entries", 100000, "entries of the log that start begins from")
 	profile := flag.String("cpuprofile", "", "write a CPU profile here")
+	allocs := flag.String("memprofile", "", "write a profile of allocations here")
 	flag.Parse()
 	if *profile != "" {
 		f, err := os.Create(*profile)
 		fatal(err)
 		fatal(pprof.StartCPUProfile(f))
 		defer pprof.StopCPUProfile()
+	}
+	if *allocs != "" {
+		defer func() {
+			f, err := os.Create(*allocs)
+			fatal(err)
+			fatal(pprof.Lookup("allocs").WriteTo(f, 0))
+		}()
 	}
 	if b.dir == "" {
 		dir, err := os.MkdirTemp("", "cloakroom-bench-")
