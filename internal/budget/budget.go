@@ -154,9 +154,13 @@ func (b *Book) Apply(d Disclosure) error {
 }
 
 func (b *Book) apply(d *Disclosure, at int64) {
+	day := dayOf(b.logged)
 	b.logged = max(b.logged, at)
 	b.changes++
 	now := bucketOf(b.logged)
+	if dayOf(b.logged) != day {
+		b.evict(Month.from(now))
+	}
 	for _, h := range d.holders() {
 		key := accountKey{h, d.Class}
 		a := b.accounts[key]
@@ -170,6 +174,21 @@ func (b *Book) apply(d *Disclosure, at int64) {
 		a.forget(Month.from(now))
 	}
 }
+
+// evict drops the accounts of whom nothing is left in any window, because they took
+// nothing since the bucket from: of a credential that is not used any more nothing stays
+// in memory. It happens on the first entry of a day, by the log's own time, so that a
+// replay and a snapshot come to the same accounts.
+func (b *Book) evict(from uint32) {
+	for key, a := range b.accounts {
+		if a.forget(from); len(a.tallies) == 0 {
+			delete(b.accounts, key)
+		}
+	}
+}
+
+// dayOf returns the day of a time in microseconds.
+func dayOf(micros int64) int64 { return micros / (24 * time.Hour).Microseconds() }
 
 // Check refuses early what the log would refuse anyway. It promises nothing: the
 // decision is [Group.Decide], under the head lock.
