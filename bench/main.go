@@ -38,6 +38,7 @@ type bench struct {
 	first     bool
 	pgcrypto  bool
 	verbose   bool
+	alone     bool
 	shapes    string
 	entries   int
 }
@@ -54,6 +55,7 @@ func main() {
 	flag.BoolVar(&b.first, "indexes-first", false, "plain tables of bulk have their indexes before their rows")
 	flag.BoolVar(&b.pgcrypto, "pgcrypto", true, "compare bulk with pgcrypto too")
 	flag.BoolVar(&b.verbose, "v", false, "say more of bulk")
+	flag.BoolVar(&b.alone, "alone", false, "bulk compares with nothing and says what a customer costs")
 	flag.StringVar(&b.shapes, "shapes", "1/1,8/1,32/1,128/1,8/500", "clients and batches of reveal")
 	flag.IntVar(&b.entries, "entries", 100000, "entries of the log that start begins from")
 	profile := flag.String("cpuprofile", "", "write a CPU profile here")

@@ -64,6 +64,7 @@ type commands struct {
 	Restore   restoreCmd   `cmd:"" help:"Bring a vault back from its backups."`
 	Doctor    doctorCmd    `cmd:"" help:"Look whether a vault is well."`
 	DB        dbCmd        `cmd:"" name:"db" help:"Prepare and check the database itself."`
+	Drill     drillCmd     `cmd:"" help:"Play breaches against a vault of invented customers."`
 	Generate  generateCmd  `cmd:"" help:"Write CSV files of invented customers and purchases."`
 }
 
