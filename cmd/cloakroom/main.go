@@ -48,6 +48,7 @@ type commands struct {
 	Show      showCmd      `cmd:"" help:"Show one customer masked."`
 	Reveal    revealCmd    `cmd:"" help:"See fields of customers in clear."`
 	WhoRead   whoReadCmd   `cmd:"" name:"who-read" help:"Who read a customer, with proofs."`
+	Export    exportCmd    `cmd:"" help:"Take many customers at once: ask, have another person approve, download."`
 	Erase     eraseCmd     `cmd:"" help:"Erase a customer."`
 	Log       logCmd       `cmd:"" help:"Read, prove and verify a brand's log."`
 	Budget    budgetCmd    `cmd:"" help:"Show or set a brand's budgets."`

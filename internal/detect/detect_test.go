@@ -44,8 +44,12 @@ func TestEveryTouchOfACanaryIsAnAlarm(t *testing.T) {
 	if got := d.Observe(11, e, ords); len(got) > 0 {
 		t.Fatalf("nobody touched a canary: %+v", got)
 	}
-	e.Kind = entry.KindImport
-	if got := d.Observe(12, e, []record.Ordinal{7}); len(got) > 0 {
+	e.Class = "export"
+	if got := d.Observe(12, e, []record.Ordinal{6, 7}); slices.ContainsFunc(got, func(a Alarm) bool { return a.Rule == Canary }) {
+		t.Fatalf("an approved export has decoys by intention: %+v", got)
+	}
+	e.Kind, e.Class = entry.KindImport, "clear"
+	if got := d.Observe(13, e, []record.Ordinal{7}); len(got) > 0 {
 		t.Fatalf("an import shows nobody anything: %+v", got)
 	}
 }

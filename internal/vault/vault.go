@@ -23,6 +23,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/disclose"
+	"github.com/cloakroom/cloakroom/internal/export"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/intake"
 	"github.com/cloakroom/cloakroom/internal/keys"
@@ -90,6 +91,7 @@ const DefaultOrigin = "cloakroom.local"
 type Vault struct {
 	Disclose *disclose.Desk
 	Intake   *intake.Desk
+	Exports  *export.Desk
 	Admin    *admin.Desk
 	Alarms   *detect.Desk
 	Notify   *notify.Desk
@@ -315,6 +317,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	store := seal.New(v.DB, ring)
 	v.Once = once.New(v.DB)
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
+	v.Exports = &export.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose, DB: v.DB, Store: export.NewStore(v.DB)}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Signer: signer}
 }
