@@ -53,6 +53,7 @@ type commands struct {
 	Budget    budgetCmd    `cmd:"" help:"Show or set a brand's budgets."`
 	Exposure  exposureCmd  `cmd:"" help:"What a principal used, and could take if stolen now."`
 	Alarm     alarmCmd     `cmd:"" help:"What is unusual: see, acknowledge and close alarms, and say who is told."`
+	Canary    canaryCmd    `cmd:"" help:"Decoy customers: whoever looks at one is an alarm."`
 	Detect    detectCmd    `cmd:"" help:"The rules of detection, and what they would have said."`
 	Policy    policyCmd    `cmd:"" help:"Check, compare and apply policies."`
 	Brand     brandCmd     `cmd:"" help:"Create and list brands."`

@@ -269,6 +269,13 @@ var migrations = []string{
 		until     bigint NOT NULL,
 		PRIMARY KEY (brand, name)
 	);`,
+	// canary
+	`CREATE TABLE canaries (
+		brand   integer PRIMARY KEY,
+		version bigint NOT NULL,
+		key     integer NOT NULL,
+		sealed  {blob} NOT NULL
+	);`,
 }
 
 const (

@@ -42,6 +42,7 @@ var parts = []struct {
 	{"policies", PartAdmin},
 	{"revisions", PartAdmin},
 	{"receivers", PartAdmin},
+	{"canaries", PartAdmin},
 	{"brand_keys", PartKeys},
 	{"customer_keys", PartKeys},
 	{"rotations", PartKeys},

@@ -13,6 +13,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/backup"
 	"github.com/cloakroom/cloakroom/internal/brands"
 	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/canary"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/disclose"
@@ -94,6 +95,7 @@ func kinds() []struct {
 		{notify.ErrExists, api.TypeConflict, "Exists already", http.StatusConflict},
 		{backup.ErrRequest, api.TypeInvalid, "The backup cannot be made", http.StatusUnprocessableEntity},
 		{backup.ErrRunning, api.TypeConflict, "A backup is running", http.StatusConflict},
+		{canary.ErrRequest, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},
 		{admin.ErrRequest, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},
 		{record.ErrEmail, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
 		{record.ErrPhone, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},

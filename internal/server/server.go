@@ -69,6 +69,7 @@ func newServer(v *vault.Vault, log *slog.Logger, timeout time.Duration) *Server 
 	s.api = humago.New(mux, config)
 	s.routes()
 	s.alarmRoutes()
+	s.canaryRoutes()
 	s.logRoutes(mux)
 	s.backupRoutes()
 	s.metricsRoute(mux)

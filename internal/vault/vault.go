@@ -20,6 +20,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/admin"
 	"github.com/cloakroom/cloakroom/internal/admit"
 	"github.com/cloakroom/cloakroom/internal/brands"
+	"github.com/cloakroom/cloakroom/internal/canary"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/disclose"
@@ -93,6 +94,7 @@ type Vault struct {
 	Admin    *admin.Desk
 	Alarms   *detect.Desk
 	Notify   *notify.Desk
+	Canaries *canary.Desk
 	Identity *identity.Store
 	Ledger   *ledger.Ledger
 	DB       *db.DB
@@ -317,6 +319,10 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Signer: signer}
+	decoys := canary.NewStore(v.DB, ring)
+	v.Watcher.Canaries, v.Watcher.Refresh = decoys, decoys.Refresh
+	v.Alarms.Canaries, v.Alarms.Refresh = decoys, decoys.Refresh
+	v.Canaries = &canary.Desk{Door: door, Ledger: v.Ledger, Seal: store, Intake: v.Intake, Store: decoys, Erase: v.Admin.EraseFor}
 }
 
 // Begun reports whether the database, whose schema is there, is a vault already.
