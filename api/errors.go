@@ -5,6 +5,7 @@ import "fmt"
 // The types of errors. They are part of the API and stay.
 const (
 	TypePolicyDenied    = "policy-denied"
+	TypeContained       = "contained"
 	TypeBudgetExhausted = "budget-exhausted"
 	TypeLogUnavailable  = "log-unavailable"
 	TypeCardNumber      = "card-number-refused"

@@ -53,7 +53,9 @@ type commands struct {
 	Log       logCmd       `cmd:"" help:"Read, prove and verify a brand's log."`
 	Budget    budgetCmd    `cmd:"" help:"Show or set a brand's budgets."`
 	Exposure  exposureCmd  `cmd:"" help:"What a principal used, and could take if stolen now."`
+	Contain   containCmd   `cmd:"" help:"Stop a credential, a person, a role, a brand or exports, at once."`
 	Alarm     alarmCmd     `cmd:"" help:"What is unusual: see, acknowledge and close alarms, and say who is told."`
+	Canary    canaryCmd    `cmd:"" help:"Decoy customers: whoever looks at one is an alarm."`
 	Detect    detectCmd    `cmd:"" help:"The rules of detection, and what they would have said."`
 	Policy    policyCmd    `cmd:"" help:"Check, compare and apply policies."`
 	Brand     brandCmd     `cmd:"" help:"Create and list brands."`

@@ -23,6 +23,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/admit"
 	"github.com/cloakroom/cloakroom/internal/brands"
 	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/contain"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/identity"
@@ -43,6 +44,8 @@ type Desk struct {
 	Door   *admit.Door
 	Ledger *ledger.Ledger
 	Seal   *seal.Store
+	// Contained keeps what was stopped.
+	Contained *contain.Store
 	// Signer makes the signer of a new brand's log from the seed that its keys hold.
 	Signer func(brand string, seed []byte) (note.Signer, error)
 
@@ -338,6 +341,11 @@ func (d *Desk) ConnectApp(ctx context.Context, c identity.Caller, req api.Creden
 		return nil, err
 	}
 	who := identity.Who{Caller: c, Brand: record.Group}
+	if stop, err := d.Contained.Of(ctx, who); err != nil {
+		return nil, err
+	} else if stop.All {
+		return nil, contain.ErrContained
+	}
 	out, err := d.credential(ctx, who, p, c.Credential, req, map[string]string{"change": "credential-connect", "principal": p.Name})
 	if err != nil {
 		return nil, err

@@ -175,22 +175,29 @@ func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string
 		v.Refuse(ctx, "unknown-token")
 		return nil, err
 	}
-	u, err := d.Seal.Fetch(ctx, id, ords, 0)
+	r, err := d.EraseFor(ctx, v, ords[0])
 	if err != nil {
-		return nil, err
-	}
-	logKeys, err := d.Seal.LogKeys(ctx, id, ords)
-	if err != nil {
-		return nil, err
-	}
-	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindErasure, Who: v.Who, Ords: u.Ords(), Commit: u.Commitment(0)})
-	if err != nil {
-		return nil, err
-	}
-	if err := d.erase(ctx, r, ords[0], logKeys[ords[0]]); err != nil {
 		return nil, err
 	}
 	return &api.Erased{Receipt: api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}, Token: token}, nil
+}
+
+// EraseFor logs and erases a customer for a visit that was let do so.
+func (d *Desk) EraseFor(ctx context.Context, v *admit.Visit, ord record.Ordinal) (r ledger.Receipt, err error) {
+	id, ords := v.Brand.ID, []record.Ordinal{ord}
+	u, err := d.Seal.Fetch(ctx, id, ords, 0)
+	if err != nil {
+		return r, err
+	}
+	logKeys, err := d.Seal.LogKeys(ctx, id, ords)
+	if err != nil {
+		return r, err
+	}
+	r, err = d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindErasure, Who: v.Who, Ords: u.Ords(), Commit: u.Commitment(0)})
+	if err != nil {
+		return r, err
+	}
+	return r, d.erase(ctx, r, ord, logKeys[ord])
 }
 
 // erase keeps what the proofs of others need, and destroys the customer's key.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/brands"
+	"github.com/cloakroom/cloakroom/internal/contain"
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/ledger"
@@ -24,6 +25,8 @@ type Door struct {
 	Identity *identity.Store
 	Access   *access.Store
 	Ledger   *ledger.Ledger
+	// Contained tells what was stopped.
+	Contained *contain.Store
 	// Revisions tells whether what somebody was refused by still holds.
 	Revisions *revision.Tracker
 }
@@ -34,6 +37,7 @@ type Visit struct {
 	Brand  brands.Brand
 	Policy *access.Policy
 	door   *Door
+	stop   contain.Stop
 }
 
 // Enter returns a caller's visit to a brand. For a caller without a role there, the
@@ -54,7 +58,27 @@ func (d *Door) Enter(ctx context.Context, c identity.Caller, brand string) (*Vis
 	if err != nil {
 		return nil, err
 	}
-	return &Visit{who, b, p, d}, nil
+	stop, err := d.Contained.Of(ctx, who)
+	if err != nil {
+		return nil, err
+	}
+	v := &Visit{who, b, p, d, stop}
+	if stop.All {
+		v.Refuse(ctx, "contained")
+		return nil, contain.ErrContained
+	}
+	return v, nil
+}
+
+// stopped refuses what a containment of the role, the brand or its files stops.
+func (v *Visit) stopped(ctx context.Context, action access.Action, purpose string, fields record.FieldSet) error {
+	files := action == access.ActExport || action == access.ActExtract || action == access.ActApprove
+	clear := files || action == access.ActClear || action == access.ActSearch
+	if v.stop.Clear && clear || v.stop.Files && files {
+		v.refused(ctx, string(action), purpose, fields, "contained")
+		return contain.ErrContained
+	}
+	return nil
 }
 
 // Purpose checks that a purpose is registered at the brand.
@@ -68,6 +92,9 @@ func (v *Visit) Purpose(ctx context.Context, name string) error {
 
 // Authorize asks the policy for an action on all of the fields.
 func (v *Visit) Authorize(ctx context.Context, action access.Action, purpose string, fields record.FieldSet) (access.Grant, error) {
+	if err := v.stopped(ctx, action, purpose, fields); err != nil {
+		return access.Grant{}, err
+	}
 	g, err := v.Policy.Authorize(v.Who, action, purpose, fields)
 	v.note(ctx, err)
 	return g, err

@@ -302,6 +302,28 @@ var migrations = []string{
 		brand integer PRIMARY KEY,
 		at    bigint NOT NULL
 	);`,
+	// canary
+	`CREATE TABLE canaries (
+		brand   integer PRIMARY KEY,
+		version bigint NOT NULL,
+		key     integer NOT NULL,
+		sealed  {blob} NOT NULL
+	);`,
+	// contain
+	`CREATE TABLE containments (
+		id       bigint PRIMARY KEY,
+		brand    integer NOT NULL,
+		kind     text NOT NULL,
+		target   bigint NOT NULL,
+		role     text NOT NULL,
+		at       bigint NOT NULL,
+		made_by  bigint NOT NULL,
+		asked    bigint NOT NULL,
+		asked_by bigint NOT NULL,
+		asked_in bigint NOT NULL,
+		ended    bigint NOT NULL,
+		ended_by bigint NOT NULL
+	);`,
 }
 
 const (

@@ -44,6 +44,8 @@ var parts = []struct {
 	{"receivers", PartAdmin},
 	{"exports", PartAdmin},
 	{"export_freezes", PartAdmin},
+	{"canaries", PartAdmin},
+	{"containments", PartAdmin},
 	{"brand_keys", PartKeys},
 	{"customer_keys", PartKeys},
 	{"rotations", PartKeys},

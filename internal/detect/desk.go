@@ -27,7 +27,8 @@ type Desk struct {
 	Door     *admit.Door
 	Ledger   *ledger.Ledger
 	Store    *Store
-	Canaries Canaries // may be nil
+	Canaries Canaries                                              // may be nil
+	Refresh  func(ctx context.Context, brand record.BrandID) error // as the Watcher's
 }
 
 func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string, action access.Action) (*admit.Visit, error) {
@@ -243,6 +244,11 @@ func (d *Desk) Replay(ctx context.Context, c identity.Caller, brand string, req 
 	rules, err := ParseRules(req.Rules)
 	if err != nil {
 		return nil, err
+	}
+	if d.Refresh != nil {
+		if err := d.Refresh(ctx, v.Brand.ID); err != nil {
+			return nil, err
+		}
 	}
 	det := New(v.Brand.ID, rules, d.Canaries)
 	if req.Rules != "" {

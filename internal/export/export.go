@@ -455,6 +455,10 @@ func (d *Desk) decoys(ctx context.Context, x *Export) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the export's decoys: %w", err)
 	}
+	if len(ords) == 0 {
+		return nil, nil
+	}
+	slices.Sort(ords)
 	own, err := d.Seal.Extract(ctx, x.Brand, x.ID)
 	if err != nil {
 		return nil, err

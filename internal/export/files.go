@@ -261,7 +261,7 @@ const parquetRows = 10_000
 // parquetTable has a column for each of ours, in the order of their names, as the format
 // has it; what is not known is null.
 type parquetTable struct {
-	w       *parquet.Writer
+	w       *parquet.GenericWriter[any]
 	place   []int // of our columns among the file's
 	numbers []bool
 	n       int
@@ -281,7 +281,7 @@ func newParquet(w io.Writer, columns []string) *parquetTable {
 		t.place = append(t.place, slices.Index(sorted, name))
 		t.numbers = append(t.numbers, name == quantityColumn)
 	}
-	t.w = parquet.NewWriter(w, parquet.NewSchema("export", group), parquet.Compression(&parquet.Zstd))
+	t.w = parquet.NewGenericWriter[any](w, parquet.NewSchema("export", group), parquet.Compression(&parquet.Zstd))
 	return t
 }
 

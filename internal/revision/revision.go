@@ -113,6 +113,12 @@ func Of(ctx context.Context) int64 {
 	return 0
 }
 
+// Unbound returns a context under no revision, for what a request says after it has
+// begun a revision itself.
+func Unbound(ctx context.Context) context.Context {
+	return context.WithValue(ctx, attemptKey{}, (*attempt)(nil))
+}
+
 // Logged notes that an entry of the request was logged while its revision held.
 func Logged(ctx context.Context) {
 	if a := of(ctx); a != nil {

@@ -12,7 +12,9 @@ import (
 	"github.com/cloakroom/cloakroom/internal/admit"
 	"github.com/cloakroom/cloakroom/internal/backup"
 	"github.com/cloakroom/cloakroom/internal/brands"
+	"github.com/cloakroom/cloakroom/internal/contain"
 	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/canary"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/disclose"
@@ -76,6 +78,10 @@ func kinds() []struct {
 		{brands.ErrLegalBasis, api.TypeInvalid, "Not a legal basis", http.StatusUnprocessableEntity},
 		{identity.ErrName, api.TypeInvalid, "Not a name", http.StatusUnprocessableEntity},
 		{identity.ErrNoPrincipal, api.TypeNotFound, "No such principal", http.StatusNotFound},
+		{contain.ErrContained, api.TypeContained, "Stopped", http.StatusForbidden},
+		{contain.ErrNone, api.TypeNotFound, "No such containment", http.StatusNotFound},
+		{contain.ErrState, api.TypeConflict, "Not now", http.StatusConflict},
+		{contain.ErrMost, api.TypeConflict, "Too many containments", http.StatusConflict},
 		{identity.ErrNoCredential, api.TypeNotFound, "No such credential", http.StatusNotFound},
 		{identity.ErrChildren, api.TypeConflict, "Too many credentials", http.StatusConflict},
 		{identity.ErrNoLineage, api.TypeNotFound, "Nothing to revoke", http.StatusNotFound},
@@ -103,6 +109,7 @@ func kinds() []struct {
 		{notify.ErrExists, api.TypeConflict, "Exists already", http.StatusConflict},
 		{backup.ErrRequest, api.TypeInvalid, "The backup cannot be made", http.StatusUnprocessableEntity},
 		{backup.ErrRunning, api.TypeConflict, "A backup is running", http.StatusConflict},
+		{canary.ErrRequest, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},
 		{admin.ErrRequest, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},
 		{record.ErrEmail, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
 		{record.ErrPhone, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},

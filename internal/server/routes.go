@@ -101,6 +101,8 @@ func (s *Server) routes() {
 		{"POST", "/v1/brands/{brand}/purchases"},
 		{"PUT", "/v1/brands/{brand}/policy"},
 		{"PUT", "/v1/brands/{brand}/budgets"},
+		{"POST", "/v1/brands/{brand}/canaries"},
+		{"POST", "/v1/brands/{brand}/canaries/retire"},
 	} {
 		s.writes(w[0], w[1])
 	}

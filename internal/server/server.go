@@ -74,6 +74,8 @@ func newServer(v *vault.Vault, log *slog.Logger, timeout time.Duration) *Server 
 	s.routes()
 	s.alarmRoutes()
 	s.exportRoutes(mux)
+	s.canaryRoutes()
+	s.containRoutes()
 	s.logRoutes(mux)
 	s.backupRoutes()
 	s.metricsRoute(mux)

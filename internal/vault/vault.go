@@ -20,6 +20,8 @@ import (
 	"github.com/cloakroom/cloakroom/internal/admin"
 	"github.com/cloakroom/cloakroom/internal/admit"
 	"github.com/cloakroom/cloakroom/internal/brands"
+	"github.com/cloakroom/cloakroom/internal/canary"
+	"github.com/cloakroom/cloakroom/internal/contain"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/disclose"
@@ -95,6 +97,7 @@ type Vault struct {
 	Admin    *admin.Desk
 	Alarms   *detect.Desk
 	Notify   *notify.Desk
+	Canaries *canary.Desk
 	Identity *identity.Store
 	Ledger   *ledger.Ledger
 	DB       *db.DB
@@ -310,7 +313,8 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 		return signer(b.Name, seed.Bytes())
 	}, o.Ledger)
 	v.Revisions = revision.New(v.DB)
-	door := &admit.Door{Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger, Revisions: v.Revisions}
+	contained := contain.New(v.DB)
+	door := &admit.Door{Contained: contained, Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger, Revisions: v.Revisions}
 	v.Watcher.Ledger = v.Ledger
 	v.Alarms = &detect.Desk{Door: door, Ledger: v.Ledger, Store: alarms}
 	v.Notify = &notify.Desk{Door: door, Ledger: v.Ledger, Ring: ring, DB: v.DB, Alarms: alarms}
@@ -319,7 +323,12 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Exports = &export.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose, DB: v.DB, Store: export.NewStore(v.DB)}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
-	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Signer: signer}
+	v.Admin = &admin.Desk{Contained: contained, DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Signer: signer}
+	decoys := canary.NewStore(v.DB, ring)
+	v.Watcher.Canaries, v.Watcher.Refresh = decoys, decoys.Refresh
+	v.Alarms.Canaries, v.Alarms.Refresh = decoys, decoys.Refresh
+	v.Canaries = &canary.Desk{Door: door, Ledger: v.Ledger, Seal: store, Intake: v.Intake, Store: decoys, Erase: v.Admin.EraseFor}
+	v.Exports.Decoys = v.Canaries
 }
 
 // Begun reports whether the database, whose schema is there, is a vault already.

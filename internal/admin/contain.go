@@ -1,0 +1,290 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/admit"
+	"github.com/cloakroom/cloakroom/internal/contain"
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
+)
+
+// maxContainments bounds one listing.
+const maxContainments = 1000
+
+// Contain stops a lineage, a principal, a role, a brand, or a brand's exports. When it
+// returns, no server logs a disclosure any more to what is contained, whatever was under
+// way. The log has what was stopped before it is, and afterwards how long it took.
+func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req api.ContainRequest) (*api.Containment, error) {
+	if !entry.ValidTicket(req.Ticket) {
+		return nil, admit.ErrTicket
+	}
+	began, err := d.DB.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v, err := d.visit(ctx, c, brand, access.ActContain)
+	if err != nil {
+		return nil, err
+	}
+	now, err := d.target(ctx, v, req)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Containment{Kind: string(now.Kind), Target: now.Target, Role: now.Role}
+	if err := d.stops(ctx, now, out); err != nil || req.DryRun {
+		return out, err
+	}
+	active, err := d.Contained.Active(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range active {
+		a := &active[i]
+		if a.Brand == now.Brand && a.Kind == now.Kind && a.Target == now.Target && a.Role == now.Role {
+			return d.shown(ctx, *a, out), nil
+		}
+	}
+	detail := map[string]string{"change": "contain", "kind": string(now.Kind)}
+	if now.Target != 0 {
+		detail["target"] = strconv.FormatUint(now.Target, 10)
+	}
+	if now.Role != "" {
+		detail["role"] = now.Role
+	}
+	if req.Alarm != "" {
+		detail["alarm"] = req.Alarm
+	}
+	err = d.contained(ctx, v, req.Ticket, detail, func(q db.Queryer, at time.Time) (err error) {
+		now.At, now.By = at, v.Who.Principal
+		now.ID, err = d.Contained.Begin(ctx, q, now)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	ended, err := d.DB.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out.TookMillis = max(1, ended.Sub(began).Milliseconds())
+	done := map[string]string{"change": "contained", "id": strconv.FormatInt(now.ID, 10), "took-ms": strconv.FormatInt(out.TookMillis, 10)}
+	if req.Alarm != "" {
+		if since, ok := d.since(ctx, v.Brand.ID, req.Alarm, ended); ok {
+			done["since-alarm-ms"] = strconv.FormatInt(since.Milliseconds(), 10)
+		}
+	}
+	if _, err := d.Ledger.Record(revision.Unbound(ctx), ledger.Event{Kind: entry.KindContainment, Who: v.Who, Ticket: req.Ticket, Detail: done}); err != nil {
+		return nil, fmt.Errorf("it is contained, and how long it took is not logged: %w", err)
+	}
+	return d.shown(ctx, now, out), nil
+}
+
+// contained logs a step, makes it, and waits until every log was passed.
+func (d *Desk) contained(ctx context.Context, v *admit.Visit, ticket string, detail map[string]string, fn func(q db.Queryer, at time.Time) error) error {
+	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindContainment, Who: v.Who, Ticket: ticket, Detail: detail})
+	if err != nil {
+		return err
+	}
+	if err := d.DB.Tx(ctx, func(q db.Queryer) error { return fn(q, r.At()) }); err != nil {
+		return fmt.Errorf("nothing was stopped or let go; send it again: %w", err)
+	}
+	all, err := d.Door.Brands.List(ctx)
+	if err != nil {
+		return err
+	}
+	fenced := []record.BrandID{record.Group}
+	for _, b := range all {
+		if b.ID != record.Group {
+			fenced = append(fenced, b.ID)
+		}
+	}
+	if err := d.Ledger.Fence(ctx, fenced...); err != nil {
+		return fmt.Errorf("it holds, and what was under way may still be answered for %s: %w", ledger.DefaultTimeout, err)
+	}
+	return nil
+}
+
+// target says what a request means, and refuses that somebody stops themselves: a slip
+// of the hand would take the one who was to help.
+func (d *Desk) target(ctx context.Context, v *admit.Visit, req api.ContainRequest) (c contain.Containment, err error) {
+	c.Brand = v.Brand.ID
+	n := 0
+	if req.Credential != 0 {
+		n++
+		c.Kind = contain.Lineage
+		if c.Target, err = d.Door.Identity.Lineage(ctx, req.Credential); err != nil {
+			return c, err
+		}
+	}
+	if req.Principal != "" {
+		n++
+		p, err := d.Door.Identity.ByName(ctx, req.Principal)
+		if err != nil {
+			return c, err
+		}
+		c.Kind, c.Target = contain.Principal, p.ID
+	}
+	if req.Role != "" {
+		n++
+		if err := knownRole(req.Role); err != nil {
+			return c, err
+		}
+		c.Kind, c.Role = contain.Role, req.Role
+	}
+	if req.Brand {
+		n++
+		c.Kind = contain.Brand
+	}
+	if req.AllExports {
+		n++
+		c.Kind = contain.Exports
+	}
+	switch {
+	case n != 1:
+		return c, fmt.Errorf("%w: name one of credential, principal, role, brand, all_exports", ErrRequest)
+	case c.Kind == contain.Lineage && c.Target == v.Who.Lineage, c.Kind == contain.Principal && c.Target == v.Who.Principal:
+		return c, fmt.Errorf("%w: that is you: let somebody else contain it", ErrRequest)
+	}
+	return c, nil
+}
+
+// stops says whom a containment of people or credentials stops.
+func (d *Desk) stops(ctx context.Context, c contain.Containment, out *api.Containment) error {
+	if c.Kind == contain.Brand || c.Kind == contain.Exports {
+		return nil
+	}
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return err
+	}
+	for after := uint64(0); ; {
+		people, err := d.Door.Identity.List(ctx, after, maxPrincipals)
+		if err != nil {
+			return err
+		}
+		for _, p := range people {
+			after = p.ID
+			if c.Kind == contain.Principal && p.ID != c.Target {
+				continue
+			}
+			if c.Kind == contain.Role {
+				who, err := d.Door.Identity.Who(ctx, identity.Caller{Principal: p.ID}, c.Brand)
+				if errors.Is(err, identity.ErrNoRole) || err == nil && who.Role != c.Role {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+			}
+			creds, err := d.Door.Identity.Credentials(ctx, p.ID)
+			if err != nil {
+				return err
+			}
+			hit := c.Kind != contain.Lineage
+			for _, cr := range creds {
+				if c.Kind == contain.Lineage && cr.Lineage != c.Target {
+					continue
+				}
+				hit = true
+				if cr.Revoked.IsZero() && (cr.Expires.IsZero() || cr.Expires.After(now)) {
+					out.Credentials++
+				}
+			}
+			if hit && len(out.Principals) < maxPrincipals {
+				out.Principals = append(out.Principals, p.Name)
+			}
+		}
+		if len(people) < maxPrincipals {
+			return nil
+		}
+	}
+}
+
+// since is how long ago the entry of an alarm was.
+func (d *Desk) since(ctx context.Context, brand record.BrandID, alarm string, now time.Time) (time.Duration, bool) {
+	var index uint64
+	if _, err := fmt.Sscanf(alarm, "%d-", &index); err != nil {
+		return 0, false
+	}
+	e, _, err := d.Ledger.Entry(ctx, brand, index)
+	return now.Sub(e.At), err == nil
+}
+
+func (d *Desk) shown(ctx context.Context, c contain.Containment, out *api.Containment) *api.Containment {
+	name := func(id uint64) string {
+		p, err := d.Door.Identity.Get(ctx, id)
+		if id == 0 || err != nil {
+			return ""
+		}
+		return p.Name
+	}
+	out.ID, out.Kind, out.Target, out.Role, out.At, out.By = c.ID, string(c.Kind), c.Target, c.Role, c.At, name(c.By)
+	out.Asked, out.AskedBy, out.Ended, out.EndedBy = c.Asked, name(c.AskedBy), c.Ended, name(c.EndedBy)
+	return out
+}
+
+// Containments returns the newest of a brand.
+func (d *Desk) Containments(ctx context.Context, c identity.Caller, brand string) ([]api.Containment, error) {
+	v, err := d.visit(ctx, c, brand, access.ActContain)
+	if err != nil {
+		return nil, err
+	}
+	list, err := d.Contained.List(ctx, v.Brand.ID, maxContainments)
+	if err != nil {
+		return nil, err
+	}
+	out := []api.Containment{}
+	for i := range list {
+		out = append(out, *d.shown(ctx, list[i], &api.Containment{}))
+	}
+	return out, nil
+}
+
+// UndoContainment asks that something goes on again, or with confirm lets it: that takes
+// another principal, by another lineage, within [contain.UndoWithin].
+func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand string, id int64, confirm bool) (*api.Containment, error) {
+	v, err := d.visit(ctx, c, brand, access.ActContain)
+	if err != nil {
+		return nil, err
+	}
+	x, err := d.Contained.Get(ctx, v.Brand.ID, id)
+	if err != nil {
+		return nil, err
+	}
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	detail := map[string]string{"change": "undo-ask", "id": strconv.FormatInt(id, 10)}
+	step := func(q db.Queryer, at time.Time) error { return d.Contained.Ask(ctx, q, x, v.Who, at) }
+	switch {
+	case !x.Ended.IsZero():
+		return nil, fmt.Errorf("%w: it was undone already", contain.ErrState)
+	case confirm && (x.Asked.IsZero() || now.Sub(x.Asked) > contain.UndoWithin):
+		return nil, fmt.Errorf("%w: nobody asked for it within %s: `cloakroom contain undo`", contain.ErrState, contain.UndoWithin)
+	case confirm && (x.AskedBy == v.Who.Principal || x.AskedIn == v.Who.Lineage):
+		v.Refuse(ctx, "undo-alone")
+		return nil, fmt.Errorf("%w: another person has to confirm what you asked for", contain.ErrState)
+	case confirm:
+		detail["change"] = "undo"
+		step = func(q db.Queryer, at time.Time) error { return d.Contained.End(ctx, q, x, v.Who.Principal, at) }
+	}
+	if err := d.contained(ctx, v, "", detail, step); err != nil {
+		return nil, err
+	}
+	if x, err = d.Contained.Get(ctx, v.Brand.ID, id); err != nil {
+		return nil, err
+	}
+	return d.shown(ctx, x, &api.Containment{}), nil
+}

@@ -1,0 +1,292 @@
+package canary
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"strconv"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/admit"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/intake"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/record"
+	sealed "github.com/cloakroom/cloakroom/internal/seal"
+)
+
+// ErrRequest is returned for a request that cannot be done as it is.
+var ErrRequest = errors.New("the request for canaries cannot be done")
+
+const (
+	// atOnce bounds one request: more would outlast its deadline.
+	atOnce = 2000
+	// chunk is how many decoys are written at once.
+	chunk = 500
+	// draws bounds how often numbers are drawn that are somebody's already.
+	draws = 20
+	// maxRate bounds the share of decoys.
+	maxRate = 0.2
+)
+
+// Desk places, lists and retires decoys, for callers who may know which they are.
+type Desk struct {
+	Door   *admit.Door
+	Ledger *ledger.Ledger
+	Seal   *sealed.Store
+	Intake *intake.Desk
+	Store  *Store
+	// Erase is the ordinary erasure of a customer.
+	Erase func(ctx context.Context, v *admit.Visit, ord record.Ordinal) (ledger.Receipt, error)
+}
+
+func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string) (*admit.Visit, error) {
+	v, err := d.Door.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	_, err = v.Authorize(ctx, access.ActCanaries, "", 0)
+	return v, err
+}
+
+// log says what is done about how many, before it is done.
+func (d *Desk) log(ctx context.Context, v *admit.Visit, change string, count int) (ledger.Receipt, error) {
+	return d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindCanary, Who: v.Who, Detail: map[string]string{"change": change, "count": strconv.Itoa(count)}})
+}
+
+// live are the decoys that are not retired.
+func live(list []decoy) (out []decoy) {
+	for _, x := range list {
+		if !x.Retired {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// Place makes decoys, up to a bound at once.
+func (d *Desk) Place(ctx context.Context, c identity.Caller, brand string, req api.CanaryRequest) (*api.CanariesPlaced, error) {
+	v, err := d.visit(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	y, err := styleOf(v.Brand.Name, req)
+	if err != nil {
+		return nil, err
+	}
+	list, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.CanariesPlaced{Total: len(live(list))}
+	if out.Customers, err = d.Seal.Count(ctx, v.Brand.ID); err != nil {
+		return nil, err
+	}
+	n := req.Count
+	if n == 0 {
+		n = missing(out.Customers, out.Total, req.Rate)
+	}
+	todo := min(n, atOnce)
+	out.Placed, out.Left = todo, n-todo
+	if len(list)+todo > most {
+		return nil, fmt.Errorf("%w: a brand has at most %d, retired ones included", ErrRequest, most)
+	}
+	if req.DryRun || todo == 0 {
+		return out, nil
+	}
+	r, err := d.log(ctx, v, "place", todo)
+	if err != nil {
+		return nil, err
+	}
+	out.Receipt = &api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}
+	for left := todo; left > 0; left -= min(left, chunk) {
+		if err := d.place(ctx, v, y, r, min(left, chunk)); err != nil {
+			return nil, err
+		}
+	}
+	out.Total += todo
+	out.Customers += int64(todo)
+	return out, nil
+}
+
+// missing is how many decoys are to be made so that a share of all customers are.
+func missing(customers int64, have int, rate float64) int {
+	others := float64(customers) - float64(have)
+	return max(0, int(math.Ceil(rate*others/(1-rate)-1e-9))-have)
+}
+
+func styleOf(brand string, req api.CanaryRequest) (style, error) {
+	y := style{brand, req.Domain, req.Prefix, req.Digits}
+	if (req.Count > 0) == (req.Rate > 0) || req.Count < 0 || req.Rate < 0 || req.Rate > maxRate || req.Count > atOnce {
+		return y, fmt.Errorf("%w: ask for a count up to %d, or for a rate up to %g", ErrRequest, atOnce, maxRate)
+	}
+	if y.domain != "" {
+		if _, err := record.NormalEmail("a@" + y.domain); err != nil {
+			return y, fmt.Errorf("%w: the domain is none of e-mail addresses", ErrRequest)
+		}
+	}
+	if y.prefix == "" {
+		y.prefix = "C"
+	}
+	if y.digits == 0 {
+		y.digits = 9
+	}
+	if y.digits < 4 || y.digits > 18 {
+		return y, fmt.Errorf("%w: an external id has 4 to 18 digits", ErrRequest)
+	}
+	if _, err := record.NormalExternalID(y.prefix + "1"); err != nil {
+		return y, fmt.Errorf("%w: the prefix is none of external ids", ErrRequest)
+	}
+	return y, nil
+}
+
+// place writes n decoys. Numbers that are somebody's are drawn again: no customer is
+// ever overwritten.
+func (d *Desk) place(ctx context.Context, v *admit.Visit, y style, r ledger.Receipt, n int) (err error) {
+	for range draws {
+		puts := make([]sealed.Put, n)
+		ids := map[string]bool{}
+		for i := range puts {
+			if puts[i], err = y.invent(); err != nil {
+				return err
+			}
+			ids[puts[i].Customer.Get(record.ExternalID)] = true
+		}
+		if len(ids) < n {
+			err = intake.ErrTaken
+			continue
+		}
+		var told []record.Ordinal
+		_, err = d.Intake.Fresh(ctx, v, puts, func(ctx context.Context, ords []record.Ordinal) error {
+			before := told
+			told = ords
+			return d.Store.change(ctx, v.Brand.ID, r.At(), func(list []decoy) ([]decoy, error) {
+				retire(list, before)
+				for i, ord := range ords {
+					list = append(list, decoy{Ord: ord, ExternalID: puts[i].Customer.Get(record.ExternalID)})
+				}
+				return list, nil
+			})
+		})
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, intake.ErrTaken) {
+			// Whether they were written may be unknown: they stay known, and retiring takes
+			// those that are not there for retired.
+			return err
+		}
+		if told != nil {
+			if err := d.retired(ctx, v.Brand.ID, r, told); err != nil {
+				return err
+			}
+		}
+	}
+	return fmt.Errorf("%w: too many of the drawn external ids are customers' already: give more --digits or another --prefix", ErrRequest)
+}
+
+// retire marks decoys.
+func retire(list []decoy, ords []record.Ordinal) {
+	gone := make(map[record.Ordinal]bool, len(ords))
+	for _, ord := range ords {
+		gone[ord] = true
+	}
+	for i := range list {
+		list[i].Retired = list[i].Retired || gone[list[i].Ord]
+	}
+}
+
+func (d *Desk) retired(ctx context.Context, brand record.BrandID, r ledger.Receipt, ords []record.Ordinal) error {
+	return d.Store.change(ctx, brand, r.At(), func(list []decoy) ([]decoy, error) {
+		retire(list, ords)
+		return list, nil
+	})
+}
+
+// List returns the decoys, without opening a customer. That somebody asked is logged.
+func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api.Canary, error) {
+	v, err := d.visit(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	list, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
+	if err != nil {
+		return nil, err
+	}
+	list = live(list)
+	if _, err := d.log(ctx, v, "list", len(list)); err != nil {
+		return nil, err
+	}
+	out := make([]api.Canary, len(list))
+	for i, x := range list {
+		token, err := d.Seal.Token(ctx, v.Brand.ID, x.Ord)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = api.Canary{Token: token, ExternalID: x.ExternalID}
+	}
+	return out, nil
+}
+
+// Retire erases decoys, each as any customer is erased. Who they were stays known, so
+// that the log's past stays explained. One request takes a bounded number.
+func (d *Desk) Retire(ctx context.Context, c identity.Caller, brand string) (*api.CanariesRetired, error) {
+	v, err := d.visit(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	list, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
+	if err != nil {
+		return nil, err
+	}
+	list = live(list)
+	if len(list) == 0 {
+		return &api.CanariesRetired{}, nil
+	}
+	out := &api.CanariesRetired{Left: max(0, len(list)-chunk)}
+	list = list[:min(len(list), chunk)]
+	r, err := d.log(ctx, v, "retire", len(list))
+	if err != nil {
+		return nil, err
+	}
+	gone := make([]record.Ordinal, 0, len(list))
+	for _, x := range list {
+		_, err = d.Erase(ctx, v, x.Ord)
+		if errors.Is(err, sealed.ErrUnknownToken) || errors.Is(err, sealed.ErrNoCustomer) {
+			err = nil // never came to be, or is erased
+		}
+		if err != nil {
+			break
+		}
+		gone = append(gone, x.Ord)
+	}
+	out.Retired = len(gone)
+	return out, errors.Join(err, d.retired(context.WithoutCancel(ctx), v.Brand.ID, r, gone))
+}
+
+// ForExport draws up to n of a brand's decoys at random, to stand in an exported file.
+// Which export got which is the caller's to keep. The export's right is the caller's
+// to check: what is returned is for no answer.
+func (d *Desk) ForExport(ctx context.Context, brand record.BrandID, export string, n int) ([]record.Ordinal, error) {
+	list, _, err := d.Store.read(ctx, d.Store.db, brand)
+	if err != nil {
+		return nil, fmt.Errorf("drawing canaries for the export %s: %w", export, err)
+	}
+	list = live(list)
+	out := make([]record.Ordinal, 0, min(n, len(list)))
+	for i := range cap(out) {
+		j, err := rand.Int(rand.Reader, big.NewInt(int64(len(list)-i)))
+		if err != nil {
+			return nil, fmt.Errorf("drawing canaries: %w", err)
+		}
+		k := i + int(j.Int64())
+		list[i], list[k] = list[k], list[i]
+		out = append(out, list[i].Ord)
+	}
+	return out, nil
+}

@@ -1,0 +1,202 @@
+// Package canary makes customers that nobody is, and knows which they are. Nobody has
+// a reason to look at one, so whoever does is an alarm at the first.
+//
+// A decoy is written as every customer is, under keys of its own, and nothing in its
+// row, its keys or its index says what it is. Which ordinals are decoys is one blob per
+// brand, sealed under a key of this use and padded. It is durable before the decoys are
+// there for anybody, so that no look at one can be missed.
+package canary
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/keys"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+const (
+	// pad is what the size of the list is a multiple of, before it is sealed: how long the
+	// blob is says within some sixty how many decoys there are.
+	pad = 4 << 10
+	// most bounds the list of a brand, retired decoys included.
+	most = 100_000
+	// conflicts bounds how often the list is changed anew because another changed it.
+	conflicts = 50
+)
+
+// ErrDamaged is returned for a list that does not open: changed, or of another brand.
+var ErrDamaged = errors.New("the list of canaries does not open: it was changed, or put in another's place; restore it")
+
+const (
+	sqlCanaryVersion = `SELECT version FROM canaries WHERE brand = $1`
+	sqlReadCanaries  = `SELECT version, key, sealed FROM canaries WHERE brand = $1`
+	sqlFirstCanaries = `INSERT INTO canaries (brand, version, key, sealed) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
+	sqlNextCanaries  = `UPDATE canaries SET version = $2, key = $3, sealed = $4 WHERE brand = $1 AND version = $2 - 1`
+)
+
+// decoy is one customer of the list.
+type decoy struct {
+	Ord        record.Ordinal `json:"o"`
+	ExternalID string         `json:"x"`
+	Retired    bool           `json:"r,omitempty"` // and kept: the log speaks of it
+}
+
+// Store keeps which customers are decoys. It is safe for concurrent use.
+type Store struct {
+	db   *db.DB
+	ring *keys.Ring
+
+	mu   sync.RWMutex
+	sets map[record.BrandID]set
+}
+
+type set struct {
+	version int64
+	ords    map[record.Ordinal]struct{}
+}
+
+// NewStore returns a store that knows of nothing before it is refreshed.
+func NewStore(d *db.DB, ring *keys.Ring) *Store {
+	return &Store{db: d, ring: ring, sets: map[record.BrandID]set{}}
+}
+
+// Contains reports whether a customer is a decoy or was one, as of the last Refresh.
+func (s *Store) Contains(brand record.BrandID, ord record.Ordinal) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, is := s.sets[brand].ords[ord]
+	return is
+}
+
+// Refresh reads which customers are decoys, if that changed: one row by its key.
+func (s *Store) Refresh(ctx context.Context, brand record.BrandID) error {
+	var version int64
+	err := s.db.Row(ctx, sqlCanaryVersion, int64(brand)).Scan(&version)
+	if err != nil && !errors.Is(err, db.ErrNoRows) {
+		return fmt.Errorf("reading the version of the canaries: %w", err)
+	}
+	s.mu.RLock()
+	have := s.sets[brand].version
+	s.mu.RUnlock()
+	if have == version {
+		return nil
+	}
+	list, version, err := s.read(ctx, s.db, brand)
+	if err != nil {
+		return err
+	}
+	ords := make(map[record.Ordinal]struct{}, len(list))
+	for _, d := range list {
+		ords[d.Ord] = struct{}{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sets[brand] = set{version, ords}
+	return nil
+}
+
+// read returns the list, and version 0 where there is none.
+func (s *Store) read(ctx context.Context, q db.Queryer, brand record.BrandID) (list []decoy, version int64, err error) {
+	var key int
+	var sealed []byte
+	err = q.Row(ctx, sqlReadCanaries, int64(brand)).Scan(&version, &key, &sealed)
+	if errors.Is(err, db.ErrNoRows) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the canaries: %w", err)
+	}
+	k, err := s.ring.Version(ctx, brand, keys.Canary, key)
+	if err != nil {
+		return nil, 0, err
+	}
+	aead, err := gcm(k)
+	if err != nil {
+		return nil, 0, err
+	}
+	plain, err := aead.Open(nil, nil, sealed, place(brand, version))
+	if err != nil {
+		return nil, 0, ErrDamaged
+	}
+	if err := json.Unmarshal(plain, &list); err != nil {
+		return nil, 0, ErrDamaged // the decoder's error could quote it
+	}
+	return list, version, nil
+}
+
+// change replaces the list by what fn makes of it, and is durable when it returns.
+func (s *Store) change(ctx context.Context, brand record.BrandID, at time.Time, fn func([]decoy) ([]decoy, error)) error {
+	for range conflicts {
+		list, version, err := s.read(ctx, s.db, brand)
+		if err == nil {
+			list, err = fn(list)
+		}
+		if err != nil {
+			return err
+		}
+		done := false
+		err = s.db.Tx(ctx, func(q db.Queryer) error {
+			done = false
+			k, err := s.ring.Ensure(ctx, q, brand, keys.Canary, at)
+			if err != nil {
+				return err
+			}
+			sealed, err := seal(k, brand, version+1, list)
+			if err != nil {
+				return err
+			}
+			sql := sqlNextCanaries
+			if version == 0 {
+				sql = sqlFirstCanaries
+			}
+			n, err := q.Exec(ctx, sql, int64(brand), version+1, k.Version, sealed)
+			done = n == 1
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("storing the canaries: %w", err)
+		}
+		if done {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: others change the canaries; try again", ErrRequest)
+}
+
+func seal(k keys.Key, brand record.BrandID, version int64, list []decoy) ([]byte, error) {
+	plain, err := json.Marshal(list)
+	if err != nil {
+		return nil, err
+	}
+	short := pad - len(plain)%pad
+	plain = append(plain, bytes.Repeat([]byte{' '}, short)...)
+	aead, err := gcm(k)
+	if err != nil {
+		return nil, err
+	}
+	return aead.Seal(nil, nil, plain, place(brand, version)), nil
+}
+
+func gcm(k keys.Key) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(k.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+// place binds a list to its brand and version.
+func place(brand record.BrandID, version int64) []byte {
+	b := binary.BigEndian.AppendUint16([]byte("cloakroom canaries 1\x00"), uint16(brand))
+	return binary.BigEndian.AppendUint64(b, uint64(version))
+}

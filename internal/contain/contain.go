@@ -1,0 +1,209 @@
+// Package contain knows what was stopped: lineages, principals, roles, brands, exports.
+// The door of a brand asks it; who stops and lets go on again is decided elsewhere.
+//
+// A containment takes no right away and so can be undone whole. It holds from the
+// revision that it begins: a request that was decided before it logs nothing after it.
+package contain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
+)
+
+var (
+	// ErrContained is returned to whoever is contained, or asks for what is.
+	ErrContained = errors.New("this was stopped by a security officer: ask them, with the brand and the time")
+	// ErrNone is returned for a containment that there is not.
+	ErrNone = errors.New("no such containment: `cloakroom contain list` shows those there are")
+	// ErrState is returned for an undoing that does not fit where the containment is.
+	ErrState = errors.New("it cannot be undone like that now")
+	// ErrMost is returned where as many are contained as may be.
+	ErrMost = fmt.Errorf("%d containments hold already: contain a role or a brand instead", Most)
+)
+
+// Most bounds the containments that hold at one time.
+const Most = 10_000
+
+// UndoWithin is how long an asked undoing can be confirmed.
+const UndoWithin = 24 * time.Hour
+
+// Kind is what is contained.
+type Kind string
+
+// The kinds. The first two stop everything, everywhere; a role and a brand stop clear
+// fields, searches and files, and leave tokens, masked views and writes: the shops go on
+// selling.
+const (
+	Lineage   Kind = "lineage"   // a credential, all made through it, its exports
+	Principal Kind = "principal" // all credentials of one
+	Role      Kind = "role"      // everybody of a role at the brand
+	Brand     Kind = "brand"     // everybody at the brand
+	Exports   Kind = "exports"   // files alone, at the brand
+)
+
+// Containment is one.
+type Containment struct {
+	ID      int64
+	Brand   record.BrandID // whose log has it; a role, brand or exports hold there
+	Kind    Kind
+	Target  uint64 // the lineage or principal
+	Role    string
+	At      time.Time
+	By      uint64 // the principal who contained
+	Asked   time.Time
+	AskedBy uint64
+	AskedIn uint64 // the lineage that asked
+	Ended   time.Time
+	EndedBy uint64
+}
+
+// Stop says what is stopped for somebody.
+type Stop struct {
+	All   bool // whatever they do
+	Clear bool // clear fields, searches, files
+	Files bool // files
+}
+
+// Store reads and writes containments.
+type Store struct {
+	db     *db.DB
+	active revision.Cache[struct{}, []Containment]
+}
+
+// New returns the store of a database.
+func New(d *db.DB) *Store { return &Store{db: d} }
+
+const (
+	columns = `id, brand, kind, target, role, at, made_by, asked, asked_by, asked_in, ended, ended_by`
+
+	sqlNext   = `SELECT coalesce(max(id), 0) + 1, coalesce(sum(CASE WHEN ended = 0 THEN 1 ELSE 0 END), 0) FROM containments`
+	sqlInsert = `INSERT INTO containments (id, brand, kind, target, role, at, made_by, asked, asked_by, asked_in, ended, ended_by) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0, 0)`
+	sqlActive = `SELECT ` + columns + ` FROM containments WHERE ended = 0 ORDER BY id LIMIT 10000`
+	sqlGet    = `SELECT ` + columns + ` FROM containments WHERE brand = $1 AND id = $2`
+	sqlList   = `SELECT ` + columns + ` FROM containments WHERE brand = $1 ORDER BY id DESC LIMIT $2`
+	sqlAsk    = `UPDATE containments SET asked = $3, asked_by = $4, asked_in = $5 WHERE brand = $1 AND id = $2 AND ended = 0`
+	sqlEnd    = `UPDATE containments SET ended = $3, ended_by = $4 WHERE brand = $1 AND id = $2 AND ended = 0 AND asked = $5 AND asked_by <> $4`
+)
+
+func when(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
+
+func scan(r db.Row) (c Containment, err error) {
+	var brand, target, at, by, asked, askedBy, askedIn, ended, endedBy int64
+	err = r.Scan(&c.ID, &brand, (*string)(&c.Kind), &target, &c.Role, &at, &by, &asked, &askedBy, &askedIn, &ended, &endedBy)
+	c.Brand, c.Target, c.At, c.By = record.BrandID(brand), uint64(target), when(at), uint64(by)
+	c.Asked, c.AskedBy, c.AskedIn, c.Ended, c.EndedBy = when(asked), uint64(askedBy), uint64(askedIn), when(ended), uint64(endedBy)
+	return c, err
+}
+
+func list(ctx context.Context, q db.Queryer, sql string, args ...any) (out []Containment, err error) {
+	err = q.Rows(ctx, func(r db.Row) error {
+		c, err := scan(r)
+		out = append(out, c)
+		return err
+	}, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading what is contained: %w", err)
+	}
+	return out, nil
+}
+
+// Active returns what holds.
+func (s *Store) Active(ctx context.Context) ([]Containment, error) {
+	return s.active.Get(ctx, struct{}{}, func() ([]Containment, error) { return list(ctx, s.db, sqlActive) })
+}
+
+// Of says what is stopped for a caller at a brand.
+func (s *Store) Of(ctx context.Context, who identity.Who) (Stop, error) {
+	active, err := s.Active(ctx)
+	if err != nil {
+		return Stop{All: true}, err
+	}
+	var stop Stop
+	for i := range active {
+		c := &active[i]
+		here := c.Brand == who.Brand || c.Brand == record.Group
+		switch c.Kind {
+		case Lineage:
+			stop.All = stop.All || c.Target == who.Lineage
+		case Principal:
+			stop.All = stop.All || c.Target == who.Principal
+		case Role:
+			stop.Clear = stop.Clear || here && c.Role == who.Role
+		case Brand:
+			stop.Clear = stop.Clear || here
+		case Exports:
+			stop.Files = stop.Files || here
+		}
+	}
+	return stop, nil
+}
+
+// Begin makes a containment inside the caller's transaction, and returns its number.
+// What holds already is left as it is.
+func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment) (int64, error) {
+	if err := revision.Bump(ctx, q); err != nil { // first, so that numbers are given one by one
+		return 0, err
+	}
+	var id, have int64
+	if err := q.Row(ctx, sqlNext).Scan(&id, &have); err != nil {
+		return 0, fmt.Errorf("containing: %w", err)
+	}
+	if have >= Most {
+		return 0, ErrMost
+	}
+	_, err := q.Exec(ctx, sqlInsert, id, int64(c.Brand), string(c.Kind), int64(c.Target), c.Role, c.At.UnixMicro(), int64(c.By))
+	if err != nil {
+		return 0, fmt.Errorf("containing: %w", err)
+	}
+	return id, nil
+}
+
+// Get returns one.
+func (s *Store) Get(ctx context.Context, brand record.BrandID, id int64) (Containment, error) {
+	c, err := scan(s.db.Row(ctx, sqlGet, int64(brand), id))
+	if errors.Is(err, db.ErrNoRows) {
+		return c, ErrNone
+	}
+	if err != nil {
+		return c, fmt.Errorf("reading what is contained: %w", err)
+	}
+	return c, nil
+}
+
+// List returns the newest of a brand, up to a limit, also those that ended.
+func (s *Store) List(ctx context.Context, brand record.BrandID, limit int) ([]Containment, error) {
+	return list(ctx, s.db, sqlList, int64(brand), limit)
+}
+
+// Ask notes who wants one undone. Asking anew replaces whoever asked before.
+func (s *Store) Ask(ctx context.Context, q db.Queryer, c Containment, who identity.Who, at time.Time) error {
+	n, err := q.Exec(ctx, sqlAsk, int64(c.Brand), c.ID, at.UnixMicro(), int64(who.Principal), int64(who.Lineage))
+	if err == nil && n == 0 {
+		err = ErrState
+	}
+	return err
+}
+
+// End lets go on what was contained, as it was asked for.
+func (s *Store) End(ctx context.Context, q db.Queryer, c Containment, by uint64, at time.Time) error {
+	if err := revision.Bump(ctx, q); err != nil {
+		return err
+	}
+	n, err := q.Exec(ctx, sqlEnd, int64(c.Brand), c.ID, at.UnixMicro(), int64(by), c.Asked.UnixMicro())
+	if err == nil && n == 0 {
+		err = ErrState
+	}
+	return err
+}

@@ -1,0 +1,45 @@
+package intake
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cloakroom/cloakroom/internal/admit"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/seal"
+)
+
+// ErrTaken is returned where a customer that was to be new is there already.
+var ErrTaken = errors.New("a customer of this external id is there already")
+
+// Fresh makes customers that must not be there yet, for a visit that was let do so, as
+// any import does: checked, logged, sealed. Before they are there for anybody, known is
+// told their ordinals, in the order of puts; again with others where a write has to be
+// prepared anew. Ordinals that come to nothing are never another customer's.
+func (d *Desk) Fresh(ctx context.Context, v *admit.Visit, puts []seal.Put, known func(context.Context, []record.Ordinal) error) (ledger.Receipt, error) {
+	w := d.puts(v, puts)
+	w.kind = entry.KindImport
+	prepare := w.prepare
+	w.prepare = func(ctx context.Context) (*seal.Prepared, error) {
+		p, err := prepare(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ords := make([]record.Ordinal, len(puts))
+		for i := range puts {
+			switch ords[i] = p.Ord(i); {
+			case p.Err(i) != nil:
+				return nil, p.Err(i)
+			case p.Outcome(i) != seal.Created:
+				return nil, ErrTaken
+			}
+		}
+		return p, known(ctx, ords)
+	}
+	if err := w.begin(ctx); err != nil {
+		return ledger.Receipt{}, err
+	}
+	return w.receipt, w.finish(ctx)
+}

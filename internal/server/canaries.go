@@ -1,0 +1,25 @@
+package server
+
+import (
+	"context"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/identity"
+)
+
+// canaryRoutes serve decoy customers, to those who may know which they are.
+func (s *Server) canaryRoutes() {
+	v := s.vault
+	route(s, "POST", "/v1/brands/{brand}/canaries", "canary-place", "Place decoy customers", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Body api.CanaryRequest
+	}) (*api.CanariesPlaced, error) {
+		return v.Canaries.Place(ctx, c, in.Brand, in.Body)
+	})
+	route(s, "GET", "/v1/brands/{brand}/canaries", "canary-list", "Which customers are decoys", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Canary, error) {
+		return v.Canaries.List(ctx, c, in.Brand)
+	})
+	route(s, "POST", "/v1/brands/{brand}/canaries/retire", "canary-retire", "Erase the decoy customers", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) (*api.CanariesRetired, error) {
+		return v.Canaries.Retire(ctx, c, in.Brand)
+	})
+}

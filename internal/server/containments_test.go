@@ -1,0 +1,207 @@
+package server
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+var measureContain = flag.Int("contain-rounds", 0, "measure this many containments under load")
+
+func TestContain(t *testing.T) { onEach(t, testContain) }
+
+func (h *house) newKey(t *testing.T, name string) (*client.Client, api.Credential) {
+	t.Helper()
+	var c api.Credential
+	h.must(h.Do(t.Context(), "POST", client.Path("principals", name, "credentials"), api.CredentialRequest{}, &c))
+	return client.New(h.url, c.Key, nil), c
+}
+
+// entriesOf returns the entries of a kind.
+func (h *house) entriesOf(kind entry.Kind) (out []entry.Entry) {
+	h.t.Helper()
+	h.must(h.server.vault.Ledger.Scan(h.t.Context(), 1, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
+		if e.Kind == kind {
+			out = append(out, e)
+		}
+		return nil
+	}))
+	return out
+}
+
+func testContain(t *testing.T, h *house) {
+	ctx := t.Context()
+	const path = "/v1/brands/gucci/containments"
+	responder, officer, agent := h.as["incident-responder"], h.as["data-protection-officer"], h.as["support-agent"]
+	w, err := h.as["application"].Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe()}})
+	h.must(err)
+	token := w.Results[0].Token
+	reveal := func(c *client.Client) error {
+		_, err := c.Reveal(ctx, "gucci", api.RevealRequest{Tokens: []string{token}, Fields: []string{"email"}, Purpose: "customer-support"})
+		return err
+	}
+	view := func(c *client.Client) error {
+		return c.Do(ctx, "GET", client.Path("brands", "gucci", "customers", token)+"?purpose=customer-support", nil, nil)
+	}
+	search := func(c *client.Client) error {
+		_, err := c.Search(ctx, "gucci", api.SearchRequest{By: "email", Value: "a@b.example", Purpose: "customer-support"})
+		return err
+	}
+	undo := func(id int64) {
+		t.Helper()
+		h.must(responder.Do(ctx, "POST", fmt.Sprint(path, "/", id, "/undo"), nil, nil))
+		h.must(officer.Do(ctx, "POST", fmt.Sprint(path, "/", id, "/undo/confirm"), nil, nil))
+	}
+	second, own := h.newKey(t, "support-agent")
+	var app api.Credential
+	h.must(second.Do(ctx, "POST", "/v1/credentials", api.CredentialRequest{Label: "CRM Loader"}, &app))
+	loader := client.New(h.url, app.Key, nil)
+
+	for who, c := range map[string]*client.Client{"an agent": agent, "the administrator": h.as["administrator"]} {
+		if err := c.Do(ctx, "POST", path, api.ContainRequest{Credential: app.ID}, nil); !isType(err, api.TypePolicyDenied) {
+			t.Errorf("%s contained: %v", who, err)
+		}
+	}
+	for _, bad := range []api.ContainRequest{{}, {Credential: app.ID, Brand: true}, {Principal: "incident-responder"}} {
+		if err := responder.Do(ctx, "POST", path, bad, nil); !isType(err, api.TypeInvalid) {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+	var c api.Containment
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: app.ID, DryRun: true}, &c))
+	if c.ID != 0 || c.Credentials != 2 || !slices.Equal(c.Principals, []string{"support-agent"}) || reveal(loader) != nil {
+		t.Fatalf("a dry run: %+v, %v", c, reveal(loader))
+	}
+
+	// A lineage: the connected application by its own number, and what it came from.
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: app.ID, Ticket: "INC-1"}, &c))
+	if c.Kind != "lineage" || c.Target != own.Lineage || c.TookMillis == 0 {
+		t.Fatalf("%+v", c)
+	}
+	for name, err := range map[string]error{"reveal": reveal(loader), "view": view(loader), "its parent": view(second),
+		"a further child": loader.Do(ctx, "POST", "/v1/credentials", api.CredentialRequest{Label: "x"}, nil)} {
+		if !isType(err, api.TypeContained) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if reveal(agent) != nil {
+		t.Error("another lineage of the same person was stopped")
+	}
+	var again api.Containment
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: own.ID}, &again))
+	if again.ID != c.ID || again.TookMillis != 0 {
+		t.Errorf("contained twice: %+v", again)
+	}
+	if list := h.entriesOf(entry.KindContainment); len(list) != 2 || list[1].Detail["took-ms"] == "" || list[0].Ticket != "INC-1" {
+		t.Errorf("logged: %+v", list)
+	}
+
+	// Nobody lets it go alone.
+	confirm := fmt.Sprint(path, "/", c.ID, "/undo/confirm")
+	if err := officer.Do(ctx, "POST", confirm, nil, nil); !isType(err, api.TypeConflict) {
+		t.Errorf("confirmed what nobody asked for: %v", err)
+	}
+	h.must(responder.Do(ctx, "POST", fmt.Sprint(path, "/", c.ID, "/undo"), nil, nil))
+	other, _ := h.newKey(t, "incident-responder")
+	for _, same := range []*client.Client{responder, other} {
+		if err := same.Do(ctx, "POST", confirm, nil, nil); !isType(err, api.TypeConflict) {
+			t.Errorf("one person undid it: %v", err)
+		}
+	}
+	if !isType(reveal(loader), api.TypeContained) {
+		t.Error("it goes on already")
+	}
+	h.must(officer.Do(ctx, "POST", confirm, nil, nil))
+	if reveal(loader) != nil || reveal(second) != nil {
+		t.Error("it does not go on")
+	}
+
+	// A person, everywhere; a contained responder does not free themselves.
+	h.must(officer.Do(ctx, "POST", path, api.ContainRequest{Principal: "incident-responder"}, &c))
+	if err := other.Do(ctx, "POST", fmt.Sprint(path, "/", c.ID, "/undo"), nil, nil); !isType(err, api.TypeContained) {
+		t.Errorf("a contained responder: %v", err)
+	}
+	h.must(h.Do(ctx, "POST", "/v1/principals", api.Principal{Name: "second", Kind: "person", Roles: map[string]string{"gucci": "incident-responder"}}, nil))
+	deputy, _ := h.newKey(t, "second")
+	h.must(deputy.Do(ctx, "POST", fmt.Sprint(path, "/", c.ID, "/undo"), nil, nil))
+	h.must(officer.Do(ctx, "POST", fmt.Sprint(path, "/", c.ID, "/undo/confirm"), nil, nil))
+
+	// A role, and a brand: the shops go on selling.
+	for _, req := range []api.ContainRequest{{Role: "support-agent"}, {Brand: true}} {
+		h.must(responder.Do(ctx, "POST", path, req, &c))
+		if !isType(reveal(agent), api.TypeContained) || !isType(search(agent), api.TypeContained) || view(agent) != nil {
+			t.Errorf("%+v: reveal %v, search %v, view %v", req, reveal(agent), search(agent), view(agent))
+		}
+		_, err := h.as["application"].Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{{"external_id": "Z-9", "given_name": "Yan" + c.Kind}}})
+		h.must(err)
+		undo(c.ID)
+		if reveal(agent) != nil {
+			t.Errorf("%+v: it does not go on", req)
+		}
+	}
+	id, err := age.GenerateX25519Identity()
+	h.must(err)
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{AllExports: true}, &c))
+	if err := h.as["analyst"].Do(ctx, "POST", "/v1/brands/gucci/exports", api.ExportRequest{Fields: []string{"country"}, Purpose: "analysis", Recipient: id.Recipient().String(), Tokens: []string{token}}, nil); !isType(err, api.TypeContained) {
+		t.Errorf("an export was asked for: %v", err)
+	}
+	if reveal(agent) != nil {
+		t.Error("containing exports stopped a reveal")
+	}
+	undo(c.ID)
+
+	// While many requests run, none is logged after the command has come back.
+	rounds := max(3, *measureContain)
+	var took []int64
+	for range rounds {
+		_, own := h.newKey(t, "support-agent")
+		thief := client.New(h.url, own.Key, nil)
+		var wg sync.WaitGroup
+		var stopped atomic.Bool
+		var late atomic.Int64
+		for range 8 {
+			wg.Go(func() {
+				for {
+					after := stopped.Load()
+					switch err := reveal(thief); {
+					case err == nil && after:
+						late.Add(1)
+						return
+					case err != nil:
+						var ae *api.Error
+						if !errors.As(err, &ae) || ae.Type != api.TypeContained {
+							t.Errorf("in flight: %v", err)
+						}
+						return
+					}
+				}
+			})
+		}
+		time.Sleep(50 * time.Millisecond)
+		var c api.Containment
+		h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: own.ID}, &c))
+		stopped.Store(true)
+		size := len(h.entriesOf(entry.KindDisclosure))
+		wg.Wait()
+		if n := len(h.entriesOf(entry.KindDisclosure)); n != size || late.Load() != 0 {
+			t.Errorf("%d disclosures were logged after it was contained, %d answered", n-size, late.Load())
+		}
+		took = append(took, c.TookMillis)
+	}
+	slices.Sort(took)
+	if *measureContain > 0 {
+		t.Logf("time to contain under 8 clients, %d rounds: median %d ms, most %d ms", rounds, took[rounds/2], took[rounds-1])
+	}
+}
