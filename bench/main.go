@@ -38,7 +38,9 @@ type bench struct {
 	first     bool
 	pgcrypto  bool
 	verbose   bool
+	alone     bool
 	shapes    string
+	of        string
 	entries   int
 }
 
@@ -54,15 +56,25 @@ func main() {
 	flag.BoolVar(&b.first, "indexes-first", false, "plain tables of bulk have their indexes before their rows")
 	flag.BoolVar(&b.pgcrypto, "pgcrypto", true, "compare bulk with pgcrypto too")
 	flag.BoolVar(&b.verbose, "v", false, "say more of bulk")
+	flag.BoolVar(&b.alone, "alone", false, "bulk compares with nothing and says what a customer costs")
 	flag.StringVar(&b.shapes, "shapes", "1/1,8/1,32/1,128/1,8/500", "clients and batches of reveal")
+	flag.StringVar(&b.of, "of", "", "of reveal measure only logged, without or plain: for a profile")
 	flag.IntVar(&b.entries, "entries", 100000, "entries of the log that start begins from")
 	profile := flag.String("cpuprofile", "", "write a CPU profile here")
+	allocs := flag.String("memprofile", "", "write a profile of allocations here")
 	flag.Parse()
 	if *profile != "" {
 		f, err := os.Create(*profile)
 		fatal(err)
 		fatal(pprof.StartCPUProfile(f))
 		defer pprof.StopCPUProfile()
+	}
+	if *allocs != "" {
+		defer func() {
+			f, err := os.Create(*allocs)
+			fatal(err)
+			fatal(pprof.Lookup("allocs").WriteTo(f, 0))
+		}()
 	}
 	if b.dir == "" {
 		dir, err := os.MkdirTemp("", "cloakroom-bench-")

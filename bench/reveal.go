@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -28,6 +30,7 @@ type service struct {
 	url  string
 	took time.Duration
 	cpu  time.Duration // of this process, clients included, without the database's
+	dbs  time.Duration // CPU of the database's sessions
 	all  []time.Duration
 }
 
@@ -43,10 +46,12 @@ func cpuTime() time.Duration {
 func (b *bench) reveals(ctx context.Context) {
 	const customers = 5000
 	var o vault.Options
+	database := func() time.Duration { return 0 }
 	if b.database != "" {
 		dsn, drop := b.postgres(ctx)
 		defer drop()
 		o.Database = dsn
+		database = func() time.Duration { return sessionTime(dsn[strings.LastIndexByte(dsn, '/')+1:]) }
 	}
 	f := b.vault(ctx, customers, o)
 	defer f.stop()
@@ -56,17 +61,22 @@ func (b *bench) reveals(ctx context.Context) {
 	defer plain.Close()
 
 	fmt.Printf("## Reveals over HTTP, %s: customers a second, CPU for each; ratios of this run, %d rounds of %v each\n", b.engine(), b.rounds, b.seconds)
-	fmt.Println("clients, batch | logged p50 p95 p99 CPU | without log p50 p95 p99 CPU | plain rows p50 p95 p99 CPU | to without log | to plain rows")
+	fmt.Println("clients, batch | logged p50 p95 p99 CPU+database | without log p50 p95 p99 CPU+database | plain rows p50 p95 p99 CPU+database | to without log | to plain rows | entries a group")
 	for shape := range strings.SplitSeq(b.shapes, ",") {
 		var c struct{ clients, batch int }
 		_, err := fmt.Sscanf(shape, "%d/%d", &c.clients, &c.batch)
 		fatal(err)
 		all := []*service{{name: "logged", url: f.url}, {name: "without", url: unlogged.URL}, {name: "plain", url: plain.URL}}
+		var groups, entries int64
 		for range b.rounds {
 			for _, s := range all {
+				if b.of != "" && s.name != b.of {
+					continue
+				}
+				was, size := f.groups(ctx)
 				h := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: c.clients}}
 				cl := client.New(s.url, f.key, h)
-				before := cpuTime()
+				before, dbBefore := cpuTime(), database()
 				took, times := b.times(c.clients, func(w, i int) {
 					at := (w*7919 + i*c.batch) % (len(f.tokens) - c.batch)
 					d, err := cl.Reveal(ctx, "gucci", api.RevealRequest{Tokens: f.tokens[at : at+c.batch], Fields: []string{"given_name", "email", "phone"}, Purpose: "customer-support", Ticket: "CASE-1"})
@@ -77,19 +87,54 @@ func (b *bench) reveals(ctx context.Context) {
 				})
 				h.CloseIdleConnections()
 				s.cpu += cpuTime() - before
+				s.dbs += database() - dbBefore
+				now, grown := f.groups(ctx)
+				groups, entries = groups+now-was, entries+grown-size
 				s.took, s.all = s.took+took, append(s.all, times...)
 			}
 		}
 		rate := func(s *service) float64 { return float64(len(s.all)*c.batch) / s.took.Seconds() }
 		fmt.Printf("%d, %d", c.clients, c.batch)
 		for _, s := range all {
+			if len(s.all) == 0 {
+				continue
+			}
 			slices.Sort(s.all)
 			at := func(percent int) time.Duration { return s.all[len(s.all)*percent/100].Round(10 * time.Microsecond) }
-			cpu := s.cpu / time.Duration(len(s.all)*c.batch)
-			fmt.Printf(" | %.0f %v %v %v %v", rate(s), at(50), at(95), at(99), cpu.Round(100*time.Nanosecond))
+			each := func(d time.Duration) time.Duration {
+				return (d / time.Duration(len(s.all)*c.batch)).Round(100 * time.Nanosecond)
+			}
+			fmt.Printf(" | %.0f %v %v %v %v+%v", rate(s), at(50), at(95), at(99), each(s.cpu), each(s.dbs))
 		}
-		fmt.Printf(" | %.2f | %.2f\n", rate(all[0])/rate(all[1]), rate(all[0])/rate(all[2]))
+		fmt.Printf(" | %.2f | %.2f | %.1f\n", rate(all[0])/rate(all[1]), rate(all[0])/rate(all[2]), float64(entries)/float64(max(1, groups)))
 	}
+}
+
+const sqlGroups = `SELECT count(*), coalesce(sum(count), 0) FROM log_groups`
+
+// groups returns how many groups the logs have, and how many entries.
+func (f *filled) groups(ctx context.Context) (groups, entries int64) {
+	fatal(f.DB.Row(ctx, sqlGroups).Scan(&groups, &entries))
+	return groups, entries
+}
+
+// sessionTime returns the CPU time of the sessions of a PostgreSQL database, where its
+// server runs on this machine and under Linux, and 0 elsewhere.
+func sessionTime(database string) (sum time.Duration) {
+	titles, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	fatal(err)
+	for _, name := range titles {
+		title, err := os.ReadFile(name)
+		if err != nil || !strings.HasPrefix(string(title), "postgres: ") || !strings.Contains(string(title), " "+database+" ") {
+			continue
+		}
+		sched, err := os.ReadFile(filepath.Join(filepath.Dir(name), "schedstat"))
+		var ns int64
+		if _, serr := fmt.Sscan(string(sched), &ns); err == nil && serr == nil {
+			sum += time.Duration(ns)
+		}
+	}
+	return sum
 }
 
 // unlogged is the vault's reveal without its log.

@@ -6,12 +6,15 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -58,6 +61,15 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 }
 
 func (c *Client) raw(ctx context.Context, method, path string, in any) ([]byte, error) {
+	resp, err := c.send(ctx, method, path, in)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return read(resp)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -83,7 +95,10 @@ func (c *Client) raw(ctx context.Context, method, path string, in any) ([]byte, 
 	if err != nil {
 		return nil, fmt.Errorf("asking the vault: %w", err)
 	}
-	defer resp.Body.Close()
+	return resp, nil
+}
+
+func read(resp *http.Response) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading the vault's answer: %w", err)
@@ -162,4 +177,33 @@ func (c *Client) Erase(ctx context.Context, brand, token string) (*api.Erased, e
 // verifier key.
 func (c *Client) Tile(ctx context.Context, brand, path string) ([]byte, error) {
 	return c.raw(ctx, http.MethodGet, at(brand, "tiles")+"/"+path, nil)
+}
+
+// ErrCut is returned for a file that did not arrive whole. Its customers are in the log
+// as disclosed; fetching it again costs no budget.
+var ErrCut = errors.New("the file did not arrive whole: fetch it again")
+
+// ExportFile copies a file of an approved export to w, and returns its SHA-256: part
+// counts from 1, file is customers or purchases. It is encrypted to the export's
+// recipient.
+func (c *Client) ExportFile(ctx context.Context, brand, export string, part int, file string, w io.Writer) ([32]byte, error) {
+	var sum [32]byte
+	resp, err := c.send(ctx, http.MethodGet, at(brand, "exports", export, "parts", strconv.Itoa(part), file), nil)
+	if err != nil {
+		return sum, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		_, err := read(resp)
+		return sum, err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(w, h), resp.Body); err != nil {
+		return sum, fmt.Errorf("%w: %w", ErrCut, err)
+	}
+	h.Sum(sum[:0])
+	if resp.Trailer.Get(api.TrailerDigest) != hex.EncodeToString(sum[:]) {
+		return sum, ErrCut
+	}
+	return sum, nil
 }

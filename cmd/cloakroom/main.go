@@ -48,6 +48,7 @@ type commands struct {
 	Show      showCmd      `cmd:"" help:"Show one customer masked."`
 	Reveal    revealCmd    `cmd:"" help:"See fields of customers in clear."`
 	WhoRead   whoReadCmd   `cmd:"" name:"who-read" help:"Who read a customer, with proofs."`
+	Export    exportCmd    `cmd:"" help:"Take many customers at once: ask, have another person approve, download."`
 	Erase     eraseCmd     `cmd:"" help:"Erase a customer."`
 	Log       logCmd       `cmd:"" help:"Read, prove and verify a brand's log."`
 	Budget    budgetCmd    `cmd:"" help:"Show or set a brand's budgets."`
@@ -64,6 +65,7 @@ type commands struct {
 	Restore   restoreCmd   `cmd:"" help:"Bring a vault back from its backups."`
 	Doctor    doctorCmd    `cmd:"" help:"Look whether a vault is well."`
 	DB        dbCmd        `cmd:"" name:"db" help:"Prepare and check the database itself."`
+	Drill     drillCmd     `cmd:"" help:"Play breaches against a vault of invented customers."`
 	Generate  generateCmd  `cmd:"" help:"Write CSV files of invented customers and purchases."`
 }
 

@@ -120,7 +120,7 @@ func (g Grant) Level(f record.Field) Level {
 	switch {
 	case !g.valid || !g.fields.Has(f):
 		return None
-	case g.action == ActClear:
+	case g.action == ActClear, g.action == ActExport:
 		return Clear
 	case g.action == ActMasked:
 		return Masked

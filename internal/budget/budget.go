@@ -54,7 +54,7 @@ type Disclosure struct {
 	Principal uint64
 	Role      string
 	Class     Class
-	Ords      []record.Ordinal // in any order; repeats count once
+	Ords      []record.Ordinal // in any order; repeats count once; not to be changed once given to a group
 }
 
 // Holder is one whose budget is counted. ID is the lineage or principal, Role the
@@ -154,9 +154,13 @@ func (b *Book) Apply(d Disclosure) error {
 }
 
 func (b *Book) apply(d *Disclosure, at int64) {
+	day := dayOf(b.logged)
 	b.logged = max(b.logged, at)
 	b.changes++
 	now := bucketOf(b.logged)
+	if dayOf(b.logged) != day {
+		b.evict(Month.from(now))
+	}
 	for _, h := range d.holders() {
 		key := accountKey{h, d.Class}
 		a := b.accounts[key]
@@ -171,10 +175,28 @@ func (b *Book) apply(d *Disclosure, at int64) {
 	}
 }
 
+// evict drops the accounts of whom nothing is left in any window, because they took
+// nothing since the bucket from: of a credential that is not used any more nothing stays
+// in memory. It happens on the first entry of a day, by the log's own time, so that a
+// replay and a snapshot come to the same accounts.
+func (b *Book) evict(from uint32) {
+	for key, a := range b.accounts {
+		if a.forget(from); len(a.tallies) == 0 {
+			delete(b.accounts, key)
+		}
+	}
+}
+
+// dayOf returns the day of a time in microseconds.
+func dayOf(micros int64) int64 { return micros / (24 * time.Hour).Microseconds() }
+
 // Check refuses early what the log would refuse anyway. It promises nothing: the
 // decision is [Group.Decide], under the head lock.
 func (b *Book) Check(d Disclosure) error {
-	err := b.Begin(d.At).Decide(d)
+	g := b.Begin(d.At)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	err := g.refusal(&d)
 	if errors.Is(err, ErrStale) {
 		return nil // somebody committed in between; the log will decide
 	}
@@ -205,20 +227,40 @@ func (g *Group) At() time.Time { return time.UnixMicro(g.at).UTC() }
 // [ErrStale]. Accepted disclosures count for the rest of the group at once, and for
 // the book when [Group.Commit] follows. A refused one counts nowhere.
 func (g *Group) Decide(d Disclosure) error {
+	b := g.book
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := g.refusal(&d); err != nil {
+		return err
+	}
+	// From here the disclosure is accepted at every holder, or the group is dropped.
+	for _, h := range d.holders() {
+		key := accountKey{h, d.Class}
+		o := g.overlays[key]
+		if o == nil {
+			o = newOverlay()
+			g.overlays[key] = o
+		}
+		o.add(b.accounts[key], d.Ords, bucketOf(g.at))
+	}
+	g.accepted = append(g.accepted, d)
+	return nil
+}
+
+// refusal says why not, and counts nothing. It makes the customers distinct. The
+// caller holds the book's lock.
+func (g *Group) refusal(d *Disclosure) error {
 	now := bucketOf(g.at)
 	if !d.Class.valid() || len(d.Ords) == 0 || now == 0 {
 		return ErrNoCustomers
 	}
 	d.Ords = distinct(d.Ords)
 	b := g.book
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	if g.began != b.changes {
 		return ErrStale
 	}
 	var worst *ExhaustedError
-	holders := d.holders()
-	for _, h := range holders {
+	for _, h := range d.holders() {
 		limits := b.rules.Resolve(h.Kind, d.Principal, d.Role, d.Class)
 		if limits == (Limits{}) {
 			return &NoRuleError{Kind: h.Kind, Class: d.Class, Role: d.Role}
@@ -245,17 +287,6 @@ func (g *Group) Decide(d Disclosure) error {
 	if worst != nil {
 		return worst
 	}
-	// From here the disclosure is accepted at every holder, or the group is dropped.
-	for _, h := range holders {
-		key := accountKey{h, d.Class}
-		o := g.overlays[key]
-		if o == nil {
-			o = newOverlay()
-			g.overlays[key] = o
-		}
-		o.add(b.accounts[key], d.Ords, now)
-	}
-	g.accepted = append(g.accepted, d)
 	return nil
 }
 
@@ -294,8 +325,21 @@ func (b *Book) Usage(h Holder, at time.Time) []Used {
 	return out
 }
 
+// distinct returns ords ascending and each once: the same list where it is so already.
 func distinct(ords []record.Ordinal) []record.Ordinal {
+	if ascending(ords) {
+		return ords
+	}
 	ords = slices.Clone(ords)
 	slices.Sort(ords)
 	return slices.Compact(ords)
+}
+
+func ascending(ords []record.Ordinal) bool {
+	for i := 1; i < len(ords); i++ {
+		if ords[i] <= ords[i-1] {
+			return false
+		}
+	}
+	return true
 }

@@ -267,6 +267,7 @@ var defaultLimits = [...]struct {
 	{Lineage, "application", Search, [...]uint32{2000, 10000, 100000}},
 	{Lineage, "marketing", Export, [...]uint32{10000, 10000, 50000}},
 	{Lineage, "analyst", Export, [...]uint32{10000, 10000, 50000}},
+	{Lineage, "data-protection-officer", Export, [...]uint32{10000, 20000, 100000}},
 	{Role, "", Clear, [...]uint32{2000, 10000, 100000}},
 	{Role, "", Masked, [...]uint32{5000, 25000, 250000}},
 	{Role, "", Search, [...]uint32{5000, 25000, 250000}},

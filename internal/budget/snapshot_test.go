@@ -76,6 +76,49 @@ func TestADecodedBookDecidesAlike(t *testing.T) {
 	})
 }
 
+// Whoever took nothing for 30 days costs nothing, and finds their budget whole; whoever
+// took something is counted to the end of the window.
+func TestIdleAccountsGo(t *testing.T) {
+	b := NewBook(DefaultRules())
+	start := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	take := func(who uint64, at time.Time) {
+		t.Helper()
+		if err := b.Apply(Disclosure{At: at, Lineage: who, Principal: who, Role: "analyst", Ords: []record.Ordinal{record.Ordinal(who)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for who := range uint64(1000) {
+		take(who+1, start)
+	}
+	if n := len(b.accounts); n != 2002 {
+		t.Fatalf("%d accounts of 1,000 principals with a credential each, a role and the brand", n)
+	}
+	last := start.Add(29 * 24 * time.Hour)
+	take(1, last)
+	if n := len(b.accounts); n != 2002 {
+		t.Fatalf("%d accounts after 29 days", n)
+	}
+	used := func(at time.Time) int {
+		n := 0
+		for _, u := range b.Usage(Holder{Kind: Brand}, at) {
+			if u.Class == Clear && u.Window == Month {
+				n = u.Count
+			}
+		}
+		return n
+	}
+	if n := used(last); n != 1000 {
+		t.Fatalf("the brand counts %d", n)
+	}
+	take(2, start.Add(32*24*time.Hour))
+	if n := len(b.accounts); n != 6 {
+		t.Fatalf("%d accounts after 32 days, of two principals, a role and the brand", n)
+	}
+	if n := used(start.Add(32 * 24 * time.Hour)); n != 2 {
+		t.Fatalf("the brand counts %d", n)
+	}
+}
+
 func FuzzDecodeBook(f *testing.F) {
 	b := NewBook(DefaultRules())
 	b.Apply(Disclosure{At: time.Unix(1e9, 0), Lineage: 1, Principal: 2, Role: "analyst", Ords: []record.Ordinal{1, 5, 70000}})

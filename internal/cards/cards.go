@@ -157,6 +157,59 @@ func (f *Finder) plausible(text string) bool {
 	return false
 }
 
+// Harmless reports whether a text is printable ASCII in no part of which a card number
+// can stand. It looks at few of the bytes, and nearly all texts are harmless.
+func Harmless(text string) bool {
+	// Eight bytes at a time: one below ' ' or above '~' sets a high bit.
+	const every, high = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(text); i += 8 {
+		w := uint64(text[i]) | uint64(text[i+1])<<8 | uint64(text[i+2])<<16 | uint64(text[i+3])<<24 |
+			uint64(text[i+4])<<32 | uint64(text[i+5])<<40 | uint64(text[i+6])<<48 | uint64(text[i+7])<<56
+		// Without a high bit in w, no byte of it borrows from or carries into its neighbour.
+		if (w|(w+every)|^((w|high)-every*' '))&high != 0 {
+			return false
+		}
+	}
+	for ; i < len(text); i++ {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	// A card is at least minDigits bytes of digits and separators. Where one byte in
+	// minDigits is neither, all before it are free.
+	for i := minDigits - 1; i < len(text); i += minDigits {
+		if !inCard(text[i]) {
+			continue
+		}
+		from := i
+		for from > 0 && inCard(text[from-1]) {
+			from--
+		}
+		digits, gap := 0, false
+		for i = from; i < len(text) && inCard(text[i]); i++ {
+			switch {
+			case text[i] >= '0' && text[i] <= '9':
+				if digits++; digits >= minDigits {
+					return false
+				}
+				gap = false
+			case !gap:
+				gap = true
+			default:
+				digits, gap = 0, false
+			}
+		}
+	}
+	return true
+}
+
+// inCard reports whether a printable ASCII character stands in card numbers as they
+// are written.
+func inCard(c byte) bool {
+	return c >= '0' && c <= '9' || c == ' ' || c == '-' || c == '.' || c == '/' || c == '_'
+}
+
 // inPieces looks at every sequence of whole pieces of a fitting length.
 func (f *Finder) inPieces(pieces [][]byte) bool {
 	for from := range pieces {

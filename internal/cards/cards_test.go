@@ -80,3 +80,37 @@ func FuzzContains(f *testing.F) {
 		}
 	})
 }
+
+// What is harmless at a glance is harmless by the rules, whole and in every part.
+func TestHarmless(t *testing.T) {
+	f := cards.New()
+	harmless := 0
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringOf(rapid.SampledFrom([]rune("0123456789012345678901234567890123456789  --./_,;a\"é\t\x1f\x7f~ "))).Draw(t, "text")
+		if at := rapid.IntRange(-20, len(text)).Draw(t, "at"); at >= 0 {
+			text = text[:at] + rapid.SampledFrom([]string{"4111111111111111", "4111 1111-1111.1111", "3 7 8 2 8 2 2 4 6 3 1 0 0 0 5"}).Draw(t, "card") + text[at:]
+		}
+		if !cards.Harmless(text) {
+			return
+		}
+		harmless++
+		for from := range len(text) {
+			for to := from + 13; to <= len(text); to++ {
+				if f.Contains(text[from:to]) {
+					t.Fatalf("%q is called harmless", text[from:to])
+				}
+			}
+		}
+		if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Fatalf("%q is called printable ASCII", text)
+		}
+	})
+	if harmless < 10 {
+		t.Errorf("only %d texts were harmless: the test is blind", harmless)
+	}
+	for _, s := range []string{"", "x", "A1,Ana,Lima,ana@example.com,+33123456789,1984-05-31,2024-05-31T12:00:00Z,\"Bag, black\",1250.00,EUR"} {
+		if !cards.Harmless(s) {
+			t.Errorf("%q is not harmless", s)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -29,9 +30,16 @@ func CopyIn(ctx context.Context, q Queryer, sql string, r io.Reader) (int64, err
 		return 0, errors.New("COPY outside a transaction")
 	}
 	tag, err := tx.Conn().PgConn().CopyFrom(ctx, r, sql)
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) && pe.Code == pgUniqueViolation {
+	if duplicate(err) {
 		return 0, fmt.Errorf("%w: %w", ErrDuplicate, pgErr(err))
 	}
 	return tag.RowsAffected(), pgErr(err)
+}
+
+// duplicate reports whether a row was refused for its key. Citus passes on what a worker
+// said to a COPY as an internal error of its own, with the worker's words alone.
+func duplicate(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && (pe.Code == pgUniqueViolation ||
+		pe.Code == "XX000" && strings.HasPrefix(pe.Message, "duplicate key value violates unique constraint "))
 }

@@ -96,7 +96,9 @@ func Layout() []Placement {
 const (
 	// The extension's catalogue answers for the extension.
 	sqlPostgresHasCitus = `SELECT to_regclass('pg_dist_partition') IS NOT NULL`
-	sqlPostgresMayCitus = `SELECT count(*) FROM pg_available_extensions WHERE name = 'citus'`
+	// Installed is not enough: the server has to have loaded it when it started, and
+	// then it knows this setting, which nobody else makes.
+	sqlPostgresMayCitus = `SELECT count(*) FROM pg_available_extensions WHERE name = 'citus' AND current_setting('citus.shard_count', true) IS NOT NULL`
 	// One connection for each node and query: a server's queries are many and short,
 	// and what one transaction reads on one node it then reads in one snapshot.
 	sqlPostgresPoolSize = `SELECT set_config('citus.max_adaptive_executor_pool_size', '1', false) WHERE to_regclass('pg_dist_partition') IS NOT NULL`

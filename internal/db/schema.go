@@ -269,6 +269,39 @@ var migrations = []string{
 		until     bigint NOT NULL,
 		PRIMARY KEY (brand, name)
 	);`,
+	// export
+	`CREATE TABLE exports (
+		brand      integer NOT NULL,
+		id         text NOT NULL,
+		state      text NOT NULL,
+		principal  bigint NOT NULL,
+		credential bigint NOT NULL,
+		lineage    bigint NOT NULL,
+		role       text NOT NULL,
+		form       text NOT NULL,
+		format     text NOT NULL,
+		fields     bigint NOT NULL,
+		purpose    text NOT NULL,
+		ticket     text NOT NULL,
+		recipient  text NOT NULL,
+		created    bigint NOT NULL,
+		expires    bigint NOT NULL,
+		position   bigint NOT NULL,
+		bound      bigint NOT NULL,
+		customers  bigint NOT NULL,
+		filter     {blob} NOT NULL,
+		cohort     {blob} NOT NULL,
+		decoys     {blob} NOT NULL,
+		decided_by bigint NOT NULL,
+		decided_at bigint NOT NULL,
+		began      bigint NOT NULL,
+		PRIMARY KEY (brand, id)
+	);
+	CREATE INDEX exports_by_lineage ON exports (lineage);
+	CREATE TABLE export_freezes (
+		brand integer PRIMARY KEY,
+		at    bigint NOT NULL
+	);`,
 	// canary
 	`CREATE TABLE canaries (
 		brand   integer PRIMARY KEY,

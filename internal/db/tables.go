@@ -42,6 +42,8 @@ var parts = []struct {
 	{"policies", PartAdmin},
 	{"revisions", PartAdmin},
 	{"receivers", PartAdmin},
+	{"exports", PartAdmin},
+	{"export_freezes", PartAdmin},
 	{"canaries", PartAdmin},
 	{"brand_keys", PartKeys},
 	{"customer_keys", PartKeys},

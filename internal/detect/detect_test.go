@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/generate/work"
 	"github.com/cloakroom/cloakroom/internal/record"
 )
 
@@ -43,8 +44,12 @@ func TestEveryTouchOfACanaryIsAnAlarm(t *testing.T) {
 	if got := d.Observe(11, e, ords); len(got) > 0 {
 		t.Fatalf("nobody touched a canary: %+v", got)
 	}
-	e.Kind = entry.KindImport
-	if got := d.Observe(12, e, []record.Ordinal{7}); len(got) > 0 {
+	e.Class = "export"
+	if got := d.Observe(12, e, []record.Ordinal{6, 7}); slices.ContainsFunc(got, func(a Alarm) bool { return a.Rule == Canary }) {
+		t.Fatalf("an approved export has decoys by intention: %+v", got)
+	}
+	e.Kind, e.Class = entry.KindImport, "clear"
+	if got := d.Observe(13, e, []record.Ordinal{7}); len(got) > 0 {
 		t.Fatalf("an import shows nobody anything: %+v", got)
 	}
 }
@@ -111,9 +116,9 @@ func TestBurstsOfRefusals(t *testing.T) {
 
 func TestSomebodyNewIsHeldAgainstTheRole(t *testing.T) {
 	s, d := trained(t, 40, nil)
-	s.workers = append(s.workers, &worker{id: 99, role: access.SupportAgent})
-	for len(s.workers) < 99 {
-		s.workers = append(s.workers, &worker{id: 99, role: access.SupportAgent})
+	s.Workers = append(s.Workers, &work.Worker{ID: 99, Kind: work.Associate})
+	for len(s.Workers) < 99 {
+		s.Workers = append(s.Workers, &work.Worker{ID: 99, Kind: work.Associate})
 	}
 	first, alarms := attack(s, d, 99, 14, 300, func(i int) []record.Ordinal { return []record.Ordinal{record.Ordinal(i*7919%50_000 + 1)} }, Surge)
 	if first < 0 || !strings.Contains(alarms[0].Usual, "no baseline yet") || !strings.Contains(alarms[0].Usual, "role") {
@@ -129,9 +134,9 @@ func TestAReplaySaysTheSame(t *testing.T) {
 	var logs [2][]Alarm
 	for i := range logs {
 		s := newSimulation(3, 10, 5, 1, 1, 20_000)
-		s.workers[15].rate = 5
-		for _, w := range s.workers[:3] {
-			w.theft = func(day, hour int, mean float64) int { return int(mean) * (day / 30) }
+		s.Workers[15].Rate = 5
+		for _, w := range s.Workers[:3] {
+			w.Extra = func(day, hour int, mean float64) int { return int(mean) * (day / 30) }
 		}
 		d := New(1, rules(t), decoys{17: true})
 		s.run(60, func(j uint64, e *entry.Entry, ords []record.Ordinal) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/generate/work"
 	"github.com/cloakroom/cloakroom/internal/record"
 )
 
@@ -42,9 +43,9 @@ func run(t testing.TB, s *simulation, days int, thieves map[uint64]string) measu
 	d := New(1, rules(t), nil)
 	m := measured{false_: map[string]int{}, pages: map[string]bool{}, days: map[string][]int64{}}
 	caught := map[uint64]int64{}
-	for _, w := range s.workers {
+	for _, w := range s.Workers {
 		last := days
-		if thieves[w.id] != "" {
+		if thieves[w.ID] != "" {
 			last = min(days, theftDay)
 		}
 		m.months += float64(last-learned) / 30
@@ -61,7 +62,7 @@ func run(t testing.TB, s *simulation, days int, thieves map[uint64]string) measu
 					caught[a.Principal] = day - theftDay
 				}
 			case day >= learned:
-				m.false_[s.workers[a.Principal-1].kind+" "+string(a.Rule)]++
+				m.false_[string(s.Workers[a.Principal-1].Kind)+" "+string(a.Rule)]++
 				m.pages[a.Key] = true
 			}
 		}
@@ -115,17 +116,17 @@ func TestHonestTrafficIsQuietAndDoublingIsNoticed(t *testing.T) {
 		for _, times := range []float64{1, 3} {
 			s := newSimulation(seed+11, associates, agents, 1, 1, 50_000)
 			if !*measure {
-				s.workers[associates+agents].rate = 20 // the application
+				s.Workers[associates+agents].Rate = 20 // the application
 			}
 			thieves := map[uint64]string{}
-			for _, w := range s.workers {
-				if w.id%5 == 0 && (w.kind == "associate" || w.kind == "agent") {
-					thieves[w.id] = w.kind
-					w.theft = func(day, hour int, mean float64) int {
+			for _, w := range s.Workers {
+				if w.ID%5 == 0 && (w.Kind == work.Associate || w.Kind == work.Agent) {
+					thieves[w.ID] = string(w.Kind)
+					w.Extra = func(day, hour int, mean float64) int {
 						if day < theftDay {
 							return 0
 						}
-						return poisson(w.rng, mean*times)
+						return work.Poisson(w.Rand, mean*times)
 					}
 				}
 			}
@@ -148,7 +149,7 @@ func TestHonestTrafficIsQuietAndDoublingIsNoticed(t *testing.T) {
 // trained is a detector that knows a small brand at work.
 func trained(t testing.TB, days int, c Canaries) (*simulation, *Detector) {
 	s := newSimulation(5, 12, 6, 1, 0, 50_000)
-	s.workers[18].rate = 10
+	s.Workers[18].Rate = 10
 	d := New(1, rules(t), c)
 	s.run(days, func(i uint64, e *entry.Entry, ords []record.Ordinal) { d.Observe(i, e, ords) })
 	return s, d
@@ -159,11 +160,11 @@ func trained(t testing.TB, days int, c Canaries) (*simulation, *Detector) {
 func attack(s *simulation, d *Detector, by uint64, hour, entries int, ords func(i int) []record.Ordinal, rule Rule) (first int, alarms []Alarm) {
 	n := 0
 	first = -1
-	w := s.workers[by-1]
+	w := s.Workers[by-1]
 	for i := range entries {
 		list := ords(i)
 		n += len(list)
-		e := &entry.Entry{Kind: entry.KindDisclosure, Brand: 1, Principal: w.id, Credential: w.id, Lineage: w.id, Role: w.role,
+		e := &entry.Entry{Kind: entry.KindDisclosure, Brand: 1, Principal: w.ID, Credential: w.ID, Lineage: w.ID, Role: roleOf(w),
 			At: at(40, hour, i), Purpose: "customer-support", Class: "clear", Level: "clear", Fields: record.Fields(record.Email), Count: entry.Bucket(len(list))}
 		for _, a := range d.Observe(d.Next(), e, list) {
 			alarms = append(alarms, a)
@@ -233,12 +234,12 @@ func TestWalkingIsNoticedInWhateverOrder(t *testing.T) {
 
 func TestManyStolenAssociatesMoveTogether(t *testing.T) {
 	s := newSimulation(9, 60, 0, 0, 0, 50_000)
-	for _, w := range s.workers[:30] {
-		w.theft = func(day, hour int, mean float64) int {
+	for _, w := range s.Workers[:30] {
+		w.Extra = func(day, hour int, mean float64) int {
 			if day != 70 {
 				return 0
 			}
-			return poisson(w.rng, mean*2.5)
+			return work.Poisson(w.Rand, mean*2.5)
 		}
 	}
 	d := New(1, rules(t), nil)

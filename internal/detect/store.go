@@ -195,6 +195,13 @@ func (s *Store) noteRules(ctx context.Context, brand record.BrandID, index uint6
 	})
 }
 
+// Reached returns the entry of a brand's log from which on nothing was watched yet: the
+// alarms of those before it are stored.
+func (s *Store) Reached(ctx context.Context, brand record.BrandID) (uint64, error) {
+	next, _, err := s.cursor(ctx, brand)
+	return next, err
+}
+
 // cursor returns how far a brand's log was watched, and the entry with its rules.
 func (s *Store) cursor(ctx context.Context, brand record.BrandID) (next, rules uint64, err error) {
 	var n, r int64

@@ -108,7 +108,7 @@ type Entry struct {
 	Ticket     string
 	Class      string // the budget it counted against: clear, masked, search, export, or none
 	Fields     record.FieldSet
-	Level      string // how the fields were shown: clear or masked
+	Level      string // how the fields were shown: clear, masked or extract
 	Count      uint8  // Bucket of the number of customers
 	Nonce      [16]byte
 	Root       [32]byte // over the customers' commitments; zero without customers

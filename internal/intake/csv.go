@@ -1,11 +1,14 @@
 package intake
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+
+	"github.com/cloakroom/cloakroom/internal/cards"
+	"github.com/cloakroom/cloakroom/internal/record"
 )
 
 // csvRows reads CSV with the rules of encoding/csv (a fuzz test compares the two),
@@ -14,61 +17,85 @@ type csvRows struct {
 	lines *lines
 	head  []cell // what each column is; empty before the header is read
 	drops bool   // some column is dropped
+	names bool   // no name of an attribute looks like a card number
 	buf   []byte // the values of the row, one after the other
 	ends  []int  // where each ends in buf
 	out   []cell
+	alone int // rows to come that get memory of their own
 }
 
+const (
+	// tidyBytes is the most bytes of a row that is tidy: no text in it is too long then.
+	tidyBytes = record.MaxPurchaseValue
+	// aloneAfter is how many rows after a refused one share no memory with others: the
+	// rows that are kept must not hold refused ones in memory too.
+	aloneAfter = 1024
+)
+
 // next implements source.
-func (c *csvRows) next() (line int64, cells []cell, rej *Reject, err error) {
+func (c *csvRows) next(row *row) error {
+	if row.rej != nil {
+		c.alone = aloneAfter
+	}
 	line, text, err := c.begin()
+	*row = rowOf(line)
 	if err == nil {
 		if !c.drops && c.simple(text) {
-			return line, c.out, nil, nil
+			row.cells, row.tidy = c.out, c.names && len(text) <= tidyBytes && cards.Harmless(text)
+			return nil
 		}
 		err = c.fields(line, text)
 	}
-	if fault, ok := errors.AsType[*rowFault](err); ok {
-		return line, nil, fault.reject(line), nil
+	fault, ok := errors.AsType[*rowFault](err)
+	if err == nil && len(c.ends) != len(c.head) {
+		fault, ok = &rowFault{CodeBadRow, fmt.Sprintf("has %d values where the header has %d", len(c.ends), len(c.head))}, true
+	}
+	if ok {
+		row.rej = fault.reject(line)
+		return nil
 	}
 	if err != nil {
-		return line, nil, nil, err
+		return err
 	}
-	if len(c.ends) != len(c.head) {
-		return line, nil, (&rowFault{CodeBadRow, fmt.Sprintf("has %d values where the header has %d", len(c.ends), len(c.head))}).reject(line), nil
-	}
-	return line, c.cells(), nil, nil
+	row.cells = c.cells()
+	return nil
 }
 
 // simple takes a row apart that is one line, with no quote inside a quoted value, as
 // nearly all are. It reports false for every other, and for what is no row.
-func (c *csvRows) simple(line []byte) bool {
-	quotes := bytes.IndexByte(line, '"') >= 0
-	rest, more := string(line), true
-	c.out = c.out[:0]
-	for _, h := range c.head {
+func (c *csvRows) simple(line string) bool {
+	if c.alone > 0 {
+		c.alone--
+		line = strings.Clone(line)
+	}
+	quotes := strings.IndexByte(line, '"') >= 0
+	rest, more := line, true
+	if len(c.out) != len(c.head) {
+		c.out = slices.Clone(c.head)
+	}
+	for i := range c.out {
 		if !more {
 			return false
 		}
+		var text string
 		if quotes && strings.HasPrefix(rest, `"`) {
 			end := strings.IndexByte(rest[1:], '"') + 1
 			if end == 0 {
 				return false
 			}
-			h.text, rest = rest[1:end], rest[end+1:]
+			text, rest = rest[1:end], rest[end+1:]
 			if more = strings.HasPrefix(rest, ","); more {
 				rest = rest[1:]
 			} else if rest != "" {
 				return false
 			}
 		} else {
-			h.text, rest, more = strings.Cut(rest, ",")
-			if quotes && strings.IndexByte(h.text, '"') >= 0 {
+			text, rest, more = strings.Cut(rest, ",")
+			if quotes && strings.IndexByte(text, '"') >= 0 {
 				return false
 			}
 		}
-		h.text = strings.TrimSpace(h.text)
-		c.out = append(c.out, h)
+		c.out[i].text = strings.TrimSpace(text)
 	}
 	return !more
 }
@@ -117,8 +144,11 @@ func (c *csvRows) header(t *table, m Mapping) error {
 	if c.head, err = t.header(names, m); err != nil {
 		return err
 	}
+	c.names = true
+	finder := cards.New()
 	for _, h := range c.head {
 		c.drops = c.drops || h.slot == slotDrop
+		c.names = c.names && !finder.Contains(h.attr)
 	}
 	return nil
 }
@@ -134,28 +164,28 @@ func (c *csvRows) record() (start int64, err error) {
 }
 
 // begin reads the first line of a record. Its errors are record's.
-func (c *csvRows) begin() (start int64, line []byte, err error) {
-	for len(line) == 0 { // lines without anything are no rows
+func (c *csvRows) begin() (start int64, line string, err error) {
+	for line == "" { // lines without anything are no rows
 		var long bool
-		if line, long, err = c.lines.next(); err != nil {
-			return c.lines.n, nil, err
+		if line, long, err = c.lines.text(); err != nil {
+			return c.lines.n, "", err
 		}
 		if long {
 			start = c.lines.n
-			return start, nil, c.skip(start, c.lines.quotes%2 == 1)
+			return start, "", c.skip(start, c.lines.quotes%2 == 1)
 		}
 	}
 	return c.lines.n, line, nil
 }
 
 // fields takes apart the record that begins with this line. Its errors are record's.
-func (c *csvRows) fields(start int64, line []byte) (err error) {
+func (c *csvRows) fields(start int64, line string) (err error) {
 	c.buf, c.ends = c.buf[:0], c.ends[:0]
 	size := len(line)
 	for {
 		if len(line) == 0 || line[0] != '"' {
-			field, rest, more := bytes.Cut(line, []byte{','})
-			if bytes.IndexByte(field, '"') >= 0 {
+			field, rest, more := strings.Cut(line, ",")
+			if strings.IndexByte(field, '"') >= 0 {
 				return &rowFault{CodeBadRow, "has a double quote in a value that does not begin with one"}
 			}
 			c.buf = append(c.buf, field...)
@@ -168,7 +198,7 @@ func (c *csvRows) fields(start int64, line []byte) (err error) {
 		}
 		line = line[1:]
 		for open := true; open; {
-			i := bytes.IndexByte(line, '"')
+			i := strings.IndexByte(line, '"')
 			if i >= 0 {
 				c.buf = append(c.buf, line[:i]...)
 				line = line[i+1:]
@@ -189,7 +219,7 @@ func (c *csvRows) fields(start int64, line []byte) (err error) {
 			}
 			c.buf = append(append(c.buf, line...), '\n')
 			var long bool
-			line, long, err = c.lines.next()
+			line, long, err = c.lines.text()
 			if err == io.EOF {
 				return fmt.Errorf("line %d: %w", start, ErrUnclosedQuote)
 			}
@@ -199,7 +229,7 @@ func (c *csvRows) fields(start int64, line []byte) (err error) {
 			if size += 1 + len(line); long || size > MaxRow {
 				quotes := c.lines.quotes
 				if !long {
-					quotes = bytes.Count(line, []byte{'"'})
+					quotes = strings.Count(line, `"`)
 				}
 				return c.skip(start, quotes%2 == 0)
 			}
@@ -213,7 +243,7 @@ func (c *csvRows) fields(start int64, line []byte) (err error) {
 // customer's notes does not write customers.
 func (c *csvRows) skip(start int64, open bool) error {
 	for open {
-		line, long, err := c.lines.next()
+		line, long, err := c.lines.text()
 		if err == io.EOF {
 			return fmt.Errorf("line %d: %w", start, ErrUnclosedQuote)
 		}
@@ -222,7 +252,7 @@ func (c *csvRows) skip(start int64, open bool) error {
 		}
 		quotes := c.lines.quotes
 		if !long {
-			quotes = bytes.Count(line, []byte{'"'})
+			quotes = strings.Count(line, `"`)
 		}
 		open = open == (quotes%2 == 0)
 	}

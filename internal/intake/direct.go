@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cloakroom/cloakroom/internal/admit"
@@ -31,7 +32,7 @@ type Direct struct {
 
 // Customers implements Sink.
 func (d *Direct) Customers(ctx context.Context, rows []CustomerRow) ([]Result, error) {
-	w, err := d.beginCustomers(ctx, &joined{customers: call[CustomerRow]{rows: rows}})
+	w, err := d.beginCustomers(ctx, &joined{customers: call[CustomerRow]{rows: rows}, memory: &space{}})
 	if err == nil {
 		err = w.finish(ctx)
 	}
@@ -62,15 +63,16 @@ func (d *Direct) beginCustomers(ctx context.Context, j *joined) (*pending, error
 	if err != nil {
 		return nil, err
 	}
-	puts := make([]seal.Put, len(j.customers.rows))
-	for i := range puts {
+	puts := slices.Grow(j.memory.puts[:0], len(j.customers.rows))
+	for i := range j.customers.rows {
 		row := &j.customers.rows[i]
-		puts[i] = seal.Put{Set: row.Set, Customer: row.Customer}
+		puts = append(puts, seal.Put{Set: row.Set, Customer: row.Customer})
 	}
-	bought := make([]record.Purchase, len(j.purchases.rows))
-	for i := range bought {
-		bought[i] = j.purchases.rows[i].Purchase
+	bought := slices.Grow(j.memory.bought[:0], len(j.purchases.rows))
+	for i := range j.purchases.rows {
+		bought = append(bought, j.purchases.rows[i].Purchase)
 	}
+	j.memory.puts, j.memory.bought = puts, bought
 	for _, g := range j.groups {
 		puts[g.customer].Purchases = bought[g.from:g.to:g.to]
 	}
@@ -177,8 +179,10 @@ func (im *importer) direct(ctx context.Context, d *Direct) (err error) {
 	if im.Customers.Reader != nil {
 		j := newJoiner(im.ChunkCustomers, im.Purchases.Reader)
 		defer j.close()
-		err := flow(ctx, im.Customers, j.chunks(ctx, im.Customers.Reader), d.beginCustomers, func(j *joined, w *pending) error {
-			return im.tookCustomers(ctx, d, j, w)
+		err := flow(ctx, im.Customers, j.chunks(ctx, im.Customers.Reader), d.beginCustomers, func(c *joined, w *pending) error {
+			err := im.tookCustomers(ctx, d, c, w)
+			j.done(c.memory)
+			return err
 		})
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -254,15 +255,79 @@ func FuzzRowsAreThoseOfEncodingCSV(f *testing.F) {
 		}
 		rows.head = make([]cell, 2)
 		for _, w := range want[1:] {
-			_, cells, rej, err := rows.next()
-			if err != nil || rej != nil {
-				t.Fatalf("%q: %v %v", w, rej, err)
+			var got row
+			if err := rows.next(&got); err != nil || got.rej != nil {
+				t.Fatalf("%q: %v %v", w, got.rej, err)
 			}
 			for i := range w {
-				if cells[i].text != strings.TrimSpace(w[i]) {
-					t.Fatalf("%q read as %q", w[i], cells[i].text)
+				if got.cells[i].text != strings.TrimSpace(w[i]) {
+					t.Fatalf("%q read as %q", w[i], got.cells[i].text)
 				}
 			}
 		}
 	})
+}
+
+// A row that is tidy at a glance says what the whole check makes of it.
+func FuzzTidyRowsAreChecked(f *testing.F) {
+	f.Add("A1,Ana,ana@example.com,FR,1984-05-31,gold\n", "A1,P1,2024-05-31,Bag,1,1250.00,EUR\n")
+	f.Add("A1,\" Ana\",4111 1111 1111 1111,fr,1984-05-32,\n", "A1,P1,2024-05-31T10:00:00Z,4111111111111111,,x,eur\n")
+	f.Fuzz(func(t *testing.T, customers, purchases string) {
+		both(t, "external_id,given_name,email,country,birth_date,attr.tier\n"+customers, customerRows)
+		both(t, "external_id,purchase_id,at,description,quantity,amount,currency\n"+purchases, purchaseRows)
+	})
+}
+
+// both reads a file as it is read, and with every row checked in full.
+func both[T any](t *testing.T, text string, open func(*Reader) (*rows[T], error)) {
+	start := func() *rows[T] {
+		r, err := NewReader(strings.NewReader(text), CSV, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, err := open(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rows
+	}
+	quick, full := start(), start()
+	for {
+		var a, b T
+		err := quick.next(t.Context(), &a)
+		err2 := full.src.next(&full.row)
+		if fmt.Sprint(err) != fmt.Sprint(err2) {
+			t.Fatalf("%v, in full %v", err, err2)
+		}
+		if err != nil {
+			return
+		}
+		full.row.tidy = false
+		full.check(full.c, &full.row, &b)
+		if !reflect.DeepEqual(a, b) {
+			t.Fatalf("%+v, in full %+v", a, b)
+		}
+	}
+}
+
+// What is kept of a file holds no more of it in memory than it must.
+func TestRowsAfterARefusedOneStandAlone(t *testing.T) {
+	r, err := NewReader(strings.NewReader("external_id,purchase_id,at\nA1,P1,2024-05-31\nA1,P2\nA1,P3,2024-05-31\nA1,P4,never\nA1,P5,2024-05-31\n"), CSV, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := purchaseRows(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := []int{0, 0, aloneAfter - 1, aloneAfter - 2, aloneAfter - 1}
+	for i, want := range alone {
+		var row PurchaseRow
+		if err := rows.next(t.Context(), &row); err != nil || (row.Reject != nil) != (i == 1 || i == 3) {
+			t.Fatal(row, err)
+		}
+		if got := rows.src.(*csvRows).alone; got != want {
+			t.Errorf("after row %d the next %d stand alone, want %d", i+1, got, want)
+		}
+	}
 }

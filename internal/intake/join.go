@@ -2,10 +2,13 @@ package intake
 
 import (
 	"context"
+	"io"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/seal"
 )
 
 const (
@@ -27,7 +30,21 @@ type joined struct {
 	customers call[CustomerRow]
 	purchases call[PurchaseRow] // those of one customer together
 	groups    []group
+	memory    *space // of all rows
 }
+
+// space is the memory that a chunk is held in. It is used again for a later one:
+// chunks are large and follow each other fast.
+type space struct {
+	customers []CustomerRow
+	purchases []PurchaseRow
+	groups    []group
+	puts      []seal.Put
+	bought    []record.Purchase
+}
+
+// spaces is how many chunks' memory waits to be used again: as many as are under way.
+const spaces = 4
 
 // group are the purchases from..to-1 of the customer with that number in the chunk.
 type group struct{ customer, from, to int }
@@ -41,6 +58,7 @@ type joiner struct {
 	batches   chan []PurchaseRow
 	spent     chan []PurchaseRow // read and free to be filled again
 	cancel    context.CancelFunc
+	free      chan *space // of chunks that are done with
 
 	// Of chunks, and of rest after it.
 	batch []PurchaseRow // batch[at:] are read and not yet looked at
@@ -51,14 +69,38 @@ type joiner struct {
 
 	chunk   *chunk
 	bought  *buffer
-	matched bool // a purchase of this chunk
+	memory  *space // of this chunk
+	matched bool   // a purchase of this chunk
 	note    joined
 }
 
 func newJoiner(size int, purchases *Reader) *joiner {
 	b := newBuffer(MaxChunk + 1) // given away in one piece
 	b.maxRows, b.callRows = joinRows, 2*joinRows
-	return &joiner{size: size, purchases: purchases, chunk: newChunk(size), bought: b, cancel: func() {}, over: purchases == nil}
+	j := &joiner{size: size, purchases: purchases, chunk: newChunk(size), bought: b, cancel: func() {}, over: purchases == nil, free: make(chan *space, spaces)}
+	j.renew()
+	return j
+}
+
+// renew gives the next chunk its memory.
+func (j *joiner) renew() {
+	select {
+	case j.memory = <-j.free:
+	default:
+		j.memory = &space{}
+	}
+	j.chunk.rows = slices.Grow(j.memory.customers[:0], j.size)
+	if j.bought.spare == nil {
+		j.bought.spare = j.memory.purchases[:0]
+	}
+}
+
+// done takes back a chunk that nobody looks at any more.
+func (j *joiner) done(m *space) {
+	select {
+	case j.free <- m:
+	default:
+	}
 }
 
 // close ends the parsers.
@@ -74,7 +116,15 @@ func (j *joiner) chunks(ctx context.Context, customers *Reader) <-chan joined {
 	out := make(chan joined, 1)
 	go func() {
 		defer close(out)
-		for row, err := range Customers(ctx, customers) {
+		rows, err := customerRows(customers)
+		var row CustomerRow
+		for {
+			if row = (CustomerRow{}); err == nil {
+				err = rows.next(ctx, &row)
+			}
+			if err == io.EOF {
+				break
+			}
 			if err != nil {
 				j.note.customers.err = err
 				j.send(ctx, out)
@@ -117,14 +167,19 @@ func (j *joiner) parse(ctx context.Context) {
 		}
 		return true
 	}
-	for row, err := range Purchases(ctx, j.purchases) {
-		if err != nil {
-			j.err = err
+	rows, err := purchaseRows(j.purchases)
+	for err == nil {
+		batch = append(batch, PurchaseRow{})
+		if err = rows.next(ctx, &batch[len(batch)-1]); err != nil {
+			batch = batch[:len(batch)-1]
 			break
 		}
-		if batch = append(batch, row); len(batch) >= joinBatch && !give() {
+		if len(batch) == joinBatch && !give() {
 			return
 		}
+	}
+	if err != io.EOF {
+		j.err = err
 	}
 	if len(batch) > 0 {
 		give()
@@ -135,7 +190,6 @@ func (j *joiner) parse(ctx context.Context) {
 func (j *joiner) head() *PurchaseRow {
 	for j.at == len(j.batch) {
 		if j.batch != nil {
-			clear(j.batch) // its texts are not ours to keep alive
 			select {
 			case j.spent <- j.batch:
 			default:
@@ -191,7 +245,7 @@ func (j *joiner) search() {
 		if row == nil {
 			return
 		}
-		j.held = append(j.held, *row) // no reject: match would have taken it
+		j.held = append(j.held, row.alone()) // no reject: match would have taken it
 		j.at++
 		j.over = len(j.held) >= joinHeld
 		j.match()
@@ -202,6 +256,7 @@ func (j *joiner) search() {
 func (j *joiner) send(ctx context.Context, out chan<- joined) bool {
 	j.search()
 	c := j.note
+	c.memory, c.groups = j.memory, j.memory.groups[:0]
 	at := j.chunk.at
 	// The numbers of the chunk's customers are wanted before flush forgets them.
 	flush := func(rows []PurchaseRow, lost []loser) bool {
@@ -223,7 +278,9 @@ func (j *joiner) send(ctx context.Context, out chan<- joined) bool {
 		c.customers.rows, c.customers.lost = rows, lost
 		return true
 	})
+	c.memory.customers, c.memory.purchases, c.memory.groups = c.customers.rows, c.purchases.rows, c.groups
 	j.note, j.matched = joined{}, false
+	j.renew()
 	select {
 	case out <- c:
 		return true
@@ -258,6 +315,16 @@ func (j *joiner) rest(ctx context.Context) iter.Seq2[PurchaseRow, error] {
 			yield(PurchaseRow{}, j.err)
 		}
 	}
+}
+
+// alone is the row in memory of its own.
+func (r *PurchaseRow) alone() PurchaseRow {
+	out := *r
+	p := &out.Purchase
+	for _, s := range []*string{&out.ExternalID, &p.ID, &p.SKU, &p.Description, &p.Currency, &p.Store, &p.Channel} {
+		*s = strings.Clone(*s)
+	}
+	return out
 }
 
 // normalID is the form under which a chunk knows a customer.

@@ -25,33 +25,36 @@ type jsonRows struct {
 const maxNames = 1024
 
 // next implements source.
-func (j *jsonRows) next() (line int64, cells []cell, rej *Reject, err error) {
+func (j *jsonRows) next(row *row) error {
 	var text []byte
 	for len(text) == 0 {
 		raw, long, err := j.lines.next()
+		*row = rowOf(j.lines.n)
 		if err != nil {
-			return j.lines.n, nil, nil, err
+			return err
 		}
-		line = j.lines.n
 		if long {
-			return line, nil, tooLong().reject(line), nil
+			row.rej = tooLong().reject(row.line)
+			return nil
 		}
 		text = trimJSON(raw)
 	}
 	first := !j.began
 	j.began = true
 	if text[0] == '[' && first {
-		return line, nil, nil, fmt.Errorf("%w: it is a JSON array: write one object on each line", ErrFormat)
+		return fmt.Errorf("%w: it is a JSON array: write one object on each line", ErrFormat)
 	}
 	fault := j.object(text)
-	if fault == nil {
-		return line, j.out, nil, nil
-	}
-	if fault.code == CodeUnknownColumn && first {
+	switch {
+	case fault == nil:
+		row.cells = j.out
+	case fault.code == CodeUnknownColumn && first:
 		// The same in every row, in all likelihood: say so once.
-		return line, nil, nil, fmt.Errorf("%w: line %d %s", ErrColumns, line, fault.reason)
+		return fmt.Errorf("%w: line %d %s", ErrColumns, row.line, fault.reason)
+	default:
+		row.rej = fault.reject(row.line)
 	}
-	return line, nil, fault.reject(line), nil
+	return nil
 }
 
 // object reads a flat object into out.

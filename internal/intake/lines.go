@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // lines splits a stream into lines of bounded length, as encoding/csv does: \r\n
@@ -16,6 +17,32 @@ type lines struct {
 	n int64
 	// quotes counts the double quotes of a line that was too long to be returned.
 	quotes int
+	// block holds lines that were read and not yet returned, each with its end: text
+	// is taken from the reader many lines at a time.
+	block string
+}
+
+// blockBytes bounds a block: enough lines that taking them costs nothing, few enough
+// that one row that is kept for long does not hold much else in memory.
+const blockBytes = 32 << 10
+
+// text is next for a reader that keeps lines: a text shares its memory with its
+// neighbours. The two may not be mixed.
+func (l *lines) text() (line string, long bool, err error) {
+	if l.block == "" {
+		if _, err := l.r.Peek(1); err == nil {
+			b, _ := l.r.Peek(min(l.r.Buffered(), blockBytes)) // what is there
+			l.block = string(b[:bytes.LastIndexByte(b, '\n')+1])
+			_, _ = l.r.Discard(len(l.block))
+		}
+	}
+	if l.block == "" { // a long line, the last one, or the end
+		line, long, err := l.next()
+		return string(line), long, err
+	}
+	l.n++
+	line, l.block, _ = strings.Cut(l.block, "\n")
+	return strings.TrimSuffix(line, "\r"), false, nil
 }
 
 // next returns a line without its end, valid until the next call. A line of more

@@ -71,6 +71,7 @@ func (s sums) add(p *record.Purchase) {
 	t := s[key]
 	if t == nil {
 		t = &sum{}
+		key.currency = strings.Clone(key.currency) // not the file that it was read from
 		s[key] = t
 	}
 	units := p.Amount.Units

@@ -16,10 +16,22 @@ import (
 
 // source reads the rows of one format.
 type source interface {
-	// next returns the cells of the next row, valid until the next call, or the
-	// row's reject. Its error ends reading; at the end of the file it is io.EOF.
-	next() (line int64, cells []cell, rej *Reject, err error)
+	// next reads the next row, into the one that holds the row before. Its error ends
+	// reading; at the end of the file it is io.EOF.
+	next(*row) error
 }
+
+// row is a row before it is known what it says.
+type row struct {
+	line  int64
+	cells []cell // valid until the next row is read
+	// tidy says that all texts are short printable ASCII without space around them, and
+	// that no card number can stand in one of them or in a name.
+	tidy bool
+	rej  *Reject // also once it was checked
+}
+
+func rowOf(line int64) row { return row{line: line} }
 
 // rowFault is what is wrong with one row. The source stands at the next one.
 type rowFault struct{ code, reason string }
@@ -36,29 +48,59 @@ func tooLong() *rowFault { return &rowFault{CodeRowTooLong, "is longer than 256 
 // Customers yields the rows of a file of customers. After an error, which is the
 // context's or says why the rest cannot be read, nothing more is yielded.
 func Customers(ctx context.Context, r *Reader) iter.Seq2[CustomerRow, error] {
-	return each(ctx, r, customerTable(), (*checker).customer)
+	return each(ctx, r, customerRows)
 }
 
 // Purchases yields the rows of a file of purchases, as [Customers] does.
 func Purchases(ctx context.Context, r *Reader) iter.Seq2[PurchaseRow, error] {
-	return each(ctx, r, purchaseTable(), (*checker).purchase)
+	return each(ctx, r, purchaseRows)
 }
 
-func each[T any](ctx context.Context, r *Reader, t *table, row func(*checker, int64, []cell, *Reject) T) iter.Seq2[T, error] {
+// rows reads the rows of one file, checked.
+type rows[T any] struct {
+	src   source
+	c     *checker
+	check func(*checker, *row, *T)
+	row   row
+}
+
+func customerRows(r *Reader) (*rows[CustomerRow], error) {
+	return rowsOf(r, customerTable(), (*checker).customer)
+}
+
+func purchaseRows(r *Reader) (*rows[PurchaseRow], error) {
+	return rowsOf(r, purchaseTable(), (*checker).purchase)
+}
+
+func rowsOf[T any](r *Reader, t *table, check func(*checker, *row, *T)) (*rows[T], error) {
+	src, err := r.rows(t)
+	return &rows[T]{src: src, c: newChecker(t), check: check}, err
+}
+
+// next reads a row into one that is empty. Its errors are those of source.
+func (r *rows[T]) next(ctx context.Context, into *T) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := r.src.next(&r.row); err != nil {
+		return err
+	}
+	r.check(r.c, &r.row, into)
+	return nil
+}
+
+func each[T any](ctx context.Context, r *Reader, open func(*Reader) (*rows[T], error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
-		src, err := r.rows(t)
+		src, err := open(r)
 		if err != nil {
 			yield(none, err)
 			return
 		}
-		c := &checker{cards: cards.New(), names: t.names}
+		var row T
 		for {
-			if err := ctx.Err(); err != nil {
-				yield(none, err)
-				return
-			}
-			line, cells, rej, err := src.next()
+			row = none
+			err := src.next(ctx, &row)
 			if err == io.EOF {
 				return
 			}
@@ -66,7 +108,7 @@ func each[T any](ctx context.Context, r *Reader, t *table, row func(*checker, in
 				yield(none, err)
 				return
 			}
-			if !yield(row(c, line, cells, rej), nil) {
+			if !yield(row, nil) {
 				return
 			}
 		}
@@ -78,6 +120,8 @@ type checker struct {
 	cards *cards.Finder
 	names []string // of the columns, by slot
 }
+
+func newChecker(t *table) *checker { return &checker{cards: cards.New(), names: t.names} }
 
 // hasCard looks at every text of the row, as it is written: what a number or a date
 // would be read from is a text too.
@@ -97,54 +141,74 @@ func (c *checker) hasCard(cells []cell) (field string, found bool) {
 
 const cardReason = "holds a payment card number, which must not be kept here"
 
-func (c *checker) customer(line int64, cells []cell, rej *Reject) CustomerRow {
-	row := c.columns(line, cells, rej)
-	if row.Reject != nil {
-		return row
+// customer reads a row into an empty one.
+func (c *checker) customer(in *row, out *CustomerRow) {
+	c.columns(in, out)
+	if out.Reject != nil {
+		return
 	}
-	id := row.Customer.Get(record.ExternalID)
+	id := out.Customer.Get(record.ExternalID)
 	code, reason := CodeMissingExternalID, "is missing"
 	if id != "" {
 		_, err := record.NormalExternalID(id)
 		if err == nil {
-			return row
+			return
 		}
 		code, reason = CodeBadField, err.Error()
 	}
-	return CustomerRow{Line: line, Reject: &Reject{Line: line, Field: record.ExternalID.String(), Code: code, Reason: reason}}
+	in.rej = &Reject{Line: in.line, Field: record.ExternalID.String(), Code: code, Reason: reason}
+	*out = CustomerRow{Line: in.line, Reject: in.rej}
 }
 
 // columns is customer for a row that need not say which customer it is of.
-func (c *checker) columns(line int64, cells []cell, rej *Reject) CustomerRow {
-	refuse := func(field, code, reason string) CustomerRow {
-		return CustomerRow{Line: line, Reject: &Reject{Line: line, Field: field, Code: code, Reason: reason}}
+func (c *checker) columns(in *row, out *CustomerRow) {
+	refuse := func(field, code, reason string) {
+		in.rej = &Reject{Line: in.line, Field: field, Code: code, Reason: reason}
+		*out = CustomerRow{Line: in.line, Reject: in.rej}
 	}
-	if rej != nil {
-		return CustomerRow{Line: line, Reject: rej}
+	out.Line, out.Reject = in.line, in.rej
+	if in.rej != nil {
+		return
 	}
-	if field, found := c.hasCard(cells); found {
-		return refuse(field, CodeCardNumber, cardReason)
+	if !in.tidy {
+		if field, found := c.hasCard(in.cells); found {
+			refuse(field, CodeCardNumber, cardReason)
+			return
+		}
 	}
-	row := CustomerRow{Line: line}
-	for _, cell := range cells {
+	for i := range in.cells {
+		cell := &in.cells[i]
 		if cell.slot != slotAttr {
-			row.Customer.Columns[cell.slot] = cell.text
-			row.Set = row.Set.With(record.Field(cell.slot))
+			out.Customer.Columns[cell.slot] = cell.text
+			out.Set = out.Set.With(record.Field(cell.slot))
 			continue
 		}
-		row.Set = row.Set.With(record.Attributes)
+		out.Set = out.Set.With(record.Attributes)
 		if cell.text == "" {
 			continue // an attribute without a value is one that the customer has not
 		}
-		if row.Customer.Attributes == nil {
-			row.Customer.Attributes = make(map[string]string, len(cells))
+		if out.Customer.Attributes == nil {
+			out.Customer.Attributes = make(map[string]string, few(in.cells[i:]))
 		}
-		row.Customer.Attributes[cell.attr] = cell.text
+		out.Customer.Attributes[cell.attr] = cell.text
 	}
-	if err := row.Customer.Check(); err != nil {
-		return refuse(fieldOf(err))
+	check := (*record.Customer).Check
+	if in.tidy {
+		check = (*record.Customer).CheckTidy
 	}
-	return row
+	if err := check(&out.Customer); err != nil {
+		refuse(fieldOf(err))
+	}
+}
+
+// few returns how many attributes of a customer stand in cells.
+func few(cells []cell) (n int) {
+	for i := range cells {
+		if cells[i].slot == slotAttr && cells[i].text != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // Reasons for values of purchases that [record.Purchase.Check] does not see.
@@ -154,23 +218,29 @@ var (
 	errAt       = errors.New("is not a time such as 2024-05-31T12:00:00Z, nor a date")
 )
 
-func (c *checker) purchase(line int64, cells []cell, rej *Reject) PurchaseRow {
-	refuse := func(field, code, reason string) PurchaseRow {
-		return PurchaseRow{Line: line, Reject: &Reject{Line: line, Field: field, Code: code, Reason: reason}}
+// purchase reads a row into an empty one.
+func (c *checker) purchase(in *row, out *PurchaseRow) {
+	refuse := func(field, code, reason string) {
+		in.rej = &Reject{Line: in.line, Field: field, Code: code, Reason: reason}
+		*out = PurchaseRow{Line: in.line, Reject: in.rej}
 	}
-	if rej != nil {
-		return PurchaseRow{Line: line, Reject: rej}
+	out.Line, out.Reject = in.line, in.rej
+	if in.rej != nil {
+		return
 	}
-	if field, found := c.hasCard(cells); found {
-		return refuse(field, CodeCardNumber, cardReason)
+	if !in.tidy {
+		if field, found := c.hasCard(in.cells); found {
+			refuse(field, CodeCardNumber, cardReason)
+			return
+		}
 	}
-	row := PurchaseRow{Line: line, Purchase: record.Purchase{Quantity: 1}}
-	p := &row.Purchase
+	p := &out.Purchase
+	p.Quantity = 1
 	external := ""
-	for i := range cells {
+	for i := range in.cells {
 		var err error
-		text := cells[i].text
-		switch cells[i].slot {
+		text := in.cells[i].text
+		switch in.cells[i].slot {
 		case colExternalID:
 			external = text
 		case colPurchaseID:
@@ -193,20 +263,26 @@ func (c *checker) purchase(line int64, cells []cell, rej *Reject) PurchaseRow {
 			p.Channel = text
 		}
 		if err != nil {
-			return refuse(c.names[cells[i].slot], CodeBadField, err.Error())
+			refuse(c.names[in.cells[i].slot], CodeBadField, err.Error())
+			return
 		}
 	}
 	if external == "" {
-		return refuse(c.names[colExternalID], CodeMissingExternalID, "is missing")
+		refuse(c.names[colExternalID], CodeMissingExternalID, "is missing")
+		return
 	}
 	var err error
-	if row.ExternalID, err = record.NormalExternalID(external); err != nil {
-		return refuse(c.names[colExternalID], CodeBadField, err.Error())
+	if out.ExternalID, err = record.NormalExternalID(external); err != nil {
+		refuse(c.names[colExternalID], CodeBadField, err.Error())
+		return
 	}
-	if err := p.Check(); err != nil {
-		return refuse(fieldOf(err))
+	check := (*record.Purchase).Check
+	if in.tidy {
+		check = (*record.Purchase).CheckTidy
 	}
-	return row
+	if err := check(p); err != nil {
+		refuse(fieldOf(err))
+	}
 }
 
 // fieldOf returns what a record's check says, in the words of a reject.

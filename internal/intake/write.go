@@ -13,7 +13,6 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/admit"
-	"github.com/cloakroom/cloakroom/internal/cards"
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/ledger"
@@ -299,7 +298,7 @@ func (d *Desk) AddPurchases(ctx context.Context, c identity.Caller, brand string
 
 // purchasesOf checks purchases. The results have an outcome where one was refused.
 func purchasesOf(asked []api.Purchase) ([]record.Purchase, []api.WriteResult) {
-	c := &checker{cards: cards.New(), names: purchaseTable().names}
+	c := newChecker(purchaseTable())
 	results := make([]api.WriteResult, len(asked))
 	var out []record.Purchase
 	for i, p := range asked {
@@ -320,18 +319,19 @@ func purchasesOf(asked []api.Purchase) ([]record.Purchase, []api.WriteResult) {
 		add(colCurrency, p.Currency)
 		add(colStore, p.Store)
 		add(colChannel, p.Channel)
-		row := c.purchase(0, cells, nil)
-		if row.Reject != nil {
-			results[i] = rejected(row.Reject)
+		var got PurchaseRow
+		c.purchase(&row{cells: cells}, &got)
+		if got.Reject != nil {
+			results[i] = rejected(got.Reject)
 			continue
 		}
-		out = append(out, row.Purchase)
+		out = append(out, got.Purchase)
 	}
 	return out, results
 }
 
 // customerOf checks one customer's fields as a row of a file.
-func customerOf(fields api.Fields, check func(*checker, int64, []cell, *Reject) CustomerRow) CustomerRow {
+func customerOf(fields api.Fields, check func(*checker, *row, *CustomerRow)) (out CustomerRow) {
 	t := customerTable()
 	names := make([]string, 0, len(fields))
 	for name := range fields {
@@ -352,9 +352,9 @@ func customerOf(fields api.Fields, check func(*checker, int64, []cell, *Reject) 
 		}
 		cells = append(cells, cell{slot: slot, attr: strings.TrimPrefix(name, attrPrefix), text: text})
 	}
-	row := check(&checker{cards: cards.New(), names: t.names}, 0, cells, nil)
-	if clear && row.Reject == nil {
-		row.Set = row.Set.With(record.Attributes)
+	check(newChecker(t), &row{cells: cells}, &out)
+	if clear && out.Reject == nil {
+		out.Set = out.Set.With(record.Attributes)
 	}
-	return row
+	return out
 }

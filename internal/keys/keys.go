@@ -42,6 +42,7 @@ const (
 	Catalogue Kind = "catalogue" // the brand's products
 	Incident  Kind = "incident"  // the group's index of persons across brands
 	Alarm     Kind = "alarm"     // secrets and addresses of those who are told of alarms; made with the first
+	Export    Kind = "export"    // pseudonyms of extracts, and whom an export is for; made with the first
 	Canary    Kind = "canary"    // which customers are decoys; made with the first
 )
 

@@ -71,7 +71,7 @@ func (l *Ledger) Append(ctx context.Context, h Hold, commit Commit) (Receipt, er
 	}
 	e := entryOf(who, kindOf(rel.Class))
 	e.Purpose, e.Ticket, e.Detail = g.Purpose(), rel.Ticket, rel.Detail
-	e.Class, e.Level, e.Fields = rel.Class.String(), level(rel.Class), g.Fields()
+	e.Class, e.Level, e.Fields = rel.Class.String(), level(rel), g.Fields()
 	req := c.request(e, rel.Ords, commit)
 	req.class, req.revision = rel.Class, revision.Of(ctx)
 	if err := c.await(ctx, req); err != nil {

@@ -201,7 +201,11 @@ func (c *chain) run() {
 	if err != nil {
 		return
 	}
-	tick := time.NewTicker(c.l.opts.RefusalWindow)
+	window := c.l.opts.RefusalWindow
+	if window < 0 {
+		window = DefaultRefusalWindow // there is nothing to flush
+	}
+	tick := time.NewTicker(window)
 	defer tick.Stop()
 	for {
 		if c.spill != nil {

@@ -51,7 +51,8 @@ type Options struct {
 	// DefaultQueue. Those beyond wait until their own deadline.
 	Queue int
 	// RefusalWindow is how long repeats of a refusal are counted before they are
-	// logged together. 0 means DefaultRefusalWindow.
+	// logged together. 0 means DefaultRefusalWindow; a negative one, that each is an
+	// entry: for a simulation, whose minutes are not this host's.
 	RefusalWindow time.Duration
 	// SnapshotEvery is how many entries come, at least, between two snapshots of what
 	// follows from a brand's log. 0 means DefaultSnapshotEvery.

@@ -80,6 +80,9 @@ type Receipt struct {
 	ords   []record.Ordinal
 }
 
+// Kind is what the entry records.
+func (r Receipt) Kind() entry.Kind { return r.kind }
+
 // Valid reports whether the receipt came from the ledger.
 func (r Receipt) Valid() bool { return r.size > 0 }
 
@@ -119,8 +122,12 @@ func kindOf(c budget.Class) entry.Kind {
 	return entry.KindDisclosure
 }
 
-func level(c budget.Class) string {
-	if c == budget.Clear || c == budget.Export {
+// level says how fields are shown: in clear, masked, or as an extract without who it is.
+func level(r Release) string {
+	switch {
+	case r.Grant.Action() == access.ActExtract:
+		return "extract"
+	case r.Grant.Action() == access.ActExport, r.Class == budget.Clear:
 		return "clear"
 	}
 	return "masked"

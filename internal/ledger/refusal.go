@@ -95,6 +95,10 @@ func (l *Ledger) Refused(ctx context.Context, r Refusal) {
 }
 
 func (c *chain) refuse(ctx context.Context, r Refusal) {
+	if c.l.opts.RefusalWindow < 0 {
+		_ = c.await(ctx, c.request(r.entry(1), nil, nil)) // refused, logged or not
+		return
+	}
 	if !c.refusals.admit(r, time.Now(), c.l.opts.RefusalWindow) {
 		return
 	}

@@ -61,11 +61,24 @@ func (p place) alarms(t *testing.T, from, n int, key func(i int) string) {
 	t.Helper()
 	err := p.db.Tx(t.Context(), func(q db.Queryer) error {
 		var stmts []db.Stmt
+		known := map[string]bool{}
+		if err := q.Rows(t.Context(), func(r db.Row) error {
+			var k string
+			err := r.Scan(&k)
+			known[k] = true
+			return err
+		}, `SELECT DISTINCT dedup FROM alarms WHERE brand = $1`, int64(p.brand)); err != nil {
+			return err
+		}
 		for i := from; i < from+n; i++ {
+			again := 0
+			if known[key(i)] {
+				again = 1
+			}
+			known[key(i)] = true
 			stmts = append(stmts, db.Stmt{SQL: `INSERT INTO alarms (brand, entry, rule, at, grade, principal, lineage, role, customers, usual, seen, dedup, again, ack_entry, acked_by, acked_at, close_entry, closed_by, closed_at, reason, ticket)
-				VALUES ($1, $2, 'canary', $3, 4, 7, 7, 'support-agent', 1, 'never', 'once', $4,
-				CASE WHEN EXISTS (SELECT 1 FROM alarms WHERE brand = $1 AND dedup = $4) THEN 1 ELSE 0 END, 0, 0, 0, 0, 0, 0, '', '')`,
-				Args: []any{int64(p.brand), i, time.Now().UnixMicro(), key(i)}})
+				VALUES ($1, $2, 'canary', $3, 4, 7, 7, 'support-agent', 1, 'never', 'once', $4, $5, 0, 0, 0, 0, 0, 0, '', '')`,
+				Args: []any{int64(p.brand), i, time.Now().UnixMicro(), key(i), again}})
 		}
 		return q.Batch(t.Context(), stmts)
 	})

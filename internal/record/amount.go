@@ -22,6 +22,13 @@ var ErrAmount = errors.New("not a decimal amount such as 12.50 (a point as separ
 
 // ParseAmount reads a decimal number with an optional sign.
 func ParseAmount(s string) (Amount, error) {
+	if a, ok := plainAmount(s); ok {
+		return a, nil
+	}
+	return slowAmount(s)
+}
+
+func slowAmount(s string) (Amount, error) {
 	whole, frac, point := strings.Cut(s, ".")
 	if point && frac == "" || len(frac) > MaxScale {
 		return Amount{}, ErrAmount
@@ -36,6 +43,31 @@ func ParseAmount(s string) (Amount, error) {
 		return Amount{}, ErrAmount
 	}
 	return Amount{Units: units, Scale: uint8(len(frac))}, nil
+}
+
+// plainAmount reads a number of few digits without a sign, as nearly all are.
+func plainAmount(s string) (Amount, bool) {
+	if len(s) == 0 || len(s) > 18 || s[0] == '.' {
+		return Amount{}, false // 18 digits fit
+	}
+	var a Amount
+	point := len(s)
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9':
+			a.Units = 10*a.Units + int64(c-'0')
+		case c == '.' && point == len(s) && i < len(s)-1:
+			point = i
+		default:
+			return Amount{}, false
+		}
+	}
+	if decimals := len(s) - 1 - point; decimals > MaxScale {
+		return Amount{}, false
+	} else if decimals > 0 {
+		a.Scale = uint8(decimals)
+	}
+	return a, true
 }
 
 // String returns the amount with exactly Scale decimals.

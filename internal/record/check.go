@@ -19,13 +19,24 @@ func (e *FieldError) Error() string { return e.Field + ": " + e.Reason }
 
 // Check reports the first field that cannot be kept, as a [*FieldError]. What it
 // accepts, the codec gives back unchanged.
-func (c *Customer) Check() error {
+func (c *Customer) Check() error { return c.check(false) }
+
+// CheckTidy is Check where all texts are known to be printable ASCII of at most
+// [MaxPurchaseValue] bytes, without space around them.
+func (c *Customer) CheckTidy() error { return c.check(true) }
+
+func (c *Customer) check(tidy bool) error {
 	for i, v := range c.Columns {
 		f := Field(i)
-		if reason := textReason(v, MaxValueBytes); reason != "" {
-			return &FieldError{f.String(), reason}
+		if v == "" {
+			continue
 		}
-		if reason := columnReason(f, v); v != "" && reason != "" {
+		if !tidy {
+			if reason := textReason(v, MaxValueBytes); reason != "" {
+				return &FieldError{f.String(), reason}
+			}
+		}
+		if reason := columnReason(f, v); reason != "" {
 			return &FieldError{f.String(), reason}
 		}
 	}
@@ -38,8 +49,10 @@ func (c *Customer) Check() error {
 		if !attributeName(name) {
 			return &FieldError{Attributes.String(), "a name must be 1 to 64 of a-z, 0-9, _, - and ."}
 		}
-		if reason := textReason(v, MaxValueBytes); reason != "" {
-			return &FieldError{"attr." + name, reason}
+		if !tidy {
+			if reason := textReason(v, MaxValueBytes); reason != "" {
+				return &FieldError{"attr." + name, reason}
+			}
 		}
 		total += len(name) + len(v)
 	}
@@ -51,19 +64,27 @@ func (c *Customer) Check() error {
 
 // Check reports the first field of a purchase that cannot be kept, as a
 // [*FieldError].
-func (p *Purchase) Check() error {
+func (p *Purchase) Check() error { return p.check(false) }
+
+// CheckTidy is Check where all texts are known to be printable ASCII of at most
+// [MaxPurchaseValue] bytes, without space around them.
+func (p *Purchase) CheckTidy() error { return p.check(true) }
+
+func (p *Purchase) check(tidy bool) error {
 	if p.ID == "" {
 		return &FieldError{"purchase.id", "is empty"}
 	}
-	for _, t := range [...]struct{ name, value string }{
-		{"purchase.id", p.ID}, {"purchase.sku", p.SKU}, {"purchase.description", p.Description},
-		{"purchase.currency", p.Currency}, {"purchase.store", p.Store}, {"purchase.channel", p.Channel},
-	} {
-		if reason := textReason(t.value, MaxPurchaseValue); reason != "" {
-			return &FieldError{t.name, reason}
+	if !tidy {
+		for _, t := range [...]struct{ name, value string }{
+			{"purchase.id", p.ID}, {"purchase.sku", p.SKU}, {"purchase.description", p.Description},
+			{"purchase.currency", p.Currency}, {"purchase.store", p.Store}, {"purchase.channel", p.Channel},
+		} {
+			if reason := textReason(t.value, MaxPurchaseValue); reason != "" {
+				return &FieldError{t.name, reason}
+			}
 		}
 	}
-	if us := p.At.UnixMicro(); p.At.IsZero() || p.At.Year() < 1 || p.At.Year() > 9999 || us < minMicro || us > maxMicro {
+	if year, us := p.At.Year(), p.At.UnixMicro(); p.At.IsZero() || year < 1 || year > 9999 || us < minMicro || us > maxMicro {
 		return &FieldError{"purchase.at", "is missing or outside the years 1 to 9999"}
 	}
 	if p.Amount.Scale > MaxScale {
@@ -114,8 +135,10 @@ func columnReason(f Field, v string) string {
 			return "is not a date such as 1984-05-31"
 		}
 	case CreatedAt:
-		_, err := time.Parse(time.RFC3339, v)
-		if _, day := time.Parse(time.DateOnly, v); err != nil && day != nil {
+		if _, err := time.Parse(time.RFC3339, v); err == nil {
+			break
+		}
+		if _, err := time.Parse(time.DateOnly, v); err != nil {
 			return "is not a time such as 2024-05-31T12:00:00Z, nor a date"
 		}
 	}
@@ -123,10 +146,19 @@ func columnReason(f Field, v string) string {
 }
 
 func capitals(v string, n int) bool {
-	return len(v) == n && strings.Trim(v, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+	for i := 0; i < len(v); i++ {
+		if v[i] < 'A' || v[i] > 'Z' {
+			return false
+		}
+	}
+	return len(v) == n
 }
 
 func attributeName(name string) bool {
-	const allowed = "abcdefghijklmnopqrstuvwxyz0123456789_-."
-	return name != "" && len(name) <= MaxAttributeName && !strings.ContainsFunc(name, func(r rune) bool { return !strings.ContainsRune(allowed, r) })
+	for i := 0; i < len(name); i++ {
+		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' {
+			return false
+		}
+	}
+	return name != "" && len(name) <= MaxAttributeName
 }

@@ -106,7 +106,7 @@ func DecodeCustomer(b []byte, c *Customer) error {
 // AppendPurchases appends one segment of purchases to dst. Where ref knows the
 // product, its catalogue number is written in place of SKU and description. Times
 // are kept to the microsecond, in UTC.
-func AppendPurchases(dst []byte, ps []Purchase, ref func(Purchase) (id uint64, ok bool)) []byte {
+func AppendPurchases(dst []byte, ps []Purchase, ref func(*Purchase) (id uint64, ok bool)) []byte {
 	dst = append(dst, CodecVersion)
 	dst = binary.AppendUvarint(dst, uint64(len(ps)))
 	var before Purchase
@@ -116,7 +116,7 @@ func AppendPurchases(dst []byte, ps []Purchase, ref func(Purchase) (id uint64, o
 		var product uint64
 		var known bool
 		if ref != nil {
-			product, known = ref(*p)
+			product, known = ref(p)
 		}
 		now := p.At.UnixMicro()
 		step := now - last

@@ -60,7 +60,7 @@ func TestPurchasesRoundTrip(t *testing.T) {
 			}
 			want = append(want, p)
 		}
-		b := record.AppendPurchases(nil, want, func(p record.Purchase) (uint64, bool) { return 900, p.SKU == "SKU900" })
+		b := record.AppendPurchases(nil, want, func(p *record.Purchase) (uint64, bool) { return 900, p.SKU == "SKU900" })
 		got, err := record.DecodePurchases(b, func(id uint64) (string, string, error) { return products[id][0], products[id][1], nil })
 		if err != nil {
 			t.Fatal(err)

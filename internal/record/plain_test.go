@@ -54,3 +54,17 @@ func TestPlainFormsAreTheNormalForms(t *testing.T) {
 		t.Error("a usual address is not plain")
 	}
 }
+
+// An amount is the same whichever way it is read.
+func TestPlainAmountsAreAmounts(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.OneOf(rapid.StringMatching(`[0-9]{1,12}(\.[0-9]{0,10})?`), rapid.StringMatching(`[-+0-9.]{0,20}`)).Draw(t, "amount")
+		a, ok := plainAmount(s)
+		if want, err := slowAmount(s); ok && (err != nil || a != want) {
+			t.Fatalf("%q is %v at a glance, %v by the rules, %v", s, a, want, err)
+		}
+	})
+	if a, ok := plainAmount("1250.00"); !ok || a.String() != "1250.00" {
+		t.Error("a usual amount is not plain")
+	}
+}

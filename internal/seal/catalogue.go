@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/cloakroom/cloakroom/internal/db"
@@ -59,6 +60,7 @@ func newCatalogue() *catalogue {
 func (c *catalogue) keep(brand record.BrandID, id uint64, p product) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	p = product{strings.Clone(p.sku), strings.Clone(p.description)} // not the file that it was read from
 	if len(c.products) >= catalogueKept {
 		clear(c.products)
 		clear(c.numbers)
@@ -180,8 +182,9 @@ func (s *Store) packer(ctx context.Context, brand record.BrandID, n int, of func
 	tallies := map[product]tally{}
 	s.catalogue.mu.RLock()
 	for i := range n {
-		for _, p := range of(i) {
-			x := product{p.SKU, p.Description}
+		bought := of(i)
+		for j := range bought {
+			x := product{bought[j].SKU, bought[j].Description}
 			if known[x] != 0 || x == (product{}) {
 				continue
 			}
@@ -212,7 +215,7 @@ func (s *Store) packer(ctx context.Context, brand record.BrandID, n int, of func
 	if err := s.number(ctx, brand, wanted, known); err != nil {
 		return nil, fmt.Errorf("cataloguing products: %w", err)
 	}
-	return &packer{brand: brand, products: s.products(ctx, brand), number: func(p record.Purchase) (uint64, bool) {
+	return &packer{brand: brand, products: s.products(ctx, brand), number: func(p *record.Purchase) (uint64, bool) {
 		id, ok := known[product{p.SKU, p.Description}]
 		return id, ok
 	}}, nil

@@ -98,13 +98,16 @@ func normals(c *record.Customer) iter.Seq2[record.Field, string] {
 	}
 }
 
-// lookups returns the index values of a customer as they are written now.
-func (k *brandKeys) lookups(c *record.Customer) map[int64]bool {
-	out := map[int64]bool{}
+// lookups returns the index values of a customer as they are written now, each once.
+func (k *brandKeys) lookups(c *record.Customer) []int64 {
+	out := make([]int64, 0, 4) // of an address and a number
 	for f, n := range normals(c) {
 		b := k.blind[f]
-		out[b.index.of(n)] = true
-		out[b.incident.of(n)] = true
+		for _, v := range [...]int64{b.index.of(n), b.incident.of(n)} {
+			if !slices.Contains(out, v) {
+				out = append(out, v)
+			}
+		}
 	}
 	return out
 }

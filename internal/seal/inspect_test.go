@@ -40,11 +40,10 @@ const (
 	sqlTestAddLookup     = `INSERT INTO lookups (value, ord) VALUES (12345, 3)`
 	sqlTestAddLookup99   = `INSERT INTO lookups (value, ord) VALUES (12345, 99)`
 	sqlTestAddExternal99 = `INSERT INTO externals (value, ord) VALUES (12345, 99)`
-	sqlTestSwapLookup    = `UPDATE lookups SET value = 12345 WHERE value = (SELECT min(value) FROM lookups WHERE ord = 3)`
 	sqlTestNextOrdinal   = `UPDATE ordinals SET next = 5`
 	sqlTestEraseHalf     = `UPDATE customers SET erased = 5 WHERE ord = 3`
 	sqlTestFormer99      = `INSERT INTO former_values (ord, field, until, since, fingerprint) VALUES (99, 1, 2, 1, 5)`
-	sqlTestPurchase99    = `INSERT INTO purchases (ord, segment, sealed) VALUES (99, 0, (SELECT sealed FROM customers WHERE ord = 3))`
+	sqlTestPurchase99    = `INSERT INTO purchases (ord, segment, sealed) SELECT 99, 0, sealed FROM customers WHERE ord = 3`
 	sqlTestBreakBrandKey = `UPDATE brand_keys SET wrapped = (SELECT wrapped FROM brand_keys b WHERE b.brand = 2 AND b.kind = 'history') WHERE brand = 1 AND kind = 'catalogue'`
 	sqlTestDropBrandKey  = `DELETE FROM brand_keys WHERE brand = 1 AND kind = 'catalogue'`
 )
@@ -73,7 +72,7 @@ func TestInspectFindsWhatIsPlanted(t *testing.T) {
 		{"a lookup too many", []string{sqlTestAddLookup}, []string{"lookups 3 an index entry of a value that the customer does not have"}},
 		{"a lookup of nobody", []string{sqlTestAddLookup99}, []string{"lookups 99 an index entry that leads to nobody"}},
 		{"an external id of nobody", []string{sqlTestAddExternal99}, []string{"externals 99 an index entry that leads to nobody"}},
-		{"a lookup changed", []string{sqlTestSwapLookup}, []string{"lookups 3 an index entry is missing", "lookups 3 an index entry of a value that the customer does not have"}},
+		{"a lookup changed", []string{sqlTestDropLookup, sqlTestAddLookup}, []string{"lookups 3 an index entry is missing", "lookups 3 an index entry of a value that the customer does not have"}},
 		{"ordinals that will be given twice", []string{sqlTestNextOrdinal}, []string{"ordinals 5 ", "ordinals 6 "}},
 		{"half an erasure", []string{sqlTestEraseHalf}, []string{"customer_keys 3 the key of an erased customer is still there", "customers 3 an erased customer has a record", "purchases 3 an erased customer has purchases", "externals 3 an index entry that leads to nobody", "lookups 3 an index entry that leads to nobody"}},
 		{"former values of nobody", []string{sqlTestFormer99}, []string{"former_values 99 former values of nobody", "ordinals 99"}},

@@ -66,7 +66,7 @@ func copiedFrom(changes []change, brand record.BrandID, at time.Time) (*copied, 
 		switch {
 		case ch.made && fresh >= copyAtLeast:
 			externals = append(externals, indexRow{ch.external, ord})
-			for v := range ch.come {
+			for _, v := range ch.come {
 				lookups = append(lookups, indexRow{v, ord})
 			}
 			c.customers.begin(5)

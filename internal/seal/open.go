@@ -9,7 +9,6 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/entry"
-	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/record"
 )
@@ -79,8 +78,9 @@ func (s *Store) fetch(ctx context.Context, brand record.BrandID, ords []record.O
 	if err != nil {
 		return nil, fmt.Errorf("reading sealed records: %w", err)
 	}
+	u := unwrapper{s: s, brand: brand}
 	for ord, r := range out {
-		if r.secret, err = s.unwrap(ctx, brand, ord, r.kek, r.wrapped); err != nil {
+		if r.secret, err = u.unwrap(ctx, ord, r.kek, r.wrapped); err != nil {
 			return nil, err
 		}
 		if purchases && len(r.packed) != r.segments {
@@ -173,7 +173,7 @@ func (s *Store) Open(ctx context.Context, receipt ledger.Receipt, u *Unopened) (
 		return nil, ledger.ErrNotLogged
 	}
 	fields := receipt.Fields()
-	key, err := s.ring.Current(ctx, u.brand, keys.Token)
+	tokens, err := s.tokens(ctx, u.brand)
 	if err != nil {
 		return nil, fmt.Errorf("making tokens: %w", err)
 	}
@@ -186,9 +186,7 @@ func (s *Store) Open(ctx context.Context, receipt ledger.Receipt, u *Unopened) (
 		}
 		p := &out[i]
 		p.ord, p.fields = r.ord, fields
-		if p.token, err = encipher(key, u.brand, r.ord); err != nil {
-			return nil, fmt.Errorf("making tokens: %w", err)
-		}
+		p.token = tokens.encipher(r.ord)
 		if err := r.openProfile(u.brand, &p.customer); err != nil {
 			return nil, err
 		}

@@ -71,7 +71,7 @@ func (s *Store) PreparePurchases(ctx context.Context, brand record.BrandID, aske
 type packer struct {
 	brand    record.BrandID
 	products products
-	number   func(record.Purchase) (id uint64, ok bool) // of a product in the catalogue
+	number   func(*record.Purchase) (id uint64, ok bool) // of a product in the catalogue
 }
 
 // append returns nil where nothing changes.

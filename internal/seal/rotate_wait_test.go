@@ -14,6 +14,7 @@ import (
 const (
 	sqlTestMoveVersion     = `UPDATE customer_keys SET version = version + 1 WHERE ord = 1`
 	sqlPostgresTestWaiting = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
+	sqlCitusTestWaiting    = `SELECT count(*) FROM citus_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
 )
 
 // Promise: an index is not moved as of a profile that is being replaced.
@@ -56,12 +57,16 @@ func TestAMoveWaitsForTheWriteThatCameFirst(t *testing.T) {
 
 // blocked waits until somebody waits for a lock, and fails where they came through.
 func (v *vault) blocked(through func() bool) error {
+	sql := sqlPostgresTestWaiting
+	if dbtest.Cluster() { // the rows lie on the workers
+		sql = sqlCitusTestWaiting
+	}
 	for waiting := 0; waiting == 0; {
 		if through() {
 			return errors.New("it did not wait")
 		}
 		// Outside the transaction: inside, what others do is frozen.
-		if err := v.d.Row(v.t.Context(), sqlPostgresTestWaiting).Scan(&waiting); err != nil {
+		if err := v.d.Row(v.t.Context(), sql).Scan(&waiting); err != nil {
 			return err
 		}
 	}

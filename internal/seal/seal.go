@@ -106,12 +106,17 @@ func closed(aead cipher.AEAD, dst, plain, aad []byte) []byte {
 }
 
 func opened(key, b, aad []byte) ([]byte, error) {
-	if len(b) < 1+nonceBytes+tagBytes || b[0] != Version {
-		return nil, ErrDamaged
-	}
 	aead, err := gcm(key)
 	if err != nil {
 		return nil, err
+	}
+	return openedBy(aead, b, aad)
+}
+
+// openedBy is opened with a key that is set up already.
+func openedBy(aead cipher.AEAD, b, aad []byte) ([]byte, error) {
+	if len(b) < 1+nonceBytes+tagBytes || b[0] != Version {
+		return nil, ErrDamaged
 	}
 	plain, err := aead.Open(nil, b[1:1+nonceBytes], b[1+nonceBytes:], aad)
 	if err != nil {
@@ -149,7 +154,31 @@ func newSecret() (s secret) {
 	return s
 }
 
-func (s *secret) derive(label string) []byte { return derive(s[:], label) }
+// derive is the package's derive for one short block, without the memory that
+// crypto/hkdf takes: each customer needs two, and a test holds that both agree.
+func (s *secret) derive(label string) []byte {
+	const block, most = sha256.BlockSize, 64
+	if len(label) >= most {
+		return derive(s[:], label)
+	}
+	// HMAC (RFC 2104) under a key shorter than a block, of the label and the number of
+	// the only block of HKDF-Expand.
+	var inner [block + most]byte
+	var outer [block + sha256.Size]byte
+	for i := range block {
+		var k byte
+		if i < len(s) {
+			k = s[i]
+		}
+		inner[i], outer[i] = k^0x36, k^0x5c
+	}
+	n := block + copy(inner[block:], label)
+	inner[n] = 1
+	sum := sha256.Sum256(inner[:n+1])
+	copy(outer[block:], sum[:])
+	out := sha256.Sum256(outer[:])
+	return out[:]
+}
 
 func (s *secret) dek() []byte    { return s.derive("cloakroom data key 1") }
 func (s *secret) logKey() []byte { return s.derive("cloakroom log key 1") }
@@ -170,21 +199,41 @@ func wrapPlace(brand record.BrandID, ord record.Ordinal, kek int) []byte {
 	return binary.BigEndian.AppendUint32(b, uint32(kek))
 }
 
+// unwrapper opens customers' keys of one brand. It keeps the KEK that it opened the last
+// one with set up; it lives as long as a request, so that a key that is destroyed goes.
+type unwrapper struct {
+	s     *Store
+	brand record.BrandID
+	kek   int // of aead
+	aead  cipher.AEAD
+}
+
 func (s *Store) unwrap(ctx context.Context, brand record.BrandID, ord record.Ordinal, kek int, wrapped []byte) (secret, error) {
-	key, err := s.ring.Version(ctx, brand, keys.KEK, kek)
-	if errors.Is(err, keys.ErrNoKey) {
-		// Read before it was wrapped anew, and since then the old key was destroyed.
-		if key, kek, wrapped, err = s.rewrapped(ctx, brand, ord); err != nil {
-			return secret{}, err
+	u := unwrapper{s: s, brand: brand}
+	return u.unwrap(ctx, ord, kek, wrapped)
+}
+
+func (u *unwrapper) unwrap(ctx context.Context, ord record.Ordinal, kek int, wrapped []byte) (secret, error) {
+	if u.aead == nil || u.kek != kek {
+		key, err := u.s.ring.Version(ctx, u.brand, keys.KEK, kek)
+		if errors.Is(err, keys.ErrNoKey) {
+			// Read before it was wrapped anew, and since then the old key was destroyed.
+			if key, kek, wrapped, err = u.s.rewrapped(ctx, u.brand, ord); err != nil {
+				return secret{}, err
+			}
 		}
-	}
-	if err != nil {
-		return secret{}, fmt.Errorf("opening a customer's key: %w", err)
+		if err != nil {
+			return secret{}, fmt.Errorf("opening a customer's key: %w", err)
+		}
+		if u.aead, err = gcm(key.Bytes()); err != nil {
+			return secret{}, fmt.Errorf("opening a customer's key: %w", err)
+		}
+		u.kek = kek
 	}
 	if len(wrapped) != wrappedBytes {
 		return secret{}, fmt.Errorf("opening a customer's key: %w", ErrDamaged)
 	}
-	plain, err := opened(key.Bytes(), wrapped, wrapPlace(brand, ord, kek))
+	plain, err := openedBy(u.aead, wrapped, wrapPlace(u.brand, ord, kek))
 	if err != nil {
 		return secret{}, fmt.Errorf("opening a customer's key: %w", err)
 	}

@@ -101,7 +101,7 @@ func TestSealedFormatVectors(t *testing.T) {
 	if hex.EncodeToString(got[:]) != v.Commitment {
 		t.Errorf("the commitment is %x", got)
 	}
-	if got, err := encipherWith(unhex(t, v.TokenKey), 1, v.Brand, v.Ordinal); err != nil || got != v.Token {
+	if got, err := enciphered(unhex(t, v.TokenKey), 1, v.Brand, v.Ordinal); err != nil || got != v.Token {
 		t.Errorf("the token is %s, %v", got, err)
 	}
 }
@@ -141,7 +141,7 @@ func writeVectors(t *testing.T, path string) {
 	v.EmailIndex = blind(key(3), indexLabel(record.Email), v.Email)
 	commitment := entry.Commitment(s.logKey(), [16]byte(key(5)), v.Fields, v.Counter)
 	v.Commitment = hex.EncodeToString(commitment[:])
-	if v.Token, err = encipherWith(key(2), 1, v.Brand, v.Ordinal); err != nil {
+	if v.Token, err = enciphered(key(2), 1, v.Brand, v.Ordinal); err != nil {
 		t.Fatal(err)
 	}
 	b, err := json.MarshalIndent(v, "", "  ")
@@ -195,18 +195,18 @@ func TestWycheproof(t *testing.T) {
 
 func FuzzDecipher(f *testing.F) {
 	key := bytes.Repeat([]byte{2}, keyBytes)
-	token, err := encipherWith(key, 1, 3, 70001)
+	token, err := enciphered(key, 1, 3, 70001)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(token)
 	f.Add("cus_")
 	f.Fuzz(func(t *testing.T, s string) {
-		ord, ok := decipherWith(key, 1, 3, s)
+		ord, ok := deciphered(key, 1, 3, s)
 		if !ok {
 			return
 		}
-		if back, err := encipherWith(key, 1, 3, ord); err != nil || back != s {
+		if back, err := enciphered(key, 1, 3, ord); err != nil || back != s {
 			t.Errorf("two tokens of one customer, %v", err)
 		}
 	})
@@ -225,4 +225,20 @@ func FuzzOpened(f *testing.F) {
 			t.Errorf("%x opened as %x", b, plain)
 		}
 	})
+}
+
+func enciphered(key []byte, generation int, brand record.BrandID, ord record.Ordinal) (string, error) {
+	c, err := newTokenCipher(key, generation, brand)
+	if err != nil {
+		return "", err
+	}
+	return c.encipher(ord), nil
+}
+
+func deciphered(key []byte, generation int, brand record.BrandID, token string) (record.Ordinal, bool) {
+	c, err := newTokenCipher(key, generation, brand)
+	if err != nil {
+		return 0, false
+	}
+	return c.decipher(token)
 }

@@ -60,7 +60,7 @@ type change struct {
 	profile    []byte // sealed anew, nil: stays
 	external   int64
 	oldExt     []int64 // replaced, under every key; none: it stays
-	gone, come map[int64]bool
+	gone, come []int64 // lookups
 	former     []former
 	rewrite    bool // all segments are replaced, in the next epoch
 	packed     [][]byte
@@ -252,6 +252,7 @@ func (p *Prepared) each(n int, fn func(i int) (*change, error)) error {
 	if err != nil {
 		return err
 	}
+	p.changes = slices.Grow(p.changes, n)
 	for _, c := range made {
 		if c != nil {
 			p.changes = append(p.changes, *c)
@@ -315,15 +316,14 @@ func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put) (*change, er
 	if now[0] != was[0] {
 		ch.external, ch.oldExt = now[0], was
 	}
-	ch.gone, ch.come = k.everyLookup(&old), k.lookups(&c)
-	for v := range ch.come {
-		if ch.gone[v] {
-			delete(ch.gone, v)
-			if !k.moving() { // else it may not be there yet
-				delete(ch.come, v)
-			}
+	gone := k.everyLookup(&old)
+	for _, v := range k.lookups(&c) {
+		if !gone[v] || k.moving() { // while keys move it may not be there yet
+			ch.come = append(ch.come, v)
 		}
+		delete(gone, v)
 	}
+	ch.gone = slices.Collect(maps.Keys(gone))
 	ch.profile, err = sealed(nil, r.secret.dek(), record.AppendCustomer(nil, &c), place(brand, r.ord, profileRecord, r.version+1))
 	if err != nil {
 		return nil, fmt.Errorf("sealing a customer: %w", err)
@@ -440,10 +440,10 @@ func (c *change) write(ctx context.Context, q db.Queryer, brand record.BrandID, 
 			add(sqlTouchCustomer, ord, us)
 		}
 	}
-	for v := range c.gone {
+	for _, v := range c.gone {
 		add(sqlDeleteLookup, v, ord)
 	}
-	for v := range c.come {
+	for _, v := range c.come {
 		add(sqlInsertLookup, v, ord)
 	}
 	for _, f := range c.former {

@@ -182,6 +182,14 @@ func testCanaries(t *testing.T, h *house) {
 		t.Errorf("drawn for an export: %v", drawn)
 	}
 
+	same, err := h.server.vault.Canaries.ForExport(ctx, b.ID, "e1", 4)
+	h.must(err)
+	other, err := h.server.vault.Canaries.ForExport(ctx, b.ID, "e2", 4)
+	h.must(err)
+	if !slices.Equal(same, ords) || len(other) != 2 || slices.ContainsFunc(other, func(o record.Ordinal) bool { return slices.Contains(ords, o) }) {
+		t.Errorf("one export has %v, asked again %v, and another %v", ords, same, other)
+	}
+
 	// Retired decoys are erased, and what was seen of them stays explained.
 	var retired api.CanariesRetired
 	h.must(responder.Do(ctx, "POST", canaries+"/retire", nil, &retired))

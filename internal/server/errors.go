@@ -17,6 +17,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/disclose"
+	"github.com/cloakroom/cloakroom/internal/export"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
@@ -90,6 +91,14 @@ func kinds() []struct {
 		{detect.ErrAsk, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},
 		{detect.ErrNoAlarm, api.TypeNotFound, "No such alarm", http.StatusNotFound},
 		{detect.ErrClosed, api.TypeConflict, "Closed already", http.StatusConflict},
+		{export.ErrFrozen, api.TypeExportsFrozen, "Exports are frozen", http.StatusForbidden},
+		{export.ErrOwn, api.TypePolicyDenied, "Not your own", http.StatusForbidden},
+		{export.ErrNotYours, api.TypePolicyDenied, "Not yours", http.StatusForbidden},
+		{export.ErrNoExport, api.TypeNotFound, "No such export", http.StatusNotFound},
+		{export.ErrExpired, api.TypeConflict, "Expired", http.StatusConflict},
+		{export.ErrState, api.TypeConflict, "Not in this state", http.StatusConflict},
+		{export.ErrTooMany, api.TypeConflict, "Too many exports", http.StatusConflict},
+		{export.ErrRequest, api.TypeInvalid, "The export cannot be asked for", http.StatusUnprocessableEntity},
 		{notify.ErrURL, api.TypeInvalid, "Not a receiver's URL", http.StatusUnprocessableEntity},
 		{notify.ErrNoReceiver, api.TypeNotFound, "No such receiver", http.StatusNotFound},
 		{notify.ErrExists, api.TypeConflict, "Exists already", http.StatusConflict},

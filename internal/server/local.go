@@ -22,11 +22,31 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 		in.Body = http.NoBody
 	}
 	in.RequestURI = r.URL.RequestURI()
-	l.s.http.ServeHTTP(w, in)
+	if err := w.serve(l.s.http, in); err != nil {
+		return nil, err
+	}
+	trailer := http.Header{}
+	if name := w.header.Get("Trailer"); name != "" {
+		trailer.Set(name, w.header.Get(name))
+	}
 	return &http.Response{
 		Status: http.StatusText(w.status), StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: w.header, Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()), Request: r,
+		Header: w.header, Trailer: trailer, Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()), Request: r,
 	}, nil
+}
+
+// serve runs a handler, and makes an error of an answer that was cut.
+func (a *answer) serve(h http.Handler, r *http.Request) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if p != http.ErrAbortHandler {
+				panic(p)
+			}
+			err = io.ErrUnexpectedEOF
+		}
+	}()
+	h.ServeHTTP(a, r)
+	return nil
 }
 
 type answer struct {

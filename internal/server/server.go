@@ -35,6 +35,9 @@ const (
 	// beyond wait until their own deadline. A body of unknown length counts as the
 	// largest.
 	maxBodies = 2 * maxBulkBody
+	// maxFiles bounds the files of exports that are written at one time: each holds the
+	// sealed records of a part.
+	maxFiles = 4
 )
 
 // Server answers for one vault.
@@ -46,6 +49,7 @@ type Server struct {
 	api     huma.API
 	metrics *metrics
 	bodies  *semaphore.Weighted
+	files   *semaphore.Weighted // files of exports that are written at one time
 	timeout time.Duration
 	once    map[string]bool // the routes that change something, by pattern; false: the answer is not kept
 }
@@ -55,7 +59,7 @@ func New(v *vault.Vault, log *slog.Logger) *Server { return newServer(v, log, Ti
 
 func newServer(v *vault.Vault, log *slog.Logger, timeout time.Duration) *Server {
 	s := &Server{
-		vault: v, backups: backup.NewDesk(v), log: log, metrics: newMetrics(), bodies: semaphore.NewWeighted(maxBodies),
+		vault: v, backups: backup.NewDesk(v), log: log, metrics: newMetrics(), bodies: semaphore.NewWeighted(maxBodies), files: semaphore.NewWeighted(maxFiles),
 		timeout: timeout, once: map[string]bool{},
 	}
 	mux := http.NewServeMux()
@@ -69,6 +73,7 @@ func newServer(v *vault.Vault, log *slog.Logger, timeout time.Duration) *Server 
 	s.api = humago.New(mux, config)
 	s.routes()
 	s.alarmRoutes()
+	s.exportRoutes(mux)
 	s.canaryRoutes()
 	s.logRoutes(mux)
 	s.backupRoutes()
@@ -110,9 +115,10 @@ func (s *Server) identify(next http.Handler) http.Handler {
 		defer func() {
 			if p := recover(); p != nil {
 				s.log.Error("a request failed", "method", r.Method, "route", pattern(in)) // what panicked may hold data
-				if !rec.wrote {
-					s.fail(rec, internal())
+				if rec.wrote {
+					panic(http.ErrAbortHandler) // so that what was cut does not seem whole
 				}
+				s.fail(rec, internal())
 			}
 			s.metrics.end(pattern(in), rec.status, time.Since(start))
 			s.log.Debug("request", "method", r.Method, "status", rec.status, "took", time.Since(start).Round(time.Microsecond))

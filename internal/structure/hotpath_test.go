@@ -118,6 +118,7 @@ var everyShard = map[string]string{
 	"sqlPostgresDeleteExternals": "the index is made anew",
 	"sqlPostgresOthersExternals": "the index is made anew",
 	"sqlSweep":                   "answers that are a day old are dropped now and then",
+	"sqlCohort":                  "an export's filter walks all customers of a brand",
 	"sqlProfiles":                "a rotation walks all customers",
 	"sqlWrappedBelow":            "a rotation walks all customers",
 	"sqlCountOldKEK":             "a rotation walks all customers",

@@ -31,6 +31,10 @@ func TestChecksSeePlantedFaults(t *testing.T) {
 		{"variable", "internal/seal/a.go", "package seal\nvar sqlX = y()", sql, "is a variable"},
 		{"host clock", "internal/budget/a.go", "package budget\nimport \"time\"\nvar x = time.Now()", checkClock, "this machine's clock"},
 		{"clock on a terminal", "cmd/cloakroom/a.go", "package main\nimport \"time\"\nvar x = time.Now()", checkClock, ""},
+		{"profile", "internal/export/a.go", `package export; import "` + module + `/internal/seal"; var p seal.Profile`, checkOpened, "opened profile"},
+		{"opening", "internal/export/a.go", `package export; import "` + module + `/internal/seal"; func f(d *desk) { d.Seal.Open(ctx, r, u) }`, checkOpened, "opens customers"},
+		{"opening by a filter", "internal/export/a.go", `package export; import "` + module + `/internal/seal"; func f(d *desk) { d.Seal.Match(ctx, r, a, b, 5, f) }`, checkOpened, "opens customers"},
+		{"the way to a profile", "internal/disclose/a.go", `package disclose; import "` + module + `/internal/seal"; func f(d *desk) { d.Seal.Open(ctx, r, u) }`, checkOpened, ""},
 		{"pieces", "internal/seal/a.go", "package seal\nconst cols = `ord`\nconst sqlX = `SELECT ` + cols + ` FROM customers`", sql, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

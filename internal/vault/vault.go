@@ -24,6 +24,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/disclose"
+	"github.com/cloakroom/cloakroom/internal/export"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/intake"
 	"github.com/cloakroom/cloakroom/internal/keys"
@@ -91,6 +92,7 @@ const DefaultOrigin = "cloakroom.local"
 type Vault struct {
 	Disclose *disclose.Desk
 	Intake   *intake.Desk
+	Exports  *export.Desk
 	Admin    *admin.Desk
 	Alarms   *detect.Desk
 	Notify   *notify.Desk
@@ -317,12 +319,14 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	store := seal.New(v.DB, ring)
 	v.Once = once.New(v.DB)
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
+	v.Exports = &export.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose, DB: v.DB, Store: export.NewStore(v.DB)}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Signer: signer}
 	decoys := canary.NewStore(v.DB, ring)
 	v.Watcher.Canaries, v.Watcher.Refresh = decoys, decoys.Refresh
 	v.Alarms.Canaries, v.Alarms.Refresh = decoys, decoys.Refresh
 	v.Canaries = &canary.Desk{Door: door, Ledger: v.Ledger, Seal: store, Intake: v.Intake, Store: decoys, Erase: v.Admin.EraseFor}
+	v.Exports.Decoys, v.Exports.Canaries = v.Canaries, decoys
 }
 
 // Begun reports whether the database, whose schema is there, is a vault already.

@@ -1,0 +1,337 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/client"
+)
+
+type exportCmd struct {
+	Request  exportRequestCmd  `cmd:"" help:"Ask for customers as a file. Another person has to approve."`
+	Approve  exportApproveCmd  `cmd:"" help:"Let leave what another person asked for."`
+	Refuse   exportRefuseCmd   `cmd:"" help:"Refuse what another person asked for."`
+	Download exportDownloadCmd `cmd:"" help:"Download an approved export, or go on with it."`
+	List     exportListCmd     `cmd:"" help:"List exports, newest first."`
+	Show     exportShowCmd     `cmd:"" help:"Show one export."`
+	Stop     exportStopCmd     `cmd:"" help:"End an export: no further file of it leaves."`
+}
+
+type exportRequestCmd struct {
+	forBrand
+	Fields    []string `help:"Fields to take." required:"" placeholder:"FIELD,..."`
+	Purpose   string   `help:"A purpose of the brand." required:"" placeholder:"NAME"`
+	Ticket    string   `help:"The case's number." placeholder:"CASE"`
+	Recipient string   `help:"age public key that the files are encrypted to; age-keygen makes one." required:"" placeholder:"AGE1..."`
+	Form      string   `help:"extract: no names, no addresses, pseudonyms of this export alone. masked, clear: the vault's tokens." enum:"extract,masked,clear" default:"extract"`
+	Format    string   `help:"csv, jsonl or parquet." enum:"csv,jsonl,parquet" default:"csv"`
+	ValidFor  string   `name:"valid-for" help:"How long it can be approved and downloaded; at most 720h." default:"72h" placeholder:"TIME"`
+	Tokens    string   `help:"File with a token a line; - reads standard input." xor:"who" placeholder:"FILE"`
+
+	Countries     []string `name:"country" help:"Filter: live in one of these." placeholder:"FR,..."`
+	Regions       []string `name:"region" help:"Filter: live in one of these." placeholder:"REGION,..."`
+	CreatedFrom   string   `name:"created-from" help:"Filter: customers since this day." placeholder:"DAY"`
+	CreatedBefore string   `name:"created-before" help:"Filter: customers before this day." placeholder:"DAY"`
+	BoughtSince   string   `name:"bought-since" help:"Filter: bought something on this day or later." placeholder:"DAY"`
+	Everybody     bool     `help:"Filter: no condition." xor:"who"`
+	Sample        int      `help:"Take so many of those who match, drawn at random." placeholder:"N"`
+
+	DryRun bool `name:"dry-run" help:"Check it, and show what policy and budgets say. Keeps nothing."`
+}
+
+// Help is the long help text.
+func (exportRequestCmd) Help() string {
+	return `The customers are fixed now: who joins later does not leave with it, and who is erased
+before the download is left out. A filter is evaluated now, once; nothing is told of who
+did not match.
+
+  age-keygen -o export.key
+  cloakroom export request --brand gucci --purpose analysis --country FR,IT \
+      --fields country,region,birth_date,purchases --recipient age1...
+  cloakroom export approve --brand gucci exp-...       # by somebody else
+  cloakroom export download --brand gucci exp-... --out DIR
+  age -d -i export.key DIR/customers-00001.csv.age`
+}
+
+// Run asks for an export.
+func (c *exportRequestCmd) Run(ctx context.Context, std Streams) error {
+	req := api.ExportRequest{
+		Form: c.Form, Format: c.Format, Fields: c.Fields, Purpose: c.Purpose, Ticket: c.Ticket, Recipient: c.Recipient,
+		ValidFor: c.ValidFor, DryRun: c.DryRun,
+	}
+	f := api.ExportFilter{Countries: c.Countries, Regions: c.Regions, CreatedFrom: c.CreatedFrom, CreatedBefore: c.CreatedBefore, BoughtSince: c.BoughtSince, Sample: c.Sample}
+	filtered := c.Everybody || len(c.Countries)+len(c.Regions)+c.Sample > 0 || c.CreatedFrom+c.CreatedBefore+c.BoughtSince != ""
+	switch {
+	case filtered == (c.Tokens != ""):
+		return &usageError{"say who: --tokens FILE, or conditions such as --country, or --everybody"}
+	case filtered:
+		req.Filter = &f
+	default:
+		var err error
+		if req.Tokens, err = readTokens(c.Tokens, std.In); err != nil {
+			return err
+		}
+	}
+	return c.with(ctx, std, func(v *connection) error {
+		var x api.Export
+		if err := v.Do(ctx, "POST", client.Path("brands", c.Brand, "exports"), req, &x); err != nil {
+			return err
+		}
+		for x.State == "gathering" {
+			if std.Terminal {
+				fmt.Fprintf(std.Err, "\r\x1b[Kgathering %s: %d%%", x.ID, x.Gathered)
+			}
+			if err := v.Do(ctx, "POST", client.Path("brands", c.Brand, "exports", x.ID, "gather"), nil, &x); err != nil {
+				return fmt.Errorf("%s: %w", x.ID, err)
+			}
+		}
+		if std.Terminal && req.Filter != nil {
+			fmt.Fprint(std.Err, "\r\x1b[K")
+		}
+		return c.print(std, x, func(w io.Writer) { printExport(w, &x) })
+	})
+}
+
+func readTokens(name string, in io.Reader) ([]string, error) {
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading the tokens: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	var out []string
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		if t := strings.TrimSpace(lines.Text()); t != "" {
+			out = append(out, t)
+		}
+		if len(out) > api.MaxExportTokens {
+			return nil, fmt.Errorf("reading the tokens: more than %d: make several requests", api.MaxExportTokens)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("reading the tokens: %w", err)
+	}
+	return out, nil
+}
+
+func printExport(w io.Writer, x *api.Export) {
+	name := x.ID
+	if name == "" {
+		name = "not kept"
+	}
+	fmt.Fprintf(w, "%s: %s\n", name, x.State)
+	lines := [][2]string{
+		{"customers", strconv.Itoa(x.Customers)}, {"form", x.Form + ", " + x.Format}, {"fields", strings.Join(x.Fields, ", ")},
+		{"purpose", strings.TrimSpace(x.Purpose + " " + x.Ticket)}, {"recipient", x.Recipient}, {"asked by", x.Requester + " as " + x.Role},
+	}
+	if x.State == "gathering" || x.State == "dry-run" && x.Customers == 0 {
+		lines[0][1] = "known when the filter was evaluated"
+	}
+	if !x.Expires.IsZero() {
+		lines = append(lines, [2]string{"expires", x.Expires.Format(time.RFC3339)})
+	}
+	if x.DecidedBy != "" {
+		lines = append(lines, [2]string{"decided by", x.DecidedBy + " at " + x.DecidedAt.Format(time.RFC3339)})
+	}
+	if x.Parts > 0 {
+		lines = append(lines, [2]string{"parts", fmt.Sprintf("%d of %s", x.Parts, strings.Join(x.Files, " and "))})
+	}
+	lines = append(lines, [2]string{"budget", fmt.Sprintf("room for %d in an hour, %d in a day, %d in 30 days", x.Room.Hour, x.Room.Day, x.Room.Month)})
+	for _, l := range lines {
+		fmt.Fprintf(w, "  %-11s %s\n", l[0], l[1])
+	}
+}
+
+type exportOne struct {
+	forBrand
+	ID string `arg:"" help:"The export, such as exp-abc..."`
+}
+
+func (c *exportOne) ask(ctx context.Context, std Streams, method string, more ...string) error {
+	return ask(ctx, std, &c.remote, method, client.Path(append([]string{"brands", c.Brand, "exports", c.ID}, more...)...), nil, printExport)
+}
+
+type exportApproveCmd struct{ exportOne }
+
+// Run approves an export.
+func (c *exportApproveCmd) Run(ctx context.Context, std Streams) error {
+	return c.ask(ctx, std, "POST", "approve")
+}
+
+type exportRefuseCmd struct{ exportOne }
+
+// Run refuses an export.
+func (c *exportRefuseCmd) Run(ctx context.Context, std Streams) error {
+	return c.ask(ctx, std, "POST", "refuse")
+}
+
+type exportShowCmd struct{ exportOne }
+
+// Run shows an export.
+func (c *exportShowCmd) Run(ctx context.Context, std Streams) error { return c.ask(ctx, std, "GET") }
+
+type exportStopCmd struct{ exportOne }
+
+// Run ends an export.
+func (c *exportStopCmd) Run(ctx context.Context, std Streams) error {
+	return c.ask(ctx, std, "DELETE")
+}
+
+type exportListCmd struct{ forBrand }
+
+// Run lists exports.
+func (c *exportListCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "exports"), nil, func(w io.Writer, list *api.Exports) {
+		if list.Frozen {
+			fmt.Fprintln(w, "exports are frozen")
+		}
+		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+		for _, x := range list.Exports {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d customers\t%s\tuntil %s\n", x.ID, x.State, x.Requester, x.Form, x.Customers, x.Purpose, x.Expires.Format("2006-01-02 15:04"))
+		}
+		t.Flush()
+		if len(list.Exports) == 0 {
+			fmt.Fprintln(w, "no exports")
+		}
+	})
+}
+
+type exportDownloadCmd struct {
+	exportOne
+	Out string `help:"Directory for the files; the same again goes on with what is missing." required:"" placeholder:"DIR"`
+}
+
+// Help is the long help text.
+func (exportDownloadCmd) Help() string {
+	return `Writes customers-00001.csv.age, purchases-00001.csv.age and so on, each encrypted to the
+recipient by itself, and manifest.json with their SHA-256. A file is there when it is
+whole. What was interrupted, or refused by a budget, goes on with the same command.`
+}
+
+// manifest is the file beside the others.
+type manifest struct {
+	Export api.Export     `json:"export"`
+	Files  []manifestFile `json:"files"`
+}
+
+type manifestFile struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
+}
+
+const manifestName = "manifest.json"
+
+// Run downloads.
+func (c *exportDownloadCmd) Run(ctx context.Context, std Streams) error {
+	if err := os.MkdirAll(c.Out, 0o700); err != nil {
+		return fmt.Errorf("making the directory: %w", err)
+	}
+	return c.with(ctx, std, func(v *connection) error {
+		var m manifest
+		path := filepath.Join(c.Out, manifestName)
+		if text, err := os.ReadFile(path); err == nil {
+			if err := json.Unmarshal(text, &m); err != nil || m.Export.ID != c.ID {
+				return fmt.Errorf("%s is of another export: name another directory", path)
+			}
+		}
+		if err := v.Do(ctx, "GET", client.Path("brands", c.Brand, "exports", c.ID), nil, &m.Export); err != nil {
+			return err
+		}
+		if m.Export.State != "approved" {
+			return fmt.Errorf("the export is %s: it can be downloaded when it is approved", m.Export.State)
+		}
+		have := map[string]bool{}
+		for _, f := range m.Files {
+			have[f.Name] = true
+		}
+		for part := 1; part <= m.Export.Parts; part++ {
+			for _, file := range m.Export.Files {
+				name := fmt.Sprintf("%s-%05d.%s.age", file, part, m.Export.Format)
+				if _, err := os.Stat(filepath.Join(c.Out, name)); err == nil && have[name] {
+					continue
+				}
+				if std.Terminal {
+					fmt.Fprintf(std.Err, "\r\x1b[K%s, of %d parts", name, m.Export.Parts)
+				}
+				sum, err := c.fetch(ctx, v, part, file, filepath.Join(c.Out, name))
+				if err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+				if !have[name] {
+					m.Files = append(m.Files, manifestFile{Name: name})
+				}
+				for i := range m.Files {
+					if m.Files[i].Name == name {
+						m.Files[i].SHA256 = sum
+					}
+				}
+				if err := writeManifest(path, &m); err != nil {
+					return err
+				}
+			}
+		}
+		if std.Terminal {
+			fmt.Fprint(std.Err, "\r\x1b[K")
+		}
+		return c.print(std, m, func(w io.Writer) {
+			fmt.Fprintf(w, "%d files in %s, encrypted to %s\n", len(m.Files), c.Out, m.Export.Recipient)
+		})
+	})
+}
+
+// partial ends the name of a file that is not whole.
+const partial = ".partial"
+
+// changedMeanwhile is how often a file is asked for again because somebody's rights
+// changed while it was prepared.
+const changedMeanwhile = 5
+
+func (c *exportDownloadCmd) fetch(ctx context.Context, v *connection, part int, file, to string) (string, error) {
+	for try := 1; ; try++ {
+		f, err := os.OpenFile(to+partial, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+		if err != nil {
+			return "", fmt.Errorf("writing the file: %w", err)
+		}
+		sum, err := v.ExportFile(ctx, c.Brand, c.ID, part, file, f)
+		if err == nil {
+			err = f.Sync()
+		}
+		if err = errors.Join(err, f.Close()); err == nil {
+			return hex.EncodeToString(sum[:]), os.Rename(to+partial, to)
+		}
+		os.Remove(to + partial)
+		var e *api.Error
+		if !errors.As(err, &e) || e.Title != "Changed meanwhile" || try == changedMeanwhile {
+			return "", err
+		}
+	}
+}
+
+func writeManifest(path string, m *manifest) error {
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err == nil {
+		err = os.WriteFile(path+partial, append(text, '\n'), 0o600)
+	}
+	if err == nil {
+		err = os.Rename(path+partial, path)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the manifest: %w", err)
+	}
+	return nil
+}

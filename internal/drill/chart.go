@@ -1,0 +1,242 @@
+package drill
+
+import (
+	"fmt"
+	"html"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// What plots look like. Sizes are in the units of the SVG.
+const (
+	chartWidth, chartHeight              = 640, 300
+	marginLeft, marginRight              = 64, 16
+	marginTop, marginBottom              = 14, 44
+	rowHeight, dotRadius                 = 44, 6
+	overviewLeft, overviewLegend         = 150, 30
+	shortest                     float64 = 60 // seconds: the left end of a plot's time
+)
+
+// mark is how one set of defences is drawn: never by colour alone.
+type mark struct{ class, dash string }
+
+// marks draws each set of a result in its own way, the same in every plot.
+func marks(r *Result) map[string]mark {
+	fixed := map[string]mark{
+		"all on": {"s0", ""}, "without budgets": {"s1", "8 4"}, "without canaries": {"s2", "2 4"},
+		"without detection": {"s3", "10 3 2 3"}, "none": {"s4", "4 3"},
+	}
+	out := map[string]mark{}
+	for _, v := range r.Variants {
+		for _, run := range v.Runs {
+			m, ok := fixed[run.Defence]
+			if !ok {
+				m = mark{"s5", "1 3"}
+			}
+			out[run.Defence] = m
+		}
+	}
+	return out
+}
+
+// chartStyle colours plots, in light and in dark. It stands in each picture, so that one
+// can be used alone.
+const chartStyle = `
+.bg{fill:#fff}.axis,.grid{stroke:#8a8f98;stroke-width:1;fill:none}.grid{stroke:#e3e5e9}
+text{font:13.5px system-ui,sans-serif;fill:#22262c}.dim{fill:#5a616b}
+.line{fill:none;stroke-width:2.5}.bound{stroke:#22262c;stroke-width:1.2;stroke-dasharray:2 3;fill:none}
+.s0{stroke:#0b7a53}.s1{stroke:#b45f06}.s2{stroke:#7a3fb5}.s3{stroke:#1f5fbf}.s4{stroke:#bf2b2b}.s5{stroke:#555b64}
+.dot.s0{fill:#0b7a53}.dot.s1{fill:#b45f06}.dot.s2{fill:#7a3fb5}.dot.s3{fill:#1f5fbf}.dot.s4{fill:#bf2b2b}.dot.s5{fill:#555b64}
+@media (prefers-color-scheme:dark){.bg{fill:#14171b}.axis{stroke:#8a919c}.grid{stroke:#2b3038}text{fill:#e7e9ec}.dim{fill:#a9b0ba}
+.bound{stroke:#e7e9ec}.s0{stroke:#3ecf9a}.s1{stroke:#f0a04b}.s2{stroke:#c79bf2}.s3{stroke:#7fb0ff}.s4{stroke:#ff7d7d}.s5{stroke:#b4bac3}
+.dot.s0{fill:#3ecf9a}.dot.s1{fill:#f0a04b}.dot.s2{fill:#c79bf2}.dot.s3{fill:#7fb0ff}.dot.s4{fill:#ff7d7d}.dot.s5{fill:#b4bac3}}
+`
+
+type picture struct{ strings.Builder }
+
+func (p *picture) printf(format string, args ...any) { fmt.Fprintf(&p.Builder, format, args...) }
+
+func (p *picture) open(id, title, desc string, w, h int) {
+	p.printf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-labelledby="%s-t %s-d">`, w, h, id, id)
+	p.printf(`<title id="%s-t">%s</title><desc id="%s-d">%s</desc><style>%s</style>`, id, html.EscapeString(title), id, html.EscapeString(desc), chartStyle)
+	p.printf(`<rect class="bg" width="%d" height="%d"/>`, w, h)
+}
+
+func (p *picture) text(x, y float64, anchor, class, words string) {
+	p.printf(`<text x="%.1f" y="%.1f" text-anchor="%s" class="%s">%s</text>`, x, y, anchor, class, html.EscapeString(words))
+}
+
+// dot draws the sign of a set of defences.
+func (p *picture) dot(x, y float64, class string) {
+	const r = dotRadius
+	switch class {
+	case "s1", "s4":
+		p.printf(`<rect class="dot %s" x="%.1f" y="%.1f" width="%d" height="%d"/>`, class, x-r+1, y-r+1, 2*r-2, 2*r-2)
+	case "s2":
+		p.printf(`<path class="dot %s" d="M%.1f %.1fl%d %dh%dz"/>`, class, x, y-r, r, 2*r-1, -2*r)
+	case "s3":
+		p.printf(`<path class="dot %s" d="M%.1f %.1fl%d %dl%d %dl%d %dz"/>`, class, x, y-r, r, r, -r, r, -r, -r)
+	default:
+		p.printf(`<circle class="dot %s" cx="%.1f" cy="%.1f" r="%d"/>`, class, x, y, r-1)
+	}
+}
+
+// decades is the largest power of ten that is not above n.
+func decades(n int) int { return int(math.Log10(float64(max(n, 10)))) }
+
+// most is the largest number in a picture: the shop goes on to find customers.
+func (r *Result) most() int {
+	n := r.Customers
+	for _, v := range r.Variants {
+		for _, run := range v.Runs {
+			n = max(n, run.Lost)
+		}
+	}
+	return n
+}
+
+// places puts a number of customers on an axis: 0 at its beginning, the most at its end, powers of ten between.
+func places(n float64, most int) float64 {
+	return math.Log10(1+n) / math.Log10(1+float64(most))
+}
+
+func count(n int) string {
+	switch {
+	case n >= 1_000_000 && n%100_000 == 0:
+		return strconv.FormatFloat(float64(n)/1e6, 'g', -1, 64) + " M"
+	case n >= 1000:
+		return count3(n)
+	}
+	return strconv.Itoa(n)
+}
+
+func count3(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// Picture returns the plot of one variant: customers lost over time, for each set of
+// defences, both on scales of powers of ten.
+func Picture(r *Result, v *VariantResult) string {
+	m := marks(r)
+	top := decades(r.most())
+	last := float64(r.HorizonDays) * 86400
+	x := func(s int64) float64 {
+		at := math.Log(max(float64(s), shortest)/shortest) / math.Log(last/shortest)
+		return marginLeft + min(at, 1)*(chartWidth-marginLeft-marginRight)
+	}
+	y := func(n float64) float64 {
+		return chartHeight - marginBottom - places(n, r.most())*(chartHeight-marginTop-marginBottom)
+	}
+	p := &picture{}
+	var said []string
+	for _, run := range v.Runs {
+		said = append(said, fmt.Sprintf("%s: %s lost, %s", run.Defence, count(run.Lost), run.End()))
+	}
+	p.open("v"+v.Variant, v.Title+": customers lost over time", strings.Join(said, "; ")+".", chartWidth, chartHeight)
+	for d := 0; d <= top; d++ {
+		n := math.Pow10(d)
+		if d == 0 {
+			n = 0
+		}
+		p.printf(`<path class="grid" d="M%d %.1fH%d"/>`, marginLeft, y(n), chartWidth-marginRight)
+		p.text(marginLeft-6, y(n)+4, "end", "dim", count(int(n)))
+	}
+	for _, t := range []struct {
+		s    int64
+		name string
+	}{{60, "1 min"}, {600, "10 min"}, {3600, "1 h"}, {6 * 3600, "6 h"}, {86400, "1 d"}, {3 * 86400, "3 d"}, {14 * 86400, "14 d"}} {
+		if float64(t.s) > last {
+			break
+		}
+		p.printf(`<path class="axis" d="M%.1f %dv5"/>`, x(t.s), chartHeight-marginBottom)
+		anchor := "middle"
+		if x(t.s) > chartWidth-marginRight-12 {
+			anchor = "end"
+		}
+		p.text(x(t.s), chartHeight-marginBottom+18, anchor, "dim", t.name)
+	}
+	p.printf(`<path class="axis" d="M%d %d.5H%d"/>`, marginLeft, chartHeight-marginBottom, chartWidth-marginRight)
+	p.text(marginLeft, chartHeight-6, "start", "dim", "time since the attack began (both scales logarithmic)")
+	for i := range v.Runs {
+		run := &v.Runs[i]
+		k := m[run.Defence]
+		p.printf(`<path class="line %s" stroke-dasharray="%s" d="M%.1f %.1f`, k.class, k.dash, x(0), y(0))
+		for _, at := range run.Series {
+			p.printf(`H%.1fV%.1f`, x(at[0]), y(float64(at[1])))
+		}
+		p.printf(`H%.1f"/>`, x(run.EndedAfter))
+		p.dot(x(run.EndedAfter), y(float64(run.Lost)), k.class)
+	}
+	p.printf(`</svg>`)
+	return p.String()
+}
+
+// Overview returns a picture of all variants: the customers lost with each set of
+// defences.
+func Overview(r *Result) string {
+	m := marks(r)
+	var order []string
+	for _, off := range AllDefences() {
+		if _, ok := m[Label(off)]; ok {
+			order = append(order, Label(off))
+		}
+	}
+	for i := range r.Variants {
+		for _, run := range r.Variants[i].Runs {
+			known := false
+			for _, o := range order {
+				known = known || o == run.Defence
+			}
+			if !known {
+				order = append(order, run.Defence)
+			}
+		}
+	}
+	const perLine = 3
+	lines := (len(order) + perLine - 1) / perLine
+	top := decades(r.most())
+	height := marginTop + lines*24 + 10 + len(r.Variants)*rowHeight + marginBottom
+	begin := float64(marginTop + lines*24 + 10)
+	x := func(n float64) float64 {
+		return overviewLeft + places(n, r.most())*(chartWidth-overviewLeft-2*marginRight)
+	}
+	p := &picture{}
+	var said []string
+	for _, v := range r.Variants {
+		for _, run := range v.Runs {
+			said = append(said, fmt.Sprintf("%s, %s: %s", v.Title, run.Defence, count(run.Lost)))
+		}
+	}
+	p.open("overview", fmt.Sprintf("Customers lost of %s, by attack and defences", count(r.Customers)), strings.Join(said, "; ")+".", chartWidth, height)
+	for i, name := range order {
+		cx, cy := 16+float64(i%perLine)*156, float64(marginTop+i/perLine*24+6)
+		p.dot(cx, cy, m[name].class)
+		p.text(cx+12, cy+5, "start", "", name)
+	}
+	bottom := begin + float64(len(r.Variants)*rowHeight)
+	for d := 0; d <= top; d++ {
+		n := math.Pow10(d)
+		if d == 0 {
+			n = 0
+		}
+		p.printf(`<path class="grid" d="M%.1f %.1fV%.1f"/>`, x(n), begin, bottom)
+		p.text(x(n), bottom+18, "middle", "dim", count(int(n)))
+	}
+	for i, v := range r.Variants {
+		cy := begin + (float64(i)+0.5)*rowHeight
+		p.text(12, cy+4, "start", "", v.Variant+"  "+v.Title)
+		p.printf(`<path class="grid" d="M%d %.1fH%d"/>`, overviewLeft, cy, chartWidth-marginRight)
+		for j := range v.Runs { // apart where they would hide each other
+			run := &v.Runs[j]
+			p.dot(x(float64(run.Lost)), cy+(float64(j)-float64(len(v.Runs)-1)/2)*7, m[run.Defence].class)
+		}
+	}
+	p.text(12, bottom+38, "start", "dim", "customers lost (logarithmic scale)")
+	p.printf(`</svg>`)
+	return p.String()
+}

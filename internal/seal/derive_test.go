@@ -1,0 +1,36 @@
+package seal
+
+import (
+	"bytes"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// What is derived from a customer's secret is HKDF-Expand, whichever way it is made.
+func TestDerivedKeysAreThoseOfHKDF(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var s secret
+		copy(s[:], rapid.SliceOfN(rapid.Byte(), keyBytes, keyBytes).Draw(t, "secret"))
+		label := rapid.StringN(0, -1, 130).Draw(t, "label")
+		if got, want := s.derive(label), derive(s[:], label); !bytes.Equal(got, want) {
+			t.Fatalf("%x, by crypto/hkdf %x", got, want)
+		}
+	})
+}
+
+func BenchmarkDerive(b *testing.B) {
+	s := newSecret()
+	b.ReportAllocs()
+	for b.Loop() {
+		s.logKey()
+	}
+}
+
+func BenchmarkDeriveHKDF(b *testing.B) {
+	s := newSecret()
+	b.ReportAllocs()
+	for b.Loop() {
+		derive(s[:], "cloakroom log key 1")
+	}
+}
