@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/access"
@@ -269,24 +271,47 @@ func (d *Desk) Retire(ctx context.Context, c identity.Caller, brand string) (*ap
 	return out, errors.Join(err, d.retired(context.WithoutCancel(ctx), v.Brand.ID, r, gone))
 }
 
-// ForExport draws up to n of a brand's decoys at random, to stand in an exported file.
-// Which export got which is the caller's to keep. The export's right is the caller's
-// to check: what is returned is for no answer.
-func (d *Desk) ForExport(ctx context.Context, brand record.BrandID, export string, n int) ([]record.Ordinal, error) {
+// ForExport gives up to n of a brand's decoys, drawn at random, to an export: those that
+// no other export has, so that a file that turns up is known by them. Asked again for one
+// export, it returns those it gave. They are ascending. The export's right is the caller's
+// to check, and what is returned is for no answer.
+func (d *Desk) ForExport(ctx context.Context, brand record.BrandID, export string, n int) (out []record.Ordinal, err error) {
 	list, _, err := d.Store.read(ctx, d.Store.db, brand)
 	if err != nil {
 		return nil, fmt.Errorf("drawing canaries for the export %s: %w", export, err)
 	}
-	list = live(list)
-	out := make([]record.Ordinal, 0, min(n, len(list)))
-	for i := range cap(out) {
-		j, err := rand.Int(rand.Reader, big.NewInt(int64(len(list)-i)))
-		if err != nil {
-			return nil, fmt.Errorf("drawing canaries: %w", err)
-		}
-		k := i + int(j.Int64())
-		list[i], list[k] = list[k], list[i]
-		out = append(out, list[i].Ord)
+	if len(live(list)) == 0 {
+		return nil, nil
 	}
-	return out, nil
+	// A list has a key already: nothing is made at this time.
+	err = d.Store.change(ctx, brand, time.Time{}, func(list []decoy) ([]decoy, error) {
+		out = out[:0]
+		var free []int
+		for i, x := range list {
+			switch {
+			case x.Retired:
+			case x.Export == export:
+				out = append(out, x.Ord)
+			case x.Export == "":
+				free = append(free, i)
+			}
+		}
+		if len(out) > 0 {
+			return list, nil
+		}
+		for range min(n, len(free)) {
+			j, err := rand.Int(rand.Reader, big.NewInt(int64(len(free))))
+			if err != nil {
+				return nil, fmt.Errorf("drawing canaries: %w", err)
+			}
+			k := int(j.Int64())
+			x := &list[free[k]]
+			x.Export = export
+			out = append(out, x.Ord)
+			free = slices.Delete(free, k, k+1)
+		}
+		return list, nil
+	})
+	slices.Sort(out)
+	return out, err
 }

@@ -49,6 +49,7 @@ type decoy struct {
 	Ord        record.Ordinal `json:"o"`
 	ExternalID string         `json:"x"`
 	Retired    bool           `json:"r,omitempty"` // and kept: the log speaks of it
+	Export     string         `json:"e,omitempty"` // the one export that it stands in the file of
 }
 
 // Store keeps which customers are decoys. It is safe for concurrent use.

@@ -85,6 +85,9 @@ func (d *Desk) Gather(ctx context.Context, c identity.Caller, brand, id string) 
 		return nil, err
 	}
 	if d.Canaries != nil {
+		if err := d.Canaries.Refresh(ctx, x.Brand); err != nil {
+			return nil, err
+		}
 		found = slices.DeleteFunc(found, func(ord record.Ordinal) bool { return d.Canaries.Contains(x.Brand, ord) })
 	}
 	have, err := openList(own, sealedCohort, x.Cohort)

@@ -108,6 +108,8 @@ type Decoys interface {
 
 // Canaries knows which customers are decoys: filters leave them out.
 type Canaries interface {
+	// Refresh reads anew which they are.
+	Refresh(ctx context.Context, brand record.BrandID) error
 	Contains(brand record.BrandID, ord record.Ordinal) bool
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +15,9 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/intake"
+	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/seal"
 )
 
 // A decoy looks like a customer, is known to few, and is an alarm for whoever looks.
@@ -178,6 +182,14 @@ func testCanaries(t *testing.T, h *house) {
 		t.Errorf("drawn for an export: %v", drawn)
 	}
 
+	same, err := h.server.vault.Canaries.ForExport(ctx, b.ID, "e1", 4)
+	h.must(err)
+	other, err := h.server.vault.Canaries.ForExport(ctx, b.ID, "e2", 4)
+	h.must(err)
+	if !slices.Equal(same, ords) || len(other) != 2 || slices.ContainsFunc(other, func(o record.Ordinal) bool { return slices.Contains(ords, o) }) {
+		t.Errorf("one export has %v, asked again %v, and another %v", ords, same, other)
+	}
+
 	// Retired decoys are erased, and what was seen of them stays explained.
 	var retired api.CanariesRetired
 	h.must(responder.Do(ctx, "POST", canaries+"/retire", nil, &retired))
@@ -194,5 +206,39 @@ func testCanaries(t *testing.T, h *house) {
 	h.must(responder.Do(ctx, "POST", client.Path("brands", "gucci", "detection")+"/replay", api.ReplayRequest{}, &again))
 	if again.Rules["canary"] != seen || len(alarms()) != seen {
 		t.Errorf("a replay has %d alarms of canaries, not %d", again.Rules["canary"], seen)
+	}
+}
+
+// Who is a decoy is known before the decoy is there: where that cannot be kept, there
+// is no decoy, and a customer who is there already is never overwritten by one.
+func TestNoDecoyIsThereBeforeItIsKnown(t *testing.T) { onEach(t, noDecoyBeforeItIsKnown) }
+
+func noDecoyBeforeItIsKnown(t *testing.T, h *house) {
+	ctx := t.Context()
+	local, err := h.server.vault.Identity.EnsureLocal(ctx, "administrator")
+	h.must(err)
+	v, err := h.server.vault.Disclose.Door.Enter(ctx, local, "gucci")
+	h.must(err)
+	put := seal.Put{Set: record.Fields(record.ExternalID, record.GivenName)}
+	put.Customer.Columns[record.ExternalID], put.Customer.Columns[record.GivenName] = "D-1", "Decoy"
+	full := errors.New("the disk is full")
+	asked := 0
+	fresh := func(err error) error {
+		_, got := h.server.vault.Intake.Fresh(ctx, v, []seal.Put{put}, func(_ context.Context, ords []record.Ordinal) error {
+			asked += len(ords)
+			return err
+		})
+		return got
+	}
+	if err := fresh(full); !errors.Is(err, full) || asked != 1 {
+		t.Fatalf("%v, asked for %d", err, asked)
+	}
+	w, err := h.as["application"].Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{{"external_id": "D-1", "given_name": "Real"}}})
+	h.must(err)
+	if w.Results[0].Outcome != "new" {
+		t.Errorf("a decoy that is not known is there: %+v", w.Results[0])
+	}
+	if err := fresh(nil); !errors.Is(err, intake.ErrTaken) || asked != 1 {
+		t.Errorf("a decoy in a customer's place: %v", err)
 	}
 }

@@ -673,6 +673,8 @@ func (d decoys) ForExport(ctx context.Context, brand record.BrandID, export stri
 	return out, nil
 }
 
+func (decoys) Refresh(context.Context, record.BrandID) error { return nil }
+
 func (d decoys) Contains(_ record.BrandID, ord record.Ordinal) bool { return ord == 1 }
 
 func TestDecoysOfAnExport(t *testing.T) { onEach(t, onShelf(30, decoysOfAnExport)) }

@@ -124,6 +124,7 @@ var everyShard = map[string]string{
 	"sqlCountOldKEK":             "a rotation walks all customers",
 	"sqlPostgresRewrap":          "a rotation walks all customers",
 	"sqlReadProfiles":            "a rotation walks all customers",
+	"sqlCountCustomers":          "all customers are counted, for the share of decoys",
 	"sqlInspectLast":             "a check walks everything",
 	"sqlInspectCustomers":        "a check walks everything",
 	"sqlInspectSecrets":          "a check walks everything",

@@ -328,7 +328,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Watcher.Canaries, v.Watcher.Refresh = decoys, decoys.Refresh
 	v.Alarms.Canaries, v.Alarms.Refresh = decoys, decoys.Refresh
 	v.Canaries = &canary.Desk{Door: door, Ledger: v.Ledger, Seal: store, Intake: v.Intake, Store: decoys, Erase: v.Admin.EraseFor}
-	v.Exports.Decoys = v.Canaries
+	v.Exports.Decoys, v.Exports.Canaries = v.Canaries, decoys
 }
 
 // Begun reports whether the database, whose schema is there, is a vault already.
