@@ -160,8 +160,7 @@ func (d *Desk) place(ctx context.Context, v *admit.Visit, y style, r ledger.Rece
 			ids[puts[i].Customer.Get(record.ExternalID)] = true
 		}
 		if len(ids) < n {
-			err = intake.ErrTaken
-			continue
+			continue // two of one number
 		}
 		var told []record.Ordinal
 		_, err = d.Intake.Fresh(ctx, v, puts, func(ctx context.Context, ords []record.Ordinal) error {
