@@ -26,7 +26,7 @@ const maxContainments = 1000
 // returns, no server logs a disclosure any more to what is contained, whatever was under
 // way. The log has what was stopped before it is, and afterwards how long it took.
 func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req api.ContainRequest) (*api.Containment, error) {
-	if !entry.ValidTicket(req.Ticket) {
+	if !entry.ValidTicket(req.Ticket) || !entry.ValidTicket(req.Alarm) {
 		return nil, admit.ErrTicket
 	}
 	began, err := d.DB.Now(ctx)
@@ -52,7 +52,8 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	for i := range active {
 		a := &active[i]
 		if a.Brand == now.Brand && a.Kind == now.Kind && a.Target == now.Target && a.Role == now.Role {
-			return d.shown(ctx, *a, out), nil
+			// Whoever asks again may have been told that the first try did not wait.
+			return d.shown(ctx, *a, out), d.pass(ctx)
 		}
 	}
 	detail := map[string]string{"change": "contain", "kind": string(now.Kind)}
@@ -99,6 +100,11 @@ func (d *Desk) contained(ctx context.Context, v *admit.Visit, ticket string, det
 	if err := d.DB.Tx(ctx, func(q db.Queryer) error { return fn(q, r.At()) }); err != nil {
 		return fmt.Errorf("nothing was stopped or let go; send it again: %w", err)
 	}
+	return d.pass(ctx)
+}
+
+// pass waits for what is under way in every log.
+func (d *Desk) pass(ctx context.Context) error {
 	all, err := d.Door.Brands.List(ctx)
 	if err != nil {
 		return err
@@ -132,6 +138,9 @@ func (d *Desk) target(ctx context.Context, v *admit.Visit, req api.ContainReques
 		p, err := d.Door.Identity.ByName(ctx, req.Principal)
 		if err != nil {
 			return c, err
+		}
+		if p.Name == identity.LocalAdministrator {
+			return c, fmt.Errorf("%w: whoever owns the machine cannot be contained from outside", ErrRequest)
 		}
 		c.Kind, c.Target = contain.Principal, p.ID
 	}
