@@ -40,22 +40,8 @@ func openList(own *seal.Extract, what string, b []byte) ([]record.Ordinal, error
 // export is not gathering any more; a step that was cut short is done again. How many
 // match is not told before the end, and for an extract not of a few.
 func (d *Desk) Gather(ctx context.Context, c identity.Caller, brand, id string) (*api.Export, error) {
-	v, err := d.enter(ctx, c, brand)
+	v, x, err := d.own(ctx, c, brand, id)
 	if err != nil {
-		return nil, err
-	}
-	x, err := d.Store.get(ctx, d.DB, v.Brand.ID, id)
-	if err == nil && !d.sees(v, x) {
-		err = ErrNoExport
-	}
-	if err != nil {
-		return nil, err
-	}
-	if x.Who.Lineage != v.Who.Lineage {
-		v.Refuse(ctx, reasonNotYours)
-		return nil, ErrNotYours
-	}
-	if err := d.live(ctx, v, x); err != nil {
 		return nil, err
 	}
 	if x.State != Gathering {

@@ -60,22 +60,8 @@ type File struct {
 // File logs that the customers of a file leave, and returns it: part counts from 1, file
 // is Customers or Purchases.
 func (d *Desk) File(ctx context.Context, c identity.Caller, brand, id string, part int, file string) (*File, error) {
-	v, err := d.enter(ctx, c, brand)
+	v, x, err := d.own(ctx, c, brand, id)
 	if err != nil {
-		return nil, err
-	}
-	x, err := d.Store.get(ctx, d.DB, v.Brand.ID, id)
-	if err == nil && !d.sees(v, x) {
-		err = ErrNoExport
-	}
-	if err != nil {
-		return nil, err
-	}
-	if x.Who.Lineage != v.Who.Lineage {
-		v.Refuse(ctx, reasonNotYours)
-		return nil, ErrNotYours
-	}
-	if err := d.live(ctx, v, x); err != nil {
 		return nil, err
 	}
 	if x.State != Approved {
