@@ -124,10 +124,13 @@ type checker struct {
 func newChecker(t *table) *checker { return &checker{cards: cards.New(), names: t.names} }
 
 // hasCard looks at every text of the row, as it is written: what a number or a date
-// would be read from is a text too.
-func (c *checker) hasCard(cells []cell) (field string, found bool) {
-	for i := range cells {
-		switch cell := &cells[i]; {
+// would be read from is a text too. A tidy row was looked at as a whole.
+func (c *checker) hasCard(in *row) (field string, found bool) {
+	if in.tidy {
+		return "", false
+	}
+	for i := range in.cells {
+		switch cell := &in.cells[i]; {
 		case cell.slot == slotAttr && c.cards.Contains(cell.attr):
 			return record.Attributes.String(), true // the name is not repeated
 		case c.cards.Contains(cell.text) && cell.slot == slotAttr:
@@ -170,11 +173,9 @@ func (c *checker) columns(in *row, out *CustomerRow) {
 	if in.rej != nil {
 		return
 	}
-	if !in.tidy {
-		if field, found := c.hasCard(in.cells); found {
-			refuse(field, CodeCardNumber, cardReason)
-			return
-		}
+	if field, found := c.hasCard(in); found {
+		refuse(field, CodeCardNumber, cardReason)
+		return
 	}
 	for i := range in.cells {
 		cell := &in.cells[i]
@@ -228,11 +229,9 @@ func (c *checker) purchase(in *row, out *PurchaseRow) {
 	if in.rej != nil {
 		return
 	}
-	if !in.tidy {
-		if field, found := c.hasCard(in.cells); found {
-			refuse(field, CodeCardNumber, cardReason)
-			return
-		}
+	if field, found := c.hasCard(in); found {
+		refuse(field, CodeCardNumber, cardReason)
+		return
 	}
 	p := &out.Purchase
 	p.Quantity = 1
