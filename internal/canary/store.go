@@ -10,8 +10,6 @@ package canary
 import (
 	"bytes"
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -121,7 +119,7 @@ func (s *Store) read(ctx context.Context, q db.Queryer, brand record.BrandID) (l
 	if err != nil {
 		return nil, 0, err
 	}
-	aead, err := gcm(k)
+	aead, err := keys.GCM(k.Bytes())
 	if err != nil {
 		return nil, 0, err
 	}
@@ -181,19 +179,11 @@ func seal(k keys.Key, brand record.BrandID, version int64, list []decoy) ([]byte
 	}
 	short := pad - len(plain)%pad
 	plain = append(plain, bytes.Repeat([]byte{' '}, short)...)
-	aead, err := gcm(k)
+	aead, err := keys.GCM(k.Bytes())
 	if err != nil {
 		return nil, err
 	}
 	return aead.Seal(nil, nil, plain, place(brand, version)), nil
-}
-
-func gcm(k keys.Key) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(k.Bytes())
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCMWithRandomNonce(block)
 }
 
 // place binds a list to its brand and version.

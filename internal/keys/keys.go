@@ -7,6 +7,8 @@ package keys
 
 import (
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -222,4 +224,14 @@ func (n name) aad() []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(n.brand))
 	b = binary.BigEndian.AppendUint32(b, uint32(n.version))
 	return append(b, n.kind...)
+}
+
+// GCM returns AES-GCM under a key, with a random nonce of its own in front of each
+// ciphertext (crypto/cipher.NewGCMWithRandomNonce): at most 2^32 messages a key.
+func GCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
 }

@@ -25,8 +25,6 @@ package notify
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -96,14 +94,6 @@ func derive(k keys.Key, use string, brand record.BrandID, name string, created i
 	m.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint16(nil, uint16(brand)), uint64(created)))
 	m.Write([]byte(name))
 	return m.Sum(nil)
-}
-
-func gcm(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCMWithRandomNonce(block)
 }
 
 // checkURL says whether alarms may be sent to an address: over TLS, except on this
@@ -176,7 +166,7 @@ func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api
 			return err
 		}
 		at := r.At().UnixMicro()
-		aead, err := gcm(derive(k, "address", brandID, req.Name, at))
+		aead, err := keys.GCM(derive(k, "address", brandID, req.Name, at))
 		if err != nil {
 			return err
 		}
@@ -266,7 +256,7 @@ func open(ctx context.Context, ring *keys.Ring, r *receiver) (address string, se
 	if err != nil {
 		return "", nil, err
 	}
-	aead, err := gcm(derive(k, "address", r.brand, r.name, r.created))
+	aead, err := keys.GCM(derive(k, "address", r.brand, r.name, r.created))
 	if err != nil {
 		return "", nil, err
 	}

@@ -98,7 +98,7 @@ func (p place) add(t *testing.T, name, url string) []byte {
 		if err != nil {
 			return err
 		}
-		aead, err := gcm(derive(k, "address", p.brand, name, 5))
+		aead, err := keys.GCM(derive(k, "address", p.brand, name, 5))
 		if err != nil {
 			return err
 		}
