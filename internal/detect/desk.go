@@ -27,8 +27,7 @@ type Desk struct {
 	Door     *admit.Door
 	Ledger   *ledger.Ledger
 	Store    *Store
-	Canaries Canaries                                              // may be nil
-	Refresh  func(ctx context.Context, brand record.BrandID) error // as the Watcher's
+	Canaries Canaries // may be nil
 }
 
 func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string, action access.Action) (*admit.Visit, error) {
@@ -245,8 +244,8 @@ func (d *Desk) Replay(ctx context.Context, c identity.Caller, brand string, req 
 	if err != nil {
 		return nil, err
 	}
-	if d.Refresh != nil {
-		if err := d.Refresh(ctx, v.Brand.ID); err != nil {
+	if d.Canaries != nil {
+		if err := d.Canaries.Refresh(ctx, v.Brand.ID); err != nil {
 			return nil, err
 		}
 	}

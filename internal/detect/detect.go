@@ -24,6 +24,7 @@
 package detect
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -56,6 +57,9 @@ func (a *Alarm) ID() string { return strconv.FormatUint(a.Entry, 10) + "-" + str
 
 // Canaries knows which customers are decoys.
 type Canaries interface {
+	// Refresh reads anew which they are: before the entries are looked at that may be
+	// about them.
+	Refresh(ctx context.Context, brand record.BrandID) error
 	Contains(brand record.BrandID, ord record.Ordinal) bool
 }
 

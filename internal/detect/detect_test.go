@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"context"
 	"errors"
 	"math"
 	"slices"
@@ -26,6 +27,8 @@ func read(principal uint64, when time.Time, ord record.Ordinal) (*entry.Entry, [
 }
 
 type decoys map[record.Ordinal]bool
+
+func (d decoys) Refresh(context.Context, record.BrandID) error { return nil }
 
 func (d decoys) Contains(_ record.BrandID, ord record.Ordinal) bool { return d[ord] }
 

@@ -36,9 +36,6 @@ type Watcher struct {
 	Ledger   *ledger.Ledger
 	Store    *Store
 	Canaries Canaries // may be nil
-	// Refresh, unless nil, reads anew which customers of a brand are decoys, before the
-	// entries are looked at that may be about them.
-	Refresh func(ctx context.Context, brand record.BrandID) error
 	// Stored, if set, is told of brands that have new alarms. It must not block.
 	Stored func(record.BrandID)
 
@@ -229,12 +226,12 @@ func (v *watch) once(ctx context.Context) (more, behind bool, err error) {
 
 // read feeds the detector up to an index, and collects what it says.
 func (v *watch) read(ctx context.Context, b *batch, end uint64) error {
-	if v.w.Refresh != nil {
+	if v.w.Canaries != nil {
 		// In this order: who is a decoy is durable before anybody can be shown the decoy,
 		// so what is known after the size was read covers every entry below it.
 		size, err := v.w.Ledger.Size(ctx, v.brand)
 		if err == nil {
-			err = v.w.Refresh(ctx, v.brand)
+			err = v.w.Canaries.Refresh(ctx, v.brand)
 		}
 		if err != nil {
 			return err

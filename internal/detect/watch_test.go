@@ -28,6 +28,8 @@ import (
 // everybody is a canary: each disclosure is an alarm.
 type everybody struct{}
 
+func (everybody) Refresh(context.Context, record.BrandID) error { return nil }
+
 func (everybody) Contains(record.BrandID, record.Ordinal) bool { return true }
 
 type place struct {

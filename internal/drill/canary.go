@@ -15,6 +15,9 @@ const canaryRate = 500
 // decoys knows the canaries of the one brand.
 type decoys map[record.Ordinal]bool
 
+// Refresh implements detect.Canaries: nothing changes while a drill runs.
+func (d decoys) Refresh(context.Context, record.BrandID) error { return nil }
+
 // Contains implements detect.Canaries.
 func (d decoys) Contains(_ record.BrandID, ord record.Ordinal) bool { return d[ord] }
 
