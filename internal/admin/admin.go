@@ -44,8 +44,6 @@ type Desk struct {
 	Door   *admit.Door
 	Ledger *ledger.Ledger
 	Seal   *seal.Store
-	// Contained keeps what was stopped.
-	Contained *contain.Store
 	// Signer makes the signer of a new brand's log from the seed that its keys hold.
 	Signer func(brand string, seed []byte) (note.Signer, error)
 
@@ -122,21 +120,25 @@ func (d *Desk) changeAs(ctx context.Context, who identity.Who, kind entry.Kind, 
 	if err != nil || before == after {
 		return err
 	}
-	fenced := []record.BrandID{who.Brand}
-	if who.Brand == record.Group {
-		all, lerr := d.Door.Brands.List(ctx)
-		for _, b := range all {
-			fenced = append(fenced, b.ID)
-		}
-		err = lerr
-	}
-	if err == nil {
-		err = d.Ledger.Fence(ctx, fenced...)
-	}
-	if err != nil {
+	if err := d.fence(ctx, who.Brand); err != nil {
 		return fmt.Errorf("the change is made, and what was under way may still be answered for %s: %w", ledger.DefaultTimeout, err)
 	}
 	return nil
+}
+
+// fence waits for what is under way at a brand, and for the group at every brand.
+func (d *Desk) fence(ctx context.Context, brand record.BrandID) error {
+	fenced := []record.BrandID{brand}
+	if brand == record.Group {
+		all, err := d.Door.Brands.List(ctx)
+		if err != nil {
+			return err
+		}
+		for _, b := range all {
+			fenced = append(fenced, b.ID)
+		}
+	}
+	return d.Ledger.Fence(ctx, fenced...)
 }
 
 // CreateBrand registers a brand, with the default policy, purposes and budgets.
@@ -341,7 +343,7 @@ func (d *Desk) ConnectApp(ctx context.Context, c identity.Caller, req api.Creden
 		return nil, err
 	}
 	who := identity.Who{Caller: c, Brand: record.Group}
-	if stop, err := d.Contained.Of(ctx, who); err != nil {
+	if stop, err := d.Door.Contained.Of(ctx, who); err != nil {
 		return nil, err
 	} else if stop.All {
 		return nil, contain.ErrContained

@@ -37,15 +37,15 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	if err != nil {
 		return nil, err
 	}
-	now, err := d.target(ctx, v, req)
+	now, person, err := d.target(ctx, v, req)
 	if err != nil {
 		return nil, err
 	}
 	out := &api.Containment{Kind: string(now.Kind), Target: now.Target, Role: now.Role}
-	if err := d.stops(ctx, now, out); err != nil || req.DryRun {
-		return out, err
+	if req.DryRun {
+		return out, d.stops(ctx, now, person, out)
 	}
-	active, err := d.Contained.Active(ctx)
+	active, err := d.Door.Contained.Active(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,10 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 		a := &active[i]
 		if a.Brand == now.Brand && a.Kind == now.Kind && a.Target == now.Target && a.Role == now.Role {
 			// Whoever asks again may have been told that the first try did not wait.
-			return d.shown(ctx, *a, out), d.pass(ctx)
+			if err := d.pass(ctx); err != nil {
+				return nil, err
+			}
+			return d.shown(ctx, *a, out), d.stops(ctx, *a, person, out)
 		}
 	}
 	detail := map[string]string{"change": "contain", "kind": string(now.Kind)}
@@ -68,7 +71,7 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	}
 	err = d.contained(ctx, v, req.Ticket, detail, func(q db.Queryer, at time.Time) (err error) {
 		now.At, now.By = at, v.Who.Principal
-		now.ID, err = d.Contained.Begin(ctx, q, now)
+		now.ID, err = d.Door.Contained.Begin(ctx, q, now)
 		return err
 	})
 	if err != nil {
@@ -88,6 +91,9 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	if _, err := d.Ledger.Record(revision.Unbound(ctx), ledger.Event{Kind: entry.KindContainment, Who: v.Who, Ticket: req.Ticket, Detail: done}); err != nil {
 		return nil, fmt.Errorf("it is contained, and how long it took is not logged: %w", err)
 	}
+	if err := d.stops(ctx, now, person, out); err != nil { // last: a thief is not to wait for a list
+		return nil, fmt.Errorf("it is contained, and whom that stops is not known: %w", err)
+	}
 	return d.shown(ctx, now, out), nil
 }
 
@@ -105,49 +111,39 @@ func (d *Desk) contained(ctx context.Context, v *admit.Visit, ticket string, det
 
 // pass waits for what is under way in every log.
 func (d *Desk) pass(ctx context.Context) error {
-	all, err := d.Door.Brands.List(ctx)
-	if err != nil {
-		return err
-	}
-	fenced := []record.BrandID{record.Group}
-	for _, b := range all {
-		if b.ID != record.Group {
-			fenced = append(fenced, b.ID)
-		}
-	}
-	if err := d.Ledger.Fence(ctx, fenced...); err != nil {
+	if err := d.fence(ctx, record.Group); err != nil {
 		return fmt.Errorf("it holds, and what was under way may still be answered for %s: %w", ledger.DefaultTimeout, err)
 	}
 	return nil
 }
 
 // target says what a request means, and refuses that somebody stops themselves: a slip
-// of the hand would take the one who was to help.
-func (d *Desk) target(ctx context.Context, v *admit.Visit, req api.ContainRequest) (c contain.Containment, err error) {
+// of the hand would take the one who was to help. person is whose lineage it is, or who.
+func (d *Desk) target(ctx context.Context, v *admit.Visit, req api.ContainRequest) (c contain.Containment, person uint64, err error) {
 	c.Brand = v.Brand.ID
 	n := 0
 	if req.Credential != 0 {
 		n++
 		c.Kind = contain.Lineage
-		if c.Target, err = d.Door.Identity.Lineage(ctx, req.Credential); err != nil {
-			return c, err
+		if c.Target, person, err = d.Door.Identity.Lineage(ctx, req.Credential); err != nil {
+			return c, person, err
 		}
 	}
 	if req.Principal != "" {
 		n++
 		p, err := d.Door.Identity.ByName(ctx, req.Principal)
 		if err != nil {
-			return c, err
+			return c, person, err
 		}
 		if p.Name == identity.LocalAdministrator {
-			return c, fmt.Errorf("%w: whoever owns the machine cannot be contained from outside", ErrRequest)
+			return c, person, fmt.Errorf("%w: whoever owns the machine cannot be contained from outside", ErrRequest)
 		}
-		c.Kind, c.Target = contain.Principal, p.ID
+		c.Kind, c.Target, person = contain.Principal, p.ID, p.ID
 	}
 	if req.Role != "" {
 		n++
 		if err := knownRole(req.Role); err != nil {
-			return c, err
+			return c, person, err
 		}
 		c.Kind, c.Role = contain.Role, req.Role
 	}
@@ -161,15 +157,15 @@ func (d *Desk) target(ctx context.Context, v *admit.Visit, req api.ContainReques
 	}
 	switch {
 	case n != 1:
-		return c, fmt.Errorf("%w: name one of credential, principal, role, brand, all_exports", ErrRequest)
+		return c, person, fmt.Errorf("%w: name one of credential, principal, role, brand, all_exports", ErrRequest)
 	case c.Kind == contain.Lineage && c.Target == v.Who.Lineage, c.Kind == contain.Principal && c.Target == v.Who.Principal:
-		return c, fmt.Errorf("%w: that is you: let somebody else contain it", ErrRequest)
+		return c, person, fmt.Errorf("%w: that is you: let somebody else contain it", ErrRequest)
 	}
-	return c, nil
+	return c, person, nil
 }
 
 // stops says whom a containment of people or credentials stops.
-func (d *Desk) stops(ctx context.Context, c contain.Containment, out *api.Containment) error {
+func (d *Desk) stops(ctx context.Context, c contain.Containment, person uint64, out *api.Containment) error {
 	if c.Kind == contain.Brand || c.Kind == contain.Exports {
 		return nil
 	}
@@ -177,6 +173,17 @@ func (d *Desk) stops(ctx context.Context, c contain.Containment, out *api.Contai
 	if err != nil {
 		return err
 	}
+	if c.Kind == contain.Role {
+		return d.stopsRole(ctx, c, now, out)
+	}
+	p, err := d.Door.Identity.Get(ctx, person)
+	if err != nil {
+		return err
+	}
+	return d.stopsPerson(ctx, c, p, now, out)
+}
+
+func (d *Desk) stopsRole(ctx context.Context, c contain.Containment, now time.Time, out *api.Containment) error {
 	for after := uint64(0); ; {
 		people, err := d.Door.Identity.List(ctx, after, maxPrincipals)
 		if err != nil {
@@ -184,40 +191,40 @@ func (d *Desk) stops(ctx context.Context, c contain.Containment, out *api.Contai
 		}
 		for _, p := range people {
 			after = p.ID
-			if c.Kind == contain.Principal && p.ID != c.Target {
+			who, err := d.Door.Identity.Who(ctx, identity.Caller{Principal: p.ID}, c.Brand)
+			if errors.Is(err, identity.ErrNoRole) || err == nil && who.Role != c.Role {
 				continue
 			}
-			if c.Kind == contain.Role {
-				who, err := d.Door.Identity.Who(ctx, identity.Caller{Principal: p.ID}, c.Brand)
-				if errors.Is(err, identity.ErrNoRole) || err == nil && who.Role != c.Role {
-					continue
-				}
-				if err != nil {
-					return err
-				}
+			if err == nil {
+				err = d.stopsPerson(ctx, c, p, now, out)
 			}
-			creds, err := d.Door.Identity.Credentials(ctx, p.ID)
 			if err != nil {
 				return err
-			}
-			hit := c.Kind != contain.Lineage
-			for _, cr := range creds {
-				if c.Kind == contain.Lineage && cr.Lineage != c.Target {
-					continue
-				}
-				hit = true
-				if cr.Revoked.IsZero() && (cr.Expires.IsZero() || cr.Expires.After(now)) {
-					out.Credentials++
-				}
-			}
-			if hit && len(out.Principals) < maxPrincipals {
-				out.Principals = append(out.Principals, p.Name)
 			}
 		}
 		if len(people) < maxPrincipals {
 			return nil
 		}
 	}
+}
+
+func (d *Desk) stopsPerson(ctx context.Context, c contain.Containment, p identity.Principal, now time.Time, out *api.Containment) error {
+	creds, err := d.Door.Identity.Credentials(ctx, p.ID)
+	if err != nil {
+		return err
+	}
+	for _, cr := range creds {
+		if c.Kind == contain.Lineage && cr.Lineage != c.Target {
+			continue
+		}
+		if cr.Revoked.IsZero() && (cr.Expires.IsZero() || cr.Expires.After(now)) {
+			out.Credentials++
+		}
+	}
+	if len(out.Principals) < maxPrincipals {
+		out.Principals = append(out.Principals, p.Name)
+	}
+	return nil
 }
 
 // since is how long ago the entry of an alarm was.
@@ -249,7 +256,7 @@ func (d *Desk) Containments(ctx context.Context, c identity.Caller, brand string
 	if err != nil {
 		return nil, err
 	}
-	list, err := d.Contained.List(ctx, v.Brand.ID, maxContainments)
+	list, err := d.Door.Contained.List(ctx, v.Brand.ID, maxContainments)
 	if err != nil {
 		return nil, err
 	}
@@ -267,7 +274,7 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 	if err != nil {
 		return nil, err
 	}
-	x, err := d.Contained.Get(ctx, v.Brand.ID, id)
+	x, err := d.Door.Contained.Get(ctx, v.Brand.ID, id)
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +283,7 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 		return nil, err
 	}
 	detail := map[string]string{"change": "undo-ask", "id": strconv.FormatInt(id, 10)}
-	step := func(q db.Queryer, at time.Time) error { return d.Contained.Ask(ctx, q, x, v.Who, at) }
+	step := func(q db.Queryer, at time.Time) error { return d.Door.Contained.Ask(ctx, q, x, v.Who, at) }
 	switch {
 	case !x.Ended.IsZero():
 		return nil, fmt.Errorf("%w: it was undone already", contain.ErrState)
@@ -287,12 +294,12 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 		return nil, fmt.Errorf("%w: another person has to confirm what you asked for", contain.ErrState)
 	case confirm:
 		detail["change"] = "undo"
-		step = func(q db.Queryer, at time.Time) error { return d.Contained.End(ctx, q, x, v.Who.Principal, at) }
+		step = func(q db.Queryer, at time.Time) error { return d.Door.Contained.End(ctx, q, x, v.Who.Principal, at) }
 	}
 	if err := d.contained(ctx, v, "", detail, step); err != nil {
 		return nil, err
 	}
-	if x, err = d.Contained.Get(ctx, v.Brand.ID, id); err != nil {
+	if x, err = d.Door.Contained.Get(ctx, v.Brand.ID, id); err != nil {
 		return nil, err
 	}
 	return d.shown(ctx, x, &api.Containment{}), nil

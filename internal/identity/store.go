@@ -272,17 +272,17 @@ func (s *Store) Renew(ctx context.Context, q db.Queryer, credential uint64) (lin
 	return uint64(root), key, revision.Bump(ctx, q)
 }
 
-// Lineage returns the lineage of a credential.
-func (s *Store) Lineage(ctx context.Context, credential uint64) (uint64, error) {
+// Lineage returns the lineage of a credential, and whose it is.
+func (s *Store) Lineage(ctx context.Context, credential uint64) (lineage, principal uint64, err error) {
 	var root, owner, revoked int64
-	err := s.db.Row(ctx, sqlCredentialRoot, int64(credential)).Scan(&root, &owner, &revoked)
+	err = s.db.Row(ctx, sqlCredentialRoot, int64(credential)).Scan(&root, &owner, &revoked)
 	if errors.Is(err, db.ErrNoRows) {
-		return 0, ErrNoCredential
+		return 0, 0, ErrNoCredential
 	}
 	if err != nil {
-		return 0, fmt.Errorf("reading a credential: %w", err)
+		return 0, 0, fmt.Errorf("reading a credential: %w", err)
 	}
-	return uint64(root), nil
+	return uint64(root), uint64(owner), nil
 }
 
 // Revoke ends a lineage: a credential and all made through it. It returns how many
