@@ -92,18 +92,11 @@ const (
 	sqlEnd    = `UPDATE containments SET ended = $3, ended_by = $4 WHERE brand = $1 AND id = $2 AND ended = 0 AND asked = $5 AND asked_by <> $4`
 )
 
-func when(us int64) time.Time {
-	if us == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(us).UTC()
-}
-
 func scan(r db.Row) (c Containment, err error) {
 	var brand, target, at, by, asked, askedBy, askedIn, ended, endedBy int64
 	err = r.Scan(&c.ID, &brand, (*string)(&c.Kind), &target, &c.Role, &at, &by, &asked, &askedBy, &askedIn, &ended, &endedBy)
-	c.Brand, c.Target, c.At, c.By = record.BrandID(brand), uint64(target), when(at), uint64(by)
-	c.Asked, c.AskedBy, c.AskedIn, c.Ended, c.EndedBy = when(asked), uint64(askedBy), uint64(askedIn), when(ended), uint64(endedBy)
+	c.Brand, c.Target, c.At, c.By = record.BrandID(brand), uint64(target), db.Time(at), uint64(by)
+	c.Asked, c.AskedBy, c.AskedIn, c.Ended, c.EndedBy = db.Time(asked), uint64(askedBy), uint64(askedIn), db.Time(ended), uint64(endedBy)
 	return c, err
 }
 

@@ -185,3 +185,19 @@ func (d *DB) Snapshot(ctx context.Context, fn func(q Queryer) error) error {
 
 // Close closes the database. On SQLite it checkpoints the write-ahead log.
 func (d *DB) Close() error { return d.close() }
+
+// Time returns a time that a column holds: microseconds since 1970, and 0 for none.
+func Time(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
+
+// Micros returns what a column holds of a time, and 0 of the zero time.
+func Micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}

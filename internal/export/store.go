@@ -79,20 +79,6 @@ const (
 	sqlWaiting = `SELECT count(*) FROM exports WHERE ` + openState + ` AND ($1 = 0 OR brand = $1) AND ($2 = '' OR id = $2) AND ($3 = 0 OR lineage = $3) AND ($4 = 0 OR principal = $4) AND ($5 = '' OR role = $5)`
 )
 
-func micro(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func when(us int64) time.Time {
-	if us == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(us).UTC()
-}
-
 func some(b []byte) []byte {
 	if b == nil {
 		return []byte{}
@@ -102,8 +88,8 @@ func some(b []byte) []byte {
 
 func (s *Store) insert(ctx context.Context, q db.Queryer, x *Export) error {
 	_, err := q.Exec(ctx, sqlInsert, int64(x.Brand), x.ID, string(x.State), int64(x.Who.Principal), int64(x.Who.Credential), int64(x.Who.Lineage), x.Who.Role,
-		x.Form, x.Format, int64(x.Fields), x.Purpose, x.Ticket, x.Recipient, micro(x.Created), micro(x.Expires), int64(x.Position), int64(x.Bound),
-		int64(x.Customers), some(x.Filter), some(x.Cohort), some(x.Decoys), int64(x.DecidedBy), micro(x.DecidedAt), micro(x.Began))
+		x.Form, x.Format, int64(x.Fields), x.Purpose, x.Ticket, x.Recipient, db.Micros(x.Created), db.Micros(x.Expires), int64(x.Position), int64(x.Bound),
+		int64(x.Customers), some(x.Filter), some(x.Cohort), some(x.Decoys), int64(x.DecidedBy), db.Micros(x.DecidedAt), db.Micros(x.Began))
 	if err != nil {
 		return fmt.Errorf("storing an export: %w", err)
 	}
@@ -118,8 +104,8 @@ func scan(r db.Row) (*Export, error) {
 		&created, &expires, &position, &bound, &customers, &x.Filter, &x.Cohort, &x.Decoys, &by, &at, &began)
 	x.Brand, x.State, x.Fields = record.BrandID(brand), State(state), record.FieldSet(fields)
 	x.Who.Brand, x.Who.Principal, x.Who.Credential, x.Who.Lineage = x.Brand, uint64(principal), uint64(credential), uint64(lineage)
-	x.Created, x.Expires, x.Position, x.Bound, x.Customers = when(created), when(expires), record.Ordinal(position), record.Ordinal(bound), int(customers)
-	x.DecidedBy, x.DecidedAt, x.Began = uint64(by), when(at), when(began)
+	x.Created, x.Expires, x.Position, x.Bound, x.Customers = db.Time(created), db.Time(expires), record.Ordinal(position), record.Ordinal(bound), int(customers)
+	x.DecidedBy, x.DecidedAt, x.Began = uint64(by), db.Time(at), db.Time(began)
 	return x, err
 }
 
@@ -169,7 +155,7 @@ func (s *Store) gathered(ctx context.Context, x *Export, from record.Ordinal) (b
 }
 
 func (s *Store) decide(ctx context.Context, q db.Queryer, x *Export, to State, decoys []byte, by uint64, at time.Time) (int64, error) {
-	n, err := q.Exec(ctx, sqlDecide, int64(x.Brand), x.ID, string(to), some(decoys), int64(by), micro(at))
+	n, err := q.Exec(ctx, sqlDecide, int64(x.Brand), x.ID, string(to), some(decoys), int64(by), db.Micros(at))
 	if err != nil {
 		return 0, fmt.Errorf("deciding on an export: %w", err)
 	}
@@ -177,7 +163,7 @@ func (s *Store) decide(ctx context.Context, q db.Queryer, x *Export, to State, d
 }
 
 func (s *Store) move(ctx context.Context, q db.Queryer, x *Export, to State, by uint64, at time.Time) (int64, error) {
-	n, err := q.Exec(ctx, sqlMove, int64(x.Brand), x.ID, string(to), int64(by), micro(at))
+	n, err := q.Exec(ctx, sqlMove, int64(x.Brand), x.ID, string(to), int64(by), db.Micros(at))
 	if err != nil {
 		return 0, fmt.Errorf("ending an export: %w", err)
 	}
@@ -185,7 +171,7 @@ func (s *Store) move(ctx context.Context, q db.Queryer, x *Export, to State, by 
 }
 
 func (s *Store) begin(ctx context.Context, x *Export, at time.Time) error {
-	if _, err := s.db.Exec(ctx, sqlBegin, int64(x.Brand), x.ID, micro(at)); err != nil {
+	if _, err := s.db.Exec(ctx, sqlBegin, int64(x.Brand), x.ID, db.Micros(at)); err != nil {
 		return fmt.Errorf("noting the first download: %w", err)
 	}
 	return nil
@@ -208,7 +194,7 @@ func (s *Store) Stop(ctx context.Context, q db.Queryer, w Which, at time.Time) (
 	if err := revision.Bump(ctx, q); err != nil {
 		return 0, err
 	}
-	n, err := q.Exec(ctx, sqlStop, int64(w.By), micro(at), int64(w.Brand), w.ID, int64(w.Lineage), int64(w.Principal), w.Role)
+	n, err := q.Exec(ctx, sqlStop, int64(w.By), db.Micros(at), int64(w.Brand), w.ID, int64(w.Lineage), int64(w.Principal), w.Role)
 	if err != nil {
 		return 0, fmt.Errorf("stopping exports: %w", err)
 	}
@@ -232,7 +218,7 @@ func (s *Store) Freeze(ctx context.Context, q db.Queryer, brand record.BrandID, 
 	}
 	var err error
 	if frozen {
-		_, err = q.Exec(ctx, sqlFreeze, int64(brand), micro(at))
+		_, err = q.Exec(ctx, sqlFreeze, int64(brand), db.Micros(at))
 	} else {
 		_, err = q.Exec(ctx, sqlThaw, int64(brand))
 	}

@@ -231,10 +231,7 @@ func (s *Store) insertCredential(ctx context.Context, q db.Queryer, principal, p
 			return 0, ErrChildren
 		}
 	}
-	var until int64
-	if !expires.IsZero() {
-		until = expires.UnixMicro()
-	}
+	until := db.Micros(expires)
 	for range attempts {
 		var id int64
 		if err := q.Row(ctx, sqlNextCredential).Scan(&id); err != nil {
@@ -401,15 +398,8 @@ func scanPrincipal(r db.Row) (Principal, error) {
 	if err := r.Scan(&id, &p.Name, &p.Kind, &created, &disabled); err != nil {
 		return p, err
 	}
-	p.ID, p.Created, p.Disabled = uint64(id), when(created), when(disabled)
+	p.ID, p.Created, p.Disabled = uint64(id), db.Time(created), db.Time(disabled)
 	return p, nil
-}
-
-func when(us int64) time.Time {
-	if us == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(us).UTC()
 }
 
 // ByName returns a principal.
@@ -471,7 +461,7 @@ func (s *Store) Credentials(ctx context.Context, id uint64) ([]Credential, error
 		var n, parent, root, created, expires, revoked int64
 		err := r.Scan(&n, &parent, &root, &c.Label, &created, &expires, &revoked)
 		c.ID, c.Parent, c.Lineage = uint64(n), uint64(parent), uint64(root)
-		c.Created, c.Expires, c.Revoked = when(created), when(expires), when(revoked)
+		c.Created, c.Expires, c.Revoked = db.Time(created), db.Time(expires), db.Time(revoked)
 		out = append(out, c)
 		return err
 	}, sqlListCredentials, int64(id))
