@@ -3,8 +3,6 @@ package seal
 import (
 	"cmp"
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
@@ -34,7 +32,7 @@ const (
 type Extract struct {
 	brand    record.BrandID
 	id       string
-	block    cipher.Block
+	tokens   *tokenCipher // makes pseudonyms
 	purchase []byte
 	cohort   []byte
 }
@@ -61,40 +59,21 @@ func (s *Store) Extract(ctx context.Context, brand record.BrandID, id string) (*
 		return nil, fmt.Errorf("reading the export key: %w", err)
 	}
 	own := derive(key.Bytes(), "cloakroom export 1\x00"+id)
-	block, err := aes.NewCipher(derive(own, "cloakroom extract pseudonyms 1"))
+	tokens, err := newTokenCipher(derive(own, "cloakroom extract pseudonyms 1"), 0, brand)
 	if err != nil {
 		return nil, err
 	}
-	return &Extract{brand, id, block, derive(own, "cloakroom extract purchases 1"), derive(own, "cloakroom export cohort 1")}, nil
+	tokens.prefix = PseudonymPrefix
+	return &Extract{brand, id, tokens, derive(own, "cloakroom extract purchases 1"), derive(own, "cloakroom export cohort 1")}, nil
 }
 
-// encipher is one AES block over brand, ordinal and zeros, as a token's is.
-func (x *Extract) encipher(ord record.Ordinal) (b [aes.BlockSize]byte) {
-	binary.BigEndian.PutUint16(b[0:], uint16(x.brand))
-	binary.BigEndian.PutUint32(b[2:], uint32(ord))
-	x.block.Encrypt(b[:], b[:])
-	return b
-}
-
-// Pseudonym stands for a customer in this export and nowhere else.
-func (x *Extract) Pseudonym(ord record.Ordinal) string {
-	b := x.encipher(ord)
-	return PseudonymPrefix + tokenEncoding.EncodeToString(b[:])
-}
+// Pseudonym stands for a customer in this export and nowhere else. It is made as a token
+// is, under a key of the export's own.
+func (x *Extract) Pseudonym(ord record.Ordinal) string { return x.tokens.encipher(ord) }
 
 // Trace returns whom a pseudonym of this export stands for; false for any other text.
 func (x *Extract) Trace(pseudonym string) (record.Ordinal, bool) {
-	text, ok := strings.CutPrefix(pseudonym, PseudonymPrefix)
-	if !ok || len(text) != tokenLetters {
-		return 0, false
-	}
-	b, err := tokenEncoding.DecodeString(text)
-	if err != nil || len(b) != aes.BlockSize || tokenEncoding.EncodeToString(b) != text {
-		return 0, false
-	}
-	x.block.Decrypt(b, b)
-	ord := record.Ordinal(binary.BigEndian.Uint32(b[2:]))
-	return ord, ord != 0 && binary.BigEndian.Uint16(b) == uint16(x.brand) && [10]byte(b[6:]) == [10]byte{}
+	return x.tokens.decipher(pseudonym)
 }
 
 // Purchase stands for the number of a customer's purchase: the brand's own number would
@@ -115,7 +94,7 @@ func (x *Extract) Shuffle(ords []record.Ordinal) []record.Ordinal {
 	}
 	list := make([]placed, len(ords))
 	for i, ord := range ords {
-		b := x.encipher(ord)
+		b := x.tokens.enciphered(ord)
 		list[i] = placed{binary.BigEndian.Uint64(b[8:]), ord}
 	}
 	slices.SortFunc(list, func(a, b placed) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.ord, b.ord)) })

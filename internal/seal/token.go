@@ -29,8 +29,10 @@ func (e *TokenError) Error() string { return fmt.Sprintf("token %d: %s", e.Index
 // Unwrap returns ErrUnknownToken.
 func (e *TokenError) Unwrap() error { return ErrUnknownToken }
 
-// tokenCipher makes and reads the tokens of one generation of a brand's token key.
+// tokenCipher makes and reads the tokens of one generation of a brand's token key, or
+// under another prefix what stands for customers in one extract.
 type tokenCipher struct {
+	prefix     string
 	block      cipher.Block
 	brand      record.BrandID
 	generation byte
@@ -41,23 +43,27 @@ func newTokenCipher(key []byte, generation int, brand record.BrandID) (*tokenCip
 	if err != nil {
 		return nil, fmt.Errorf("setting up a token key: %w", err)
 	}
-	return &tokenCipher{block, brand, byte(generation)}, nil
+	return &tokenCipher{TokenPrefix, block, brand, byte(generation)}, nil
 }
 
-// encipher is one AES block over brand, ordinal, the key's generation and zeros
+// enciphered is one AES block over brand, ordinal, the key's generation and zeros
 // (encode-then-encipher, Bellare and Rogaway 2000). The 72 zero bits refuse a forged
 // token without a look at the database.
-func (c *tokenCipher) encipher(ord record.Ordinal) string {
-	var b [aes.BlockSize]byte
+func (c *tokenCipher) enciphered(ord record.Ordinal) (b [aes.BlockSize]byte) {
 	binary.BigEndian.PutUint16(b[0:], uint16(c.brand))
 	binary.BigEndian.PutUint32(b[2:], uint32(ord))
 	b[6] = c.generation
 	c.block.Encrypt(b[:], b[:])
-	return TokenPrefix + tokenEncoding.EncodeToString(b[:])
+	return b
+}
+
+func (c *tokenCipher) encipher(ord record.Ordinal) string {
+	b := c.enciphered(ord)
+	return c.prefix + tokenEncoding.EncodeToString(b[:])
 }
 
 func (c *tokenCipher) decipher(token string) (record.Ordinal, bool) {
-	text, ok := strings.CutPrefix(token, TokenPrefix)
+	text, ok := strings.CutPrefix(token, c.prefix)
 	if !ok || len(text) != tokenLetters {
 		return 0, false
 	}
