@@ -111,6 +111,7 @@ const (
 	sqlCredentialRoot   = `SELECT root, principal, revoked FROM credentials WHERE id = $1`
 	sqlInsertCredential = `INSERT INTO credentials (id, principal, parent, root, hash, label, created, expires, revoked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0) ON CONFLICT DO NOTHING`
 	sqlListCredentials  = `SELECT id, parent, root, label, created, expires, revoked FROM credentials WHERE principal = $1 ORDER BY id`
+	sqlLockLineage      = `UPDATE credentials SET revoked = revoked WHERE id = $1`
 	sqlCountLineage     = `SELECT count(*) FROM credentials WHERE root = $1`
 	sqlRenewCredential  = `UPDATE credentials SET hash = $2 WHERE id = $1 AND revoked = 0 AND length(hash) = 32 RETURNING root`
 	sqlRevokeLineage    = `UPDATE credentials SET revoked = $2 WHERE root = $1 AND revoked = 0`
@@ -208,14 +209,15 @@ func (s *Store) CreateCredential(ctx context.Context, q db.Queryer, principal, p
 func (s *Store) insertCredential(ctx context.Context, q db.Queryer, principal, parent uint64, hash []byte, label string, expires, at time.Time) (uint64, error) {
 	var root int64
 	if parent != 0 {
-		// Whoever revokes begins a revision first, too: so this either sees that the
-		// lineage is revoked, or is there when it is.
-		if err := revision.Bump(ctx, q); err != nil {
-			return 0, err
-		}
 		var owner, revoked int64
 		if err := q.Row(ctx, sqlCredentialRoot, int64(parent)).Scan(&root, &owner, &revoked); err != nil {
 			return 0, fmt.Errorf("reading the credential's parent: %w", err)
+		}
+		if err := lockLineage(ctx, q, root); err != nil {
+			return 0, err
+		}
+		if err := q.Row(ctx, sqlCredentialRoot, int64(parent)).Scan(&root, &owner, &revoked); err != nil {
+			return 0, fmt.Errorf("reading the credential's parent again: %w", err)
 		}
 		if revoked != 0 {
 			return 0, ErrRevoked
@@ -252,6 +254,16 @@ func (s *Store) insertCredential(ctx context.Context, q db.Queryer, principal, p
 	return 0, errors.New("storing a credential: too many are made at once; try again")
 }
 
+// lockLineage waits for whoever else adds to a lineage or revokes it. So who adds sees
+// that it is revoked, or who revokes sees what was added. Adding begins no revision:
+// a thief who adds without end would make every other request start over.
+func lockLineage(ctx context.Context, q db.Queryer, root int64) error {
+	if _, err := q.Exec(ctx, sqlLockLineage, root); err != nil {
+		return fmt.Errorf("locking a lineage: %w", err)
+	}
+	return nil
+}
+
 // Renew gives a credential another key in the place of the one that it had, and returns
 // its lineage. What was made through it is untouched. One that never had a key, as the
 // local administrator's, gets none.
@@ -286,6 +298,9 @@ func (s *Store) Lineage(ctx context.Context, credential uint64) (lineage, princi
 // there were.
 func (s *Store) Revoke(ctx context.Context, q db.Queryer, lineage uint64, at time.Time) (int, error) {
 	if err := revision.Bump(ctx, q); err != nil {
+		return 0, err
+	}
+	if err := lockLineage(ctx, q, int64(lineage)); err != nil {
 		return 0, err
 	}
 	n, err := q.Exec(ctx, sqlRevokeLineage, int64(lineage), at.UnixMicro())

@@ -32,7 +32,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
+	"time"
 
 	"github.com/cloakroom/cloakroom/internal/db"
 )
@@ -42,8 +44,13 @@ import (
 var ErrMoved = errors.New("what allows this request was changed while it ran: send it again")
 
 // attempts bounds how often a request starts over. Each time, somebody has changed a
-// right during the milliseconds that it ran.
-const attempts = 5
+// right during the milliseconds that it ran. After the first few it waits a random
+// moment before each, up to longest: so whoever changes rights without pause cannot
+// keep off somebody who is about to take theirs away.
+const (
+	attempts = 20
+	longest  = 50 * time.Millisecond
+)
 
 const (
 	sqlBump = `UPDATE revisions SET n = n + 1 WHERE one = 1`
@@ -145,7 +152,10 @@ func (t *Tracker) Decide(ctx context.Context, fn func(ctx context.Context) error
 			return err
 		}
 	}
-	for range attempts {
+	for i := range attempts {
+		if i >= 3 && !pause(ctx, i) {
+			return ErrMoved
+		}
 		a := &attempt{rev: t.seen.Load()}
 		err := fn(context.WithValue(ctx, attemptKey{}, a))
 		if a.logged {
@@ -160,6 +170,19 @@ func (t *Tracker) Decide(ctx context.Context, fn func(ctx context.Context) error
 		}
 	}
 	return ErrMoved
+}
+
+// pause waits a random time before the attempt i, and reports false if the request's
+// time is over first.
+func pause(ctx context.Context, i int) bool {
+	t := time.NewTimer(rand.N(min(longest, time.Millisecond<<i)))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
 }
 
 // Moved reports whether the revision of the request does not hold any more, by asking
