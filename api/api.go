@@ -135,6 +135,7 @@ type Credential struct {
 	ID      uint64    `json:"id"`
 	Lineage uint64    `json:"lineage" doc:"Revoking it ends this credential and all made through it."`
 	Label   string    `json:"label,omitempty"`
+	Export  string    `json:"export,omitempty" doc:"The one export that it can download, and nothing else."`
 	Created time.Time `json:"created,omitzero"`
 	Expires time.Time `json:"expires,omitzero"`
 	Revoked time.Time `json:"revoked,omitzero"`

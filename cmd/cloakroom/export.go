@@ -23,6 +23,7 @@ type exportCmd struct {
 	Request  exportRequestCmd  `cmd:"" help:"Ask for customers as a file. Another person has to approve."`
 	Approve  exportApproveCmd  `cmd:"" help:"Let leave what another person asked for."`
 	Refuse   exportRefuseCmd   `cmd:"" help:"Refuse what another person asked for."`
+	Link     exportLinkCmd     `cmd:"" help:"Make a key that downloads an approved export, and nothing else."`
 	Download exportDownloadCmd `cmd:"" help:"Download an approved export, or go on with it."`
 	List     exportListCmd     `cmd:"" help:"List exports, newest first."`
 	Show     exportShowCmd     `cmd:"" help:"Show one export."`
@@ -208,6 +209,24 @@ func (c *exportListCmd) Run(ctx context.Context, std Streams) error {
 		if len(list.Exports) == 0 {
 			fmt.Fprintln(w, "no exports")
 		}
+	})
+}
+
+type exportLinkCmd struct{ exportOne }
+
+// Help is the long help text.
+func (exportLinkCmd) Help() string {
+	return `For the machine that fetches the files, so that your own key does not have to be there.
+It ends with the export, and with the lineage that asked for it.
+
+  CLOAKROOM_KEY=... cloakroom export download --server URL --brand BRAND EXPORT --out DIR`
+}
+
+// Run makes a key for one export.
+func (c *exportLinkCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "exports", c.ID, "link"), nil, func(w io.Writer, out *api.Credential) {
+		printKey(w, c.ID, out)
+		fmt.Fprintf(w, "It works until %s. To end it before: cloakroom export stop --brand %s %s\n", out.Expires.Format(time.RFC3339), c.Brand, c.ID)
 	})
 }
 

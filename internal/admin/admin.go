@@ -257,7 +257,7 @@ func (d *Desk) principal(ctx context.Context, name string) (*api.Principal, erro
 	}
 	for _, c := range creds {
 		out.Credentials = append(out.Credentials, api.Credential{
-			ID: c.ID, Lineage: c.Lineage, Label: c.Label, Created: c.Created, Expires: c.Expires, Revoked: c.Revoked,
+			ID: c.ID, Lineage: c.Lineage, Label: c.Label, Export: c.Export, Created: c.Created, Expires: c.Expires, Revoked: c.Revoked,
 		})
 	}
 	return out, nil

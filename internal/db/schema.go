@@ -324,6 +324,8 @@ var migrations = []string{
 		ended    bigint NOT NULL,
 		ended_by bigint NOT NULL
 	);`,
+	// identity
+	`ALTER TABLE credentials ADD COLUMN scope text NOT NULL DEFAULT '';`,
 }
 
 const (

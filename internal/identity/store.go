@@ -27,6 +27,9 @@ var (
 	ErrNoLineage = errors.New("nothing was revoked: there is no such lineage, or all of it is revoked already; `cloakroom principal list` shows lineages")
 	// ErrNoCredential is returned for a credential that there is not, or not any more.
 	ErrNoCredential = errors.New("there is no such credential, or it was revoked; `cloakroom principal list` shows those there are")
+	// ErrLink is returned for a credential that is for one export, where it is shown for
+	// anything else.
+	ErrLink = errors.New("this key downloads the one export that it was made for, and nothing else")
 	// ErrChildren is returned where a lineage has as many credentials as it may.
 	ErrChildren = fmt.Errorf("%d credentials were made through this one already: revoke those that are not used", maxLineage)
 	// ErrNoPrincipal is returned for a principal that is not registered.
@@ -62,6 +65,7 @@ type Credential struct {
 	Parent  uint64 // the credential through which it was made, 0: none
 	Lineage uint64
 	Label   string
+	Export  string // the one export that it is for, empty: not limited
 	Created time.Time
 	Expires time.Time // zero: never
 	Revoked time.Time // zero: not revoked
@@ -109,13 +113,13 @@ const (
 	sqlFindRole         = `SELECT role FROM roles WHERE principal = $1 AND brand IN ($2, 0) ORDER BY brand DESC LIMIT 1`
 	sqlNextCredential   = `SELECT coalesce(max(id), 0) + 1 FROM credentials`
 	sqlCredentialRoot   = `SELECT root, principal, revoked FROM credentials WHERE id = $1`
-	sqlInsertCredential = `INSERT INTO credentials (id, principal, parent, root, hash, label, created, expires, revoked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0) ON CONFLICT DO NOTHING`
-	sqlListCredentials  = `SELECT id, parent, root, label, created, expires, revoked FROM credentials WHERE principal = $1 ORDER BY id`
+	sqlInsertCredential = `INSERT INTO credentials (id, principal, parent, root, hash, label, created, expires, revoked, scope) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9) ON CONFLICT DO NOTHING`
+	sqlListCredentials  = `SELECT id, parent, root, label, created, expires, revoked, scope FROM credentials WHERE principal = $1 ORDER BY id`
 	sqlLockLineage      = `UPDATE credentials SET revoked = revoked WHERE id = $1`
 	sqlCountLineage     = `SELECT count(*) FROM credentials WHERE root = $1`
 	sqlRenewCredential  = `UPDATE credentials SET hash = $2 WHERE id = $1 AND revoked = 0 AND length(hash) = 32 RETURNING root`
 	sqlRevokeLineage    = `UPDATE credentials SET revoked = $2 WHERE root = $1 AND revoked = 0`
-	sqlAuthenticate     = `SELECT c.id, c.root, c.expires, c.revoked, p.id, p.name, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.hash = $1`
+	sqlAuthenticate     = `SELECT c.id, c.root, c.expires, c.revoked, c.scope, p.id, p.name, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.hash = $1`
 	sqlLocalCredential  = `SELECT c.id, c.root FROM credentials c WHERE c.principal = $1 AND c.label = $2 ORDER BY c.id LIMIT 1`
 )
 
@@ -202,11 +206,20 @@ func (s *Store) Disable(ctx context.Context, q db.Queryer, principal uint64, at 
 func (s *Store) CreateCredential(ctx context.Context, q db.Queryer, principal, parent uint64, label string, expires, at time.Time) (uint64, Key, error) {
 	key := NewKey()
 	hash := key.Hash()
-	id, err := s.insertCredential(ctx, q, principal, parent, hash[:], label, expires, at)
+	id, err := s.insertCredential(ctx, q, principal, parent, hash[:], label, "", expires, at)
 	return id, key, err
 }
 
-func (s *Store) insertCredential(ctx context.Context, q db.Queryer, principal, parent uint64, hash []byte, label string, expires, at time.Time) (uint64, error) {
+// CreateLink makes a credential as CreateCredential does, through parent, that can
+// download one export and do nothing else.
+func (s *Store) CreateLink(ctx context.Context, q db.Queryer, principal, parent uint64, export string, expires, at time.Time) (uint64, Key, error) {
+	key := NewKey()
+	hash := key.Hash()
+	id, err := s.insertCredential(ctx, q, principal, parent, hash[:], export, export, expires, at)
+	return id, key, err
+}
+
+func (s *Store) insertCredential(ctx context.Context, q db.Queryer, principal, parent uint64, hash []byte, label, export string, expires, at time.Time) (uint64, error) {
 	var root int64
 	if parent != 0 {
 		var owner, revoked int64
@@ -243,7 +256,7 @@ func (s *Store) insertCredential(ctx context.Context, q db.Queryer, principal, p
 		if parent == 0 {
 			r = id
 		}
-		n, err := q.Exec(ctx, sqlInsertCredential, id, int64(principal), int64(parent), r, hash, label, at.UnixMicro(), until)
+		n, err := q.Exec(ctx, sqlInsertCredential, id, int64(principal), int64(parent), r, hash, label, at.UnixMicro(), until, export)
 		if err != nil {
 			return 0, fmt.Errorf("storing a credential: %w", err)
 		}
@@ -331,7 +344,7 @@ func (s *Store) Authenticate(ctx context.Context, key Key) (Caller, error) {
 func (s *Store) accept(ctx context.Context, hash [32]byte) (accepted, error) {
 	var a accepted
 	var id, root, revoked, principal, disabled int64
-	err := s.db.Row(ctx, sqlAuthenticate, hash[:]).Scan(&id, &root, &a.expires, &revoked, &principal, &a.caller.Name, &disabled)
+	err := s.db.Row(ctx, sqlAuthenticate, hash[:]).Scan(&id, &root, &a.expires, &revoked, &a.caller.Export, &principal, &a.caller.Name, &disabled)
 	switch {
 	case errors.Is(err, db.ErrNoRows):
 		return accepted{}, ErrUnknownKey
@@ -390,7 +403,7 @@ func (s *Store) ensureLocal(ctx context.Context, role string) (Caller, error) {
 				return err
 			}
 			// No key has an empty hash.
-			_, err = s.insertCredential(ctx, q, p.ID, 0, []byte{}, localLabel, time.Time{}, now)
+			_, err = s.insertCredential(ctx, q, p.ID, 0, []byte{}, localLabel, "", time.Time{}, now)
 		}
 		if err != nil {
 			return err
@@ -474,7 +487,7 @@ func (s *Store) Credentials(ctx context.Context, id uint64) ([]Credential, error
 	err := s.db.Rows(ctx, func(r db.Row) error {
 		var c Credential
 		var n, parent, root, created, expires, revoked int64
-		err := r.Scan(&n, &parent, &root, &c.Label, &created, &expires, &revoked)
+		err := r.Scan(&n, &parent, &root, &c.Label, &created, &expires, &revoked, &c.Export)
 		c.ID, c.Parent, c.Lineage = uint64(n), uint64(parent), uint64(root)
 		c.Created, c.Expires, c.Revoked = db.Time(created), db.Time(expires), db.Time(revoked)
 		out = append(out, c)

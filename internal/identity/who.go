@@ -8,6 +8,9 @@ type Caller struct {
 	Credential uint64
 	Lineage    uint64 // the credential from which this one descends, or itself
 	Name       string // the principal's name
+	// Export is the one export that the credential can download, and nothing else;
+	// empty for a credential that can do whatever its principal may.
+	Export string
 }
 
 // Who is a caller in the one role that it has for a brand.

@@ -53,6 +53,7 @@ func kinds() []struct {
 		{errNoKey, api.TypeUnauthenticated, "Who are you?", http.StatusUnauthorized},
 		{identity.ErrMalformedKey, api.TypeUnauthenticated, "Not a key", http.StatusUnauthorized},
 		{identity.ErrUnknownKey, api.TypeUnauthenticated, "Unknown key", http.StatusUnauthorized},
+		{identity.ErrLink, api.TypePolicyDenied, "For one export", http.StatusForbidden},
 		{identity.ErrRevoked, api.TypeUnauthenticated, "Revoked", http.StatusUnauthorized},
 		{identity.ErrExpired, api.TypeUnauthenticated, "Expired", http.StatusUnauthorized},
 		{identity.ErrDisabled, api.TypeUnauthenticated, "Disabled", http.StatusUnauthorized},

@@ -51,6 +51,10 @@ func (s *Server) exportRoutes(mux *http.ServeMux) {
 			return r.do(ctx, c, in.Brand, in.Export)
 		})
 	}
+	s.showsSecret("POST", one+"/link")
+	route(s, "POST", one+"/link", "export-link", "Make a key that downloads this export and nothing else; it dies with the lineage that asked", maxBody, func(ctx context.Context, c identity.Caller, in *ExportPath) (*api.Credential, error) {
+		return d.Link(ctx, c, in.Brand, in.Export)
+	})
 	s.describe(one+"/parts/{part}/{file}", "export-file", "A file of an approved export, encrypted with age to its recipient: customers or purchases. The trailer "+api.TrailerDigest+" comes with a whole file only", "application/octet-stream", "brand", "export", "part", "file")
 	mux.HandleFunc("GET "+one+"/parts/{part}/{file}", s.exportFile)
 }

@@ -126,8 +126,12 @@ func (s *Server) identify(next http.Handler) http.Handler {
 		}()
 		if !open(r.URL.Path) {
 			who, err := present(ctx, r)
+			var c identity.Caller
 			if err == nil {
-				_, err = s.caller(s.vault.Revisions.Peek(ctx), who)
+				c, err = s.caller(s.vault.Revisions.Peek(ctx), who)
+			}
+			if err == nil && c.Export != "" && !downloads(r, c.Export) {
+				err = identity.ErrLink
 			}
 			if err != nil {
 				s.fail(rec, problem(err))
@@ -147,6 +151,13 @@ func (s *Server) identify(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(rec, in)
 	})
+}
+
+// downloads reports whether a request shows an export or fetches a file of it. A
+// credential's export never changes, so that it is enough to ask once.
+func downloads(r *http.Request, export string) bool {
+	at := strings.Split(r.URL.Path, "/") // "", v1, brands, NAME, exports, ID, ...
+	return r.Method == http.MethodGet && len(at) >= 6 && at[1] == "v1" && at[2] == "brands" && at[4] == "exports" && at[5] == export
 }
 
 func present(ctx context.Context, r *http.Request) (shown, error) {
