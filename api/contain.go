@@ -4,8 +4,8 @@ import "time"
 
 // ContainRequest says what to stop: exactly one of the first five.
 type ContainRequest struct {
-	Credential uint64 `json:"credential,omitempty" doc:"Its whole lineage, everywhere."`
-	Principal  string `json:"principal,omitempty" maxLength:"64" doc:"By name; everywhere."`
+	Credential uint64 `json:"credential,omitempty" doc:"Its whole lineage, at the brand, and from the group at every brand."`
+	Principal  string `json:"principal,omitempty" maxLength:"64" doc:"By name; at the brand, and from the group at every brand."`
 	Role       string `json:"role,omitempty" maxLength:"64" doc:"Clear fields, searches and files, at the brand."`
 	Brand      bool   `json:"brand,omitempty" doc:"Clear fields, searches and files of everybody at the brand."`
 	AllExports bool   `json:"all_exports,omitempty" doc:"Files of the brand."`
@@ -25,6 +25,7 @@ type Containment struct {
 	TookMillis  int64     `json:"took_ms,omitempty" doc:"From the request until no server logs a disclosure to it."`
 	Principals  []string  `json:"principals,omitempty" doc:"Whom it stops; for a brand, nobody is listed."`
 	Credentials int       `json:"credentials,omitempty" doc:"How many credentials that could be used it stops."`
+	Elsewhere   bool      `json:"elsewhere,omitempty" doc:"They have a role at another brand, too, which this does not stop: only the group can."`
 	Asked       time.Time `json:"undo_asked,omitzero"`
 	AskedBy     string    `json:"undo_asked_by,omitempty"`
 	Ended       time.Time `json:"ended,omitzero"`

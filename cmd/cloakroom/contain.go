@@ -21,8 +21,8 @@ type containCmd struct {
 
 type containStopCmd struct {
 	forBrand
-	Credential uint64 `xor:"what" help:"A credential: its whole lineage, everywhere." placeholder:"NUMBER"`
-	Principal  string `xor:"what" help:"A person or service, everywhere." placeholder:"NAME"`
+	Credential uint64 `xor:"what" help:"A credential: its whole lineage." placeholder:"NUMBER"`
+	Principal  string `xor:"what" help:"A person or service." placeholder:"NAME"`
 	Role       string `xor:"what" help:"Clear fields, searches and files of a role." placeholder:"ROLE"`
 	WholeBrand bool   `xor:"what" help:"Clear fields, searches and files of everybody at the brand."`
 	AllExports bool   `xor:"what" help:"Files alone."`
@@ -52,6 +52,9 @@ func (c *containStopCmd) Run(ctx context.Context, std Streams) error {
 			fmt.Fprintf(w, "containment %d: the %s%s is stopped on every server, after %d ms%s\n", out.ID, out.Kind, named(out), out.TookMillis, whom)
 			fmt.Fprintf(w, "Next, where keys may be out: cloakroom key rotate --brand %s, and with --kind index\n", c.Brand)
 			fmt.Fprintf(w, "To let it go on: cloakroom contain undo --brand %s %d, and contain confirm by another person\n", c.Brand, out.ID)
+		}
+		if out.Elsewhere {
+			fmt.Fprintf(w, "They have a role at another brand, too, which this does not stop: whoever contains at the group can, with --brand group\n")
 		}
 	})
 }

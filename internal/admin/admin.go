@@ -343,9 +343,9 @@ func (d *Desk) ConnectApp(ctx context.Context, c identity.Caller, req api.Creden
 		return nil, err
 	}
 	who := identity.Who{Caller: c, Brand: record.Group}
-	if stop, err := d.Door.Contained.Of(ctx, who); err != nil {
+	if stopped, err := d.stopped(ctx, who); err != nil {
 		return nil, err
-	} else if stop.All {
+	} else if stopped {
 		return nil, contain.ErrContained
 	}
 	out, err := d.credential(ctx, who, p, c.Credential, req, map[string]string{"change": "credential-connect", "principal": p.Name})

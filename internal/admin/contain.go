@@ -22,9 +22,9 @@ import (
 // maxContainments bounds one listing.
 const maxContainments = 1000
 
-// Contain stops a lineage, a principal, a role, a brand, or a brand's exports. When it
-// returns, no server logs a disclosure any more to what is contained, whatever was under
-// way. The log has what was stopped before it is, and afterwards how long it took.
+// Contain stops a lineage, a principal, a role, a brand, or a brand's exports: at the
+// brand that it is asked of, and asked of the group at every brand. When it returns, no
+// server logs a disclosure there any more to what is contained, whatever was under way. The log has what was stopped before it is, and afterwards how long it took.
 func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req api.ContainRequest) (*api.Containment, error) {
 	if !entry.ValidTicket(req.Ticket) || !entry.ValidTicket(req.Alarm) {
 		return nil, admit.ErrTicket
@@ -37,13 +37,13 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	if err != nil {
 		return nil, err
 	}
-	now, person, err := d.target(ctx, v, req)
+	now, err := d.target(ctx, v, req)
 	if err != nil {
 		return nil, err
 	}
-	out := &api.Containment{Kind: string(now.Kind), Target: now.Target, Role: now.Role}
+	out := &api.Containment{Kind: string(now.Kind), Target: now.Target, Role: now.Role, Elsewhere: now.elsewhere}
 	if req.DryRun {
-		return out, d.stops(ctx, now, person, out)
+		return out, d.stops(ctx, now, out)
 	}
 	active, err := d.Door.Contained.Active(ctx)
 	if err != nil {
@@ -53,10 +53,10 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 		a := &active[i]
 		if a.Brand == now.Brand && a.Kind == now.Kind && a.Target == now.Target && a.Role == now.Role {
 			// Whoever asks again may have been told that the first try did not wait.
-			if err := d.pass(ctx); err != nil {
+			if err := d.pass(ctx, v.Brand.ID); err != nil {
 				return nil, err
 			}
-			return d.shown(ctx, *a, out), d.stops(ctx, *a, person, out)
+			return d.shown(ctx, *a, out), d.stops(ctx, now, out)
 		}
 	}
 	detail := map[string]string{"change": "contain", "kind": string(now.Kind)}
@@ -71,7 +71,7 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	}
 	err = d.contained(ctx, v, req.Ticket, detail, func(q db.Queryer, at time.Time) (err error) {
 		now.At, now.By = at, v.Who.Principal
-		now.ID, err = d.Door.Contained.Begin(ctx, q, now)
+		now.ID, err = d.Door.Contained.Begin(ctx, q, now.Containment)
 		return err
 	})
 	if err != nil {
@@ -91,13 +91,13 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	if _, err := d.Ledger.Record(revision.Unbound(ctx), ledger.Event{Kind: entry.KindContainment, Who: v.Who, Ticket: req.Ticket, Detail: done}); err != nil {
 		return nil, fmt.Errorf("it is contained, and how long it took is not logged: %w", err)
 	}
-	if err := d.stops(ctx, now, person, out); err != nil { // last: a thief is not to wait for a list
+	if err := d.stops(ctx, now, out); err != nil { // last: a thief is not to wait for a list
 		return nil, fmt.Errorf("it is contained, and whom that stops is not known: %w", err)
 	}
-	return d.shown(ctx, now, out), nil
+	return d.shown(ctx, now.Containment, out), nil
 }
 
-// contained logs a step, makes it, and waits until every log was passed.
+// contained logs a step, makes it, and waits until the logs were passed that it concerns.
 func (d *Desk) contained(ctx context.Context, v *admit.Visit, ticket string, detail map[string]string, fn func(q db.Queryer, at time.Time) error) error {
 	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindContainment, Who: v.Who, Ticket: ticket, Detail: detail})
 	if err != nil {
@@ -106,66 +106,125 @@ func (d *Desk) contained(ctx context.Context, v *admit.Visit, ticket string, det
 	if err := d.DB.Tx(ctx, func(q db.Queryer) error { return fn(q, r.At()) }); err != nil {
 		return fmt.Errorf("nothing was stopped or let go; send it again: %w", err)
 	}
-	return d.pass(ctx)
+	return d.pass(ctx, v.Brand.ID)
 }
 
-// pass waits for what is under way in every log.
-func (d *Desk) pass(ctx context.Context) error {
-	if err := d.fence(ctx, record.Group); err != nil {
+// pass waits for what is under way in the log of a brand, and for the group's in every log.
+func (d *Desk) pass(ctx context.Context, brand record.BrandID) error {
+	if err := d.fence(ctx, brand); err != nil {
 		return fmt.Errorf("it holds, and what was under way may still be answered for %s: %w", ledger.DefaultTimeout, err)
 	}
 	return nil
 }
 
+// aim is what a request means to stop.
+type aim struct {
+	contain.Containment
+	person    uint64 // whose lineage it is, or who
+	elsewhere bool   // they have a role at another brand, too
+}
+
 // target says what a request means, and refuses that somebody stops themselves: a slip
-// of the hand would take the one who was to help. person is whose lineage it is, or who.
-func (d *Desk) target(ctx context.Context, v *admit.Visit, req api.ContainRequest) (c contain.Containment, person uint64, err error) {
-	c.Brand = v.Brand.ID
+// of the hand would take the one who was to help.
+func (d *Desk) target(ctx context.Context, v *admit.Visit, req api.ContainRequest) (a aim, err error) {
+	a.Brand = v.Brand.ID
 	n := 0
 	if req.Credential != 0 {
 		n++
-		c.Kind = contain.Lineage
-		if c.Target, person, err = d.Door.Identity.Lineage(ctx, req.Credential); err != nil {
-			return c, person, err
-		}
+		a.Kind = contain.Lineage
+		a.Target, a.person, err = d.Door.Identity.Lineage(ctx, req.Credential)
 	}
 	if req.Principal != "" {
 		n++
-		p, err := d.Door.Identity.ByName(ctx, req.Principal)
-		if err != nil {
-			return c, person, err
-		}
-		if p.Name == identity.LocalAdministrator {
-			return c, person, fmt.Errorf("%w: whoever owns the machine cannot be contained from outside", ErrRequest)
-		}
-		c.Kind, c.Target, person = contain.Principal, p.ID, p.ID
+		var p identity.Principal
+		p, err = d.Door.Identity.ByName(ctx, req.Principal)
+		a.Kind, a.Target, a.person = contain.Principal, p.ID, p.ID
 	}
 	if req.Role != "" {
 		n++
-		if err := knownRole(req.Role); err != nil {
-			return c, person, err
-		}
-		c.Kind, c.Role = contain.Role, req.Role
+		a.Kind, a.Role = contain.Role, req.Role
+		err = knownRole(req.Role)
 	}
 	if req.Brand {
 		n++
-		c.Kind = contain.Brand
+		a.Kind = contain.Brand
 	}
 	if req.AllExports {
 		n++
-		c.Kind = contain.Exports
+		a.Kind = contain.Exports
 	}
 	switch {
 	case n != 1:
-		return c, person, fmt.Errorf("%w: name one of credential, principal, role, brand, all_exports", ErrRequest)
-	case c.Kind == contain.Lineage && c.Target == v.Who.Lineage, c.Kind == contain.Principal && c.Target == v.Who.Principal:
-		return c, person, fmt.Errorf("%w: that is you: let somebody else contain it", ErrRequest)
+		return a, fmt.Errorf("%w: name one of credential, principal, role, brand, all_exports", ErrRequest)
+	case a.Kind != contain.Lineage && a.Kind != contain.Principal:
+		return a, err
+	case a.Kind == contain.Lineage && a.Target == v.Who.Lineage, a.Kind == contain.Principal && a.Target == v.Who.Principal:
+		return a, fmt.Errorf("%w: that is you: let somebody else contain it", ErrRequest)
 	}
-	return c, person, nil
+	if err = d.reach(ctx, v, &a, err); err != nil {
+		return a, err
+	}
+	if p, err := d.Door.Identity.Get(ctx, a.person); err != nil {
+		return a, err
+	} else if p.Name == identity.LocalAdministrator {
+		return a, fmt.Errorf("%w: whoever owns the machine cannot be contained from outside", ErrRequest)
+	}
+	return a, nil
+}
+
+// reach refuses what is not the visit's brand to stop, in the words in which it refuses
+// what there is not: found is the error of looking for it. The group may stop anybody.
+func (d *Desk) reach(ctx context.Context, v *admit.Visit, a *aim, found error) error {
+	if v.Brand.ID == record.Group {
+		return found
+	}
+	if found != nil && !errors.Is(found, identity.ErrNoCredential) && !errors.Is(found, identity.ErrNoPrincipal) {
+		return found
+	}
+	roles, err := d.Door.Identity.Roles(ctx, a.person) // also of nobody: it takes as long
+	if err != nil {
+		return err
+	}
+	here, group := false, false
+	for _, r := range roles {
+		switch r.Brand {
+		case v.Brand.ID:
+			here = true
+		case record.Group:
+			group = true
+		default:
+			a.elsewhere = true
+		}
+	}
+	if !here || group {
+		v.Refuse(ctx, "not-ours-to-contain")
+		return contain.ErrReach
+	}
+	return nil
+}
+
+// stopped reports whether a caller is stopped by the group, or wherever they have a role.
+func (d *Desk) stopped(ctx context.Context, who identity.Who) (bool, error) {
+	stop, err := d.Door.Contained.Of(ctx, who)
+	if err != nil || stop.All {
+		return true, err
+	}
+	roles, err := d.Door.Identity.Roles(ctx, who.Principal)
+	if err != nil {
+		return true, err
+	}
+	for _, r := range roles {
+		who.Brand, who.Role = r.Brand, r.Role
+		if stop, err = d.Door.Contained.Of(ctx, who); err != nil || !stop.All {
+			return stop.All, err
+		}
+	}
+	return len(roles) > 0, nil
 }
 
 // stops says whom a containment of people or credentials stops.
-func (d *Desk) stops(ctx context.Context, c contain.Containment, person uint64, out *api.Containment) error {
+func (d *Desk) stops(ctx context.Context, a aim, out *api.Containment) error {
+	c := a.Containment
 	if c.Kind == contain.Brand || c.Kind == contain.Exports {
 		return nil
 	}
@@ -176,7 +235,7 @@ func (d *Desk) stops(ctx context.Context, c contain.Containment, person uint64, 
 	if c.Kind == contain.Role {
 		return d.stopsRole(ctx, c, now, out)
 	}
-	p, err := d.Door.Identity.Get(ctx, person)
+	p, err := d.Door.Identity.Get(ctx, a.person)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,9 @@ var (
 	ErrNone = errors.New("no such containment: `cloakroom contain list` shows those there are")
 	// ErrState is returned for an undoing that does not fit where the containment is.
 	ErrState = errors.New("it cannot be undone like that now")
+	// ErrReach is returned for whom a brand may not stop. It is one for all of those, and
+	// for numbers and names that there are not: it tells nothing of other brands.
+	ErrReach = errors.New("there is nobody of that number or name whom this brand may stop: those with a role here and none at the group; whoever contains at the group may stop anybody, with --brand group")
 	// ErrMost is returned where as many are contained as may be.
 	ErrMost = fmt.Errorf("%d containments hold already: contain a role or a brand instead", Most)
 )
@@ -37,21 +40,21 @@ const UndoWithin = 24 * time.Hour
 // Kind is what is contained.
 type Kind string
 
-// The kinds. The first two stop everything, everywhere; a role and a brand stop clear
-// fields, searches and files, and leave tokens, masked views and writes: the shops go on
-// selling.
+// The kinds. Each holds at the brand whose containment it is, and the group's at every
+// brand. The first two stop everything; a role and a brand stop clear fields, searches
+// and files, and leave tokens, masked views and writes: the shops go on selling.
 const (
 	Lineage   Kind = "lineage"   // a credential, all made through it, its exports
 	Principal Kind = "principal" // all credentials of one
-	Role      Kind = "role"      // everybody of a role at the brand
-	Brand     Kind = "brand"     // everybody at the brand
-	Exports   Kind = "exports"   // files alone, at the brand
+	Role      Kind = "role"      // everybody of a role
+	Brand     Kind = "brand"     // everybody
+	Exports   Kind = "exports"   // files alone
 )
 
 // Containment is one.
 type Containment struct {
 	ID      int64
-	Brand   record.BrandID // whose log has it; a role, brand or exports hold there
+	Brand   record.BrandID // whose log has it and where it holds: the group's everywhere
 	Kind    Kind
 	Target  uint64 // the lineage or principal
 	Role    string
@@ -126,18 +129,20 @@ func (s *Store) Of(ctx context.Context, who identity.Who) (Stop, error) {
 	var stop Stop
 	for i := range active {
 		c := &active[i]
-		here := c.Brand == who.Brand || c.Brand == record.Group
+		if c.Brand != who.Brand && c.Brand != record.Group {
+			continue
+		}
 		switch c.Kind {
 		case Lineage:
 			stop.All = stop.All || c.Target == who.Lineage
 		case Principal:
 			stop.All = stop.All || c.Target == who.Principal
 		case Role:
-			stop.Clear = stop.Clear || here && c.Role == who.Role
+			stop.Clear = stop.Clear || c.Role == who.Role
 		case Brand:
-			stop.Clear = stop.Clear || here
+			stop.Clear = true
 		case Exports:
-			stop.Files = stop.Files || here
+			stop.Files = true
 		}
 	}
 	return stop, nil

@@ -22,6 +22,68 @@ var measureContain = flag.Int("contain-rounds", 0, "measure this many containmen
 
 func TestContain(t *testing.T) { onEach(t, testContain) }
 
+func TestWhoContainsWhom(t *testing.T) { onEach(t, containReach) }
+
+// person registers somebody and returns a client with a key of theirs.
+func (h *house) person(t *testing.T, name, kind string, roles map[string]string) (*client.Client, api.Credential) {
+	t.Helper()
+	h.must(h.Do(t.Context(), "POST", "/v1/principals", api.Principal{Name: name, Kind: kind, Roles: roles}, nil))
+	return h.newKey(t, name)
+}
+
+// A brand stops its own people, at that brand alone, and learns nothing of others.
+func containReach(t *testing.T, h *house) {
+	ctx := t.Context()
+	const path, groups = "/v1/brands/gucci/containments", "/v1/brands/group/containments"
+	responder := h.as["incident-responder"]
+	_, theirs := h.person(t, "bala", "person", map[string]string{"balenciaga": "support-agent"})
+	both, own := h.person(t, "both", "person", map[string]string{"balenciaga": "support-agent", "gucci": "support-agent"})
+	hq, hqs := h.person(t, "hq", "person", map[string]string{"group": "incident-responder"})
+	purposes := func(c *client.Client, brand string) error {
+		return c.Do(ctx, "GET", client.Path("brands", brand, "purposes"), nil, nil)
+	}
+	refused := map[string]bool{}
+	for _, req := range []api.ContainRequest{{Credential: theirs.ID}, {Credential: hqs.ID}, {Credential: 1}, {Credential: 999}, {Principal: "bala"}, {Principal: "hq"},
+		{Principal: "local-administrator"}, {Principal: "nobody"}, {Credential: theirs.ID, DryRun: true}} {
+		err := responder.Do(ctx, "POST", path, req, nil)
+		if !isType(err, api.TypeNotFound) {
+			t.Errorf("%+v: %v", req, err)
+			continue
+		}
+		refused[err.Error()] = true
+	}
+	if len(refused) != 1 {
+		t.Errorf("a brand learns of others by what it is told: %v", refused)
+	}
+	var c api.Containment
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: own.ID}, &c))
+	if !c.Elsewhere {
+		t.Errorf("it is not told that they have another role: %+v", c)
+	}
+	if err := purposes(both, "gucci"); !isType(err, api.TypeContained) || purposes(both, "balenciaga") != nil {
+		t.Errorf("at gucci: %v, at balenciaga: %v", err, purposes(both, "balenciaga"))
+	}
+	h.must(both.Do(ctx, "POST", "/v1/credentials", api.CredentialRequest{Label: "loader"}, nil)) // for balenciaga
+	for _, req := range []api.ContainRequest{{Credential: own.ID}, {Principal: "bala"}} {
+		var c api.Containment
+		h.must(hq.Do(ctx, "POST", groups, req, &c))
+		if c.Elsewhere {
+			t.Errorf("the group's holds everywhere: %+v", c)
+		}
+	}
+	if err := purposes(both, "balenciaga"); !isType(err, api.TypeContained) {
+		t.Errorf("contained at the group, at balenciaga: %v", err)
+	}
+	if err := both.Do(ctx, "POST", "/v1/credentials", api.CredentialRequest{Label: "loader"}, nil); !isType(err, api.TypeContained) {
+		t.Errorf("a stopped key made another: %v", err)
+	}
+	var list []api.Containment
+	h.must(responder.Do(ctx, "GET", path, nil, &list))
+	if len(list) != 1 {
+		t.Errorf("gucci sees the group's: %+v", list)
+	}
+}
+
 func (h *house) newKey(t *testing.T, name string) (*client.Client, api.Credential) {
 	t.Helper()
 	var c api.Credential

@@ -80,6 +80,7 @@ func kinds() []struct {
 		{identity.ErrName, api.TypeInvalid, "Not a name", http.StatusUnprocessableEntity},
 		{identity.ErrNoPrincipal, api.TypeNotFound, "No such principal", http.StatusNotFound},
 		{contain.ErrContained, api.TypeContained, "Stopped", http.StatusForbidden},
+		{contain.ErrReach, api.TypeNotFound, "Nobody to stop here", http.StatusNotFound},
 		{contain.ErrNone, api.TypeNotFound, "No such containment", http.StatusNotFound},
 		{contain.ErrState, api.TypeConflict, "Not now", http.StatusConflict},
 		{contain.ErrMost, api.TypeConflict, "Too many containments", http.StatusConflict},
