@@ -41,10 +41,8 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	if err != nil {
 		return nil, err
 	}
+	now.By = v.Who.Principal
 	out := &api.Containment{Kind: string(now.Kind), Target: now.Target, Role: now.Role, Elsewhere: now.elsewhere}
-	if req.DryRun {
-		return out, d.stops(ctx, now, out)
-	}
 	active, err := d.Door.Contained.Active(ctx)
 	if err != nil {
 		return nil, err
@@ -52,12 +50,28 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	for i := range active {
 		a := &active[i]
 		if a.Brand == now.Brand && a.Kind == now.Kind && a.Target == now.Target && a.Role == now.Role {
+			if req.DryRun {
+				return d.shown(ctx, *a, out), d.stops(ctx, now, out)
+			}
 			// Whoever asks again may have been told that the first try did not wait.
 			if err := d.pass(ctx, v.Brand.ID); err != nil {
 				return nil, err
 			}
 			return d.shown(ctx, *a, out), d.stops(ctx, now, out)
 		}
+	}
+	undoers, err := d.undoers(ctx, v)
+	if err == nil {
+		err = d.Door.Contained.Refuse(ctx, now.Containment, undoers)
+	}
+	if errors.Is(err, contain.ErrLast) {
+		v.Refuse(ctx, "nobody-left-to-undo")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if req.DryRun {
+		return out, d.stops(ctx, now, out)
 	}
 	detail := map[string]string{"change": "contain", "kind": string(now.Kind)}
 	if now.Target != 0 {
@@ -70,8 +84,8 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 		detail["alarm"] = req.Alarm
 	}
 	err = d.contained(ctx, v, req.Ticket, detail, func(q db.Queryer, at time.Time) (err error) {
-		now.At, now.By = at, v.Who.Principal
-		now.ID, err = d.Door.Contained.Begin(ctx, q, now.Containment)
+		now.At = at
+		now.ID, err = d.Door.Contained.Begin(ctx, q, now.Containment, undoers)
 		return err
 	})
 	if err != nil {
@@ -164,12 +178,53 @@ func (d *Desk) target(ctx context.Context, v *admit.Visit, req api.ContainReques
 	if err = d.reach(ctx, v, &a, err); err != nil {
 		return a, err
 	}
-	if p, err := d.Door.Identity.Get(ctx, a.person); err != nil {
+	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
+	if err != nil {
 		return a, err
-	} else if p.Name == identity.LocalAdministrator {
+	}
+	if a.Kind == contain.Principal && a.Target == local.Principal || a.Kind == contain.Lineage && a.Target == local.Lineage {
 		return a, fmt.Errorf("%w: whoever owns the machine cannot be contained from outside", ErrRequest)
 	}
 	return a, nil
+}
+
+// undoers returns who may contain at the visit's brand, and so undo, with a credential
+// that can be used. The local administrator is not among them.
+func (d *Desk) undoers(ctx context.Context, v *admit.Visit) (out []contain.Undoer, err error) {
+	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
+	if err != nil {
+		return nil, err
+	}
+	err = d.Door.Identity.People(ctx, v.Brand.ID, func(id uint64, role string) error {
+		who := identity.Who{Caller: identity.Caller{Principal: id}, Role: role, Brand: v.Brand.ID}
+		if _, err := v.Policy.Authorize(who, access.ActContain, "", 0); err == nil && id != local.Principal {
+			out = append(out, contain.Undoer{Principal: id})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		creds, err := d.Door.Identity.Credentials(ctx, out[i].Principal)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range creds {
+			if usable(&c, now) {
+				out[i].Lineages = append(out[i].Lineages, c.Lineage)
+			}
+		}
+	}
+	return out, nil
+}
+
+func usable(c *identity.Credential, now time.Time) bool {
+	return c.Revoked.IsZero() && (c.Expires.IsZero() || c.Expires.After(now))
 }
 
 // reach refuses what is not the visit's brand to stop, in the words in which it refuses
@@ -276,7 +331,7 @@ func (d *Desk) stopsPerson(ctx context.Context, c contain.Containment, p identit
 		if c.Kind == contain.Lineage && cr.Lineage != c.Target {
 			continue
 		}
-		if cr.Revoked.IsZero() && (cr.Expires.IsZero() || cr.Expires.After(now)) {
+		if usable(&cr, now) {
 			out.Credentials++
 		}
 	}
@@ -326,10 +381,23 @@ func (d *Desk) Containments(ctx context.Context, c identity.Caller, brand string
 	return out, nil
 }
 
+// undoer lets a caller in who may ask for an undoing, or confirm one. Whoever sits at the
+// machine may ask, so that somebody always can.
+func (d *Desk) undoer(ctx context.Context, c identity.Caller, brand string, confirm bool) (*admit.Visit, error) {
+	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
+	if err != nil {
+		return nil, err
+	}
+	if !confirm && c == local {
+		return d.Door.Enter(ctx, c, brand)
+	}
+	return d.visit(ctx, c, brand, access.ActContain)
+}
+
 // UndoContainment asks that something goes on again, or with confirm lets it: that takes
 // another principal, by another lineage, within [contain.UndoWithin].
 func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand string, id int64, confirm bool) (*api.Containment, error) {
-	v, err := d.visit(ctx, c, brand, access.ActContain)
+	v, err := d.undoer(ctx, c, brand, confirm)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/db"
@@ -27,6 +28,8 @@ var (
 	// ErrReach is returned for whom a brand may not stop. It is one for all of those, and
 	// for numbers and names that there are not: it tells nothing of other brands.
 	ErrReach = errors.New("there is nobody of that number or name whom this brand may stop: those with a role here and none at the group; whoever contains at the group may stop anybody, with --brand group")
+	// ErrLast is returned for a containment that would leave nobody to undo it.
+	ErrLast = errors.New("nobody but you could undo what is contained here after it. Give another person a role that contains (`cloakroom principal role`), let the group contain it, or have an administrator end the key for good: `cloakroom principal revoke LINEAGE`")
 	// ErrMost is returned where as many are contained as may be.
 	ErrMost = fmt.Errorf("%d containments hold already: contain a role or a brand instead", Most)
 )
@@ -126,7 +129,10 @@ func (s *Store) Of(ctx context.Context, who identity.Who) (Stop, error) {
 	if err != nil {
 		return Stop{All: true}, err
 	}
-	var stop Stop
+	return of(active, who), nil
+}
+
+func of(active []Containment, who identity.Who) (stop Stop) {
 	for i := range active {
 		c := &active[i]
 		if c.Brand != who.Brand && c.Brand != record.Group {
@@ -145,14 +151,62 @@ func (s *Store) Of(ctx context.Context, who identity.Who) (Stop, error) {
 			stop.Files = true
 		}
 	}
-	return stop, nil
+	return stop
+}
+
+// Undoer is a person who may contain at a brand, and so undo, with the lineages of the
+// credentials that they can use.
+type Undoer struct {
+	Principal uint64
+	Lineages  []uint64
+}
+
+// left counts those of the undoers whom nothing stops at a brand, except one of them.
+func left(undoers []Undoer, active []Containment, brand record.BrandID, except uint64) (n int) {
+	for _, u := range undoers {
+		free := func(lineage uint64) bool {
+			return !of(active, identity.Who{Caller: identity.Caller{Principal: u.Principal, Lineage: lineage}, Brand: brand}).All
+		}
+		if u.Principal != except && slices.ContainsFunc(u.Lineages, free) {
+			n++
+		}
+	}
+	return n
+}
+
+// locksOut reports whether a containment leaves nobody to undo it, or takes the last of
+// those who could but the one who makes it: a stolen key must not be the only one left.
+func locksOut(c Containment, active []Containment, undoers []Undoer) bool {
+	after := append(slices.Clone(active), c)
+	if left(undoers, after, c.Brand, 0) == 0 {
+		return true
+	}
+	return left(undoers, after, c.Brand, c.By) == 0 && left(undoers, active, c.Brand, c.By) > 0
+}
+
+// Refuse returns [ErrLast] for a containment that Begin would refuse by it, as things
+// stand now.
+func (s *Store) Refuse(ctx context.Context, c Containment, undoers []Undoer) error {
+	active, err := s.Active(ctx)
+	if err == nil && locksOut(c, active, undoers) {
+		err = ErrLast
+	}
+	return err
 }
 
 // Begin makes a containment inside the caller's transaction, and returns its number.
-// What holds already is left as it is.
-func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment) (int64, error) {
-	if err := revision.Bump(ctx, q); err != nil { // first, so that numbers are given one by one
+// What holds already is left as it is. Of the undoers, who may contain at the brand,
+// somebody must be left: [ErrLast].
+func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, undoers []Undoer) (int64, error) {
+	if err := revision.Bump(ctx, q); err != nil { // first: from here on there is no other
 		return 0, err
+	}
+	active, err := list(ctx, q, sqlActive)
+	if err != nil {
+		return 0, err
+	}
+	if locksOut(c, active, undoers) {
+		return 0, ErrLast
 	}
 	var id, have int64
 	if err := q.Row(ctx, sqlNext).Scan(&id, &have); err != nil {
@@ -161,7 +215,7 @@ func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment) (int64, 
 	if have >= Most {
 		return 0, ErrMost
 	}
-	_, err := q.Exec(ctx, sqlInsert, id, int64(c.Brand), string(c.Kind), int64(c.Target), c.Role, c.At.UnixMicro(), int64(c.By))
+	_, err = q.Exec(ctx, sqlInsert, id, int64(c.Brand), string(c.Kind), int64(c.Target), c.Role, c.At.UnixMicro(), int64(c.By))
 	if err != nil {
 		return 0, fmt.Errorf("containing: %w", err)
 	}

@@ -111,6 +111,7 @@ const (
 	sqlRemoveRole       = `DELETE FROM roles WHERE principal = $1 AND brand = $2`
 	sqlListRoles        = `SELECT brand, role FROM roles WHERE principal = $1 ORDER BY brand`
 	sqlFindRole         = `SELECT role FROM roles WHERE principal = $1 AND brand IN ($2, 0) ORDER BY brand DESC LIMIT 1`
+	sqlPeople           = `SELECT p.id, r.role FROM roles r JOIN principals p ON p.id = r.principal WHERE r.brand IN ($1, 0) AND p.kind = $2 AND p.disabled = 0 ORDER BY p.id, r.brand DESC`
 	sqlNextCredential   = `SELECT coalesce(max(id), 0) + 1 FROM credentials`
 	sqlCredentialRoot   = `SELECT root, principal, revoked FROM credentials WHERE id = $1`
 	sqlInsertCredential = `INSERT INTO credentials (id, principal, parent, root, hash, label, created, expires, revoked, scope) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9) ON CONFLICT DO NOTHING`
@@ -479,6 +480,28 @@ func (s *Store) Roles(ctx context.Context, id uint64) ([]Role, error) {
 		return nil, fmt.Errorf("listing roles: %w", err)
 	}
 	return out, nil
+}
+
+// People hands fn each person who is not disabled and has a role at a brand, by itself or
+// by the group's, in order of their numbers. An error of fn ends it.
+func (s *Store) People(ctx context.Context, brand record.BrandID, fn func(principal uint64, role string) error) error {
+	var last int64
+	err := s.db.Rows(ctx, func(r db.Row) error {
+		var id int64
+		var role string
+		if err := r.Scan(&id, &role); err != nil {
+			return err
+		}
+		if id == last { // the brand's own role came first
+			return nil
+		}
+		last = id
+		return fn(uint64(id), role)
+	}, sqlPeople, int64(brand), Person)
+	if err != nil {
+		return fmt.Errorf("reading who has a role: %w", err)
+	}
+	return nil
 }
 
 // Credentials returns the credentials of a principal.

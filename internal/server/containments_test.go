@@ -24,6 +24,8 @@ func TestContain(t *testing.T) { onEach(t, testContain) }
 
 func TestWhoContainsWhom(t *testing.T) { onEach(t, containReach) }
 
+func TestSomebodyIsLeftToUndo(t *testing.T) { onEach(t, containLast) }
+
 // person registers somebody and returns a client with a key of theirs.
 func (h *house) person(t *testing.T, name, kind string, roles map[string]string) (*client.Client, api.Credential) {
 	t.Helper()
@@ -82,6 +84,62 @@ func containReach(t *testing.T, h *house) {
 	if len(list) != 1 {
 		t.Errorf("gucci sees the group's: %+v", list)
 	}
+}
+
+// However much is contained, somebody is left to undo it; and whoever sits at the machine
+// can ask.
+func containLast(t *testing.T, h *house) {
+	ctx := t.Context()
+	const path, groups = "/v1/brands/gucci/containments", "/v1/brands/group/containments"
+	responder, officer := h.as["incident-responder"], h.as["data-protection-officer"]
+	refused := func(c *client.Client, path string, req api.ContainRequest, typ string) {
+		t.Helper()
+		for _, req.DryRun = range []bool{true, false} {
+			if err := c.Do(ctx, "POST", path, req, nil); !isType(err, typ) {
+				t.Errorf("%+v: %v", req, err)
+			}
+		}
+	}
+	// One of two would be left alone with the right to undo.
+	refused(responder, path, api.ContainRequest{Principal: "data-protection-officer"}, api.TypeConflict)
+	_, second := h.person(t, "second", "person", map[string]string{"gucci": "incident-responder"})
+	var c api.Containment
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Principal: "data-protection-officer"}, &c))
+	refused(responder, path, api.ContainRequest{Credential: second.ID}, api.TypeConflict)
+	refused(responder, path, api.ContainRequest{Principal: "second"}, api.TypeConflict)
+	_, spare := h.newKey(t, "second") // another way in for them
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: spare.ID}, nil))
+	refused(responder, path, api.ContainRequest{Credential: second.ID}, api.TypeConflict)
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Principal: "support-agent"}, nil)) // who undoes nothing
+
+	// Whoever sits at the machine asks, where only one other is left.
+	h.must(h.Do(ctx, "POST", fmt.Sprint(path, "/", c.ID, "/undo"), nil, nil))
+	if err := h.Do(ctx, "POST", fmt.Sprint(path, "/", c.ID, "/undo/confirm"), nil, nil); !isType(err, api.TypePolicyDenied) {
+		t.Errorf("the local administrator confirmed: %v", err)
+	}
+	if err := h.as["administrator"].Do(ctx, "POST", fmt.Sprint(path, "/", c.ID, "/undo"), nil, nil); !isType(err, api.TypePolicyDenied) {
+		t.Errorf("another administrator asked: %v", err)
+	}
+	h.must(responder.Do(ctx, "POST", fmt.Sprint(path, "/", c.ID, "/undo/confirm"), nil, nil))
+	if err := officer.Do(ctx, "GET", path, nil, nil); err != nil {
+		t.Errorf("undone, and %v", err)
+	}
+
+	// The local administrator by any name; a key made for that name is another lineage.
+	hq, _ := h.person(t, "hq", "person", map[string]string{"group": "incident-responder"})
+	var remote api.Credential
+	h.must(h.Do(ctx, "POST", client.Path("principals", "local-administrator", "credentials"), api.CredentialRequest{}, &remote))
+	for _, req := range []api.ContainRequest{{Principal: "local-administrator"}, {Credential: 1}} {
+		refused(hq, groups, req, api.TypeInvalid)
+	}
+	h.must(hq.Do(ctx, "POST", groups, api.ContainRequest{Credential: remote.ID}, nil))
+	h.must(h.Do(ctx, "GET", "/v1/principals", nil, nil))
+
+	// A service contains, and only people undo: of those there are none at balenciaga.
+	soar, _ := h.person(t, "soar", "service", map[string]string{"balenciaga": "incident-responder"})
+	h.must(h.Do(ctx, "DELETE", client.Path("principals", "hq", "roles", "group"), nil, nil))
+	h.person(t, "bala", "person", map[string]string{"balenciaga": "support-agent"})
+	refused(soar, "/v1/brands/balenciaga/containments", api.ContainRequest{Principal: "bala"}, api.TypeConflict)
 }
 
 func (h *house) newKey(t *testing.T, name string) (*client.Client, api.Credential) {
@@ -191,12 +249,11 @@ func testContain(t *testing.T, h *house) {
 	}
 
 	// A person, everywhere; a contained responder does not free themselves.
+	deputy, _ := h.person(t, "second", "person", map[string]string{"gucci": "incident-responder"})
 	h.must(officer.Do(ctx, "POST", path, api.ContainRequest{Principal: "incident-responder"}, &c))
 	if err := other.Do(ctx, "POST", fmt.Sprint(path, "/", c.ID, "/undo"), nil, nil); !isType(err, api.TypeContained) {
 		t.Errorf("a contained responder: %v", err)
 	}
-	h.must(h.Do(ctx, "POST", "/v1/principals", api.Principal{Name: "second", Kind: "person", Roles: map[string]string{"gucci": "incident-responder"}}, nil))
-	deputy, _ := h.newKey(t, "second")
 	h.must(deputy.Do(ctx, "POST", fmt.Sprint(path, "/", c.ID, "/undo"), nil, nil))
 	h.must(officer.Do(ctx, "POST", fmt.Sprint(path, "/", c.ID, "/undo/confirm"), nil, nil))
 

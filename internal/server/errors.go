@@ -81,6 +81,7 @@ func kinds() []struct {
 		{identity.ErrNoPrincipal, api.TypeNotFound, "No such principal", http.StatusNotFound},
 		{contain.ErrContained, api.TypeContained, "Stopped", http.StatusForbidden},
 		{contain.ErrReach, api.TypeNotFound, "Nobody to stop here", http.StatusNotFound},
+		{contain.ErrLast, api.TypeConflict, "Nobody would be left", http.StatusConflict},
 		{contain.ErrNone, api.TypeNotFound, "No such containment", http.StatusNotFound},
 		{contain.ErrState, api.TypeConflict, "Not now", http.StatusConflict},
 		{contain.ErrMost, api.TypeConflict, "Too many containments", http.StatusConflict},
