@@ -394,6 +394,38 @@ func (d *Desk) undoer(ctx context.Context, c identity.Caller, brand string, conf
 	return d.visit(ctx, c, brand, access.ActContain)
 }
 
+// people checks that a caller may undo, and to confirm, that whoever asked still may.
+func (d *Desk) people(ctx context.Context, v *admit.Visit, x *contain.Containment, confirm bool, now time.Time) error {
+	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
+	if err != nil {
+		return err
+	}
+	undoers, err := d.undoers(ctx, v)
+	if err != nil {
+		return err
+	}
+	may := func(principal, lineage uint64) error {
+		if lineage == local.Lineage { // it may ask; see undoer
+			return nil
+		}
+		p, err := d.Door.Identity.Get(ctx, principal)
+		if err != nil {
+			return err
+		}
+		return x.MayUndo(undoers, principal, lineage, p.Created, now)
+	}
+	if err = may(v.Who.Principal, v.Who.Lineage); err != nil {
+		v.Refuse(ctx, "may-not-undo")
+		return err
+	}
+	if confirm && !x.Asked.IsZero() {
+		if err = may(x.AskedBy, x.AskedIn); errors.Is(err, contain.ErrUndoer) {
+			err = contain.ErrAsker
+		}
+	}
+	return err
+}
+
 // UndoContainment asks that something goes on again, or with confirm lets it: that takes
 // another principal, by another lineage, within [contain.UndoWithin].
 func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand string, id int64, confirm bool) (*api.Containment, error) {
@@ -409,6 +441,9 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 	if err != nil {
 		return nil, err
 	}
+	if err := d.people(ctx, v, &x, confirm, now); err != nil {
+		return nil, err
+	}
 	detail := map[string]string{"change": "undo-ask", "id": strconv.FormatInt(id, 10)}
 	step := func(q db.Queryer, at time.Time) error { return d.Door.Contained.Ask(ctx, q, x, v.Who, at) }
 	switch {
@@ -421,7 +456,7 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 		return nil, fmt.Errorf("%w: another person has to confirm what you asked for", contain.ErrState)
 	case confirm:
 		detail["change"] = "undo"
-		step = func(q db.Queryer, at time.Time) error { return d.Door.Contained.End(ctx, q, x, v.Who.Principal, at) }
+		step = func(q db.Queryer, at time.Time) error { return d.Door.Contained.End(ctx, q, x, v.Who, at) }
 	}
 	if err := d.contained(ctx, v, "", detail, step); err != nil {
 		return nil, err

@@ -30,6 +30,10 @@ var (
 	ErrReach = errors.New("there is nobody of that number or name whom this brand may stop: those with a role here and none at the group; whoever contains at the group may stop anybody, with --brand group")
 	// ErrLast is returned for a containment that would leave nobody to undo it.
 	ErrLast = errors.New("nobody but you could undo what is contained here after it. Give another person a role that contains (`cloakroom principal role`), let the group contain it, or have an administrator end the key for good: `cloakroom principal revoke LINEAGE`")
+	// ErrUndoer is returned to whoever may contain and not undo.
+	ErrUndoer = errors.New("undoing takes two people, each registered before it was contained, or for a day: no service, and nobody who was made for it")
+	// ErrAsker is returned where whoever asked for an undoing could not ask for it now.
+	ErrAsker = errors.New("whoever asked for it is stopped, or may not contain any more: ask for it anew with `cloakroom contain undo`")
 	// ErrMost is returned where as many are contained as may be.
 	ErrMost = fmt.Errorf("%d containments hold already: contain a role or a brand instead", Most)
 )
@@ -37,7 +41,8 @@ var (
 // Most bounds the containments that hold at one time.
 const Most = 10_000
 
-// UndoWithin is how long an asked undoing can be confirmed.
+// UndoWithin is how long an asked undoing can be confirmed, and how long somebody has been
+// there who asks or confirms and was not there before it was contained.
 const UndoWithin = 24 * time.Hour
 
 // Kind is what is contained.
@@ -222,6 +227,16 @@ func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, undoers 
 	return id, nil
 }
 
+// MayUndo checks that somebody is one of the undoers, with a lineage of theirs, and was
+// not registered for it.
+func (c *Containment) MayUndo(undoers []Undoer, principal, lineage uint64, registered, now time.Time) error {
+	i := slices.IndexFunc(undoers, func(u Undoer) bool { return u.Principal == principal })
+	if i < 0 || !slices.Contains(undoers[i].Lineages, lineage) || !registered.Before(c.At) && now.Sub(registered) < UndoWithin {
+		return ErrUndoer
+	}
+	return nil
+}
+
 // Get returns one.
 func (s *Store) Get(ctx context.Context, brand record.BrandID, id int64) (Containment, error) {
 	c, err := scan(s.db.Row(ctx, sqlGet, int64(brand), id))
@@ -248,12 +263,23 @@ func (s *Store) Ask(ctx context.Context, q db.Queryer, c Containment, who identi
 	return err
 }
 
-// End lets go on what was contained, as it was asked for.
-func (s *Store) End(ctx context.Context, q db.Queryer, c Containment, by uint64, at time.Time) error {
+// End lets go on what was contained, as it was asked for. Neither of the two may be
+// contained themselves by then.
+func (s *Store) End(ctx context.Context, q db.Queryer, c Containment, by identity.Who, at time.Time) error {
 	if err := revision.Bump(ctx, q); err != nil {
 		return err
 	}
-	n, err := q.Exec(ctx, sqlEnd, int64(c.Brand), c.ID, at.UnixMicro(), int64(by), c.Asked.UnixMicro())
+	active, err := list(ctx, q, sqlActive)
+	if err != nil {
+		return err
+	}
+	if of(active, by).All {
+		return ErrContained
+	}
+	if of(active, identity.Who{Caller: identity.Caller{Principal: c.AskedBy, Lineage: c.AskedIn}, Brand: c.Brand}).All {
+		return ErrAsker
+	}
+	n, err := q.Exec(ctx, sqlEnd, int64(c.Brand), c.ID, at.UnixMicro(), int64(by.Principal), c.Asked.UnixMicro())
 	if err == nil && n == 0 {
 		err = ErrState
 	}

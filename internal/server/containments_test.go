@@ -125,6 +125,37 @@ func containLast(t *testing.T, h *house) {
 		t.Errorf("undone, and %v", err)
 	}
 
+	// Only people undo, who were not made for it, and who may still contain.
+	hunter, _ := h.person(t, "hunter", "person", map[string]string{"gucci": "incident-responder"})
+	thief, stolen := h.person(t, "thief", "person", map[string]string{"gucci": "incident-responder"})
+	robot, _ := h.person(t, "robot", "service", map[string]string{"gucci": "incident-responder"})
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Principal: "store-associate"}, &c))
+	undo, confirm := fmt.Sprint(path, "/", c.ID, "/undo"), fmt.Sprint(path, "/", c.ID, "/undo/confirm")
+	late, _ := h.person(t, "late", "person", map[string]string{"gucci": "incident-responder"})
+	for who, not := range map[string]*client.Client{"a service": robot, "somebody made for it": late} {
+		if err := not.Do(ctx, "POST", undo, nil, nil); !isType(err, api.TypePolicyDenied) {
+			t.Errorf("%s asked: %v", who, err)
+		}
+	}
+	h.must(hunter.Do(ctx, "POST", undo, nil, nil))
+	for who, not := range map[string]*client.Client{"a service": robot, "somebody made for it": late} {
+		if err := not.Do(ctx, "POST", confirm, nil, nil); !isType(err, api.TypePolicyDenied) {
+			t.Errorf("%s confirmed: %v", who, err)
+		}
+	}
+	h.must(h.Do(ctx, "PUT", client.Path("principals", "hunter", "roles", "gucci"), map[string]string{"role": "analyst"}, nil))
+	if err := officer.Do(ctx, "POST", confirm, nil, nil); !isType(err, api.TypeConflict) {
+		t.Errorf("whoever asked may not ask any more: %v", err)
+	}
+	h.must(thief.Do(ctx, "POST", undo, nil, nil))
+	var stop api.Containment
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: stolen.ID}, &stop))
+	if err := officer.Do(ctx, "POST", confirm, nil, nil); !isType(err, api.TypeConflict) {
+		t.Errorf("whoever asked is contained: %v", err)
+	}
+	h.must(responder.Do(ctx, "POST", undo, nil, nil))
+	h.must(officer.Do(ctx, "POST", confirm, nil, nil))
+
 	// The local administrator by any name; a key made for that name is another lineage.
 	hq, _ := h.person(t, "hq", "person", map[string]string{"group": "incident-responder"})
 	var remote api.Credential

@@ -82,6 +82,8 @@ func kinds() []struct {
 		{contain.ErrContained, api.TypeContained, "Stopped", http.StatusForbidden},
 		{contain.ErrReach, api.TypeNotFound, "Nobody to stop here", http.StatusNotFound},
 		{contain.ErrLast, api.TypeConflict, "Nobody would be left", http.StatusConflict},
+		{contain.ErrUndoer, api.TypePolicyDenied, "Not you", http.StatusForbidden},
+		{contain.ErrAsker, api.TypeConflict, "Ask anew", http.StatusConflict},
 		{contain.ErrNone, api.TypeNotFound, "No such containment", http.StatusNotFound},
 		{contain.ErrState, api.TypeConflict, "Not now", http.StatusConflict},
 		{contain.ErrMost, api.TypeConflict, "Too many containments", http.StatusConflict},
