@@ -43,22 +43,10 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	}
 	now.By = v.Who.Principal
 	out := &api.Containment{Kind: string(now.Kind), Target: now.Target, Role: now.Role, Elsewhere: now.elsewhere}
-	active, err := d.Door.Contained.Active(ctx)
-	if err != nil {
+	if same, there, err := d.Door.Contained.Same(ctx, now.Containment); err != nil {
 		return nil, err
-	}
-	for i := range active {
-		a := &active[i]
-		if a.Brand == now.Brand && a.Kind == now.Kind && a.Target == now.Target && a.Role == now.Role {
-			if req.DryRun {
-				return d.shown(ctx, *a, out), d.stops(ctx, now, out)
-			}
-			// Whoever asks again may have been told that the first try did not wait.
-			if err := d.pass(ctx, v.Brand.ID); err != nil {
-				return nil, err
-			}
-			return d.shown(ctx, *a, out), d.stops(ctx, now, out)
-		}
+	} else if there {
+		return d.holds(ctx, now, same, req.DryRun, out)
 	}
 	undoers, err := d.undoers(ctx, v)
 	if err == nil {
@@ -83,13 +71,18 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	if req.Alarm != "" {
 		detail["alarm"] = req.Alarm
 	}
+	begun := false
 	err = d.contained(ctx, v, req.Ticket, detail, func(q db.Queryer, at time.Time) (err error) {
-		now.At = at
-		now.ID, err = d.Door.Contained.Begin(ctx, q, now.Containment, undoers)
+		c := now.Containment
+		c.At = at
+		now.Containment, begun, err = d.Door.Contained.Begin(ctx, q, c, v.Who, undoers)
 		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	if !begun { // somebody else did it at the same time
+		return d.shown(ctx, now.Containment, out), d.stops(ctx, now, out)
 	}
 	ended, err := d.DB.Now(ctx)
 	if err != nil {
@@ -109,6 +102,17 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 		return nil, fmt.Errorf("it is contained, and whom that stops is not known: %w", err)
 	}
 	return d.shown(ctx, now.Containment, out), nil
+}
+
+// holds answers with a containment of the same that is there already. Whoever asks again
+// may have been told that the first try did not wait, and so this waits.
+func (d *Desk) holds(ctx context.Context, a aim, same contain.Containment, dry bool, out *api.Containment) (*api.Containment, error) {
+	if !dry {
+		if err := d.pass(ctx, same.Brand); err != nil {
+			return nil, err
+		}
+	}
+	return d.shown(ctx, same, out), d.stops(ctx, a, out)
 }
 
 // contained logs a step, makes it, and waits until the logs were passed that it concerns.

@@ -94,7 +94,7 @@ func New(d *db.DB) *Store { return &Store{db: d} }
 const (
 	columns = `id, brand, kind, target, role, at, made_by, asked, asked_by, asked_in, ended, ended_by`
 
-	sqlNext   = `SELECT coalesce(max(id), 0) + 1, coalesce(sum(CASE WHEN ended = 0 THEN 1 ELSE 0 END), 0) FROM containments`
+	sqlNext   = `SELECT coalesce(max(id), 0) + 1 FROM containments`
 	sqlInsert = `INSERT INTO containments (id, brand, kind, target, role, at, made_by, asked, asked_by, asked_in, ended, ended_by) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0, 0)`
 	sqlActive = `SELECT ` + columns + ` FROM containments WHERE ended = 0 ORDER BY id LIMIT 10000`
 	sqlGet    = `SELECT ` + columns + ` FROM containments WHERE brand = $1 AND id = $2`
@@ -199,32 +199,54 @@ func (s *Store) Refuse(ctx context.Context, c Containment, undoers []Undoer) err
 	return err
 }
 
-// Begin makes a containment inside the caller's transaction, and returns its number.
-// What holds already is left as it is. Of the undoers, who may contain at the brand,
-// somebody must be left: [ErrLast].
-func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, undoers []Undoer) (int64, error) {
+// Same returns the containment that holds of what c contains, and false for none.
+func (s *Store) Same(ctx context.Context, c Containment) (Containment, bool, error) {
+	active, err := s.Active(ctx)
+	if err != nil {
+		return c, false, err
+	}
+	i := slices.IndexFunc(active, c.same)
+	if i < 0 {
+		return c, false, nil
+	}
+	return active[i], true, nil
+}
+
+func (c *Containment) same(o Containment) bool {
+	return c.Brand == o.Brand && c.Kind == o.Kind && c.Target == o.Target && c.Role == o.Role
+}
+
+// Begin makes a containment inside the caller's transaction, and returns it: begun, or
+// one of the same that holds already. Of the undoers, who may contain at the brand,
+// somebody must be left: [ErrLast]. Whoever was stopped meanwhile stops nobody.
+func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, who identity.Who, undoers []Undoer) (_ Containment, begun bool, err error) {
 	if err := revision.Bump(ctx, q); err != nil { // first: from here on there is no other
-		return 0, err
+		return c, false, err
 	}
 	active, err := list(ctx, q, sqlActive)
 	if err != nil {
-		return 0, err
+		return c, false, err
+	}
+	if of(active, who).All {
+		return c, false, ErrContained
+	}
+	if i := slices.IndexFunc(active, c.same); i >= 0 {
+		return active[i], false, nil
 	}
 	if locksOut(c, active, undoers) {
-		return 0, ErrLast
+		return c, false, ErrLast
 	}
-	var id, have int64
-	if err := q.Row(ctx, sqlNext).Scan(&id, &have); err != nil {
-		return 0, fmt.Errorf("containing: %w", err)
+	if len(active) >= Most {
+		return c, false, ErrMost
 	}
-	if have >= Most {
-		return 0, ErrMost
+	if err := q.Row(ctx, sqlNext).Scan(&c.ID); err != nil {
+		return c, false, fmt.Errorf("containing: %w", err)
 	}
-	_, err = q.Exec(ctx, sqlInsert, id, int64(c.Brand), string(c.Kind), int64(c.Target), c.Role, c.At.UnixMicro(), int64(c.By))
+	_, err = q.Exec(ctx, sqlInsert, c.ID, int64(c.Brand), string(c.Kind), int64(c.Target), c.Role, c.At.UnixMicro(), int64(c.By))
 	if err != nil {
-		return 0, fmt.Errorf("containing: %w", err)
+		return c, false, fmt.Errorf("containing: %w", err)
 	}
-	return id, nil
+	return c, true, nil
 }
 
 // MayUndo checks that somebody is one of the undoers, with a lineage of theirs, and was

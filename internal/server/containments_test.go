@@ -84,6 +84,30 @@ func containReach(t *testing.T, h *house) {
 	if len(list) != 1 {
 		t.Errorf("gucci sees the group's: %+v", list)
 	}
+
+	// Many at once contain the same: it is one containment.
+	var ids sync.Map
+	var wg sync.WaitGroup
+	for range 12 {
+		wg.Go(func() {
+			var c api.Containment
+			err := responder.Do(ctx, "POST", path, api.ContainRequest{Principal: "marketing"}, &c)
+			for isType(err, api.TypeConflict) { // the others' changed what it was decided under
+				err = responder.Do(ctx, "POST", path, api.ContainRequest{Principal: "marketing"}, &c)
+			}
+			if err != nil || c.ID == 0 {
+				t.Errorf("%+v: %v", c, err)
+			}
+			ids.Store(c.ID, true)
+		})
+	}
+	wg.Wait()
+	h.must(responder.Do(ctx, "GET", path, nil, &list))
+	if len(list) != 2 {
+		t.Errorf("%d containments, one was there before: %+v", len(list), list)
+	}
+	ids.Delete(list[0].ID)
+	ids.Range(func(id, _ any) bool { t.Errorf("somebody was told of containment %v", id); return true })
 }
 
 // However much is contained, somebody is left to undo it; and whoever sits at the machine
