@@ -23,6 +23,7 @@ type CanariesPlaced struct {
 type Canary struct {
 	Token      string `json:"token"`
 	ExternalID string `json:"external_id"`
+	Email      string `json:"email,omitempty" doc:"Where mail to it would go; some have none, as customers do."`
 }
 
 // CanariesRetired says how many decoys were erased.

@@ -100,9 +100,9 @@ type canaryListCmd struct{ forBrand }
 func (c *canaryListCmd) Run(ctx context.Context, std Streams) error {
 	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "canaries"), nil, func(w io.Writer, list *[]api.Canary) {
 		out := csv.NewWriter(w)
-		out.Write([]string{"token", "external_id"})
+		out.Write([]string{"token", "external_id", "email"})
 		for _, x := range *list {
-			out.Write([]string{x.Token, x.ExternalID})
+			out.Write([]string{x.Token, x.ExternalID, x.Email})
 		}
 		out.Flush()
 	})

@@ -62,7 +62,7 @@ func (d *Desk) log(ctx context.Context, v *admit.Visit, change string, count int
 }
 
 // live are the decoys that are not retired.
-func live(list []decoy) (out []decoy) {
+func live(list []Decoy) (out []Decoy) {
 	for _, x := range list {
 		if !x.Retired {
 			out = append(out, x)
@@ -166,10 +166,10 @@ func (d *Desk) place(ctx context.Context, v *admit.Visit, y style, r ledger.Rece
 		_, err = d.Intake.Fresh(ctx, v, puts, func(ctx context.Context, ords []record.Ordinal) error {
 			before := told
 			told = ords
-			return d.Store.change(ctx, v.Brand.ID, r.At(), func(list []decoy) ([]decoy, error) {
+			return d.Store.change(ctx, v.Brand.ID, r.At(), func(list []Decoy) ([]Decoy, error) {
 				retire(list, before)
 				for i, ord := range ords {
-					list = append(list, decoy{Ord: ord, ExternalID: puts[i].Customer.Get(record.ExternalID)})
+					list = append(list, Decoy{Ord: ord, ExternalID: puts[i].Customer.Get(record.ExternalID), Email: puts[i].Customer.Get(record.Email)})
 				}
 				return list, nil
 			})
@@ -192,7 +192,7 @@ func (d *Desk) place(ctx context.Context, v *admit.Visit, y style, r ledger.Rece
 }
 
 // retire marks decoys.
-func retire(list []decoy, ords []record.Ordinal) {
+func retire(list []Decoy, ords []record.Ordinal) {
 	gone := make(map[record.Ordinal]bool, len(ords))
 	for _, ord := range ords {
 		gone[ord] = true
@@ -203,7 +203,7 @@ func retire(list []decoy, ords []record.Ordinal) {
 }
 
 func (d *Desk) retired(ctx context.Context, brand record.BrandID, r ledger.Receipt, ords []record.Ordinal) error {
-	return d.Store.change(ctx, brand, r.At(), func(list []decoy) ([]decoy, error) {
+	return d.Store.change(ctx, brand, r.At(), func(list []Decoy) ([]Decoy, error) {
 		retire(list, ords)
 		return list, nil
 	})
@@ -229,7 +229,7 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api
 		if err != nil {
 			return nil, err
 		}
-		out[i] = api.Canary{Token: token, ExternalID: x.ExternalID}
+		out[i] = api.Canary{Token: token, ExternalID: x.ExternalID, Email: x.Email}
 	}
 	return out, nil
 }
@@ -283,7 +283,7 @@ func (d *Desk) ForExport(ctx context.Context, brand record.BrandID, export strin
 		return nil, nil
 	}
 	// A list has a key already: nothing is made at this time.
-	err = d.Store.change(ctx, brand, time.Time{}, func(list []decoy) ([]decoy, error) {
+	err = d.Store.change(ctx, brand, time.Time{}, func(list []Decoy) ([]Decoy, error) {
 		out = out[:0]
 		var free []int
 		for i, x := range list {

@@ -42,10 +42,11 @@ const (
 	sqlNextCanaries  = `UPDATE canaries SET version = $2, key = $3, sealed = $4 WHERE brand = $1 AND version = $2 - 1`
 )
 
-// decoy is one customer of the list.
-type decoy struct {
+// Decoy is one customer of the list.
+type Decoy struct {
 	Ord        record.Ordinal `json:"o"`
 	ExternalID string         `json:"x"`
+	Email      string         `json:"m,omitempty"` // as it is written in the profile; none has two decoys
 	Retired    bool           `json:"r,omitempty"` // and kept: the log speaks of it
 	Export     string         `json:"e,omitempty"` // the one export that it stands in the file of
 }
@@ -60,8 +61,10 @@ type Store struct {
 }
 
 type set struct {
-	version int64
-	ords    map[record.Ordinal]struct{}
+	version   int64
+	list      []Decoy
+	ords      map[record.Ordinal]struct{}
+	addresses map[string]int // of list, by the normal form of the address
 }
 
 // NewStore returns a store that knows of nothing before it is refreshed.
@@ -94,18 +97,38 @@ func (s *Store) Refresh(ctx context.Context, brand record.BrandID) error {
 	if err != nil {
 		return err
 	}
-	ords := make(map[record.Ordinal]struct{}, len(list))
-	for _, d := range list {
-		ords[d.Ord] = struct{}{}
+	next := set{version, list, make(map[record.Ordinal]struct{}, len(list)), map[string]int{}}
+	for i, d := range list {
+		next.ords[d.Ord] = struct{}{}
+		if n, err := record.NormalEmail(d.Email); err == nil {
+			next.addresses[n] = i
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sets[brand] = set{version, ords}
+	s.sets[brand] = next
 	return nil
 }
 
+// ByAddress returns the decoy of a brand, retired ones included, that has an e-mail
+// address in its normal form, and with it the export that it left in, if any. It reads
+// what is stored first: a decoy is found as soon as it is there for anybody.
+func (s *Store) ByAddress(ctx context.Context, brand record.BrandID, normal string) (Decoy, bool, error) {
+	if err := s.Refresh(ctx, brand); err != nil {
+		return Decoy{}, false, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	have := s.sets[brand]
+	i, ok := have.addresses[normal]
+	if !ok {
+		return Decoy{}, false, nil
+	}
+	return have.list[i], true, nil
+}
+
 // read returns the list, and version 0 where there is none.
-func (s *Store) read(ctx context.Context, q db.Queryer, brand record.BrandID) (list []decoy, version int64, err error) {
+func (s *Store) read(ctx context.Context, q db.Queryer, brand record.BrandID) (list []Decoy, version int64, err error) {
 	var key int
 	var sealed []byte
 	err = q.Row(ctx, sqlReadCanaries, int64(brand)).Scan(&version, &key, &sealed)
@@ -134,7 +157,7 @@ func (s *Store) read(ctx context.Context, q db.Queryer, brand record.BrandID) (l
 }
 
 // change replaces the list by what fn makes of it, and is durable when it returns.
-func (s *Store) change(ctx context.Context, brand record.BrandID, at time.Time, fn func([]decoy) ([]decoy, error)) error {
+func (s *Store) change(ctx context.Context, brand record.BrandID, at time.Time, fn func([]Decoy) ([]Decoy, error)) error {
 	for range conflicts {
 		list, version, err := s.read(ctx, s.db, brand)
 		if err == nil {
@@ -172,7 +195,7 @@ func (s *Store) change(ctx context.Context, brand record.BrandID, at time.Time, 
 	return fmt.Errorf("%w: others change the canaries; try again", ErrRequest)
 }
 
-func seal(k keys.Key, brand record.BrandID, version int64, list []decoy) ([]byte, error) {
+func seal(k keys.Key, brand record.BrandID, version int64, list []Decoy) ([]byte, error) {
 	plain, err := json.Marshal(list)
 	if err != nil {
 		return nil, err

@@ -182,6 +182,24 @@ func testCanaries(t *testing.T, h *house) {
 		t.Errorf("drawn for an export: %v", drawn)
 	}
 
+	// Mail to one leads to it, and to the export that it left in.
+	mailed := 0
+	for _, x := range list {
+		if x.Email == "" {
+			continue
+		}
+		normal, err := record.NormalEmail(x.Email)
+		h.must(err)
+		d, is, err := h.server.vault.Canaries.Store.ByAddress(ctx, b.ID, normal)
+		h.must(err)
+		if mailed++; !is || d.ExternalID != x.ExternalID || (d.Export == "e1") != drawn[uint64(d.Ord)] {
+			t.Errorf("by its address %+v, %v", d, is)
+		}
+	}
+	if _, is, err := h.server.vault.Canaries.Store.ByAddress(ctx, b.ID, "zoe@example.com"); is || err != nil || mailed == 0 {
+		t.Errorf("an address of no decoy: %v, %v; %d decoys have one", is, err, mailed)
+	}
+
 	same, err := h.server.vault.Canaries.ForExport(ctx, b.ID, "e1", 4)
 	h.must(err)
 	other, err := h.server.vault.Canaries.ForExport(ctx, b.ID, "e2", 4)
