@@ -40,14 +40,15 @@ func (s *share) UnmarshalText(b []byte) error {
 type canaryPlaceCmd struct {
 	forBrand
 	Count  int    `help:"How many more."`
-	Rate   share  `help:"Which share of the customers is to be decoys, such as 0.5%." placeholder:"SHARE"`
+	Rate   share  `help:"Which share of the customers is to be decoys, such as 0.5%; imports to come keep it." placeholder:"SHARE"`
 	Domain string `help:"Domain of their e-mail addresses: one of yours that nobody writes to." placeholder:"DOMAIN"`
-	Prefix string `help:"What their external ids begin with." default:"C"`
-	Digits int    `help:"How many digits follow. Choose numbers that your own numbering never gives: whoever imports a customer of a decoy's number overwrites the decoy." default:"9"`
+	Prefix string `help:"What their external ids begin with (default: as the brand's own look)."`
+	Digits int    `help:"How many digits follow the prefix (default: 9 with a prefix). A decoy gives way to a customer of its number."`
+	Now    bool   `help:"Make them at once, in an entry of the log of their own. Without it they go in among the customers of the next imports, where nothing tells them apart; whoever holds the database can tell those made at once."`
 	DryRun bool   `name:"dry-run" help:"Say how many it would be."`
 }
 
-// Run places decoys, in as many requests as it takes.
+// Run orders decoys, or makes them, in as many requests as it takes.
 func (c *canaryPlaceCmd) Run(ctx context.Context, std Streams) error {
 	if (c.Count > 0) == (c.Rate > 0) {
 		return &usageError{"give --count or --rate"}
@@ -56,32 +57,45 @@ func (c *canaryPlaceCmd) Run(ctx context.Context, std Streams) error {
 		placed, left := 0, c.Count
 		var out api.CanariesPlaced
 		for {
-			in := api.CanaryRequest{Count: min(left, 2000), Rate: float64(c.Rate), Domain: c.Domain, Prefix: c.Prefix, Digits: c.Digits, DryRun: c.DryRun}
+			in := api.CanaryRequest{Count: min(left, 2000), Rate: float64(c.Rate), Domain: c.Domain, Prefix: c.Prefix, Digits: c.Digits, Now: c.Now, DryRun: c.DryRun}
 			out = api.CanariesPlaced{}
 			if err := v.Do(ctx, "POST", client.Path("brands", c.Brand, "canaries"), in, &out); err != nil {
 				return err
 			}
 			placed += out.Placed
-			if left -= out.Placed; c.Rate > 0 {
+			switch {
+			case c.Rate > 0:
 				left = out.Left
+			case c.Now:
+				left -= out.Placed
+			default:
+				left -= in.Count
 			}
-			if c.DryRun {
+			if c.DryRun && c.Now {
 				placed += left
 			}
-			if left <= 0 || out.Placed == 0 || c.DryRun {
+			if c.DryRun && !c.Now {
+				out.Waiting += left
+			}
+			if left <= 0 || c.DryRun || c.Now && out.Placed == 0 {
 				break
 			}
 		}
 		out.Placed, out.Left = placed, 0
 		return c.print(std, out, func(w io.Writer) {
-			all, total := out.Customers, out.Total
-			verb := "placed"
+			would, total := "", out.Total
 			if c.DryRun {
-				verb, all, total = "would place", all+int64(placed), total+placed
+				would, total = "would be ", total+placed
 			}
-			fmt.Fprintf(w, "%s %d canaries: %d among %d customers\n", verb, placed, total, all)
-			if all > 0 && total > 0 {
-				rate := float64(total) / float64(all)
+			fmt.Fprintf(w, "%s%d placed and %d waiting for imports: %d canaries among %d customers\n", would, placed, out.Waiting, total, out.Customers)
+			if out.Waiting > 0 {
+				fmt.Fprintln(w, "they go in among the new customers of the next imports, at least 20 in one request")
+			}
+			if c.Now {
+				fmt.Fprintln(w, "whoever holds the database can tell those placed at once")
+			}
+			if total += out.Waiting; out.Customers > 0 && total > 0 {
+				rate := float64(total) / float64(out.Customers+int64(total))
 				for _, n := range []int{10, 100, 500, 1000} {
 					printOdds(w, n, rate)
 				}

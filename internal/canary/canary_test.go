@@ -34,13 +34,13 @@ func TestARateCountsTheDecoysThereAre(t *testing.T) {
 }
 
 func TestADecoyHasNumbersOfItsOwn(t *testing.T) {
-	y := style{brand: "gucci", domain: "decoys.example", prefix: "G-", digits: 7}
+	y := style{Domain: "decoys.example", Prefix: "G-", Digits: 7}
+	puts, err := y.invent(general("gucci"), 200, map[string]bool{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	mails := map[string]bool{}
-	for range 200 {
-		p, err := y.invent()
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, p := range puts {
 		id := p.Customer.Get(record.ExternalID)
 		if !strings.HasPrefix(id, "G-") || len(id) != 9 {
 			t.Fatalf("the external id %s", id)

@@ -15,6 +15,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/admit"
 	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/generate"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/intake"
 	"github.com/cloakroom/cloakroom/internal/ledger"
@@ -71,49 +72,112 @@ func live(list []Decoy) (out []Decoy) {
 	return out
 }
 
-// Place makes decoys, up to a bound at once.
+// present are the live decoys that are customers: of an import that was killed some are
+// on the list and were never made.
+func (d *Desk) present(ctx context.Context, brand record.BrandID, list []Decoy) ([]Decoy, error) {
+	list = live(list)
+	ords := make([]record.Ordinal, len(list))
+	for i := range list {
+		ords[i] = list[i].Ord
+	}
+	there, err := d.Seal.Present(ctx, brand, ords)
+	if err != nil {
+		return nil, err
+	}
+	out := list[:0]
+	for i := range list {
+		if len(out) < len(there) && there[len(out)] == list[i].Ord {
+			out = append(out, list[i])
+		}
+	}
+	return out, nil
+}
+
+// Place orders decoys to go in with the customers that applications bring in next, or
+// makes some at once.
 func (d *Desk) Place(ctx context.Context, c identity.Caller, brand string, req api.CanaryRequest) (*api.CanariesPlaced, error) {
 	v, err := d.visit(ctx, c, brand)
 	if err != nil {
 		return nil, err
 	}
-	y, err := styleOf(v.Brand.Name, req)
+	y, err := styleOf(req)
 	if err != nil {
 		return nil, err
 	}
-	list, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
+	st, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
 	if err != nil {
 		return nil, err
 	}
-	out := &api.CanariesPlaced{Total: len(live(list))}
-	if out.Customers, err = d.Seal.Count(ctx, v.Brand.ID); err != nil {
+	there, err := d.present(ctx, v.Brand.ID, st.Decoys)
+	if err != nil {
 		return nil, err
 	}
+	out := &api.CanariesPlaced{Total: len(there)}
+	if st.Order != nil {
+		out.Waiting = st.Order.Waiting
+	}
+	all, err := d.Seal.Count(ctx, v.Brand.ID)
+	if err != nil {
+		return nil, err
+	}
+	out.Customers = max(0, all-int64(out.Total))
 	n := req.Count
 	if n == 0 {
-		n = missing(out.Customers, out.Total, req.Rate)
+		n = missing(all, out.Total, req.Rate)
 	}
-	todo := min(n, atOnce)
-	out.Placed, out.Left = todo, n-todo
-	if len(list)+todo > most {
-		return nil, fmt.Errorf("%w: a brand has at most %d, retired ones included", ErrRequest, most)
+	if len(st.Decoys)+n > maxListed {
+		return nil, fmt.Errorf("%w: a brand has at most %d, retired ones included", ErrRequest, maxListed)
 	}
-	if req.DryRun || todo == 0 {
+	if req.Now {
+		return out, d.placeNow(ctx, v, req, y, n, out)
+	}
+	if out.Waiting = n; st.Order != nil && req.Count > 0 {
+		out.Waiting += st.Order.Waiting
+	}
+	if req.DryRun {
 		return out, nil
 	}
-	r, err := d.log(ctx, v, "place", todo)
+	r, err := d.log(ctx, v, "order", n)
 	if err != nil {
 		return nil, err
 	}
 	out.Receipt = &api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}
+	return out, d.Store.change(ctx, v.Brand.ID, r.At(), func(st *state) error {
+		next := &order{style: y, Rate: req.Rate, Waiting: n}
+		if st.Order != nil && req.Count > 0 {
+			next.Rate, next.Waiting = st.Order.Rate, n+st.Order.Waiting
+		}
+		st.Order = next
+		return nil
+	})
+}
+
+// placeNow makes decoys, up to a bound in one request.
+func (d *Desk) placeNow(ctx context.Context, v *admit.Visit, req api.CanaryRequest, y style, n int, out *api.CanariesPlaced) error {
+	todo := min(n, atOnce)
+	out.Placed, out.Left = todo, n-todo
+	if req.DryRun || todo == 0 {
+		return nil
+	}
+	r, err := d.log(ctx, v, "place", todo)
+	if err != nil {
+		return err
+	}
+	out.Receipt = &api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}
+	like := generate.NewLikeness()
+	if err := d.Seal.Learn(ctx, r, like); err != nil {
+		return err
+	}
+	if like.Seen() < learnedLeast {
+		like = general(v.Brand.Name)
+	}
 	for left := todo; left > 0; left -= min(left, chunk) {
-		if err := d.place(ctx, v, y, r, min(left, chunk)); err != nil {
-			return nil, err
+		if err := d.place(ctx, v, y, like, r, min(left, chunk)); err != nil {
+			return err
 		}
 	}
 	out.Total += todo
-	out.Customers += int64(todo)
-	return out, nil
+	return nil
 }
 
 // missing is how many decoys are to be made so that a share of all customers are.
@@ -122,56 +186,55 @@ func missing(customers int64, have int, rate float64) int {
 	return max(0, int(math.Ceil(rate*others/(1-rate)-1e-9))-have)
 }
 
-func styleOf(brand string, req api.CanaryRequest) (style, error) {
-	y := style{brand, req.Domain, req.Prefix, req.Digits}
+func styleOf(req api.CanaryRequest) (style, error) {
+	y := style{req.Domain, req.Prefix, req.Digits}
 	if (req.Count > 0) == (req.Rate > 0) || req.Count < 0 || req.Rate < 0 || req.Rate > maxRate || req.Count > atOnce {
 		return y, fmt.Errorf("%w: ask for a count up to %d, or for a rate up to %g", ErrRequest, atOnce, maxRate)
 	}
-	if y.domain != "" {
-		if _, err := record.NormalEmail("a@" + y.domain); err != nil {
+	if y.Domain != "" {
+		if _, err := record.NormalEmail("a@" + y.Domain); err != nil {
 			return y, fmt.Errorf("%w: the domain is none of e-mail addresses", ErrRequest)
 		}
 	}
-	if y.prefix == "" {
-		y.prefix = "C"
+	if y.Digits == 0 && y.Prefix != "" {
+		y.Digits = 9
 	}
-	if y.digits == 0 {
-		y.digits = 9
-	}
-	if y.digits < 4 || y.digits > 18 {
+	if y.Digits != 0 && (y.Digits < 4 || y.Digits > 18) {
 		return y, fmt.Errorf("%w: an external id has 4 to 18 digits", ErrRequest)
 	}
-	if _, err := record.NormalExternalID(y.prefix + "1"); err != nil {
+	if _, err := record.NormalExternalID(y.Prefix + "1"); err != nil {
 		return y, fmt.Errorf("%w: the prefix is none of external ids", ErrRequest)
 	}
 	return y, nil
 }
 
+func decoyOf(ord record.Ordinal, p *sealed.Put) Decoy {
+	return Decoy{Ord: ord, ExternalID: p.Customer.Get(record.ExternalID), Email: p.Customer.Get(record.Email)}
+}
+
 // place writes n decoys. Numbers that are somebody's are drawn again: no customer is
 // ever overwritten.
-func (d *Desk) place(ctx context.Context, v *admit.Visit, y style, r ledger.Receipt, n int) (err error) {
+func (d *Desk) place(ctx context.Context, v *admit.Visit, y style, like *generate.Likeness, r ledger.Receipt, n int) error {
+	st, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
+	if err != nil {
+		return err
+	}
+	names := used(st.Decoys)
 	for range draws {
-		puts := make([]sealed.Put, n)
-		ids := map[string]bool{}
-		for i := range puts {
-			if puts[i], err = y.invent(); err != nil {
-				return err
-			}
-			ids[puts[i].Customer.Get(record.ExternalID)] = true
-		}
-		if len(ids) < n {
-			continue // two of one number
+		puts, err := y.invent(like, n, names)
+		if err != nil {
+			return err
 		}
 		var told []record.Ordinal
 		_, err = d.Intake.Fresh(ctx, v, puts, func(ctx context.Context, ords []record.Ordinal) error {
 			before := told
 			told = ords
-			return d.Store.change(ctx, v.Brand.ID, r.At(), func(list []Decoy) ([]Decoy, error) {
-				retire(list, before)
+			return d.Store.change(ctx, v.Brand.ID, r.At(), func(st *state) error {
+				retire(st.Decoys, before)
 				for i, ord := range ords {
-					list = append(list, Decoy{Ord: ord, ExternalID: puts[i].Customer.Get(record.ExternalID), Email: puts[i].Customer.Get(record.Email)})
+					st.Decoys = append(st.Decoys, decoyOf(ord, &puts[i]))
 				}
-				return list, nil
+				return nil
 			})
 		})
 		if err == nil {
@@ -203,9 +266,9 @@ func retire(list []Decoy, ords []record.Ordinal) {
 }
 
 func (d *Desk) retired(ctx context.Context, brand record.BrandID, r ledger.Receipt, ords []record.Ordinal) error {
-	return d.Store.change(ctx, brand, r.At(), func(list []Decoy) ([]Decoy, error) {
-		retire(list, ords)
-		return list, nil
+	return d.Store.change(ctx, brand, r.At(), func(st *state) error {
+		retire(st.Decoys, ords)
+		return nil
 	})
 }
 
@@ -215,11 +278,14 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api
 	if err != nil {
 		return nil, err
 	}
-	list, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
+	st, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
 	if err != nil {
 		return nil, err
 	}
-	list = live(list)
+	list, err := d.present(ctx, v.Brand.ID, st.Decoys)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := d.log(ctx, v, "list", len(list)); err != nil {
 		return nil, err
 	}
@@ -234,19 +300,20 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api
 	return out, nil
 }
 
-// Retire erases decoys, each as any customer is erased. Who they were stays known, so
-// that the log's past stays explained. One request takes a bounded number.
+// Retire ends what was ordered and erases decoys, each as any customer is erased. Who they
+// were stays known, so that the log's past stays explained. One request takes a bounded
+// number.
 func (d *Desk) Retire(ctx context.Context, c identity.Caller, brand string) (*api.CanariesRetired, error) {
 	v, err := d.visit(ctx, c, brand)
 	if err != nil {
 		return nil, err
 	}
-	list, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
+	st, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
 	if err != nil {
 		return nil, err
 	}
-	list = live(list)
-	if len(list) == 0 {
+	list := live(st.Decoys)
+	if len(list) == 0 && st.Order == nil {
 		return &api.CanariesRetired{}, nil
 	}
 	out := &api.CanariesRetired{Left: max(0, len(list)-chunk)}
@@ -254,6 +321,15 @@ func (d *Desk) Retire(ctx context.Context, c identity.Caller, brand string) (*ap
 	r, err := d.log(ctx, v, "retire", len(list))
 	if err != nil {
 		return nil, err
+	}
+	if st.Order != nil { // first, so that no more come
+		err := d.Store.change(ctx, v.Brand.ID, r.At(), func(st *state) error {
+			st.Order = nil
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	gone := make([]record.Ordinal, 0, len(list))
 	for _, x := range list {
@@ -275,20 +351,25 @@ func (d *Desk) Retire(ctx context.Context, c identity.Caller, brand string) (*ap
 // export, it returns those it gave. They are ascending. The export's right is the caller's
 // to check, and what is returned is for no answer.
 func (d *Desk) ForExport(ctx context.Context, brand record.BrandID, export string, n int) (out []record.Ordinal, err error) {
-	list, _, err := d.Store.read(ctx, d.Store.db, brand)
+	st, _, err := d.Store.read(ctx, d.Store.db, brand)
 	if err != nil {
 		return nil, fmt.Errorf("drawing canaries for the export %s: %w", export, err)
 	}
-	if len(live(list)) == 0 {
-		return nil, nil
+	there, err := d.present(ctx, brand, st.Decoys)
+	if err != nil || len(there) == 0 {
+		return nil, err
+	}
+	is := make(map[record.Ordinal]bool, len(there))
+	for _, x := range there {
+		is[x.Ord] = true
 	}
 	// A list has a key already: nothing is made at this time.
-	err = d.Store.change(ctx, brand, time.Time{}, func(list []Decoy) ([]Decoy, error) {
+	err = d.Store.change(ctx, brand, time.Time{}, func(st *state) error {
 		out = out[:0]
 		var free []int
-		for i, x := range list {
+		for i, x := range st.Decoys {
 			switch {
-			case x.Retired:
+			case x.Retired || !is[x.Ord]:
 			case x.Export == export:
 				out = append(out, x.Ord)
 			case x.Export == "":
@@ -296,20 +377,20 @@ func (d *Desk) ForExport(ctx context.Context, brand record.BrandID, export strin
 			}
 		}
 		if len(out) > 0 {
-			return list, nil
+			return nil
 		}
 		for range min(n, len(free)) {
 			j, err := rand.Int(rand.Reader, big.NewInt(int64(len(free))))
 			if err != nil {
-				return nil, fmt.Errorf("drawing canaries: %w", err)
+				return fmt.Errorf("drawing canaries: %w", err)
 			}
 			k := int(j.Int64())
-			x := &list[free[k]]
+			x := &st.Decoys[free[k]]
 			x.Export = export
 			out = append(out, x.Ord)
 			free = slices.Delete(free, k, k+1)
 		}
-		return list, nil
+		return nil
 	})
 	slices.Sort(out)
 	return out, err

@@ -1,78 +1,99 @@
 package canary
 
 import (
-	"crypto/rand"
+	crand "crypto/rand"
 	"encoding/binary"
 	"fmt"
-	"math/big"
-	"strings"
+	"math/rand/v2"
+	"strconv"
 
 	"github.com/cloakroom/cloakroom/internal/generate"
 	"github.com/cloakroom/cloakroom/internal/record"
 	sealed "github.com/cloakroom/cloakroom/internal/seal"
 )
 
-// style is how the decoys of one request look.
+const (
+	// learnedLeast is of how many customers a likeness has to be before decoys are made
+	// after it.
+	learnedLeast = 50
+	// tries bounds how often a decoy is invented anew because its number or address is
+	// somebody's.
+	tries = 20
+)
+
+// style is how decoys are numbered, and where mail to them goes.
 type style struct {
-	brand  string
-	domain string
-	prefix string
-	digits int
+	Domain string `json:"domain,omitempty"`
+	Prefix string `json:"prefix,omitempty"` // with Digits: what external ids are made of
+	Digits int    `json:"digits,omitempty"` // 0: as the brand's are
 }
 
-// invent makes one customer, of a seed of their own that is kept nowhere. Countries and
-// names are those of package generate.
-func (y style) invent() (sealed.Put, error) {
-	var seed [8]byte
-	rand.Read(seed[:])
-	var p sealed.Put
-	for c := range generate.Customers(generate.Config{Customers: 1, Seed: binary.BigEndian.Uint64(seed[:]), Brands: []string{y.brand}}) {
-		p.Customer, p.Purchases = c.Customer, c.Purchases
+// inventor returns what invents customers after a likeness.
+func (y style) inventor(like *generate.Likeness) *generate.Inventor {
+	v := &generate.Inventor{Likeness: like, Domain: y.Domain, Purchases: true, ID: like.ExternalID}
+	if y.Digits > 0 {
+		low := uint64(1)
+		for range y.Digits - 1 {
+			low *= 10
+		}
+		v.ID = func(r *rand.Rand) string { return y.Prefix + strconv.FormatUint(low+r.Uint64N(9*low), 10) }
 	}
-	p.Set = record.AllFields.Without(record.Purchases)
-	number, err := digits(y.digits)
-	if err != nil {
-		return p, err
-	}
-	made := p.Customer.Columns[record.ExternalID]
-	id := y.prefix + number
-	p.Customer.Columns[record.ExternalID] = id
-	for i := range p.Purchases {
-		p.Purchases[i].ID = id + strings.TrimPrefix(p.Purchases[i].ID, made)
-	}
-	if mail := p.Customer.Columns[record.Email]; mail != "" {
-		if p.Customer.Columns[record.Email], err = y.email(mail); err != nil {
-			return p, err
+	return v
+}
+
+// invent makes n customers, each of a random seed that is kept nowhere. No two have one
+// external id or address, and none has what used says somebody has; used learns theirs.
+func (y style) invent(like *generate.Likeness, n int, used map[string]bool) ([]sealed.Put, error) {
+	v := y.inventor(like)
+	out := make([]sealed.Put, 0, n)
+	for range n {
+		for try := 0; ; try++ {
+			var seed [8]byte
+			crand.Read(seed[:])
+			c, bought := v.Customer(binary.BigEndian.Uint64(seed[:]))
+			id, err := record.NormalExternalID(c.Get(record.ExternalID))
+			if err != nil {
+				return nil, fmt.Errorf("inventing an external id: %w", err)
+			}
+			mail, err := record.NormalEmail(c.Get(record.Email))
+			if used[id] || err == nil && used[mail] {
+				if try == tries {
+					return nil, fmt.Errorf("%w: too many of the drawn external ids are customers' already: give more --digits or another --prefix", ErrRequest)
+				}
+				continue
+			}
+			used[id] = true
+			if err == nil {
+				used[mail] = true
+			}
+			out = append(out, sealed.Put{Set: record.AllFields.Without(record.Purchases), Customer: c, Purchases: bought})
+			break
 		}
 	}
-	return p, nil
+	return out, nil
 }
 
-// email replaces the number in a generated address, which is 0 for the first customer
-// of every seed, and the domain.
-func (y style) email(mail string) (string, error) {
-	local, domain, _ := strings.Cut(mail, "@")
-	name, tag, tagged := strings.Cut(local, "+")
-	number, err := digits(3)
-	if err != nil {
-		return "", err
+// used are the numbers and addresses of decoys.
+func used(list []Decoy) map[string]bool {
+	out := make(map[string]bool, 2*len(list))
+	for _, d := range list {
+		if id, err := record.NormalExternalID(d.ExternalID); err == nil {
+			out[id] = true
+		}
+		if mail, err := record.NormalEmail(d.Email); err == nil {
+			out[mail] = true
+		}
 	}
-	local = strings.TrimSuffix(name, "0") + number
-	if tagged {
-		local += "+" + tag
-	}
-	if y.domain != "" {
-		domain = y.domain
-	}
-	return local + "@" + domain, nil
+	return out
 }
 
-// digits draws so many digits, the first of them not 0.
-func digits(n int) (string, error) {
-	low := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n-1)), nil)
-	v, err := rand.Int(rand.Reader, new(big.Int).Mul(low, big.NewInt(9)))
-	if err != nil {
-		return "", fmt.Errorf("drawing a number: %w", err)
+// general is a likeness to nobody's customers: for a brand that has hardly any.
+func general(brand string) *generate.Likeness {
+	var seed [8]byte
+	crand.Read(seed[:])
+	like := generate.NewLikeness()
+	for c := range generate.Customers(generate.Config{Customers: 300, Seed: binary.BigEndian.Uint64(seed[:]), Brands: []string{brand}}) {
+		like.Learn(&c.Customer, c.Purchases)
 	}
-	return v.Add(v, low).String(), nil
+	return like
 }

@@ -26,8 +26,8 @@ const (
 	// pad is what the size of the list is a multiple of, before it is sealed: how long the
 	// blob is says within some sixty how many decoys there are.
 	pad = 4 << 10
-	// most bounds the list of a brand, retired decoys included.
-	most = 100_000
+	// maxListed bounds the list of a brand, retired decoys included.
+	maxListed = 100_000
 	// conflicts bounds how often the list is changed anew because another changed it.
 	conflicts = 50
 )
@@ -56,20 +56,29 @@ type Store struct {
 	db   *db.DB
 	ring *keys.Ring
 
-	mu   sync.RWMutex
-	sets map[record.BrandID]set
+	mu     sync.RWMutex
+	sets   map[record.BrandID]set
+	mixers map[record.BrandID]*mixer
 }
 
+// state is what is sealed of a brand.
+type state struct {
+	Order  *order  `json:"order,omitempty"`
+	Decoys []Decoy `json:"decoys"`
+}
+
+// set is the state of a brand as it was read; nobody changes it.
 type set struct {
 	version   int64
+	order     *order
 	list      []Decoy
-	ords      map[record.Ordinal]struct{}
-	addresses map[string]int // of list, by the normal form of the address
+	ords      map[record.Ordinal]int // of list
+	addresses map[string]int         // of list, by the normal form of the address
 }
 
 // NewStore returns a store that knows of nothing before it is refreshed.
 func NewStore(d *db.DB, ring *keys.Ring) *Store {
-	return &Store{db: d, ring: ring, sets: map[record.BrandID]set{}}
+	return &Store{db: d, ring: ring, sets: map[record.BrandID]set{}, mixers: map[record.BrandID]*mixer{}}
 }
 
 // Contains reports whether a customer is a decoy or was one, as of the last Refresh.
@@ -93,13 +102,13 @@ func (s *Store) Refresh(ctx context.Context, brand record.BrandID) error {
 	if have == version {
 		return nil
 	}
-	list, version, err := s.read(ctx, s.db, brand)
+	st, version, err := s.read(ctx, s.db, brand)
 	if err != nil {
 		return err
 	}
-	next := set{version, list, make(map[record.Ordinal]struct{}, len(list)), map[string]int{}}
-	for i, d := range list {
-		next.ords[d.Ord] = struct{}{}
+	next := set{version, st.Order, st.Decoys, make(map[record.Ordinal]int, len(st.Decoys)), map[string]int{}}
+	for i, d := range st.Decoys {
+		next.ords[d.Ord] = i
 		if n, err := record.NormalEmail(d.Email); err == nil {
 			next.addresses[n] = i
 		}
@@ -127,13 +136,14 @@ func (s *Store) ByAddress(ctx context.Context, brand record.BrandID, normal stri
 	return have.list[i], true, nil
 }
 
-// read returns the list, and version 0 where there is none.
-func (s *Store) read(ctx context.Context, q db.Queryer, brand record.BrandID) (list []Decoy, version int64, err error) {
+// read returns what is stored, and version 0 where nothing is.
+func (s *Store) read(ctx context.Context, q db.Queryer, brand record.BrandID) (st *state, version int64, err error) {
+	st = &state{}
 	var key int
 	var sealed []byte
 	err = q.Row(ctx, sqlReadCanaries, int64(brand)).Scan(&version, &key, &sealed)
 	if errors.Is(err, db.ErrNoRows) {
-		return nil, 0, nil
+		return st, 0, nil
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading the canaries: %w", err)
@@ -150,18 +160,23 @@ func (s *Store) read(ctx context.Context, q db.Queryer, brand record.BrandID) (l
 	if err != nil {
 		return nil, 0, ErrDamaged
 	}
-	if err := json.Unmarshal(plain, &list); err != nil {
+	into := any(st)
+	if plain[0] == '[' { // as it was before there were orders
+		into = &st.Decoys
+	}
+	if err := json.Unmarshal(plain, into); err != nil {
 		return nil, 0, ErrDamaged // the decoder's error could quote it
 	}
-	return list, version, nil
+	return st, version, nil
 }
 
-// change replaces the list by what fn makes of it, and is durable when it returns.
-func (s *Store) change(ctx context.Context, brand record.BrandID, at time.Time, fn func([]Decoy) ([]Decoy, error)) error {
+// change changes what is stored as fn does, and is durable when it returns. Where others
+// changed it meanwhile fn is called again.
+func (s *Store) change(ctx context.Context, brand record.BrandID, at time.Time, fn func(*state) error) error {
 	for range conflicts {
-		list, version, err := s.read(ctx, s.db, brand)
+		st, version, err := s.read(ctx, s.db, brand)
 		if err == nil {
-			list, err = fn(list)
+			err = fn(st)
 		}
 		if err != nil {
 			return err
@@ -173,7 +188,7 @@ func (s *Store) change(ctx context.Context, brand record.BrandID, at time.Time, 
 			if err != nil {
 				return err
 			}
-			sealed, err := seal(k, brand, version+1, list)
+			sealed, err := seal(k, brand, version+1, st)
 			if err != nil {
 				return err
 			}
@@ -195,8 +210,8 @@ func (s *Store) change(ctx context.Context, brand record.BrandID, at time.Time, 
 	return fmt.Errorf("%w: others change the canaries; try again", ErrRequest)
 }
 
-func seal(k keys.Key, brand record.BrandID, version int64, list []Decoy) ([]byte, error) {
-	plain, err := json.Marshal(list)
+func seal(k keys.Key, brand record.BrandID, version int64, st *state) ([]byte, error) {
+	plain, err := json.Marshal(st)
 	if err != nil {
 		return nil, err
 	}

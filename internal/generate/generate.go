@@ -142,6 +142,11 @@ func (m *maker) profile(n, person uint64, before *time.Time) *country {
 	if before != nil {
 		at = 0 // the table begins with the US
 	}
+	return m.profileIn(n, person, at, before)
+}
+
+// profileIn is profile in a country, once the person's stream has begun.
+func (m *maker) profileIn(n, person uint64, at int, before *time.Time) *country {
 	c := &m.countries[at]
 	given, family := pick(m, c.names.given), pick(m, c.names.family)
 	home := pick(m, c.places)

@@ -20,7 +20,7 @@ var ErrTaken = errors.New("a customer of this external id is there already")
 // prepared anew. Ordinals that come to nothing are never another customer's.
 func (d *Desk) Fresh(ctx context.Context, v *admit.Visit, puts []seal.Put, known func(context.Context, []record.Ordinal) error) (ledger.Receipt, error) {
 	w := d.puts(v, puts)
-	w.kind = entry.KindImport
+	w.kind, w.plain = entry.KindImport, true
 	prepare := w.prepare
 	w.prepare = func(ctx context.Context) (*seal.Prepared, error) {
 		p, err := prepare(ctx)

@@ -26,6 +26,7 @@ type Desk struct {
 	Door   *admit.Door
 	Ledger *ledger.Ledger
 	Seal   *seal.Store
+	Decoys Decoys // may be nil
 }
 
 const (
@@ -137,16 +138,18 @@ func (d *Desk) puts(v *admit.Visit, puts []seal.Put) *pending {
 		}
 	}
 	w.prepare = func(ctx context.Context) (*seal.Prepared, error) {
-		return d.Seal.PrepareCustomers(ctx, v.Brand.ID, puts)
+		return w.prepareCustomers(ctx, puts)
 	}
 	return w
 }
 
 // appends is the write of purchases.
 func (d *Desk) appends(v *admit.Visit, appends []seal.Append) *pending {
-	return &pending{d: d, v: v, kind: entry.KindWrite, fields: record.Fields(record.Purchases), prepare: func(ctx context.Context) (*seal.Prepared, error) {
-		return d.Seal.PreparePurchases(ctx, v.Brand.ID, appends)
-	}}
+	w := &pending{d: d, v: v, kind: entry.KindWrite, fields: record.Fields(record.Purchases)}
+	w.prepare = func(ctx context.Context) (*seal.Prepared, error) {
+		return w.preparePurchases(ctx, appends)
+	}
+	return w
 }
 
 // pending is a write on its way: begin seals and logs it, finish puts it into the
@@ -157,6 +160,8 @@ type pending struct {
 	kind    entry.Kind
 	fields  record.FieldSet
 	prepare func(ctx context.Context) (*seal.Prepared, error)
+	mixing  mixing
+	plain   bool // no decoy goes in, or gives way
 
 	p       *seal.Prepared
 	receipt ledger.Receipt // not valid where nothing changes

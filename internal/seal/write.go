@@ -147,11 +147,23 @@ func (s *Store) reserve(ctx context.Context, n int) (record.Ordinal, error) {
 // all cores. Each customer may stand once. Values must have passed
 // record.Customer.Check and record.Purchase.Check.
 func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts []Put) (*Prepared, error) {
+	return s.PrepareAmong(ctx, brand, puts, nil)
+}
+
+// PrepareAmong is PrepareCustomers with others among those who are made; nil for none.
+func (s *Store) PrepareAmong(ctx context.Context, brand record.BrandID, puts []Put, among *Among) (*Prepared, error) {
+	own := len(puts)
+	if among != nil {
+		puts = slices.Concat(puts, among.Puts)
+	}
 	k, found, err := s.find(ctx, brand, len(puts), func(i int) (string, bool) {
 		return puts[i].Customer.Get(record.ExternalID), puts[i].Ord == 0
 	})
 	if err != nil {
 		return nil, err
+	}
+	if among != nil {
+		among.taken(found, own)
 	}
 	p := newPrepared(brand, len(puts))
 	p.uses = append(k.indexUses(), keys.Use{Brand: brand, Kind: keys.KEK, Version: k.kek.Version})
@@ -182,6 +194,9 @@ func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts
 	pk, err := s.packer(ctx, brand, len(puts), func(i int) []record.Purchase { return puts[i].Purchases })
 	if err != nil {
 		return nil, err
+	}
+	if among != nil {
+		fresh = among.place(p, fresh, made, own)
 	}
 	if len(fresh) > 0 {
 		first, err := s.reserve(ctx, len(fresh))
@@ -261,6 +276,8 @@ func (p *Prepared) each(n int, fn func(i int) (*change, error)) error {
 	p.sort()
 	return nil
 }
+
+var errNotTaken = errors.New("is not made among the others")
 
 var errOtherExternal = errors.New("external_id: its index falls together with another customer's; write it in another form")
 

@@ -60,12 +60,12 @@ func testCanaries(t *testing.T, h *house) {
 		}
 	}
 	var placed api.CanariesPlaced
-	h.must(responder.Do(ctx, "POST", canaries, api.CanaryRequest{Rate: 0.2, DryRun: true}, &placed))
+	h.must(responder.Do(ctx, "POST", canaries, api.CanaryRequest{Rate: 0.2, DryRun: true, Now: true}, &placed))
 	if placed.Placed != 1 || placed.Receipt != nil {
 		t.Errorf("%+v", placed)
 	}
-	h.must(responder.Do(ctx, "POST", canaries, api.CanaryRequest{Count: 5, Domain: "decoys.example"}, &placed))
-	if placed.Placed != 5 || placed.Total != 5 || placed.Customers != 6 {
+	h.must(responder.Do(ctx, "POST", canaries, api.CanaryRequest{Count: 5, Domain: "decoys.example", Now: true}, &placed))
+	if placed.Placed != 5 || placed.Total != 5 || placed.Customers != 1 {
 		t.Fatalf("%+v", placed)
 	}
 	var list []api.Canary
@@ -165,7 +165,7 @@ func testCanaries(t *testing.T, h *house) {
 	alarmed("a search", d, err)
 
 	// Decoys placed later are known before anybody can look at them.
-	h.must(responder.Do(ctx, "POST", canaries, api.CanaryRequest{Count: 1}, nil))
+	h.must(responder.Do(ctx, "POST", canaries, api.CanaryRequest{Count: 1, Now: true}, nil))
 	h.must(responder.Do(ctx, "GET", canaries, nil, &list))
 	d, err = reveal(list[5].Token)
 	alarmed("a reveal of a later one", d, err)

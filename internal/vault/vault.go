@@ -325,6 +325,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Signer: signer}
 	decoys := canary.NewStore(v.DB, ring)
 	v.Watcher.Canaries, v.Alarms.Canaries = decoys, decoys
+	v.Intake.Decoys = decoys
 	v.Canaries = &canary.Desk{Door: door, Ledger: v.Ledger, Seal: store, Intake: v.Intake, Store: decoys, Erase: v.Admin.EraseFor}
 	v.Exports.Decoys, v.Exports.Canaries = v.Canaries, decoys
 }

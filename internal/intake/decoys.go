@@ -1,0 +1,151 @@
+package intake
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/seal"
+)
+
+// Decoys mixes decoy customers among those that callers bring in, and has them give way
+// to customers of their numbers. Package canary does.
+type Decoys interface {
+	// Mix returns who is to go in among the customers of one import; nil for nobody. Once
+	// their ordinals are reserved, and before the import is logged, known is told them, in
+	// the order of Puts, 0 for those who are not taken; again where the import has to be
+	// prepared anew.
+	Mix(ctx context.Context, brand record.BrandID, puts []seal.Put) (among *seal.Among, known func(context.Context, []record.Ordinal) error, err error)
+	// GiveWay returns the writes by which those of the customers who are decoys take other
+	// external ids, already noted; none where nobody is one.
+	GiveWay(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]seal.Put, error)
+}
+
+// draws bounds how often another number is sought for a decoy.
+const draws = 20
+
+// mixing is what of a write concerns decoys.
+type mixing struct {
+	asked bool
+	among *seal.Among
+	known func(context.Context, []record.Ordinal) error
+}
+
+// prepareCustomers prepares customers, decoys among them where an import is due some. A
+// decoy whose number a caller uses gives way first, so that the caller is answered as if
+// nobody had it: otherwise a customer would become a decoy, and the answer would tell.
+func (w *pending) prepareCustomers(ctx context.Context, puts []seal.Put) (*seal.Prepared, error) {
+	d, brand := w.d, w.v.Brand.ID
+	if d.Decoys == nil || w.plain {
+		return d.Seal.PrepareCustomers(ctx, brand, puts)
+	}
+	m := &w.mixing
+	if !m.asked && w.kind == entry.KindImport {
+		var err error
+		if m.among, m.known, err = d.Decoys.Mix(ctx, brand, puts); err != nil {
+			return nil, err
+		}
+		m.asked = true
+	}
+	for i := range puts {
+		if puts[i].Ord == 0 || !puts[i].Set.Has(record.ExternalID) {
+			continue
+		}
+		// A customer who takes the number of a decoy.
+		ords, err := d.Seal.Lookup(ctx, brand, record.ExternalID, puts[i].Customer.Get(record.ExternalID), "")
+		if err != nil {
+			continue // no number: it is refused below
+		}
+		if len(ords) == 1 && ords[0] != puts[i].Ord {
+			if _, err := d.giveWay(ctx, w, ords); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for range conflicts {
+		p, err := d.Seal.PrepareAmong(ctx, brand, puts, m.among)
+		if err != nil {
+			return nil, err
+		}
+		gave, err := d.giveWay(ctx, w, named(p, len(puts), func(i int) bool { return puts[i].Ord == 0 }))
+		if err != nil {
+			return nil, err
+		}
+		if gave {
+			continue
+		}
+		if m.among == nil {
+			return p, nil
+		}
+		ords := make([]record.Ordinal, len(m.among.Puts))
+		for i := range ords {
+			if p.Err(len(puts)+i) == nil {
+				ords[i] = p.Ord(len(puts) + i)
+			}
+		}
+		return p, m.known(ctx, ords)
+	}
+	return nil, seal.ErrConflict
+}
+
+// preparePurchases prepares purchases. For who names a decoy by its number there is
+// nobody of that number.
+func (w *pending) preparePurchases(ctx context.Context, appends []seal.Append) (*seal.Prepared, error) {
+	d, brand := w.d, w.v.Brand.ID
+	for range conflicts {
+		p, err := d.Seal.PreparePurchases(ctx, brand, appends)
+		if err != nil || d.Decoys == nil {
+			return p, err
+		}
+		gave, err := d.giveWay(ctx, w, named(p, len(appends), func(i int) bool { return appends[i].Ord == 0 }))
+		if err != nil || !gave {
+			return p, err
+		}
+	}
+	return nil, seal.ErrConflict
+}
+
+// named are those who were found by their numbers.
+func named(p *seal.Prepared, n int, byNumber func(i int) bool) (out []record.Ordinal) {
+	for i := range n {
+		if byNumber(i) && p.Err(i) == nil && p.Outcome(i) != seal.Created {
+			out = append(out, p.Ord(i))
+		}
+	}
+	return out
+}
+
+// giveWay gives decoys other numbers, as if whoever writes had changed them, and reports
+// whether there were any.
+func (d *Desk) giveWay(ctx context.Context, w *pending, ords []record.Ordinal) (bool, error) {
+	if len(ords) == 0 {
+		return false, nil
+	}
+	for range draws {
+		puts, err := d.Decoys.GiveWay(ctx, w.v.Brand.ID, ords)
+		if err != nil || len(puts) == 0 {
+			return false, err
+		}
+		taken := false
+		for i := range puts {
+			have, err := d.Seal.Lookup(ctx, w.v.Brand.ID, record.ExternalID, puts[i].Customer.Get(record.ExternalID), "")
+			if err != nil {
+				return false, err
+			}
+			taken = taken || len(have) > 0
+		}
+		if taken {
+			continue
+		}
+		r := d.puts(w.v, puts)
+		r.kind, r.plain = w.kind, true
+		if err = r.begin(ctx); err == nil {
+			err = r.finish(ctx)
+		}
+		if !errors.Is(err, seal.ErrConflict) {
+			return err == nil, err
+		}
+	}
+	return false, seal.ErrConflict
+}
