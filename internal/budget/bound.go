@@ -1,38 +1,81 @@
 package budget
 
 // Bound is the loss bound of a holder: stolen now, it could take at most this many
-// customers of a class from now until the end of each window.
+// distinct customers of a class from now until the end of each window.
 type Bound [numWindows]uint64
 
-// Bound returns what a thief who holds h could take, the smallest over all limits
-// that would stop them. Whoever holds a credential is also stopped by its principal,
-// role and brand; whoever holds a principal can make credentials, and is stopped by
-// the last three; and so on. principal and role are those of h, as far as it has
-// them. What was used already is not subtracted: a thief may read it again for free.
+// Plus returns what two can take who take different customers.
+func (b Bound) Plus(o Bound) Bound {
+	for w := range b {
+		b[w] += o[w]
+	}
+	return b
+}
+
+// Min returns the smaller of two bounds in each window.
+func (b Bound) Min(o Bound) Bound {
+	for w := range b {
+		b[w] = min(b[w], o[w])
+	}
+	return b
+}
+
+// Bound returns what a thief who holds h could take under every limit that would stop
+// them. Whoever holds a credential is also stopped by its principal, role and brand;
+// whoever holds a principal, by the last three; and so on. principal and role are those
+// of h, as far as it has them.
+//
+// What was used already is not subtracted: a thief may read it again for free, and it is
+// taken all the same. So this is exact, and not only a bound: a thief alone who takes
+// whatever fits as soon as it fits takes this many, and never more.
 func (r *Rules) Bound(h Holder, principal uint64, role string, class Class) Bound {
-	var out Bound
-	for w := range numWindows {
-		best, bounded := uint64(0), false
-		for kind := h.Kind; kind < numKinds; kind++ {
-			limits := r.Resolve(kind, principal, role, class)
-			if limits == (Limits{}) {
-				best, bounded = 0, true // no rule: refused
-				break
-			}
-			for by := range numWindows {
-				if !limits[by].Set {
-					continue
-				}
-				// A span is covered by this many windows, each holding at most the limit.
-				times := (w.buckets() + by.buckets() - 1) / by.buckets()
-				if n := uint64(times) * uint64(limits[by].Limit); !bounded || n < best {
-					best, bounded = n, true
-				}
+	var tightest Limits
+	for kind := h.Kind; kind < numKinds; kind++ {
+		limits := r.Resolve(kind, principal, role, class)
+		if limits == (Limits{}) {
+			return Bound{} // no rule: refused
+		}
+		for w, l := range limits {
+			if t := &tightest[w]; l.Set && (!t.Set || l.Limit < t.Limit) {
+				*t = l
 			}
 		}
-		out[w] = best
+	}
+	var out Bound
+	for w := range numWindows {
+		out[w] = tightest.cover(int64(w.buckets())+1, numWindows-1) // a window can begin within a bucket
 	}
 	return out
+}
+
+const boundless = ^uint64(0)
+
+// cover returns the least sum of limits, up to those of a window, that together speak of
+// n buckets in a row. A limit holds over every run of the buckets of its window and one
+// more, so this many is the most that fits into the n buckets.
+func (l *Limits) cover(n int64, w Window) uint64 {
+	if n <= 0 {
+		return 0
+	}
+	least := boundless
+	if w > 0 {
+		least = l.cover(n, w-1)
+	}
+	if !l[w].Set {
+		return least
+	}
+	length, sum := int64(w.buckets())+1, uint64(0)
+	if w == 0 {
+		return uint64((n+length-1)/length) * uint64(l[w].Limit)
+	}
+	for n > 0 {
+		n -= length
+		sum += uint64(l[w].Limit)
+		if rest := l.cover(n, w-1); rest != boundless {
+			least = min(least, sum+rest)
+		}
+	}
+	return least
 }
 
 // Bound returns the loss bound of a holder under the rules that hold now.
