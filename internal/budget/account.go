@@ -53,7 +53,11 @@ func (a *account) change(bucket uint32, by int) {
 		a.tallies = slices.Insert(a.tallies, i, tally{bucket: bucket})
 	}
 	a.tallies[i].count += by
-	if a.tallies[i].count == 0 {
+	switch {
+	case a.tallies[i].count != 0:
+	case i == 0: // the oldest go first
+		a.tallies = a.tallies[1:]
+	default:
 		a.tallies = slices.Delete(a.tallies, i, i+1)
 	}
 	for w := range a.sums {

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+// What the history of exposure has of principals, and how long it is.
+const (
+	staff       = 1000
+	historyDays = 60
+)
+
+// exposure measures how long it takes to say what each of 1,000 principals used in 30
+// days of the given number of entries, which takes 60 days of them, and the memory that
+// it holds at its end: searches, masked views and reveals of a customer in turn. A log
+// that is in the directory from a run before is measured again.
+func (b *bench) exposure(ctx context.Context) {
+	file := filepath.Join(b.dir, fmt.Sprintf("exposure-%d.db", b.entries))
+	var now atomic.Int64
+	o := db.Options{Clock: func() time.Time { return time.UnixMicro(now.Load()) }}
+	dsn, done, open := file, func() {}, db.OpenSQLite
+	if b.database != "" {
+		dsn, done = b.postgres(ctx)
+		open = db.OpenPostgres
+	}
+	_, err := os.Stat(file)
+	there := err == nil && b.database == ""
+	d, err := open(ctx, dsn, o)
+	fatal(err)
+	if !there {
+		fatal(d.Migrate(ctx))
+		b.work(ctx, d, &now)
+	}
+	l := ledger.Open(d, signer, ledger.Options{}) // of which nothing is read but the log
+	at := time.Now()
+	before := heap()
+	began := time.Now()
+	h := budget.NewHistory(at)
+	fatal(l.Since(ctx, 1, h.From(), h.Add))
+	took, held := time.Since(began), heap()-before
+	uses := h.Measure()
+	fmt.Printf("## Exposure over %d entries in 30 days, %d in 60, %s\n%v, %d MiB held, %d holders; the brand %+v\n",
+		b.entries, 2*b.entries, b.engine(), took.Round(time.Millisecond), held>>20, len(uses), uses[budget.Holder{Kind: budget.Brand}].Together)
+	fatal(l.Close())
+	fatal(d.Close())
+	done()
+}
+
+// work writes the log of 60 days, up to now.
+func (b *bench) work(ctx context.Context, d *db.DB, now *atomic.Int64) {
+	start := time.Now().Add(-historyDays * 24 * time.Hour)
+	now.Store(start.UnixMicro())
+	l := openLog(ctx, d)
+	setPlenty(ctx, l)
+	p, err := access.Load(access.DefaultText())
+	fatal(err)
+	steps := historyDays * 24 * 12
+	n := 0
+	for step := range steps {
+		now.Store(start.Add(time.Duration(step) * budget.BucketLength).UnixMicro())
+		var wg sync.WaitGroup
+		for ; n < 2*b.entries*(step+1)/steps; n++ {
+			visit := n / 3
+			me := uint64(visit*7919%staff) + 1
+			who := identity.Who{Caller: identity.Caller{Principal: me, Credential: me, Lineage: me}, Role: access.SupportAgent, Brand: 1}
+			r := ledger.Release{Class: budget.Class(2 - n%3), Ticket: "CASE-1", Ords: []record.Ordinal{record.Ordinal(1 + visit*104729%1_000_000)}}
+			if r.Class == budget.Clear {
+				r.Grant, err = p.Authorize(who, access.ActClear, "customer-support", record.Fields(record.Email))
+			} else {
+				r.Grant, err = p.View(who, "customer-support", record.AllFields)
+			}
+			fatal(err)
+			wg.Go(func() {
+				h, err := l.Hold(ctx, r)
+				fatal(err)
+				_, err = l.Append(ctx, h, func(_ int, nonce [16]byte, counter uint32) [32]byte {
+					return entry.Commitment(make([]byte, 32), nonce, 1, counter)
+				})
+				fatal(err)
+			})
+		}
+		wg.Wait()
+	}
+	fatal(l.Close())
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
