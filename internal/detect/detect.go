@@ -157,6 +157,7 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 			s.volumes()
 			s.walk()
 		}
+		s.credential()
 	}
 	s.p.last = now.hour
 	return s.alarms
@@ -178,6 +179,8 @@ type sight struct {
 	p      *profile
 	r      *role
 	alarms []Alarm
+	added  bool     // a credential that was never used before
+	signs  []string // what else was never before
 }
 
 func (s *sight) raise(rule Rule, g Grade, customers int, usual, seen string) {
@@ -185,7 +188,7 @@ func (s *sight) raise(rule Rule, g Grade, customers int, usual, seen string) {
 		return
 	}
 	about := strconv.FormatUint(s.e.Principal, 10)
-	if rule == Peers {
+	if rule == Peers || rule == Crowd {
 		about = s.e.Role
 	}
 	s.alarms = append(s.alarms, Alarm{

@@ -95,6 +95,44 @@ func TestWhatIsNewIsSaid(t *testing.T) {
 	}
 }
 
+// A new credential alone is of the lowest grade. What its principal never did, at once
+// or within a day, makes it graver, once for each grade.
+func TestANewCredentialThatDoesOtherThings(t *testing.T) {
+	other := func(e *entry.Entry) { e.Fields = e.Fields.With(record.Street) }
+	night := func(e *entry.Entry) { e.At = at(30, 2, 0) }
+	for name, c := range map[string]struct {
+		entries []func(e *entry.Entry)
+		want    string
+	}{
+		"at work":               {[]func(e *entry.Entry){func(*entry.Entry) {}}, "low"},
+		"at night":              {[]func(e *entry.Entry){night}, "medium"},
+		"at night, more fields": {[]func(e *entry.Entry){func(e *entry.Entry) { night(e); other(e) }}, "high"},
+		"more fields later":     {[]func(e *entry.Entry){func(*entry.Entry) {}, other, other}, "low medium"},
+		"at night twice":        {[]func(e *entry.Entry){night, func(e *entry.Entry) { e.At = at(30, 5, 0) }}, "medium"},
+		"a day later":           {[]func(e *entry.Entry){func(*entry.Entry) {}, func(e *entry.Entry) { e.At = at(32, 9, 0); other(e) }}, "low"},
+	} {
+		d := New(1, rules(t), nil)
+		for day := range 30 {
+			e, ords := read(3, at(day, 9, 0), 7)
+			d.Observe(uint64(day), e, ords)
+		}
+		var got []string
+		for i, change := range c.entries {
+			e, ords := read(3, at(30, 10, 0), 7)
+			e.Credential = 99
+			change(e)
+			for _, a := range d.Observe(uint64(30+i), e, ords) {
+				if a.Rule == Credential {
+					got = append(got, a.Grade.String())
+				}
+			}
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: %v, want %s", name, got, c.want)
+		}
+	}
+}
+
 func TestBurstsOfRefusals(t *testing.T) {
 	d := New(1, rules(t), nil)
 	got := 0

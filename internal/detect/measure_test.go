@@ -255,3 +255,59 @@ func TestManyStolenAssociatesMoveTogether(t *testing.T) {
 		t.Errorf("peers moved together on days %v", got)
 	}
 }
+
+// TestManyStolenKeysMeetTheirBudgetsTogether has stolen keys take no more each than a
+// budget gives, at once, among people who have new credentials every month and whom
+// budgets refuse now and then.
+func TestManyStolenKeysMeetTheirBudgetsTogether(t *testing.T) {
+	associates, agents, seeds := 60, 10, uint64(1)
+	if *measure {
+		associates, agents, seeds = 400, 30, 3
+	}
+	const days, theft = 90, 80
+	for seed := range seeds {
+		s := newSimulation(seed+21, associates, agents, 0, 0, 50_000)
+		s.renew, s.limits = 30, true
+		for _, w := range s.Workers[:associates/5] {
+			w.Extra = func(day, hour int, _ float64) int {
+				if day != theft || hour < 9 || hour > 16 {
+					return 0
+				}
+				return 60
+			}
+		}
+		d := New(1, rules(t), nil)
+		renewed, refused := map[uint64]bool{}, 0
+		got := map[string]int{}
+		var crowd *Alarm
+		s.run(days, func(i uint64, e *entry.Entry, ords []record.Ordinal) {
+			day := (e.At.Unix() - simBegin) / work.Day
+			if day >= learned && e.Kind == entry.KindRefusal && e.Detail["reason"] == "budget-exhausted" && day != theft {
+				refused++
+			}
+			if day >= learned {
+				renewed[e.Credential] = true
+			}
+			for _, a := range d.Observe(i, e, ords) {
+				switch {
+				case day < learned:
+				case day != theft:
+					got[string(a.Rule)+" "+a.Grade.String()]++
+				case a.Rule == Crowd && crowd == nil:
+					crowd = &a
+				}
+			}
+		})
+		t.Logf("seed %d: %d credentials, %d requests refused by budgets, in %d principal-months; alarms %v; on the day of the theft %+v",
+			seed, len(renewed), refused, (associates+agents)*(days-learned)/30, got, crowd)
+		if crowd == nil || crowd.Grade != High || crowd.Usual == "" || crowd.Seen == "" {
+			t.Errorf("%d keys at their budgets: %+v", associates/5, crowd)
+		}
+		if n := got["crowd high"]; n > 1 {
+			t.Errorf("%d false alarms of a crowd", n)
+		}
+		if n := got["credential medium"] + got["credential high"]; n*20 > len(renewed) || got["credential low"] == 0 {
+			t.Errorf("%d of %d new credentials of honest people paged: %v", n, len(renewed), got)
+		}
+	}
+}

@@ -28,6 +28,7 @@ func (s *sight) novelties() {
 	days := (s.now.hour - p.first) / hoursPerDay
 	since := func(what string) string { return fmt.Sprintf("%s, in %d days", what, days) }
 	if e.Purpose != "" && remember(&p.purposes, e.Purpose, maxPurposes) && known {
+		s.signs = append(s.signs, "the purpose "+e.Purpose)
 		s.raise(Purpose, rules.Purpose.Grade, len(s.ords), since(list(p.purposes[:len(p.purposes)-1], "no purpose")),
 			"the purpose "+e.Purpose+", for the first time")
 	}
@@ -35,8 +36,8 @@ func (s *sight) novelties() {
 		s.raise(Action, rules.Action.Grade, len(s.ords), since(list(p.actions[:len(p.actions)-1], "nothing")), a+", for the first time")
 	}
 	if e.Credential != 0 && remember(&p.credentials, e.Credential, maxCredentials) && known {
-		s.raise(Credential, rules.Credential.Grade, len(s.ords), since(some(len(p.credentials)-1, "other credential", "other credentials")),
-			fmt.Sprintf("credential %d of the lineage %d, for the first time", e.Credential, e.Lineage))
+		p.young = young{credential: e.Credential, until: s.now.hour + youth}
+		s.added = true
 	}
 	if e.Kind != entry.KindDisclosure {
 		return
@@ -47,10 +48,46 @@ func (s *sight) novelties() {
 	}
 	added := e.Fields &^ p.fields[level]
 	if added != 0 && p.fields[level] != 0 && known {
+		s.signs = append(s.signs, added.String()+" "+e.Level)
 		s.raise(Fields, rules.Fields.Grade, len(s.ords), since(p.fields[level].String()+" "+e.Level),
 			added.String()+" "+e.Level+", for the first time")
 	}
 	p.fields[level] |= e.Fields
+}
+
+// youth is for how many hours a credential is held against what its principal did
+// before: whoever consented to an app, or lost a key, is not there at the first minute.
+const youth = 24
+
+// young is the newest credential of a principal.
+type young struct {
+	credential uint64
+	until      int64 // hours since 1970
+	told       Grade
+}
+
+// credential is the rule on credentials that were never used before. One alone is a new
+// password or app. One that does what its principal never did, or when, may be in other
+// hands: the grade is together's, and with two such signs one more.
+func (s *sight) credential() {
+	p, rules := s.p, &s.d.rules.Credential
+	y := &p.young
+	if y.credential == 0 || y.credential != s.e.Credential || s.now.hour >= y.until {
+		return
+	}
+	g, what := rules.Grade, "for the first time"
+	if len(s.signs) > 0 {
+		g, what = rules.Together, "new, and with it for the first time "+strings.Join(s.signs, "; ")
+	}
+	if len(s.signs) > 1 && g < High {
+		g++
+	}
+	if !s.added && (len(s.signs) == 0 || g <= y.told) {
+		return
+	}
+	y.told = g
+	s.raise(Credential, g, len(s.ords), fmt.Sprintf("%s, in %d days", some(len(p.credentials)-1, "other credential", "other credentials"), (s.now.hour-p.first)/hoursPerDay),
+		fmt.Sprintf("credential %d of the lineage %d, %s", s.e.Credential, s.e.Lineage, what))
 }
 
 func list(of []string, none string) string {
@@ -90,6 +127,7 @@ func (s *sight) hours() {
 			seen = seen || last != 0 && s.now.hour-last <= hoursMemory
 		}
 		if !seen {
+			s.signs = append(s.signs, "work at "+s.now.at.Format("15:04")+" UTC")
 			s.raise(Hours, s.d.rules.Hours.Grade, len(s.ords), "nothing between "+clock(h-1)+" and "+clock(h+2)+" UTC in four weeks",
 				"customers at "+s.now.at.Format("15:04")+" UTC on a "+s.now.at.Format("Monday"))
 		}
@@ -122,7 +160,7 @@ func (s *sight) refusals() {
 	}
 	for i, known := range reasons() {
 		threshold := s.d.rules.refusals(known)
-		if known != reason || threshold == 0 {
+		if known != reason {
 			continue
 		}
 		c := &s.p.refused[i]
@@ -132,9 +170,12 @@ func (s *sight) refusals() {
 			}
 			c.hour, c.n = s.now.hour, 0
 		}
+		if known == "budget-exhausted" {
+			s.refused()
+		}
 		c.n += times
 		mean := c.usual.mean(0, 2)
-		if c.n < threshold || float64(c.n) < 3*mean || !c.episode.due(s.now.hour, 1, c.n) {
+		if threshold == 0 || c.n < threshold || float64(c.n) < 3*mean || !c.episode.due(s.now.hour, 1, c.n) {
 			return
 		}
 		s.raise(Refusals, s.d.rules.Refusals.Grade, 0,

@@ -64,12 +64,14 @@ type profile struct {
 	purposes    []string
 	actions     []string
 	credentials []uint64
+	young       young
 	fields      [2]record.FieldSet // masked, clear
 	seenAt      [hoursPerDay]int64 // the last hour with customers at this hour of the day
 
 	refused [maxReasons]refusedCount
 	raised  [maxEpisodes]episode
 	highDay int64 // the last day on which it was above its own usual, for peers
+	fullDay int64 // the last day on which a budget refused it, for crowd
 }
 
 // episode keeps a rule from saying the same at every entry: it speaks again when the
@@ -109,14 +111,43 @@ type role struct {
 	activeHours, activeDays           int
 	walking                           level
 
-	// The rule peers, for the running day.
-	highs     int
+	// The rules peers and crowd, for the running day.
 	present   int
 	daysKnown int
-	highAll   level
-	highOn    [7]level
-	highs2    spread
-	episode   episode
+	high      crowd // are above their own usual
+	full      crowd // were refused by a budget
+}
+
+// crowd is how many principals of a role had something happen to them on the running
+// day, and how many usually have.
+type crowd struct {
+	today   int
+	all     level
+	on      [7]level // by weekday
+	spread  spread
+	episode episode
+}
+
+func (c *crowd) mean(day int64) float64 {
+	return max(c.on[weekday(day)].mean(c.all.mean(0.5, 3), 3), 0.3)
+}
+
+func (c *crowd) alpha() float64 { return c.spread.alpha(0.5, 0.1) }
+
+// unusual counts one more, and reports whether they are so many that it is to be said.
+func (c *crowd) unusual(day int64, sigma float64, least int, known bool) bool {
+	c.today++
+	return known && c.today >= least && excess(c.today, c.mean(day), c.alpha()) >= sigma && c.episode.due(day, 1, c.today)
+}
+
+// close makes the day part of what is usual.
+func (c *crowd) close(day int64) {
+	mean := c.mean(day)
+	learned := clip(c.today, mean, c.alpha())
+	c.spread.learn(c.today, mean)
+	c.all.learn(learned, fadeDay)
+	c.on[weekday(day)].learn(learned, fadeHour)
+	c.today = 0
 }
 
 // A role has a usual from so many active hours and days of its members on.

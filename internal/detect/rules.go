@@ -82,11 +82,12 @@ const (
 	Hours      Rule = "hours"
 	Peers      Rule = "peers"
 	Refusals   Rule = "refusals"
+	Crowd      Rule = "crowd"
 )
 
 // AllRules returns every rule.
 func AllRules() []Rule {
-	return []Rule{Canary, Surge, Drift, Day, Week, Walk, Purpose, Fields, Action, Credential, Hours, Peers, Refusals}
+	return []Rule{Canary, Surge, Drift, Day, Week, Walk, Purpose, Fields, Action, Credential, Hours, Peers, Refusals, Crowd}
 }
 
 // Rules are the thresholds of one brand. See default.yaml for what each means.
@@ -117,9 +118,17 @@ type Rules struct {
 	Purpose    graded `yaml:"purpose"`
 	Fields     graded `yaml:"fields"`
 	Action     graded `yaml:"action"`
-	Credential graded `yaml:"credential"`
-	Hours      graded `yaml:"hours"`
-	Peers      struct {
+	Credential struct {
+		Grade    Grade `yaml:"grade"`
+		Together Grade `yaml:"together"`
+	} `yaml:"credential"`
+	Hours graded `yaml:"hours"`
+	Crowd struct {
+		Grade Grade   `yaml:"grade"`
+		Sigma float64 `yaml:"sigma"`
+		Least int     `yaml:"least"`
+	} `yaml:"crowd"`
+	Peers struct {
 		Grade  Grade   `yaml:"grade"`
 		Sigma  float64 `yaml:"sigma"`
 		Member float64 `yaml:"member_sigma"`
@@ -246,6 +255,8 @@ func (r *Rules) check() error {
 		between("peers.sigma", r.Peers.Sigma, 2, 30),
 		between("peers.member_sigma", r.Peers.Member, 1, 30),
 		between("peers.least", float64(r.Peers.Least), 2, 1e6),
+		between("crowd.sigma", r.Crowd.Sigma, 2, 30),
+		between("crowd.least", float64(r.Crowd.Least), 2, 1e6),
 		between("refusals.policy-denied", float64(r.Refusals.PolicyDenied), 0, 1e9),
 		between("refusals.budget-exhausted", float64(r.Refusals.BudgetExhausted), 0, 1e9),
 		between("refusals.unknown-token", float64(r.Refusals.UnknownToken), 0, 1e9),

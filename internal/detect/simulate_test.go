@@ -15,11 +15,46 @@ const simBegin = work.Begin
 type simulation struct {
 	*work.Place
 	index uint64
+	// renew, if set, is after how many days everybody has a new credential; limits makes
+	// budgets refuse people as the default budgets do, by the hour and day of the clock.
+	renew  int64
+	limits bool
+	had    map[uint64]*had
+}
+
+// had is what somebody met in an hour and a day.
+type had struct {
+	hour, day     int64
+	inHour, inDay map[record.Ordinal]bool
+}
+
+// refuses reports whether a budget refuses what an entry asks for.
+func (s *simulation) refuses(by uint64, at time.Time, ords []record.Ordinal) bool {
+	const hourly, daily = 40, 150
+	h := s.had[by]
+	if h == nil {
+		h = &had{}
+		s.had[by] = h
+	}
+	now := momentOf(at)
+	if h.hour != now.hour {
+		h.hour, h.inHour = now.hour, map[record.Ordinal]bool{}
+	}
+	if h.day != now.day {
+		h.day, h.inDay = now.day, map[record.Ordinal]bool{}
+	}
+	for _, o := range ords {
+		if !h.inHour[o] && len(h.inHour) >= hourly || !h.inDay[o] && len(h.inDay) >= daily {
+			return true
+		}
+		h.inHour[o], h.inDay[o] = true, true
+	}
+	return false
 }
 
 func newSimulation(seed uint64, associates, agents, applications, campaigns, customers int) *simulation {
 	staff := work.Staff{Associates: associates, Agents: agents, Applications: applications, Campaigns: campaigns, Letter: 10_000}
-	return &simulation{Place: work.New(seed, staff, customers)}
+	return &simulation{had: map[uint64]*had{}, Place: work.New(seed, staff, customers)}
 }
 
 func roleOf(w *work.Worker) string {
@@ -44,6 +79,14 @@ func (s *simulation) run(days int, fn func(index uint64, e *entry.Entry, ords []
 	s.Hours(0, days, func(_, _ int, events []work.Event) error {
 		for _, ev := range events {
 			e, ords := logged(ev)
+			if s.renew > 0 {
+				e.Credential = ev.By.ID + 1_000_000*uint64((ev.At/work.Day+int64(ev.By.ID)*7)/s.renew)
+			}
+			if s.limits && e.Kind == entry.KindDisclosure && (ev.By.Kind == work.Associate || ev.By.Kind == work.Agent) && s.refuses(ev.By.ID, e.At, ords) {
+				e = &entry.Entry{Kind: entry.KindRefusal, At: e.At, Brand: 1, Principal: e.Principal, Credential: e.Credential, Lineage: e.Lineage, Role: e.Role,
+					Detail: map[string]string{"action": "clear", "reason": "budget-exhausted", "times": "1"}}
+				ords = nil
+			}
 			fn(s.index, e, ords)
 			s.index++
 		}

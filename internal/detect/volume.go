@@ -110,14 +110,10 @@ func (s *sight) peers(n int, u usual) {
 		return
 	}
 	p.highDay = s.now.day
-	r.highs++
-	if r.highs < rules.Least || r.daysKnown < s.d.rules.Warmup.Days {
+	if !r.high.unusual(s.now.day, rules.Sigma, rules.Least, r.daysKnown >= s.d.rules.Warmup.Days) {
 		return
 	}
-	mean, alpha := r.highMean(s.now.day), r.highs2.alpha(0.5, 0.1)
-	if excess(r.highs, mean, alpha) < rules.Sigma || !r.episode.due(s.now.day, 1, r.highs) {
-		return
-	}
+	mean, alpha := r.high.mean(s.now.day), r.high.alpha()
 	met := 0
 	for _, q := range s.d.people {
 		if q.role == s.e.Role && q.highDay == s.now.day && q.day == s.now.day {
@@ -126,22 +122,32 @@ func (s *sight) peers(n int, u usual) {
 	}
 	s.raise(Peers, rules.Grade, met,
 		fmt.Sprintf("about %s with the role %s are above their own usual on a %s, and more than %d on one day in 1,000", figure(mean), s.e.Role, s.now.at.Format("Monday"), atMost(mean, alpha)),
-		fmt.Sprintf("%d of %d that were active today are, with %s together", r.highs, r.present, customers(met)))
+		fmt.Sprintf("%d of %d that were active today are, with %s together", r.high.today, r.present, customers(met)))
 }
 
-func (r *role) highMean(day int64) float64 {
-	return max(r.highOn[weekday(day)].mean(r.highAll.mean(0.5, 3), 3), 0.3)
+// refused counts, by role, whom budgets refuse: thieves with many stolen keys stay below
+// what is unusual for each, and meet their budgets at one time.
+func (s *sight) refused() {
+	p, r, rules := s.p, s.r, s.d.rules.Crowd
+	if p.fullDay == s.now.day {
+		return
+	}
+	p.fullDay = s.now.day
+	if !r.full.unusual(s.now.day, rules.Sigma, rules.Least, r.daysKnown >= s.d.rules.Warmup.Days) {
+		return
+	}
+	mean := r.full.mean(s.now.day)
+	s.raise(Crowd, rules.Grade, 0,
+		fmt.Sprintf("about %s with the role %s are refused by a budget on a %s, and more than %d on one day in 1,000", figure(mean), s.e.Role, s.now.at.Format("Monday"), atMost(mean, r.full.alpha())),
+		fmt.Sprintf("%d of %d that were active today were, until %s UTC", r.full.today, r.present, s.now.at.Format("15:04")))
 }
 
 // closeDay makes the running day part of what is usual.
 func (r *role) closeDay(day int64) {
 	if r.present > 0 {
-		mean := r.highMean(day)
-		learned := clip(r.highs, mean, r.highs2.alpha(0.5, 0.1))
-		r.highs2.learn(r.highs, mean)
-		r.highAll.learn(learned, fadeDay)
-		r.highOn[weekday(day)].learn(learned, fadeHour)
+		r.high.close(day)
+		r.full.close(day)
 		r.daysKnown++
 	}
-	r.highs, r.present = 0, 0
+	r.high.today, r.full.today, r.present = 0, 0, 0
 }
