@@ -36,6 +36,7 @@ type bench struct {
 	database  string
 	rounds    int
 	first     bool
+	unique    bool
 	pgcrypto  bool
 	verbose   bool
 	alone     bool
@@ -54,6 +55,7 @@ func main() {
 	flag.StringVar(&b.database, "database", "", "PostgreSQL server on which log, start, reveal, rotate, bulk and exposure create databases; empty: SQLite")
 	flag.IntVar(&b.rounds, "rounds", 3, "alternating rounds of reveal and bulk")
 	flag.BoolVar(&b.first, "indexes-first", false, "plain tables of bulk have their indexes before their rows")
+	flag.BoolVar(&b.unique, "unique", false, "the plain tables of bulk hold a purchase once, as ours do: their index is unique by customer and purchase id")
 	flag.BoolVar(&b.pgcrypto, "pgcrypto", true, "compare bulk with pgcrypto too")
 	flag.BoolVar(&b.verbose, "v", false, "say more of bulk")
 	flag.BoolVar(&b.alone, "alone", false, "bulk compares with nothing and says what a customer costs")
