@@ -18,6 +18,8 @@ func (s *Server) containRoutes() {
 	const all = "/v1/brands/{brand}/containments"
 	v := s.vault
 	s.writes("POST", all)
+	s.writes("POST", all+"/{id}/undo")
+	s.writes("POST", all+"/{id}/undo/confirm")
 	route(s, "POST", all, "contain", "Stop a credential's lineage, a principal, a role, a brand, or its exports; with dry_run say whom", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
 		BrandPath
 		Body api.ContainRequest
