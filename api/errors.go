@@ -21,6 +21,8 @@ const (
 	TypeDamaged         = "record-damaged"
 	TypeKeyReused       = "idempotency-key-reused"
 	TypeTimeout         = "timeout"
+	TypePartlyDone      = "partly-done"     // what was asked for holds; the rest did not end well
+	TypeOutcomeUnknown  = "outcome-unknown" // it may have been done
 	TypeInternal        = "internal"
 )
 

@@ -25,6 +25,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/budget"
 	"github.com/cloakroom/cloakroom/internal/contain"
 	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/keys"
@@ -46,6 +47,9 @@ type Desk struct {
 	Seal   *seal.Store
 	// Signer makes the signer of a new brand's log from the seed that its keys hold.
 	Signer func(brand string, seed []byte) (note.Signer, error)
+	Alarms *detect.Store
+	// PassWait bounds how long containing waits for one log. 0 means passWait.
+	PassWait time.Duration
 
 	once  sync.Once
 	begun chan struct{} // by wake: a rotation was begun here

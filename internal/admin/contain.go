@@ -10,8 +10,10 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/admit"
+	"github.com/cloakroom/cloakroom/internal/brands"
 	"github.com/cloakroom/cloakroom/internal/contain"
 	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/ledger"
@@ -19,25 +21,31 @@ import (
 	"github.com/cloakroom/cloakroom/internal/revision"
 )
 
+// changeUndo is the change of the log's entry that lets something go on.
+const changeUndo = "undo"
+
 // maxContainments bounds one listing.
 const maxContainments = 1000
 
 // Contain stops a lineage, a principal, a role, a brand, or a brand's exports: at the
 // brand that it is asked of, and asked of the group at every brand. When it returns, no
-// server logs a disclosure there any more to what is contained, whatever was under way. The log has what was stopped before it is, and afterwards how long it took.
+// server logs a disclosure there any more to what is contained, whatever was under way.
+// The log has what was stopped before it is, and afterwards how long it took. Where it did
+// not end well, the error is a *contain.OutcomeError, which says what holds.
 func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req api.ContainRequest) (*api.Containment, error) {
-	if !entry.ValidTicket(req.Ticket) || !entry.ValidTicket(req.Alarm) {
+	if !entry.ValidTicket(req.Ticket) {
 		return nil, admit.ErrTicket
 	}
-	began, err := d.DB.Now(ctx)
-	if err != nil {
-		return nil, err
-	}
+	began := time.Now() // not the database's clock, which may be set back meanwhile
 	v, err := d.visit(ctx, c, brand, access.ActContain)
 	if err != nil {
 		return nil, err
 	}
 	now, err := d.target(ctx, v, req)
+	if err != nil {
+		return nil, err
+	}
+	alarm, err := d.alarm(ctx, v, req.Alarm)
 	if err != nil {
 		return nil, err
 	}
@@ -69,68 +77,133 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 		detail["role"] = now.Role
 	}
 	if req.Alarm != "" {
-		detail["alarm"] = req.Alarm
+		detail["alarm"] = alarm.ID()
 	}
 	begun := false
-	err = d.contained(ctx, v, req.Ticket, detail, func(q db.Queryer, at time.Time) (err error) {
+	err = d.step(ctx, v, req.Ticket, detail, func(q db.Queryer, at time.Time) (err error) {
 		c := now.Containment
 		c.At = at
 		now.Containment, begun, err = d.Door.Contained.Begin(ctx, q, c, v.Who, undoers)
 		return err
 	})
+	if err == nil {
+		err = d.pass(ctx, v.Brand.ID, now.ID)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if !begun { // somebody else did it at the same time
-		return d.shown(ctx, now.Containment, out), d.stops(ctx, now, out)
+	if begun {
+		out.TookMillis = max(1, time.Since(began).Milliseconds())
+		err = d.took(ctx, v, req, now.ID, out.TookMillis, alarm)
 	}
-	ended, err := d.DB.Now(ctx)
+	if err == nil {
+		err = d.stops(ctx, now, out) // last: a thief is not to wait for a list
+	}
 	if err != nil {
-		return nil, err
+		return nil, &contain.OutcomeError{ID: now.ID, Err: err}
 	}
-	out.TookMillis = max(1, ended.Sub(began).Milliseconds())
-	done := map[string]string{"change": "contained", "id": strconv.FormatInt(now.ID, 10), "took-ms": strconv.FormatInt(out.TookMillis, 10)}
+	return d.shown(ctx, now.Containment, out), nil
+}
+
+// alarm finds the alarm that a containment answers, where it answers one.
+func (d *Desk) alarm(ctx context.Context, v *admit.Visit, id string) (a detect.Stored, err error) {
+	if id == "" {
+		return a, nil
+	}
+	p, err := detect.ParseID(id)
+	if err != nil {
+		return a, err
+	}
+	return d.Alarms.Get(ctx, v.Brand.ID, p)
+}
+
+// took logs that something is stopped, and how long it took.
+func (d *Desk) took(ctx context.Context, v *admit.Visit, req api.ContainRequest, id, millis int64, alarm detect.Stored) error {
+	done := map[string]string{"change": "contained", "id": strconv.FormatInt(id, 10), "took-ms": strconv.FormatInt(millis, 10)}
 	if req.Alarm != "" {
-		if since, ok := d.since(ctx, v.Brand.ID, req.Alarm, ended); ok {
+		now, err := d.DB.Now(ctx)
+		if err != nil {
+			return err
+		}
+		if since := now.Sub(alarm.At); since >= 0 { // the clock may have been set back
 			done["since-alarm-ms"] = strconv.FormatInt(since.Milliseconds(), 10)
 		}
 	}
-	if _, err := d.Ledger.Record(revision.Unbound(ctx), ledger.Event{Kind: entry.KindContainment, Who: v.Who, Ticket: req.Ticket, Detail: done}); err != nil {
-		return nil, fmt.Errorf("it is contained, and how long it took is not logged: %w", err)
-	}
-	if err := d.stops(ctx, now, out); err != nil { // last: a thief is not to wait for a list
-		return nil, fmt.Errorf("it is contained, and whom that stops is not known: %w", err)
-	}
-	return d.shown(ctx, now.Containment, out), nil
+	_, err := d.Ledger.Record(revision.Unbound(ctx), ledger.Event{Kind: entry.KindContainment, Who: v.Who, Ticket: req.Ticket, Detail: done})
+	return err
 }
 
 // holds answers with a containment of the same that is there already. Whoever asks again
 // may have been told that the first try did not wait, and so this waits.
 func (d *Desk) holds(ctx context.Context, a aim, same contain.Containment, dry bool, out *api.Containment) (*api.Containment, error) {
 	if !dry {
-		if err := d.pass(ctx, same.Brand); err != nil {
+		if err := d.pass(ctx, same.Brand, same.ID); err != nil {
 			return nil, err
 		}
 	}
-	return d.shown(ctx, same, out), d.stops(ctx, a, out)
+	if err := d.stops(ctx, a, out); err != nil {
+		return nil, &contain.OutcomeError{ID: same.ID, Err: err}
+	}
+	return d.shown(ctx, same, out), nil
 }
 
-// contained logs a step, makes it, and waits until the logs were passed that it concerns.
-func (d *Desk) contained(ctx context.Context, v *admit.Visit, ticket string, detail map[string]string, fn func(q db.Queryer, at time.Time) error) error {
+// step logs a step of a containment's life, and makes it. An error that is no refusal is a
+// *contain.OutcomeError.
+func (d *Desk) step(ctx context.Context, v *admit.Visit, ticket string, detail map[string]string, fn func(q db.Queryer, at time.Time) error) error {
+	undone := detail["change"] == changeUndo
+
 	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindContainment, Who: v.Who, Ticket: ticket, Detail: detail})
-	if err != nil {
+	if errors.Is(err, revision.ErrMoved) { // it is decided anew
 		return err
 	}
-	if err := d.DB.Tx(ctx, func(q db.Queryer) error { return fn(q, r.At()) }); err != nil {
-		return fmt.Errorf("nothing was stopped or let go; send it again: %w", err)
+	if err != nil { // it may be in the log: that alone stops nobody
+		return &contain.OutcomeError{Undone: undone, Err: fmt.Errorf("logging it: %v", err)}
 	}
-	return d.pass(ctx, v.Brand.ID)
+	err = d.DB.Tx(ctx, func(q db.Queryer) error { return fn(q, r.At()) })
+	if err != nil && !contain.IsRefusal(err) {
+		err = &contain.OutcomeError{Undone: undone, Err: err}
+	}
+	return err
 }
 
-// pass waits for what is under way in the log of a brand, and for the group's in every log.
-func (d *Desk) pass(ctx context.Context, brand record.BrandID) error {
-	if err := d.fence(ctx, brand); err != nil {
-		return fmt.Errorf("it holds, and what was under way may still be answered for %s: %w", ledger.DefaultTimeout, err)
+// passWait bounds how long containing waits for one log, and passAll for all of them: the
+// answer must come while somebody waits for it.
+const (
+	passWait = 5 * time.Second
+	passAll  = 15 * time.Second
+)
+
+// pass waits for what is under way in the log of a brand, and for the group's in every
+// log. One that cannot be passed holds up no other.
+func (d *Desk) pass(ctx context.Context, brand record.BrandID, id int64) error {
+	failed := &contain.OutcomeError{ID: id}
+	b, err := d.Door.Brands.Get(ctx, brand)
+	all := []brands.Brand{b}
+	if err == nil && brand == record.Group {
+		var more []brands.Brand
+		more, err = d.Door.Brands.List(ctx)
+		all = append(all, more...)
+	}
+	if err != nil {
+		failed.Err, failed.Logs = err, []string{"every brand"}
+		return failed
+	}
+	wait := passWait
+	if d.PassWait > 0 {
+		wait = d.PassWait
+	}
+	ctx, cancel := context.WithTimeout(ctx, passAll)
+	defer cancel()
+	for _, b := range all {
+		one, cancel := context.WithTimeout(ctx, wait)
+		err := d.Ledger.Fence(one, b.ID)
+		cancel()
+		if err != nil {
+			failed.Err, failed.Logs = err, append(failed.Logs, b.Name)
+		}
+	}
+	if failed.Err != nil {
+		return failed
 	}
 	return nil
 }
@@ -345,16 +418,6 @@ func (d *Desk) stopsPerson(ctx context.Context, c contain.Containment, p identit
 	return nil
 }
 
-// since is how long ago the entry of an alarm was.
-func (d *Desk) since(ctx context.Context, brand record.BrandID, alarm string, now time.Time) (time.Duration, bool) {
-	var index uint64
-	if _, err := fmt.Sscanf(alarm, "%d-", &index); err != nil {
-		return 0, false
-	}
-	e, _, err := d.Ledger.Entry(ctx, brand, index)
-	return now.Sub(e.At), err == nil
-}
-
 func (d *Desk) shown(ctx context.Context, c contain.Containment, out *api.Containment) *api.Containment {
 	name := func(id uint64) string {
 		p, err := d.Door.Identity.Get(ctx, id)
@@ -449,7 +512,7 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 		return nil, err
 	}
 	detail := map[string]string{"change": "undo-ask", "id": strconv.FormatInt(id, 10)}
-	step := func(q db.Queryer, at time.Time) error { return d.Door.Contained.Ask(ctx, q, x, v.Who, at) }
+	change := d.Door.Contained.Ask
 	switch {
 	case !x.Ended.IsZero():
 		return nil, fmt.Errorf("%w: it was undone already", contain.ErrState)
@@ -459,14 +522,16 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 		v.Refuse(ctx, "undo-alone")
 		return nil, fmt.Errorf("%w: another person has to confirm what you asked for", contain.ErrState)
 	case confirm:
-		detail["change"] = "undo"
-		step = func(q db.Queryer, at time.Time) error { return d.Door.Contained.End(ctx, q, x, v.Who, at) }
+		detail["change"] = changeUndo
+		change = d.Door.Contained.End
 	}
-	if err := d.contained(ctx, v, "", detail, step); err != nil {
+	var done contain.Containment
+	err = d.step(ctx, v, "", detail, func(q db.Queryer, at time.Time) (err error) {
+		done, err = change(ctx, q, x, v.Who, at)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	if x, err = d.Door.Contained.Get(ctx, v.Brand.ID, id); err != nil {
-		return nil, err
-	}
-	return d.shown(ctx, x, &api.Containment{}), nil
+	return d.shown(ctx, done, &api.Containment{}), nil
 }

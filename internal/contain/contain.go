@@ -276,34 +276,37 @@ func (s *Store) List(ctx context.Context, brand record.BrandID, limit int) ([]Co
 	return list(ctx, s.db, sqlList, int64(brand), limit)
 }
 
-// Ask notes who wants one undone. Asking anew replaces whoever asked before.
-func (s *Store) Ask(ctx context.Context, q db.Queryer, c Containment, who identity.Who, at time.Time) error {
+// Ask notes who wants one undone, and returns it as it is then. Asking anew replaces
+// whoever asked before.
+func (s *Store) Ask(ctx context.Context, q db.Queryer, c Containment, who identity.Who, at time.Time) (Containment, error) {
 	n, err := q.Exec(ctx, sqlAsk, int64(c.Brand), c.ID, at.UnixMicro(), int64(who.Principal), int64(who.Lineage))
 	if err == nil && n == 0 {
 		err = ErrState
 	}
-	return err
+	c.Asked, c.AskedBy, c.AskedIn = at, who.Principal, who.Lineage
+	return c, err
 }
 
-// End lets go on what was contained, as it was asked for. Neither of the two may be
-// contained themselves by then.
-func (s *Store) End(ctx context.Context, q db.Queryer, c Containment, by identity.Who, at time.Time) error {
+// End lets go on what was contained, as it was asked for, and returns it as it is then.
+// Neither of the two may be contained themselves by then.
+func (s *Store) End(ctx context.Context, q db.Queryer, c Containment, by identity.Who, at time.Time) (Containment, error) {
 	if err := revision.Bump(ctx, q); err != nil {
-		return err
+		return c, err
 	}
 	active, err := list(ctx, q, sqlActive)
 	if err != nil {
-		return err
+		return c, err
 	}
 	if of(active, by).All {
-		return ErrContained
+		return c, ErrContained
 	}
 	if of(active, identity.Who{Caller: identity.Caller{Principal: c.AskedBy, Lineage: c.AskedIn}, Brand: c.Brand}).All {
-		return ErrAsker
+		return c, ErrAsker
 	}
 	n, err := q.Exec(ctx, sqlEnd, int64(c.Brand), c.ID, at.UnixMicro(), int64(by.Principal), c.Asked.UnixMicro())
 	if err == nil && n == 0 {
 		err = ErrState
 	}
-	return err
+	c.Ended, c.EndedBy = at, by.Principal
+	return c, err
 }

@@ -1,19 +1,26 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"filippo.io/age"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/contain"
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/record"
 )
@@ -56,6 +63,11 @@ func containReach(t *testing.T, h *house) {
 	}
 	if len(refused) != 1 {
 		t.Errorf("a brand learns of others by what it is told: %v", refused)
+	}
+	for _, alarm := range []string{"77-surge", "77", "no alarm at all", "77-surge-and-more"} {
+		if err := responder.Do(ctx, "POST", path, api.ContainRequest{Credential: own.ID, Alarm: alarm}, nil); !isType(err, api.TypeNotFound) || !strings.Contains(err.Error(), "no such alarm") {
+			t.Errorf("for the alarm %q: %v", alarm, err)
+		}
 	}
 	var c api.Containment
 	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: own.ID}, &c))
@@ -172,6 +184,19 @@ func containLast(t *testing.T, h *house) {
 		t.Errorf("whoever asked may not ask any more: %v", err)
 	}
 	h.must(thief.Do(ctx, "POST", undo, nil, nil))
+	// With an idempotency key an asking is one, also when it is sent again.
+	for _, replayed := range []string{"", "true"} {
+		req, err := http.NewRequestWithContext(ctx, "POST", h.url+undo, nil)
+		h.must(err)
+		req.Header.Set("Authorization", "Bearer "+stolen.Key)
+		req.Header.Set("Idempotency-Key", "ask-1")
+		resp, err := http.DefaultClient.Do(req)
+		h.must(err)
+		resp.Body.Close()
+		if got := resp.Header.Get("Idempotency-Replayed"); resp.StatusCode != http.StatusOK || got != replayed {
+			t.Errorf("status %d, replayed %q, want %q", resp.StatusCode, got, replayed)
+		}
+	}
 	var stop api.Containment
 	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: stolen.ID}, &stop))
 	if err := officer.Do(ctx, "POST", confirm, nil, nil); !isType(err, api.TypeConflict) {
@@ -204,10 +229,12 @@ func (h *house) newKey(t *testing.T, name string) (*client.Client, api.Credentia
 	return client.New(h.url, c.Key, nil), c
 }
 
-// entriesOf returns the entries of a kind.
-func (h *house) entriesOf(kind entry.Kind) (out []entry.Entry) {
+// entriesOf returns the entries of a kind, of gucci.
+func (h *house) entriesOf(kind entry.Kind) []entry.Entry { return h.entriesAt(1, kind) }
+
+func (h *house) entriesAt(brand record.BrandID, kind entry.Kind) (out []entry.Entry) {
 	h.t.Helper()
-	h.must(h.server.vault.Ledger.Scan(h.t.Context(), 1, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
+	h.must(h.server.vault.Ledger.Scan(h.t.Context(), brand, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
 		if e.Kind == kind {
 			out = append(out, e)
 		}
@@ -377,5 +404,138 @@ func testContain(t *testing.T, h *house) {
 	slices.Sort(took)
 	if *measureContain > 0 {
 		t.Logf("time to contain under 8 clients, %d rounds: median %d ms, most %d ms", rounds, took[rounds/2], took[rounds-1])
+	}
+}
+
+// What containing is answered with when it did not end well.
+func TestOutcomesAreTold(t *testing.T) {
+	for _, c := range []struct {
+		err       contain.OutcomeError
+		typ, text string
+		not       string
+	}{
+		{contain.OutcomeError{ID: 7, Logs: []string{"gucci", "group"}, Err: db.ErrOutcomeUnknown}, api.TypePartlyDone, "containment 7: it is stopped; not yet sure on every server", "nothing"},
+		{contain.OutcomeError{ID: 7, Logs: []string{"gucci", "group"}, Err: db.ErrUnavailable}, api.TypePartlyDone, "the log of gucci, group could not be passed; send it again", "nothing"},
+		{contain.OutcomeError{ID: 7, Err: db.ErrUnavailable}, api.TypePartlyDone, "it is stopped on every server", "nothing"},
+		{contain.OutcomeError{Err: fmt.Errorf("committing: %w", db.ErrOutcomeUnknown)}, api.TypeOutcomeUnknown, "contain list", "nothing"},
+		{contain.OutcomeError{Err: db.ErrUnavailable}, api.TypeLogUnavailable, "nothing was stopped", "is stopped"},
+		{contain.OutcomeError{Undone: true, Err: db.ErrUnavailable}, api.TypeLogUnavailable, "nothing was undone", "stopped"},
+	} {
+		got := problem(fmt.Errorf("containing: %w", &c.err))
+		if got.Type != c.typ || got.Status != http.StatusServiceUnavailable || !strings.Contains(got.Detail, c.text) || strings.Contains(got.Detail, c.not) {
+			t.Errorf("%+v: %+v", c.err, got)
+		}
+	}
+}
+
+// blocked waits until so many sessions of the database wait for a lock.
+func blocked(t *testing.T, c *pgx.Conn, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		var n int
+		if err := c.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		if n >= want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d sessions wait for a lock, not %d", n, want)
+		}
+	}
+}
+
+// While the database is slow, here because somebody holds the head of a log, it is
+// contained, what is under way is refused, and the answer says what is true.
+func TestContainWhileTheDatabaseIsSlow(t *testing.T) {
+	ctx := t.Context()
+	dsn := dbtest.VaultDSN(t)
+	h := newHouse(t, dsn)
+	h.server.vault.Admin.PassWait = 100 * time.Millisecond
+	within := func(key string) *client.Client {
+		return client.New("http://vault", key, &http.Client{Transport: h.server.Local()})
+	}
+	_, key := h.person(t, "hq", "person", map[string]string{"group": "incident-responder"})
+	hq := within(key.Key)
+	_, key = h.person(t, "both", "person", map[string]string{"balenciaga": "support-agent", "gucci": "support-agent"})
+	both := within(key.Key)
+	tokens := map[string]string{}
+	for _, b := range []string{"gucci", "balenciaga"} {
+		w, err := h.Put(ctx, b, api.PutRequest{Customers: []api.Fields{zoe()}})
+		h.must(err)
+		tokens[b] = w.Results[0].Token
+	}
+	reveal := func(c *client.Client, brand string) error {
+		_, err := c.Reveal(ctx, brand, api.RevealRequest{Tokens: []string{tokens[brand]}, Fields: []string{"email"}, Purpose: "customer-support"})
+		return err
+	}
+	holder, err := pgx.Connect(ctx, dsn)
+	h.must(err)
+	defer holder.Close(context.WithoutCancel(ctx))
+	watcher, err := pgx.Connect(ctx, dsn)
+	h.must(err)
+	defer watcher.Close(context.WithoutCancel(ctx))
+	hold := func(brand int) (release func()) {
+		tx, err := holder.Begin(ctx)
+		h.must(err)
+		_, err = tx.Exec(ctx, `SELECT size FROM log_heads WHERE brand = $1 FOR UPDATE`, brand)
+		h.must(err)
+		return func() { h.must(tx.Rollback(ctx)) }
+	}
+	underWay := func(c *client.Client, brand string) (answers chan error) {
+		answers = make(chan error, 6)
+		for range cap(answers) {
+			go func() { answers <- reveal(c, brand) }()
+		}
+		blocked(t, watcher, 1)
+		return answers
+	}
+
+	// Another brand's log: it is stopped there too, and that is not sure yet.
+	h.must(reveal(both, "balenciaga"))
+	release := hold(2)
+	answers := underWay(both, "balenciaga")
+	err = hq.Do(ctx, "POST", "/v1/brands/group/containments", api.ContainRequest{Principal: "both"}, nil)
+	if !isType(err, api.TypePartlyDone) || !strings.Contains(err.Error(), "it is stopped; not yet sure") || !strings.Contains(err.Error(), "balenciaga") {
+		t.Errorf("with the log of balenciaga held: %v", err)
+	}
+	if err := reveal(both, "gucci"); !isType(err, api.TypeContained) {
+		t.Errorf("at gucci: %v", err)
+	}
+	release()
+	for range cap(answers) {
+		if err := <-answers; !isType(err, api.TypeContained) {
+			t.Errorf("what was under way: %v", err)
+		}
+	}
+	if n := len(h.entriesAt(2, entry.KindDisclosure)); n != 1 {
+		t.Errorf("%d disclosures, one was before it was contained", n)
+	}
+	var c api.Containment
+	h.must(hq.Do(ctx, "POST", "/v1/brands/group/containments", api.ContainRequest{Principal: "both"}, &c))
+	if c.ID != 1 || c.TookMillis != 0 {
+		t.Errorf("sent again, to be sure: %+v", c)
+	}
+
+	// Its own log: it waits its turn, and nothing comes after it.
+	release = hold(1)
+	answers = underWay(h.as["support-agent"], "gucci")
+	done := make(chan error, 1)
+	go func() {
+		done <- h.as["incident-responder"].Do(ctx, "POST", "/v1/brands/gucci/containments", api.ContainRequest{Principal: "support-agent"}, &c)
+	}()
+	release()
+	h.must(<-done)
+	logged := len(h.entriesOf(entry.KindDisclosure))
+	given := 0
+	for range cap(answers) {
+		if err := <-answers; err == nil {
+			given++
+		} else if !isType(err, api.TypeContained) {
+			t.Errorf("what was under way: %v", err)
+		}
+	}
+	if n := len(h.entriesOf(entry.KindDisclosure)); n != logged || given != logged {
+		t.Errorf("%d disclosures when it was contained, %d in the end, %d answered", logged, n, given)
 	}
 }

@@ -146,6 +146,16 @@ func problem(err error) *api.Error {
 	if none, ok := errors.AsType[*budget.NoRuleError](err); ok {
 		return &api.Error{Type: api.TypeBudgetExhausted, Title: "Refused: no budget", Status: http.StatusTooManyRequests, Detail: none.Error()}
 	}
+	if out, ok := errors.AsType[*contain.OutcomeError](err); ok {
+		e := &api.Error{Type: api.TypeLogUnavailable, Title: "Nothing was changed", Status: http.StatusServiceUnavailable, Detail: out.Error()}
+		switch {
+		case out.ID != 0:
+			e.Type, e.Title = api.TypePartlyDone, "It holds"
+		case out.Unknown():
+			e.Type, e.Title = api.TypeOutcomeUnknown, "The outcome is unknown"
+		}
+		return e
+	}
 	for _, k := range kinds() {
 		if errors.Is(err, k.err) {
 			detail := k.err.Error()

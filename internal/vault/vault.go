@@ -322,7 +322,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Exports = &export.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose, DB: v.DB, Store: export.NewStore(v.DB)}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
-	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Signer: signer}
+	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Signer: signer, Alarms: alarms}
 	decoys := canary.NewStore(v.DB, ring)
 	v.Watcher.Canaries, v.Alarms.Canaries = decoys, decoys
 	v.Intake.Decoys = decoys
