@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/generate"
+	"github.com/cloakroom/cloakroom/internal/intake"
 	"github.com/cloakroom/cloakroom/internal/record"
 	sealed "github.com/cloakroom/cloakroom/internal/seal"
 )
@@ -108,7 +109,7 @@ func (s *Store) Mix(ctx context.Context, brand record.BrandID, puts []sealed.Put
 	if like != nil && len(puts) >= mixLeast {
 		due := each*float64(len(puts)) + max(0, m.owed)
 		most = int(math.Ceil(min(due, (each+mixMost)*float64(len(puts))))) + 1 + waiting(len(puts))
-		most = max(0, min(most, maxListed-len(have.list)))
+		most = max(0, min(most, maxListed-len(have.list), intake.MaxChunk-len(puts)))
 		names := used(have.list)
 		for i := range puts {
 			if id, err := record.NormalExternalID(puts[i].Customer.Get(record.ExternalID)); err == nil {
