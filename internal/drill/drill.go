@@ -33,6 +33,7 @@ import (
 	"strings"
 
 	"github.com/cloakroom/cloakroom/internal/generate/work"
+	"github.com/cloakroom/cloakroom/internal/record"
 )
 
 // The sizes of a drill.
@@ -84,7 +85,7 @@ type Defence string
 // The defences.
 const (
 	Budgets   Defence = "budgets"   // off: no limit is reached
-	Canaries  Defence = "canaries"  // off: none are placed
+	Canaries  Defence = "canaries"  // off: they are retired before the attack
 	Detection Defence = "detection" // off: nobody acts on an alarm, but for canaries'
 )
 
@@ -220,7 +221,7 @@ type state struct {
 	people   []person // by work.Worker.ID-1
 	tokens   tokens   // of customer n, at n-1
 	canaries []string // tokens of decoys
-	decoys   decoys
+	decoys   map[record.Ordinal]bool
 }
 
 // copy makes a vault of its own from a state.

@@ -61,13 +61,17 @@ func text(t *testing.T, r *Result) string {
 // Every attack is held against the log and the bound by Run itself: an error here would
 // be a broken promise. What the test adds is that the figures say what they should.
 func TestADrill(t *testing.T) {
-	r := held(t, small(t, "sqlite"), "a,b,c,d,e")
-	if len(r.Variants) != 5 || r.Honest.Requests < 500 || r.Canaries < 2 {
+	c, variants := small(t, "sqlite"), "a,b,c,d,e"
+	if raceDetector { // the same goroutines, and a third of the work
+		c.Defences, variants = c.Defences[:2], "a,c,d"
+	}
+	r := held(t, c, variants)
+	if len(r.Variants) != len(strings.Split(variants, ",")) || r.Honest.Requests < 500 || r.Canaries < 2 {
 		t.Fatalf("%d variants after %d honest requests with %d canaries", len(r.Variants), r.Honest.Requests, r.Canaries)
 	}
 	for _, v := range r.Variants {
 		all, without := v.Runs[0], v.Runs[1]
-		if len(v.Runs) != 3 || all.Defence != "all on" || without.Defence != "without budgets" {
+		if len(v.Runs) != len(c.Defences) || all.Defence != "all on" || without.Defence != "without budgets" {
 			t.Fatalf("attack %s: %+v", v.Variant, v.Runs)
 		}
 		if all.Lost == 0 || all.Requests == 0 || !all.Exact || !all.WithinBound {
@@ -84,8 +88,10 @@ func TestADrill(t *testing.T) {
 	if a.Runs[1].FirstSignal == nil || a.Runs[1].ResetAfter == nil {
 		t.Errorf("nobody noticed a smash and grab: %+v", a.Runs[1])
 	}
-	if c := r.Variants[2].Runs[0]; c.Contained != nil && c.ResetAfter == nil {
-		t.Errorf("contained before a reset: %+v", c)
+	for _, v := range r.Variants {
+		if run := v.Runs[0]; run.Contained != nil && run.ResetAfter == nil {
+			t.Errorf("contained before a reset: %+v", run)
+		}
 	}
 	page(t, r)
 }
@@ -93,7 +99,7 @@ func TestADrill(t *testing.T) {
 // A connected app outlives its owner's password and not its lineage.
 func TestAResetIsNotEnoughAndContainmentIs(t *testing.T) {
 	c := small(t, "sqlite")
-	c.Customers, c.Defences = 12_000, [][]Defence{{Budgets}}
+	c.Customers, c.Defences = 3000, [][]Defence{{Budgets}}
 	c.Variants = []Variant{Variants()[4]} // one by one: much is left at the end
 	r, err := Run(t.Context(), c)
 	if err != nil {
@@ -106,6 +112,9 @@ func TestAResetIsNotEnoughAndContainmentIs(t *testing.T) {
 }
 
 func TestEqualSeedsGiveEqualCounts(t *testing.T) {
+	if raceDetector {
+		t.Skip("counts, and nothing that TestADrill does not do at once: done without the race detector")
+	}
 	for _, engine := range []string{"sqlite", "postgres"} {
 		t.Run(engine, func(t *testing.T) {
 			c := small(t, engine)

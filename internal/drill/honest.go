@@ -183,7 +183,7 @@ func (s *shop) do(ctx context.Context, e work.Event) error {
 		out, err = cl.Search(ctx, brand, api.SearchRequest{By: "external_id", Value: externalID(s.number(e.Customers[0])), Purpose: p.purpose})
 	case work.Denied:
 		_, err = cl.Reveal(ctx, brand, api.RevealRequest{Tokens: []string{s.tokens.at(0)}, Fields: []string{"birth_date"}, Purpose: p.purpose})
-		if isType(err, api.TypePolicyDenied) || isType(err, api.TypeUnauthenticated) {
+		if isType(err, api.TypePolicyDenied) || isType(err, api.TypeUnauthenticated) || isType(err, api.TypeContained) {
 			return nil // as it should be
 		}
 		return fmt.Errorf("the birth date of a customer was not denied to %s: %w", p.role, err)
@@ -199,7 +199,7 @@ func (s *shop) do(ctx context.Context, e work.Event) error {
 		s.tally.refused++
 		s.tally.byRole[p.role]++
 		return nil
-	case isType(err, api.TypeUnauthenticated):
+	case isType(err, api.TypeUnauthenticated), isType(err, api.TypeContained):
 		s.tally.locked++
 		return nil
 	case err != nil:
@@ -220,7 +220,7 @@ func (s *shop) number(n uint32) int {
 
 // honest makes the vault and works it for the days before an attack.
 func honest(ctx context.Context, c *Config, s *state, out *Result) (err error) {
-	h, err := open(ctx, s.dir, s.dsn, -work.Day, nil)
+	h, err := open(ctx, s.dir, s.dsn, -work.Day)
 	if err != nil {
 		return err
 	}
@@ -255,7 +255,7 @@ func honest(ctx context.Context, c *Config, s *state, out *Result) (err error) {
 	if err := h.load(ctx, c, s); err != nil {
 		return err
 	}
-	if err := plant(ctx, h, c, s); err != nil {
+	if err := plant(ctx, h, s, &responder); err != nil {
 		return err
 	}
 	join, stop := newcomers(c.Seed + 1)

@@ -47,7 +47,7 @@ type house struct {
 	stop  func() error
 }
 
-func open(ctx context.Context, dir, dsn string, at int64, d decoys) (*house, error) {
+func open(ctx context.Context, dir, dsn string, at int64) (*house, error) {
 	h := &house{}
 	h.clock.at.Store(at)
 	v, err := vault.Open(ctx, dir, vault.Options{
@@ -55,9 +55,6 @@ func open(ctx context.Context, dir, dsn string, at int64, d decoys) (*house, err
 	})
 	if err != nil {
 		return nil, err
-	}
-	if d != nil {
-		v.Watcher.Canaries = d
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	s := server.New(v, log)

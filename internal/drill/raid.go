@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,9 +32,11 @@ type thief struct {
 	wait    int64 // until when a budget refuses
 	gone    bool  // nothing works any more, or there is no more
 	tries   int   // requests that the vault knew the sender of, since the reset
+	full    int64 // when a budget refused last
 
 	alarmed, reset, contained bool
-	answer                    int64 // when the responder acts
+	answer                    int64  // when the responder acts
+	alarm                     string // on which alarm
 }
 
 // raid is one attack on a copy of the vault. One goroutine owns it.
@@ -82,8 +85,8 @@ func (r *raid) workers(k work.Kind) (out []*work.Worker) {
 }
 
 // shuffle makes the stolen list: of every customer at the end of the honest days, and of
-// the canaries among them.
-func (r *raid) shuffle(inOrder bool) {
+// the canaries among them; at random, or in the order in which they joined.
+func (r *raid) shuffle(ctx context.Context, inOrder bool) error {
 	customers := r.s.tokens.len()
 	rng := rand.New(rand.NewPCG(r.c.Seed, 77))
 	r.list = make([]uint32, customers, customers+len(r.s.canaries))
@@ -97,12 +100,18 @@ func (r *raid) shuffle(inOrder bool) {
 	}
 	if !inOrder {
 		rng.Shuffle(len(r.list), func(i, j int) { r.list[i], r.list[j] = r.list[j], r.list[i] })
-		return
+		return nil
 	}
-	for i := customers; i < len(r.list); i++ { // canaries stand anywhere among them
-		j := rng.IntN(i + 1)
-		r.list[i], r.list[j] = r.list[j], r.list[i]
+	tokens := make([]string, len(r.list))
+	for i := range tokens {
+		tokens[i] = r.token(r.list[i])
 	}
+	ords, err := r.h.v.Disclose.Seal.Resolve(ctx, r.h.brand, tokens)
+	if err != nil {
+		return fmt.Errorf("reading the tokens of the list: %w", err)
+	}
+	slices.SortFunc(r.list, func(a, b uint32) int { return cmp.Compare(ords[a], ords[b]) })
+	return nil
 }
 
 func (r *raid) token(n uint32) string {
@@ -160,13 +169,14 @@ func (r *raid) take(ctx context.Context, t *thief, at int64, n int) error {
 		r.out.Requests++
 		out, err := t.client.Reveal(ctx, brand, req)
 		switch {
-		case isType(err, api.TypeUnauthenticated):
+		case isType(err, api.TypeUnauthenticated), isType(err, api.TypeContained):
 			r.out.Requests--
 			t.gone = true
 			return nil
 		case isType(err, api.TypeBudgetExhausted):
 			t.tries++
 			r.out.Refused++
+			t.full = at
 			if size == 1 {
 				t.wait = at + backOff
 				return nil
@@ -248,11 +258,7 @@ func attack(ctx context.Context, c *Config, s *state, v Variant, off []Defence) 
 		return nil, err
 	}
 	midnight := int64(c.worked()) * work.Day
-	d := s.decoys
-	if slices.Contains(off, Canaries) {
-		d = nil
-	}
-	h, err := open(ctx, dir, dsn, midnight, d)
+	h, err := open(ctx, dir, dsn, midnight)
 	if err != nil {
 		return nil, err
 	}
@@ -303,6 +309,11 @@ func (r *raid) prepare(ctx context.Context) error {
 		}
 		if err := r.h.admin.Do(ctx, http.MethodPut, client.Path("brands", brand, "budgets"), api.BudgetRules{Rules: text}, nil); err != nil {
 			return fmt.Errorf("switching budgets off: %w", err)
+		}
+	}
+	if r.off(Canaries) {
+		if err := r.h.withdraw(ctx, r.responder()); err != nil {
+			return err
 		}
 	}
 	size, err := r.h.v.Ledger.Size(ctx, r.h.brand)

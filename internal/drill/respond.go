@@ -62,7 +62,7 @@ func (r *raid) look(ctx context.Context, now int64) error {
 		a := &list[i]
 		r.next = max(r.next, a.Entry+1)
 		at := a.At.Unix() - work.Begin
-		guilty := r.guilty(a)
+		guilty := r.guilty(a, now)
 		if len(guilty) == 0 {
 			r.out.Bystanders.Alarms++
 			if pages(a) {
@@ -85,7 +85,7 @@ func (r *raid) look(ctx context.Context, now int64) error {
 			if t.answer != 0 && t.answer <= when {
 				continue // somebody is at it
 			}
-			t.answer = when
+			t.answer, t.alarm = when, a.ID
 			r.line.put(when, func(ctx context.Context, at int64) error { return r.reset(ctx, t, at) })
 		}
 	}
@@ -93,12 +93,17 @@ func (r *raid) look(ctx context.Context, now int64) error {
 }
 
 // guilty returns the thieves whom an alarm leads to. One about a whole role leads to
-// those of it that have alarms of their own.
-func (r *raid) guilty(a *api.Alarm) (out []*thief) {
+// those of it that have alarms of their own; one about a crowd at its budgets to those
+// of it whom a budget refused since midnight, as the log says.
+func (r *raid) guilty(a *api.Alarm, now int64) (out []*thief) {
 	for _, t := range r.thieves {
 		switch {
 		case a.Rule == "peers":
 			if t.p.role == a.Role && t.alarmed {
+				out = append(out, t)
+			}
+		case a.Rule == "crowd":
+			if t.p.role == a.Role && t.full >= now-now%work.Day && t.full > 0 {
 				out = append(out, t)
 			}
 		case t.p.principal == a.Principal:
@@ -140,22 +145,19 @@ func (r *raid) reset(ctx context.Context, t *thief, at int64) error {
 	return nil
 }
 
-// contain ends a credential and all that was made through it.
+// contain stops a credential and all that was made through it; of an insider, who has
+// their password, all of their credentials.
 func (r *raid) contain(ctx context.Context, t *thief, at int64) error {
 	r.h.clock.reach(at)
-	if err := r.h.contain(ctx, t.p.lineage); err != nil {
-		return err
+	req := api.ContainRequest{Credential: t.p.credential, Alarm: t.alarm}
+	if t.insider {
+		req = api.ContainRequest{Principal: t.p.name, Alarm: t.alarm}
+	}
+	if err := r.h.as(r.responder().key).Do(ctx, http.MethodPost, client.Path("brands", brand, "containments"), req, nil); err != nil {
+		return fmt.Errorf("containing: %w", err)
 	}
 	t.contained = true
 	after := at - r.began
 	r.out.Contained = &after // of several the last
-	return nil
-}
-
-// contain is the one command that ends a lineage.
-func (h *house) contain(ctx context.Context, lineage uint64) error {
-	if err := h.admin.Do(ctx, http.MethodDelete, client.Path("lineages", fmt.Sprint(lineage)), nil, nil); err != nil {
-		return fmt.Errorf("containing: %w", err)
-	}
 	return nil
 }

@@ -34,9 +34,9 @@ func Variants() []Variant {
 				return r.loader(ctx, at, false, func(t *thief, at int64) { r.steadily(t, at, every, job) })
 			}},
 		{"c", "Stolen associates", "The keys of 40 store associates take 500 customers a day each, in shop hours.", morning,
-			func(_ context.Context, r *raid, at int64) error { return r.associates(at) }},
+			func(ctx context.Context, r *raid, at int64) error { return r.associates(ctx, at) }},
 		{"d", "Purchased insider", "A service agent is paid and takes as many customers again as the work needs, in the same hours.", morning,
-			func(_ context.Context, r *raid, at int64) error { return r.insider(at) }},
+			func(ctx context.Context, r *raid, _ int64) error { return r.insider(ctx) }},
 		{"e", "Walking", "The app, after probing, goes through the list in the order in which customers joined: one every 30 seconds.", night,
 			func(ctx context.Context, r *raid, at int64) error {
 				return r.loader(ctx, at, true, func(t *thief, at int64) { r.steadily(t, at, 30, 1) })
@@ -69,7 +69,9 @@ const (
 
 // loader has an agent consent to a connected app, which probes and then works.
 func (r *raid) loader(ctx context.Context, at int64, inOrder bool, then func(t *thief, at int64)) error {
-	r.shuffle(inOrder)
+	if err := r.shuffle(ctx, inOrder); err != nil {
+		return err
+	}
 	w := r.workers(work.Agent)[0]
 	t, err := r.consent(ctx, w, "CRM Loader", at)
 	if err != nil {
@@ -103,9 +105,11 @@ func (r *raid) steadily(t *thief, at, every int64, many int) {
 }
 
 // associates steal with the keys of store associates.
-func (r *raid) associates(at int64) error {
+func (r *raid) associates(ctx context.Context, at int64) error {
 	const perDay, every, hours = 500, 900, 8
-	r.shuffle(false)
+	if err := r.shuffle(ctx, false); err != nil {
+		return err
+	}
 	all := r.workers(work.Associate)
 	rng := rand.New(rand.NewPCG(r.c.Seed, 40))
 	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -133,8 +137,10 @@ func (r *raid) associates(at int64) error {
 }
 
 // insider doubles an agent's own work.
-func (r *raid) insider(int64) error {
-	r.shuffle(false)
+func (r *raid) insider(ctx context.Context) error {
+	if err := r.shuffle(ctx, false); err != nil {
+		return err
+	}
 	all := r.workers(work.Agent)
 	w := all[1]
 	today := r.c.worked() % 7
