@@ -13,8 +13,13 @@ import (
 // encoding for one content: what decodes encodes to the same bytes again, so that
 // a sealed record can be compared and no bytes can hide in it.
 
-// CodecVersion is the first byte of every record written by this version.
+// CodecVersion is the first byte of every record written by this version, but for
+// segments of purchases.
 const CodecVersion = 1
+
+// SegmentVersion is the first byte of every segment written by this version. Those of
+// version 1, which wrote ids and changed texts whole, are read too.
+const SegmentVersion = 2
 
 // MaxSegmentPurchases bounds one segment, so that a damaged count cannot make a
 // reader reserve memory. Segments usually hold about 32.
@@ -76,7 +81,7 @@ func AppendCustomer(dst []byte, c *Customer) []byte {
 
 // DecodeCustomer reads a customer. On an error c is left as it was.
 func DecodeCustomer(b []byte, c *Customer) error {
-	r := newReader(b)
+	r := newReader(b, CodecVersion)
 	var out Customer
 	present := r.uvarint(1<<NumColumns - 1)
 	for i := range out.Columns {
@@ -107,8 +112,10 @@ func DecodeCustomer(b []byte, c *Customer) error {
 // product, its catalogue number is written in place of SKU and description. Times
 // are kept to the microsecond, in UTC.
 func AppendPurchases(dst []byte, ps []Purchase, ref func(*Purchase) (id uint64, ok bool)) []byte {
-	dst = append(dst, CodecVersion)
+	dst = append(dst, SegmentVersion)
 	dst = binary.AppendUvarint(dst, uint64(len(ps)))
+	var memory [3][8]string
+	currencies, stores, channels := texts(memory[0][:1]), texts(memory[1][:1]), texts(memory[2][:1])
 	var before Purchase
 	var last int64
 	for i := range ps {
@@ -128,7 +135,7 @@ func AppendPurchases(dst []byte, ps []Purchase, ref func(*Purchase) (id uint64, 
 			bit(p.Amount.Scale == 2, flagCents) |
 			bit(step%1e6 == 0, flagSeconds)
 		dst = append(dst, flags)
-		dst = appendString(dst, p.ID)
+		dst = appendID(dst, before.ID, p.ID)
 		if flags&flagSeconds != 0 {
 			step /= 1e6
 		}
@@ -147,36 +154,78 @@ func AppendPurchases(dst []byte, ps []Purchase, ref func(*Purchase) (id uint64, 
 		}
 		dst = binary.AppendVarint(dst, p.Amount.Units)
 		if flags&flagCurrency == 0 {
-			dst = appendString(dst, p.Currency)
+			dst = currencies.append(dst, p.Currency)
 		}
 		if flags&flagStore == 0 {
-			dst = appendString(dst, p.Store)
+			dst = stores.append(dst, p.Store)
 		}
 		if flags&flagChannel == 0 {
-			dst = appendString(dst, p.Channel)
+			dst = channels.append(dst, p.Channel)
 		}
 		before, last = *p, now
 	}
 	return dst
 }
 
+// texts are those that stood in one field of a segment, each once. The first is the
+// empty one, which the field has before the first purchase.
+type texts []string
+
+// append appends a text: its number, from 1, where it stood in the field before, else
+// 0 and the text.
+func (ts *texts) append(dst []byte, s string) []byte {
+	if i := slices.Index(*ts, s); i >= 0 {
+		return binary.AppendUvarint(dst, uint64(i)+1)
+	}
+	*ts = append(*ts, s)
+	return appendString(append(dst, 0), s)
+}
+
+// idMost is the longest part of an id whose length fits beside the other's in a byte.
+const idMost = 15
+
+// appendID appends an id by what it does not share with the beginning of the one before:
+// a byte with both lengths, what of each is over idMost, and the rest.
+func appendID(dst []byte, before, id string) []byte {
+	shared := 0
+	for shared < len(before) && shared < len(id) && before[shared] == id[shared] {
+		shared++
+	}
+	rest := id[shared:]
+	dst = append(dst, byte(min(shared, idMost)<<4|min(len(rest), idMost)))
+	for _, n := range [...]int{shared, len(rest)} {
+		if n >= idMost {
+			dst = binary.AppendUvarint(dst, uint64(n-idMost))
+		}
+	}
+	return append(dst, rest...)
+}
+
 // DecodePurchases reads a segment. An error of product is returned as it is, and
 // is not [ErrCorrupt]: the catalogue failed, not the record.
 func DecodePurchases(b []byte, product func(id uint64) (sku, description string, err error)) ([]Purchase, error) {
-	r := newReader(b)
+	whole := len(b) > 0 && b[0] == CodecVersion // ids and texts, as version 1 wrote them
+	r := newReader(b, SegmentVersion)
 	n := r.uvarint(MaxSegmentPurchases)
 	if r.bad {
 		return nil, fmt.Errorf("decoding purchases: %w", ErrCorrupt)
 	}
 	// A purchase takes at least 5 bytes, so a false count reserves little.
 	out := make([]Purchase, 0, min(n, uint64(len(b)/5)))
+	var memory [3][8]string
+	currencies, stores, channels := texts(memory[0][:1]), texts(memory[1][:1]), texts(memory[2][:1])
+	var ids ids
 	var before Purchase
 	var last int64
 	for range n {
 		p := Purchase{Quantity: 1, Amount: Amount{Scale: 2}, Currency: before.Currency, Store: before.Store, Channel: before.Channel}
 		flags := r.byte()
 		r.require(flags&flagUnused == 0)
-		p.ID = r.text(MaxPurchaseValue)
+		if whole {
+			p.ID = r.text(MaxPurchaseValue)
+		} else {
+			r.id(&ids)
+		}
 		last = r.time(last, flags&flagSeconds != 0)
 		p.At = time.UnixMicro(last).UTC()
 		if flags&flagProduct == 0 {
@@ -199,14 +248,17 @@ func DecodePurchases(b []byte, product func(id uint64) (sku, description string,
 			r.require(p.Amount.Scale != 2 && p.Amount.Scale <= MaxScale)
 		}
 		p.Amount.Units = r.varint()
-		r.changed(flags&flagCurrency == 0, &p.Currency)
-		r.changed(flags&flagStore == 0, &p.Store)
-		r.changed(flags&flagChannel == 0, &p.Channel)
+		r.changed(whole, flags&flagCurrency == 0, &currencies, &p.Currency)
+		r.changed(whole, flags&flagStore == 0, &stores, &p.Store)
+		r.changed(whole, flags&flagChannel == 0, &channels, &p.Channel)
 		if r.bad {
 			break
 		}
 		out = append(out, p)
 		before = p
+	}
+	if !whole && !r.bad {
+		ids.give(out)
 	}
 	if err := r.end(); err != nil {
 		return nil, fmt.Errorf("decoding purchases: %w", err)
@@ -221,7 +273,7 @@ func AppendProduct(dst []byte, sku, description string) []byte {
 
 // DecodeProduct reads a product of the catalogue.
 func DecodeProduct(b []byte) (sku, description string, err error) {
-	r := newReader(b)
+	r := newReader(b, CodecVersion)
 	sku, description = r.text(MaxPurchaseValue), r.text(MaxPurchaseValue)
 	if err := r.end(); err != nil {
 		return "", "", fmt.Errorf("decoding product: %w", err)
@@ -248,9 +300,10 @@ type reader struct {
 	bad  bool
 }
 
-func newReader(b []byte) *reader {
+func newReader(b []byte, newest byte) *reader {
 	r := &reader{rest: b, all: string(b)}
-	r.require(r.byte() == CodecVersion)
+	v := r.byte()
+	r.require(v > 0 && v <= newest)
 	return r
 }
 
@@ -304,14 +357,59 @@ func (r *reader) text(limit uint64) string {
 	return r.all[at : at+int(n)]
 }
 
-// changed reads a text that must differ from the one before.
-func (r *reader) changed(written bool, v *string) {
+// changed reads a text that must differ from the one before, as texts.append wrote it
+// or whole.
+func (r *reader) changed(whole, written bool, known *texts, v *string) {
 	if !written {
 		return
 	}
 	before := *v
-	*v = r.text(MaxPurchaseValue)
+	if whole {
+		*v = r.text(MaxPurchaseValue)
+	} else if n := r.uvarint(uint64(len(*known))); n > 0 {
+		*v = (*known)[n-1]
+	} else if *v = r.text(MaxPurchaseValue); !r.bad {
+		r.require(!slices.Contains(*known, *v))
+		*known = append(*known, *v)
+	}
 	r.require(*v != before)
+}
+
+// ids are those of a segment, one after the other, and where each ends.
+type ids struct {
+	b    []byte
+	from int // the last one begins here
+	ends []int
+}
+
+// id reads one, as appendID wrote it.
+func (r *reader) id(ids *ids) {
+	last := ids.b[ids.from:]
+	lengths := r.byte()
+	n := [...]uint64{uint64(lengths >> 4), uint64(lengths & idMost)}
+	for i := range n {
+		if n[i] == idMost {
+			n[i] += r.uvarint(MaxPurchaseValue)
+		}
+	}
+	shared, rest := n[0], n[1]
+	fits := shared+rest <= MaxPurchaseValue && shared <= uint64(len(last)) && rest <= uint64(len(r.rest))
+	// All that is shared has to be said to be.
+	if r.require(fits && (rest == 0 || shared == uint64(len(last)) || r.rest[0] != last[shared])); r.bad {
+		return
+	}
+	ids.from = len(ids.b)
+	ids.b = append(append(ids.b, last[:shared]...), r.rest[:rest]...)
+	ids.ends = append(ids.ends, len(ids.b))
+	r.rest = r.rest[rest:]
+}
+
+// give gives each purchase its id. They share one copy.
+func (ids *ids) give(ps []Purchase) {
+	all, from := string(ids.b), 0
+	for i, end := range ids.ends {
+		ps[i].ID, from = all[from:end], end
+	}
 }
 
 func (r *reader) time(last int64, seconds bool) int64 {
