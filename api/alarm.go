@@ -73,20 +73,29 @@ type Replayed struct {
 // ReceiverRequest names a receiver of alarms.
 type ReceiverRequest struct {
 	Name  string `json:"name" maxLength:"40"`
-	URL   string `json:"url" maxLength:"1024" doc:"https, or http on loopback."`
+	URL   string `json:"url" maxLength:"1024" doc:"https, or http on loopback; or mailto: and one address."`
 	Grade string `json:"grade,omitempty" enum:"low,medium,high,critical" doc:"The least grave alarm that is sent; medium if empty."`
 	Past  bool   `json:"past,omitempty" doc:"Send the alarms that are there already, too."`
 }
 
-// Receiver is where alarms are sent by webhook (Standard Webhooks).
+// The kinds of receivers.
+const (
+	ReceiverWebhook = "webhook"
+	ReceiverMail    = "mail"
+)
+
+// Receiver is where alarms are sent, by webhook (Standard Webhooks) or by e-mail.
 type Receiver struct {
 	Name      string    `json:"name"`
-	Host      string    `json:"host" doc:"Of its URL; the rest may hold a secret."`
+	Kind      string    `json:"kind" enum:"webhook,mail"`
+	Host      string    `json:"host" doc:"Of its URL or e-mail address; the rest may hold a secret or a name."`
 	Grade     string    `json:"grade"`
 	Created   time.Time `json:"created"`
-	Secret    string    `json:"secret,omitempty" doc:"whsec_...: shown once, when it is made."`
+	Secret    string    `json:"secret,omitempty" doc:"Of a webhook: whsec_..., shown once, when it is made."`
 	Delivered uint64    `json:"delivered"`
 	Failures  int       `json:"failures" doc:"In a row, since the last delivery."`
-	Status    int       `json:"status,omitempty" doc:"The HTTP status that it answered last; 0: none."`
+	Status    int       `json:"status,omitempty" doc:"The HTTP status or SMTP reply code that it answered last; 0: none."`
+	Fault     string    `json:"fault,omitempty" doc:"Why it is not served now, in words."`
 	NextTry   time.Time `json:"next_try,omitzero"`
+	Stopped   time.Time `json:"stopped,omitzero" doc:"It refused for a day and is not tried any more: what it did not get is kept, and sent after a resume."`
 }

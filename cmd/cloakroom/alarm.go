@@ -23,7 +23,7 @@ type alarmCmd struct {
 	Show     alarmShowCmd  `cmd:"" help:"Show one alarm: what was usual, and what was seen."`
 	Ack      alarmAckCmd   `cmd:"" help:"Say that you look into an alarm."`
 	Close    alarmCloseCmd `cmd:"" help:"Close an alarm for a reason."`
-	Receiver receiverCmd   `cmd:"" help:"Who is told of alarms by signed webhook."`
+	Receiver receiverCmd   `cmd:"" help:"Who is told of alarms, by signed webhook or e-mail."`
 }
 
 type alarmListCmd struct {
@@ -127,55 +127,83 @@ func (c *alarmCloseCmd) Run(ctx context.Context, std Streams) error {
 }
 
 type receiverCmd struct {
-	Add    receiverAddCmd    `cmd:"" help:"Send alarms to a URL."`
+	Add    receiverAddCmd    `cmd:"" help:"Send alarms to a URL or an e-mail address."`
 	List   receiverListCmd   `cmd:"" help:"List receivers, and how they are served."`
+	Resume receiverResumeCmd `cmd:"" help:"Send now what one was not sent, also where it was given up."`
 	Remove receiverRemoveCmd `cmd:"" help:"Send no more."`
 }
 
 type receiverAddCmd struct {
 	forBrand
 	Name      string `arg:"" help:"Lower-case letters, digits and hyphens."`
-	URLFile   string `name:"url-file" help:"File with the URL: for many systems it is a credential, and a command line is seen by others." required:"" type:"existingfile" placeholder:"FILE"`
-	SecretOut string `name:"secret-out" help:"File to write the signing secret to, mode 0600; it must not be there yet." required:"" placeholder:"FILE"`
+	URLFile   string `name:"url-file" help:"File with the URL: for many systems it is a credential, and a command line is seen by others." type:"existingfile" xor:"to" placeholder:"FILE"`
+	Mailto    string `help:"E-mail address instead of a URL." xor:"to" placeholder:"ADDRESS"`
+	SecretOut string `name:"secret-out" help:"File to write a URL's signing secret to, mode 0600; it must not be there yet." placeholder:"FILE"`
 	Grade     string `help:"The least grave alarm that is sent." enum:"low,medium,high,critical" default:"medium"`
 	Past      bool   `help:"Send the alarms that are there already, too."`
 }
 
 // Help is the long help text.
 func (receiverAddCmd) Help() string {
-	return `Requests are signed as in Standard Webhooks: webhook-id, webhook-timestamp,
+	return `Requests to a URL are signed as in Standard Webhooks: webhook-id, webhook-timestamp,
 webhook-signature. The secret (whsec_...) goes into a file and is never printed; give
-it to the receiver. An answer of 2xx takes an alarm; anything else is tried again.`
+it to the receiver. An answer of 2xx takes an alarm; anything else is tried again.
+
+Mail goes through the mail server that serve was given (--smtp-host, --smtp-from). A
+file with mailto:ADDRESS does the same as --mailto.`
 }
 
 // Run adds a receiver.
 func (c *receiverAddCmd) Run(ctx context.Context, std Streams) error {
-	text, err := os.ReadFile(c.URLFile)
-	if err != nil {
-		return fmt.Errorf("reading the URL: %w", err)
+	to := "mailto:" + c.Mailto
+	switch {
+	case c.URLFile != "":
+		text, err := os.ReadFile(c.URLFile)
+		if err != nil {
+			return fmt.Errorf("reading the URL: %w", err)
+		}
+		to = strings.TrimSpace(string(text))
+	case c.Mailto == "":
+		return &usageError{"give --url-file or --mailto"}
+	}
+	in := api.ReceiverRequest{Name: c.Name, URL: to, Grade: c.Grade, Past: c.Past}
+	if strings.HasPrefix(to, "mailto:") {
+		if c.SecretOut != "" {
+			return &usageError{"mail is not signed: leave --secret-out out"}
+		}
+		return c.add(ctx, std, in, io.Discard)
+	}
+	if c.SecretOut == "" {
+		return &usageError{"give --secret-out: what is sent is signed"}
 	}
 	out, err := os.OpenFile(c.SecretOut, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("making the file for the secret: %w", err)
 	}
-	in := api.ReceiverRequest{Name: c.Name, URL: strings.TrimSpace(string(text)), Grade: c.Grade, Past: c.Past}
-	err = c.with(ctx, std, func(v *connection) error {
+	if err = errors.Join(c.add(ctx, std, in, out), out.Close()); err != nil {
+		os.Remove(c.SecretOut)
+	}
+	return err
+}
+
+func (c *receiverAddCmd) add(ctx context.Context, std Streams, in api.ReceiverRequest, secret io.Writer) error {
+	return c.with(ctx, std, func(v *connection) error {
 		var r api.Receiver
 		if err := v.Do(ctx, "POST", client.Path("brands", c.Brand, "receivers"), in, &r); err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintln(out, r.Secret); err != nil {
+		if _, err := fmt.Fprintln(secret, r.Secret); err != nil {
 			return fmt.Errorf("writing the secret: %w; remove the receiver and add it again", err)
 		}
 		r.Secret = ""
 		return c.print(std, r, func(w io.Writer) {
-			fmt.Fprintf(w, "%s at %s gets alarms from %s on; its secret is in %s\n", r.Name, r.Host, r.Grade, c.SecretOut)
+			fmt.Fprintf(w, "%s at %s gets alarms from %s on", r.Name, r.Host, r.Grade)
+			if c.SecretOut != "" {
+				fmt.Fprintf(w, "; its secret is in %s", c.SecretOut)
+			}
+			fmt.Fprintln(w)
 		})
 	})
-	if err = errors.Join(err, out.Close()); err != nil {
-		os.Remove(c.SecretOut)
-	}
-	return err
 }
 
 type receiverListCmd struct{ forBrand }
@@ -186,12 +214,29 @@ func (c *receiverListCmd) Run(ctx context.Context, std Streams) error {
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 		for _, r := range *list {
 			state := "served"
-			if r.Failures > 0 {
-				state = fmt.Sprintf("%d failures, the last answer %d, next try %s", r.Failures, r.Status, r.NextTry.Format(time.RFC3339))
+			switch {
+			case !r.Stopped.IsZero():
+				state = fmt.Sprintf("given up %s: %s; kept for it, until: cloakroom alarm receiver resume", r.Stopped.Format(time.RFC3339), r.Fault)
+			case r.Failures > 0:
+				state = fmt.Sprintf("failing, %d times, next try %s: %s", r.Failures, r.NextTry.Format(time.RFC3339), r.Fault)
+			case r.Fault != "":
+				state = "waiting: " + r.Fault
 			}
-			fmt.Fprintf(t, "%s\t%s\tfrom %s\t%d delivered\t%s\n", r.Name, r.Host, r.Grade, r.Delivered, state)
+			fmt.Fprintf(t, "%s\t%s\t%s\tfrom %s\t%d delivered\t%s\n", r.Name, r.Kind, r.Host, r.Grade, r.Delivered, state)
 		}
 		t.Flush()
+	})
+}
+
+type receiverResumeCmd struct {
+	forBrand
+	Name string `arg:""`
+}
+
+// Run lets a receiver be tried at once.
+func (c *receiverResumeCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "receivers", c.Name, "resume"), struct{}{}, func(w io.Writer, _ *struct{}) {
+		fmt.Fprintln(w, "resumed", c.Name)
 	})
 }
 

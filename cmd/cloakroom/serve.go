@@ -25,6 +25,7 @@ type serveCmd struct {
 	Origin  string `help:"Begins the names of a new vault's logs, such as vault.example.com; without it: cloakroom.local. It stays." placeholder:"NAME"`
 	OCSF    string `name:"ocsf" help:"Append every alarm to this file as an OCSF event, one JSON object a line." placeholder:"FILE"`
 	Verbose bool   `help:"Log every request, without its contents."`
+	smtp
 	backing
 }
 
@@ -42,7 +43,11 @@ once, on this machine and on others: the first one begins it, and every other on
 a copy of its root.key. Give each a data directory of its own; of servers that share
 one, the first answers on its socket.
 
-Without --tls-cert, listen on loopback only, behind a proxy that speaks TLS.`
+Without --tls-cert, listen on loopback only, behind a proxy that speaks TLS.
+
+Alarms go by e-mail to the receivers that have an address (cloakroom alarm receiver add
+--mailto) through the mail server of --smtp-host, under TLS. Give every server of a
+vault the same.`
 }
 
 // Run serves until interrupted.
@@ -57,10 +62,15 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 	if ip := net.ParseIP(host); c.TLSCert == "" && (ip == nil || !ip.IsLoopback()) && host != "localhost" {
 		return &usageError{"keys and customers would cross the network in clear: give --tls-cert and --tls-key, or listen on 127.0.0.1"}
 	}
+	mail, err := c.server()
+	if err != nil {
+		return err
+	}
 	v, err := c.open(ctx, c.Data, vault.Options{Origin: c.Origin})
 	if err != nil {
 		return err
 	}
+	v.Sender.Mail = mail
 	level := slog.LevelInfo
 	if c.Verbose {
 		level = slog.LevelDebug

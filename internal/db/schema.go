@@ -326,6 +326,10 @@ var migrations = []string{
 	);`,
 	// identity
 	`ALTER TABLE credentials ADD COLUMN scope text NOT NULL DEFAULT '';`,
+	// notify
+	`ALTER TABLE receivers ADD COLUMN fault text NOT NULL DEFAULT '';
+	ALTER TABLE receivers ADD COLUMN refused bigint NOT NULL DEFAULT 0;
+	ALTER TABLE receivers ADD COLUMN stopped bigint NOT NULL DEFAULT 0;`,
 }
 
 const (

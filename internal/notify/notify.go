@@ -1,26 +1,30 @@
-// Package notify tells people and systems of alarms: by signed webhook, and as events
-// in a file.
+// Package notify tells people and systems of alarms: by signed webhook, by e-mail, and
+// as events in a file.
 //
-// # Webhooks
+// # Receivers
 //
-// A receiver gets every alarm of its grade or graver, one request each, in the order of
-// the log, in the form of Standard Webhooks. The outbox is the table of alarms itself
+// A receiver belongs to a brand and gets every alarm of its grade or graver, one request
+// or mail each, in the order of the log. The outbox is the table of alarms itself
 // and the place in it up to which a receiver was served: nothing is copied, nothing can
 // be lost, and what is not taken now is sent later. A receiver that fails is tried
 // again, later and later, and never holds up another. Alarms about one thing on one day
 // are sent once; all of them are stored.
 //
 // Delivery is at least once: a server that dies after a request and before it noted it
-// leaves one to be sent again, under the same webhook-id.
+// leaves one to be sent again, under the same webhook-id or Message-ID.
 //
-// The secret of a receiver follows from the brand's alarm key and is shown once. Its
-// address is stored sealed, because for many systems it is a credential too.
+// Webhooks are those of Standard Webhooks. Their secret follows from the brand's alarm
+// key and is shown once. A receiver's address is stored sealed, because for many systems
+// it is a credential too.
+//
+// Mail goes through the mail server that this server was given, under TLS, and says of
+// people no more than webhooks do: their number. A mail server that refuses for good is
+// asked once an hour, and after a day no longer, until [Desk.Resume]; what it did not
+// take is kept.
 //
 // # Events
 //
 // [Feed] appends every alarm to a file of JSON lines, as an OCSF Detection Finding.
-//
-// E-mail is not here.
 package notify
 
 import (
@@ -34,6 +38,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,7 +57,7 @@ import (
 
 var (
 	// ErrURL is returned for an address that alarms cannot be sent to.
-	ErrURL = errors.New("a receiver's URL is https, or http on loopback, and has no user name in it")
+	ErrURL = errors.New("a receiver's URL is https, or http on loopback, and has no user name in it; or it is mailto: and one address")
 	// ErrNoReceiver is returned for a receiver that there is not.
 	ErrNoReceiver = errors.New("no such receiver: `cloakroom alarm receiver list` shows those there are")
 	// ErrExists is returned for a receiver that is there already.
@@ -63,10 +68,13 @@ const (
 	sqlInsertReceiver = `INSERT INTO receivers (brand, name, url, grade, key, created, entry, rule, delivered, failures, status, next, holder, until)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, 0, '', 0) ON CONFLICT DO NOTHING`
 	sqlDeleteReceiver = `DELETE FROM receivers WHERE brand = $1 AND name = $2`
-	sqlListReceivers  = `SELECT name, url, grade, key, created, delivered, failures, status, next FROM receivers WHERE brand = $1 ORDER BY name`
-	sqlDueReceivers   = `SELECT brand, name, url, grade, key, created, entry, rule FROM receivers WHERE next <= $1 AND until <= $1 ORDER BY brand, name`
-	sqlLeaseReceiver  = `UPDATE receivers SET holder = $3, until = $4 WHERE brand = $1 AND name = $2 AND next <= $5 AND until <= $5 RETURNING entry, rule, failures`
-	sqlServed         = `UPDATE receivers SET entry = $4, rule = $5, delivered = delivered + $6, failures = $7, status = $8, next = $9, until = $10 WHERE brand = $1 AND name = $2 AND holder = $3`
+	sqlListReceivers  = `SELECT name, url, grade, key, created, delivered, failures, status, next, fault, stopped FROM receivers WHERE brand = $1 ORDER BY name`
+	sqlDueReceivers   = `SELECT brand, name, url, grade, key, created, entry, rule FROM receivers WHERE next <= $1 AND until <= $1 AND stopped = 0 ORDER BY brand, name`
+	sqlLeaseReceiver  = `UPDATE receivers SET holder = $3, until = $4 WHERE brand = $1 AND name = $2 AND next <= $5 AND until <= $5 AND stopped = 0 RETURNING entry, rule, failures, refused`
+	sqlServed         = `UPDATE receivers SET entry = $4, rule = $5, delivered = delivered + $6, failures = $7, status = $8, next = $9, until = $10, fault = $11, refused = $12, stopped = $13
+		WHERE brand = $1 AND name = $2 AND holder = $3`
+	sqlNoteFault      = `UPDATE receivers SET fault = $3 WHERE brand = $1 AND name = $2 AND fault <> $3`
+	sqlResumeReceiver = `UPDATE receivers SET next = 0, failures = 0, refused = 0, stopped = 0, fault = '' WHERE brand = $1 AND name = $2`
 )
 
 // receiver is a row.
@@ -82,6 +90,9 @@ type receiver struct {
 	failures  int
 	status    int
 	next      int64
+	fault     string // why the last try failed
+	refused   int64  // microseconds: since when it has refused for good, and nothing else
+	stopped   int64  // microseconds: when it was given up, 0 if it was not
 }
 
 // SecretPrefix begins a secret of Standard Webhooks.
@@ -100,6 +111,9 @@ func derive(k keys.Key, use string, brand record.BrandID, name string, created i
 // machine itself.
 func checkURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
+	if err == nil && u.Scheme == mailScheme {
+		return u, checkMail(u)
+	}
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
 		return nil, ErrURL
 	}
@@ -108,6 +122,23 @@ func checkURL(text string) (*url.URL, error) {
 		return nil, ErrURL
 	}
 	return u, nil
+}
+
+// hostOf is what may be told of a receiver's address: not what stands before the host,
+// which may be somebody's name.
+func hostOf(u *url.URL) string {
+	if u.Scheme == mailScheme {
+		_, domain, _ := strings.Cut(u.Opaque, "@")
+		return domain
+	}
+	return u.Host
+}
+
+func kindOf(u *url.URL) string {
+	if u.Scheme == mailScheme {
+		return api.ReceiverMail
+	}
+	return api.ReceiverWebhook
 }
 
 // Desk registers receivers.
@@ -150,11 +181,11 @@ func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api
 		return nil, errors.Join(detect.ErrAsk, err)
 	}
 	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who,
-		Detail: map[string]string{"change": "receiver-create", "receiver": req.Name, "host": u.Host, "grade": grade.String()}})
+		Detail: map[string]string{"change": "receiver-create", "receiver": req.Name, "host": hostOf(u), "grade": grade.String()}})
 	if err != nil {
 		return nil, err
 	}
-	out := &api.Receiver{Name: req.Name, Host: u.Host, Grade: grade.String(), Created: r.At()}
+	out := &api.Receiver{Name: req.Name, Kind: kindOf(u), Host: hostOf(u), Grade: grade.String(), Created: r.At()}
 	from := detect.Place{Entry: r.Entry()}
 	if req.Past {
 		from.Entry = 0
@@ -178,7 +209,9 @@ func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api
 		if n == 0 {
 			return ErrExists
 		}
-		out.Secret = SecretPrefix + base64.StdEncoding.EncodeToString(derive(k, "signature", brandID, req.Name, at))
+		if u.Scheme != mailScheme {
+			out.Secret = SecretPrefix + base64.StdEncoding.EncodeToString(derive(k, "signature", brandID, req.Name, at))
+		}
 		return nil
 	})
 	if err != nil {
@@ -189,6 +222,17 @@ func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api
 
 // Remove ends a receiver.
 func (d *Desk) Remove(ctx context.Context, c identity.Caller, brand, name string) error {
+	return d.change(ctx, c, brand, name, "receiver-remove", sqlDeleteReceiver)
+}
+
+// Resume sends a receiver again what it was not sent, from now on, whatever it answered
+// before.
+func (d *Desk) Resume(ctx context.Context, c identity.Caller, brand, name string) error {
+	return d.change(ctx, c, brand, name, "receiver-resume", sqlResumeReceiver)
+}
+
+// change logs a change of a receiver that there is, and makes it.
+func (d *Desk) change(ctx context.Context, c identity.Caller, brand, name, what, sql string) error {
 	v, err := d.visit(ctx, c, brand)
 	if err != nil {
 		return err
@@ -197,19 +241,15 @@ func (d *Desk) Remove(ctx context.Context, c identity.Caller, brand, name string
 	if err != nil {
 		return err
 	}
-	there := false
-	for _, r := range list {
-		there = there || r.Name == name
-	}
-	if !there {
+	if !slices.ContainsFunc(list, func(r api.Receiver) bool { return r.Name == name }) {
 		return ErrNoReceiver
 	}
 	if _, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who,
-		Detail: map[string]string{"change": "receiver-remove", "receiver": name}}); err != nil {
+		Detail: map[string]string{"change": what, "receiver": name}}); err != nil {
 		return err
 	}
-	if _, err := d.DB.Exec(ctx, sqlDeleteReceiver, int64(v.Brand.ID), name); err != nil {
-		return fmt.Errorf("removing a receiver: %w", err)
+	if _, err := d.DB.Exec(ctx, sql, int64(v.Brand.ID), name); err != nil {
+		return fmt.Errorf("changing a receiver: %w", err)
 	}
 	return nil
 }
@@ -224,7 +264,7 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api
 	err = d.DB.Rows(ctx, func(row db.Row) error {
 		r := receiver{brand: v.Brand.ID}
 		var grade int64
-		err := row.Scan(&r.name, &r.url, &grade, &r.key, &r.created, &r.delivered, &r.failures, &r.status, &r.next)
+		err := row.Scan(&r.name, &r.url, &grade, &r.key, &r.created, &r.delivered, &r.failures, &r.status, &r.next, &r.fault, &r.stopped)
 		r.grade = detect.Grade(grade)
 		rows = append(rows, r)
 		return err
@@ -234,15 +274,15 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api
 	}
 	out := []api.Receiver{}
 	for _, r := range rows {
-		host := "unreadable"
+		kind, host := api.ReceiverWebhook, "unreadable"
 		if address, _, err := open(ctx, d.Ring, &r); err == nil {
 			if u, err := url.Parse(address); err == nil {
-				host = u.Host
+				kind, host = kindOf(u), hostOf(u)
 			}
 		}
-		a := api.Receiver{Name: r.name, Host: host, Grade: r.grade.String(), Created: time.UnixMicro(r.created).UTC(),
-			Delivered: uint64(r.delivered), Failures: r.failures, Status: r.status}
-		if r.failures > 0 {
+		a := api.Receiver{Name: r.name, Kind: kind, Host: host, Grade: r.grade.String(), Created: time.UnixMicro(r.created).UTC(),
+			Delivered: uint64(r.delivered), Failures: r.failures, Status: r.status, Fault: r.fault, Stopped: db.Time(r.stopped)}
+		if r.failures > 0 && r.stopped == 0 {
 			a.NextTry = time.UnixMicro(r.next).UTC()
 		}
 		out = append(out, a)

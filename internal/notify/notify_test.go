@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/brands"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/db/dbtest"
@@ -113,8 +114,12 @@ func (p place) add(t *testing.T, name, url string) []byte {
 	return secret
 }
 
-func (p place) sender(t *testing.T) *Sender {
+func (p place) sender(t *testing.T) *Sender { return p.senderBy(t, nil) }
+
+// senderBy is a sender with a mail server.
+func (p place) senderBy(t *testing.T, m *MailServer) *Sender {
 	s := NewSender(p.db, p.ring, brands.New(p.db), detect.NewStore(p.db))
+	s.Mail = m
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
@@ -149,7 +154,8 @@ func newInbox(t *testing.T) *inbox {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
-		var m message
+		var a api.Alarm
+		m := message{Data: &a}
 		sec, err := strconv.ParseInt(r.Header.Get("webhook-timestamp"), 10, 64)
 		if err == nil {
 			err = json.Unmarshal(body, &m)
@@ -159,10 +165,10 @@ func newInbox(t *testing.T) *inbox {
 			in.fault = err.Error()
 		case r.Header.Get("webhook-signature") != Sign(in.secret, r.Header.Get("webhook-id"), time.Unix(sec, 0), body):
 			in.fault = "a signature that does not hold"
-		case r.Header.Get("webhook-id") != "alarm_gucci_"+m.Data.ID || m.Type != MessageType || m.Data.Grade != "critical":
+		case r.Header.Get("webhook-id") != "alarm_gucci_"+a.ID || m.Type != MessageType || a.Grade != "critical":
 			in.fault = string(body)
 		}
-		in.got = append(in.got, m.Data.Entry)
+		in.got = append(in.got, a.Entry)
 	}))
 	t.Cleanup(in.Close)
 	return in
@@ -311,9 +317,10 @@ func TestOneReceiverNeverHoldsUpAnother(t *testing.T) {
 }
 
 func TestErrorsKeepAddressesToThemselves(t *testing.T) {
-	s := NewSender(nil, nil, nil, nil)
+	client := newWebhookClient()
 	for _, address := range []string{"http://127.0.0.1:1/secret-token", "http://127.0.0.1:x/secret-token"} {
-		_, err := s.post(t.Context(), address, nil, "gucci", &detect.Alarm{})
+		to := &webhook{client, address, nil}
+		_, err := to.deliver(t.Context(), &notice{"gucci", &detect.Alarm{}})
 		if err == nil || strings.Contains(err.Error(), "secret-token") {
 			t.Errorf("%v", err)
 		}
@@ -322,6 +329,8 @@ func TestErrorsKeepAddressesToThemselves(t *testing.T) {
 		"https://pager.example/hook?x=1": true, "http://localhost:80/": true, "http://127.0.0.1:8080/x": true, "http://[::1]/": true,
 		"http://pager.example/": false, "https://u:p@pager.example/": false, "ftp://pager.example": false, "pager.example": false, "": false,
 		"http://127.0.0.1.example/": false, "https://": false,
+		"mailto:soc@brand.example": true, "mailto:a@b.example,c@d.example": false, "mailto:a@b.example?cc=c@d.example": false,
+		"mailto:": false, "mailto://soc@brand.example": false, "mailto:A%20%3Ca@b.example%3E": false, "mailto:soc": false,
 	} {
 		if _, err := checkURL(text); (err == nil) != ok {
 			t.Errorf("%q: %v", text, err)

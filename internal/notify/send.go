@@ -1,20 +1,16 @@
 package notify
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"strconv"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/brands"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/detect"
@@ -23,12 +19,10 @@ import (
 )
 
 const (
-	// postTimeout bounds one request to a receiver.
-	postTimeout = 10 * time.Second
 	// lease is how long a server has a receiver to itself after it last noted its
 	// progress; it notes it at least every noteEvery.
 	lease     = 45 * time.Second
-	noteEvery = 15 * time.Second
+	noteEvery = 10 * time.Second
 	// page is how many alarms are read, and at most sent without a note of it: after a
 	// kill so many may be sent again.
 	page = 50
@@ -36,6 +30,10 @@ const (
 	// half of it by chance, so that many do not come back at one instant.
 	backoffFirst = time.Second
 	backoffMost  = 5 * time.Minute
+	// refusedEvery is between two tries where a receiver refuses for good, which a person
+	// has to mend, and refusedMost how long that is tried at all.
+	refusedEvery = time.Hour
+	refusedMost  = 24 * time.Hour
 	// poll is how often a sender looks for alarms that other servers stored, and for
 	// receivers to try again.
 	poll = time.Second
@@ -48,6 +46,9 @@ type Sender struct {
 	Ring   *keys.Ring
 	Brands *brands.Store
 	Alarms *detect.Store
+	// Mail is the mail server that mail goes through. Without one, receivers of mail are
+	// left to other servers.
+	Mail *MailServer
 
 	client *http.Client
 	holder string
@@ -60,9 +61,7 @@ type Sender struct {
 func NewSender(d *db.DB, ring *keys.Ring, b *brands.Store, alarms *detect.Store) *Sender {
 	return &Sender{
 		DB: d, Ring: ring, Brands: b, Alarms: alarms, holder: newHolder(), wake: make(chan struct{}, 1), busy: map[string]bool{},
-		client: &http.Client{Timeout: postTimeout, CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse // a signed alarm goes where it was meant to
-		}},
+		client: newWebhookClient(),
 	}
 }
 
@@ -152,10 +151,11 @@ var errLost = errors.New("another server serves this receiver")
 
 // serve sends one receiver what there is, in order, until it fails or has all.
 func (s *Sender) serve(ctx context.Context, r *receiver) error {
-	address, secret, err := open(ctx, s.Ring, r)
+	to, err := s.carrier(ctx, r)
 	if err != nil {
 		return err
 	}
+	defer to.close()
 	b, err := s.Brands.Get(ctx, r.brand)
 	if err != nil {
 		return err
@@ -177,16 +177,15 @@ func (s *Sender) serve(ctx context.Context, r *receiver) error {
 		noted := time.Now()
 		for i := range list {
 			a := &list[i]
-			status, err := s.post(ctx, address, secret, b.Name, &a.Alarm)
+			status, err := to.deliver(ctx, &notice{b.Name, &a.Alarm})
 			r.status = status
 			if err != nil {
 				if ctx.Err() != nil { // this server stops: the receiver is not to blame
 					return errors.Join(err, s.note(context.WithoutCancel(ctx), r, 0, 0))
 				}
-				r.failures++
-				return errors.Join(err, s.note(ctx, r, backoff(r.failures), 0))
+				return errors.Join(err, s.failed(ctx, r, err))
 			}
-			r.place, r.failures = detect.Place{Entry: a.Entry, Rule: a.Rule}, 0
+			r.place, r.failures, r.fault, r.refused = detect.Place{Entry: a.Entry, Rule: a.Rule}, 0, "", 0
 			r.delivered++
 			if time.Since(noted) > noteEvery {
 				if err := s.note(ctx, r, 0, lease); err != nil {
@@ -201,6 +200,60 @@ func (s *Sender) serve(ctx context.Context, r *receiver) error {
 	}
 }
 
+// carrier brings one receiver what it is told.
+type carrier interface {
+	// deliver returns the number that the other side answered, 0 for none, and an error
+	// unless it took the notice. The error says nothing of the address.
+	deliver(ctx context.Context, n *notice) (status int, err error)
+	close()
+}
+
+// carrier returns the way to a receiver. What stands in it is noted where people look.
+func (s *Sender) carrier(ctx context.Context, r *receiver) (carrier, error) {
+	address, secret, err := open(ctx, s.Ring, r)
+	if err != nil {
+		return nil, err
+	}
+	to, mail := strings.CutPrefix(address, mailScheme+":")
+	switch {
+	case !mail:
+		return &webhook{s.client, address, secret}, nil
+	case s.Mail == nil:
+		_, err := s.DB.Exec(ctx, sqlNoteFault, int64(r.brand), r.name, errNoMail.Error())
+		return nil, errors.Join(errNoMail, err)
+	}
+	return &letters{server: s.Mail, to: to, key: secret}, nil
+}
+
+// refusedError says that trying again is of no use: somebody has to mend something.
+type refusedError struct{ text string }
+
+// Error returns what was answered, without the address.
+func (e *refusedError) Error() string { return e.text }
+
+// failed notes a failure and when to try again.
+func (s *Sender) failed(ctx context.Context, r *receiver, cause error) error {
+	r.failures++
+	r.fault = cause.Error()
+	wait := backoff(r.failures)
+	if _, refused := errors.AsType[*refusedError](cause); refused {
+		now, err := s.DB.Now(ctx)
+		if err != nil {
+			return err
+		}
+		if r.refused == 0 {
+			r.refused = now.UnixMicro()
+		}
+		wait = refusedEvery
+		if now.Sub(time.UnixMicro(r.refused)) >= refusedMost {
+			r.stopped = now.UnixMicro()
+		}
+	} else {
+		r.refused = 0
+	}
+	return s.note(ctx, r, wait, 0)
+}
+
 // take makes the receiver this server's, by the database's clock.
 func (s *Sender) take(ctx context.Context, r *receiver) error {
 	return s.DB.Tx(ctx, func(q db.Queryer) error {
@@ -210,7 +263,7 @@ func (s *Sender) take(ctx context.Context, r *receiver) error {
 		}
 		var at int64
 		var rule string
-		err = q.Row(ctx, sqlLeaseReceiver, int64(r.brand), r.name, s.holder, now.Add(lease).UnixMicro(), now.UnixMicro()).Scan(&at, &rule, &r.failures)
+		err = q.Row(ctx, sqlLeaseReceiver, int64(r.brand), r.name, s.holder, now.Add(lease).UnixMicro(), now.UnixMicro()).Scan(&at, &rule, &r.failures, &r.refused)
 		if errors.Is(err, db.ErrNoRows) {
 			return errLost
 		}
@@ -235,7 +288,7 @@ func (s *Sender) note(ctx context.Context, r *receiver, wait, hold time.Duration
 		if hold > 0 {
 			until = now.Add(hold).UnixMicro()
 		}
-		n, err = q.Exec(ctx, sqlServed, int64(r.brand), r.name, s.holder, int64(r.place.Entry), string(r.place.Rule), r.delivered, r.failures, r.status, next, until)
+		n, err = q.Exec(ctx, sqlServed, int64(r.brand), r.name, s.holder, int64(r.place.Entry), string(r.place.Rule), r.delivered, r.failures, r.status, next, until, r.fault, r.refused, r.stopped)
 		return err
 	})
 	if err != nil {
@@ -255,47 +308,4 @@ func backoff(failures int) time.Duration {
 		d = min(backoffFirst<<(failures-1), backoffMost)
 	}
 	return d/2 + rand.N(d/2)
-}
-
-// message is the body of a webhook.
-type message struct {
-	Type      string    `json:"type"`
-	Timestamp time.Time `json:"timestamp"`
-	Data      api.Alarm `json:"data"`
-}
-
-// MessageType is the type of every webhook.
-const MessageType = "alarm.raised"
-
-// post sends one alarm. Any answer but 2xx is a failure.
-func (s *Sender) post(ctx context.Context, address string, secret []byte, brand string, a *detect.Alarm) (status int, err error) {
-	body, err := json.Marshal(message{MessageType, a.At, detect.Shown(brand, a)})
-	if err != nil {
-		return 0, fmt.Errorf("writing an alarm: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
-	if err != nil {
-		return 0, errors.New("the receiver's address is not a URL") // err holds the address
-	}
-	now := time.Now()
-	id := "alarm_" + brand + "_" + a.ID()
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "Cloakroom")
-	req.Header.Set("webhook-id", id)
-	req.Header.Set("webhook-timestamp", strconv.FormatInt(now.Unix(), 10))
-	req.Header.Set("webhook-signature", Sign(secret, id, now, body))
-	resp, err := s.client.Do(req)
-	if err != nil {
-		var timeout interface{ Timeout() bool }
-		if errors.As(err, &timeout) && timeout.Timeout() {
-			return 0, errors.New("the receiver did not answer in time")
-		}
-		return 0, errors.New("the receiver cannot be reached") // err holds the address
-	}
-	defer resp.Body.Close()
-	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection is used again
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return resp.StatusCode, fmt.Errorf("the receiver answered %d", resp.StatusCode)
-	}
-	return resp.StatusCode, nil
 }

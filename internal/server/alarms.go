@@ -56,7 +56,7 @@ func (s *Server) alarmRoutes() {
 	route(s, "GET", "/v1/brands/{brand}/receivers", "receiver-list", "Who is told of alarms", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Receiver, error) {
 		return v.Notify.List(ctx, c, in.Brand)
 	})
-	route(s, "POST", "/v1/brands/{brand}/receivers", "receiver-create", "Tell somebody of alarms by signed webhook; the secret is shown once", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+	route(s, "POST", "/v1/brands/{brand}/receivers", "receiver-create", "Tell somebody of alarms by signed webhook, whose secret is shown once, or by e-mail", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
 		BrandPath
 		Body api.ReceiverRequest
 	}) (*api.Receiver, error) {
@@ -67,5 +67,11 @@ func (s *Server) alarmRoutes() {
 		NamePath
 	}) (*none, error) {
 		return &none{}, v.Notify.Remove(ctx, c, in.Brand, in.Name)
+	})
+	route(s, "POST", "/v1/brands/{brand}/receivers/{name}/resume", "receiver-resume", "Send a receiver what it was not sent, now", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		NamePath
+	}) (*none, error) {
+		return &none{}, v.Notify.Resume(ctx, c, in.Brand, in.Name)
 	})
 }

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"crypto/x509"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/cloakroom/cloakroom/internal/notify"
+)
+
+// smtp is through which mail server alarms go.
+type smtp struct {
+	Host     string `name:"smtp-host" help:"Mail server for alarms by e-mail." env:"CLOAKROOM_SMTP_HOST" placeholder:"HOST"`
+	Port     int    `name:"smtp-port" help:"Its port; 587 for starttls, 465 for implicit if not given." env:"CLOAKROOM_SMTP_PORT" placeholder:"PORT"`
+	TLS      string `name:"smtp-tls" help:"starttls; implicit: TLS from the first byte; none: for a mail server on this machine only." enum:"starttls,implicit,none" default:"starttls" env:"CLOAKROOM_SMTP_TLS"`
+	CA       string `name:"smtp-ca" help:"Certificates, PEM, that its certificate is believed by, instead of the machine's." type:"existingfile" env:"CLOAKROOM_SMTP_CA" placeholder:"FILE"`
+	User     string `name:"smtp-user" help:"User name there." env:"CLOAKROOM_SMTP_USER" placeholder:"USER"`
+	Password string `name:"smtp-password-file" help:"File with its password." type:"existingfile" env:"CLOAKROOM_SMTP_PASSWORD_FILE" placeholder:"FILE"`
+	From     string `name:"smtp-from" help:"Address that alarms come from." env:"CLOAKROOM_SMTP_FROM" placeholder:"ADDRESS"`
+}
+
+// server returns the mail server, nil for none.
+func (c *smtp) server() (*notify.MailServer, error) {
+	if c.Host == "" {
+		if c.User != "" || c.Password != "" || c.From != "" {
+			return nil, &usageError{"--smtp-host says to which mail server these belong"}
+		}
+		return nil, nil
+	}
+	m := &notify.MailServer{Host: c.Host, Port: c.Port, TLS: c.TLS, User: c.User, From: c.From}
+	if c.Password != "" {
+		text, err := os.ReadFile(c.Password)
+		if err != nil {
+			return nil, fmt.Errorf("reading the mail server's password: %w", err)
+		}
+		m.Password = strings.TrimRight(string(text), "\r\n")
+	}
+	if c.CA != "" {
+		text, err := os.ReadFile(c.CA)
+		if err != nil {
+			return nil, fmt.Errorf("reading the mail server's certificates: %w", err)
+		}
+		m.Roots = x509.NewCertPool()
+		if !m.Roots.AppendCertsFromPEM(text) {
+			return nil, &usageError{"--smtp-ca holds no certificate"}
+		}
+	}
+	if err := m.Check(); err != nil {
+		return nil, &usageError{err.Error()}
+	}
+	return m, nil
+}
