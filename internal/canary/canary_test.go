@@ -35,7 +35,7 @@ func TestARateCountsTheDecoysThereAre(t *testing.T) {
 
 func TestADecoyHasNumbersOfItsOwn(t *testing.T) {
 	y := style{Domain: "decoys.example", Prefix: "G-", Digits: 7}
-	puts, err := y.invent(general("gucci"), 200, map[string]bool{})
+	puts, err := y.invent(general("gucci"), 200, map[string]bool{}, random)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -143,7 +143,7 @@ func (d *Desk) Place(ctx context.Context, c identity.Caller, brand string, req a
 	}
 	out.Receipt = &api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}
 	return out, d.Store.change(ctx, v.Brand.ID, r.At(), func(st *state) error {
-		next := &order{style: y, Rate: req.Rate, Waiting: n}
+		next := &order{style: y, Rate: req.Rate, Waiting: n, Share: share(out.Customers, out.Total+n)}
 		if st.Order != nil && req.Count > 0 {
 			next.Rate, next.Waiting = st.Order.Rate, n+st.Order.Waiting
 		}
@@ -177,7 +177,22 @@ func (d *Desk) placeNow(ctx context.Context, v *admit.Visit, req api.CanaryReque
 		}
 	}
 	out.Total += todo
-	return nil
+	// They live on among the others, and a share that was asked for is kept.
+	return d.Store.change(ctx, v.Brand.ID, r.At(), func(st *state) error {
+		if st.Order == nil {
+			st.Order = &order{style: y}
+		}
+		st.Order.Share = share(out.Customers, out.Total)
+		if req.Rate > 0 {
+			st.Order.style, st.Order.Rate, st.Order.Waiting = y, req.Rate, 0
+		}
+		return nil
+	})
+}
+
+// share is which part of all customers decoys are.
+func share(customers int64, decoys int) float64 {
+	return min(maxRate, float64(decoys)/float64(max(1, customers+int64(decoys))))
 }
 
 // missing is how many decoys are to be made so that a share of all customers are.
@@ -209,7 +224,8 @@ func styleOf(req api.CanaryRequest) (style, error) {
 }
 
 func decoyOf(ord record.Ordinal, p *sealed.Put) Decoy {
-	return Decoy{Ord: ord, ExternalID: p.Customer.Get(record.ExternalID), Email: p.Customer.Get(record.Email)}
+	return Decoy{Ord: ord, ExternalID: p.Customer.Get(record.ExternalID), Email: p.Customer.Get(record.Email),
+		Country: p.Customer.Get(record.Country), Had: len(p.Purchases)}
 }
 
 // place writes n decoys. Numbers that are somebody's are drawn again: no customer is
@@ -221,7 +237,7 @@ func (d *Desk) place(ctx context.Context, v *admit.Visit, y style, like *generat
 	}
 	names := used(st.Decoys)
 	for range draws {
-		puts, err := y.invent(like, n, names)
+		puts, err := y.invent(like, n, names, random)
 		if err != nil {
 			return err
 		}

@@ -28,6 +28,13 @@ type style struct {
 	Digits int    `json:"digits,omitempty"` // 0: as the brand's are
 }
 
+// random is a seed that nobody knows and that is kept nowhere.
+func random() uint64 {
+	var b [8]byte
+	crand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:])
+}
+
 // inventor returns what invents customers after a likeness.
 func (y style) inventor(like *generate.Likeness) *generate.Inventor {
 	v := &generate.Inventor{Likeness: like, Domain: y.Domain, Purchases: true, ID: like.ExternalID}
@@ -41,16 +48,14 @@ func (y style) inventor(like *generate.Likeness) *generate.Inventor {
 	return v
 }
 
-// invent makes n customers, each of a random seed that is kept nowhere. No two have one
-// external id or address, and none has what used says somebody has; used learns theirs.
-func (y style) invent(like *generate.Likeness, n int, used map[string]bool) ([]sealed.Put, error) {
+// invent makes n customers, each of a seed of its own. No two have one external id or
+// address, and none has what used says somebody has; used learns theirs.
+func (y style) invent(like *generate.Likeness, n int, used map[string]bool, seed func() uint64) ([]sealed.Put, error) {
 	v := y.inventor(like)
 	out := make([]sealed.Put, 0, n)
 	for range n {
 		for try := 0; ; try++ {
-			var seed [8]byte
-			crand.Read(seed[:])
-			c, bought := v.Customer(binary.BigEndian.Uint64(seed[:]))
+			c, bought := v.Customer(seed())
 			id, err := record.NormalExternalID(c.Get(record.ExternalID))
 			if err != nil {
 				return nil, fmt.Errorf("inventing an external id: %w", err)
@@ -89,10 +94,8 @@ func used(list []Decoy) map[string]bool {
 
 // general is a likeness to nobody's customers: for a brand that has hardly any.
 func general(brand string) *generate.Likeness {
-	var seed [8]byte
-	crand.Read(seed[:])
 	like := generate.NewLikeness()
-	for c := range generate.Customers(generate.Config{Customers: 300, Seed: binary.BigEndian.Uint64(seed[:]), Brands: []string{brand}}) {
+	for c := range generate.Customers(generate.Config{Customers: 300, Seed: random(), Brands: []string{brand}}) {
 		like.Learn(&c.Customer, c.Purchases)
 	}
 	return like

@@ -2,12 +2,11 @@ package canary
 
 import (
 	"context"
-	crand "crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +21,7 @@ type order struct {
 	style
 	Rate    float64 `json:"rate,omitempty"`    // which share of all customers they are to be
 	Waiting int     `json:"waiting,omitempty"` // how many are owed beside, to customers who are there
+	Share   float64 `json:"share,omitempty"`   // which share of all they are, as far as is known
 }
 
 const (
@@ -94,7 +94,7 @@ func (s *Store) Mix(ctx context.Context, brand record.BrandID, puts []sealed.Put
 	s.mu.RLock()
 	have := s.sets[brand]
 	s.mu.RUnlock()
-	if have.order == nil {
+	if have.order == nil || have.order.Rate == 0 && have.order.Waiting == 0 {
 		return nil, nil, nil
 	}
 	o := *have.order
@@ -117,7 +117,7 @@ func (s *Store) Mix(ctx context.Context, brand record.BrandID, puts []sealed.Put
 			}
 		}
 		var err error
-		if among.Puts, err = o.invent(like, most, names); err != nil && !errors.Is(err, ErrRequest) {
+		if among.Puts, err = o.invent(like, most, names, random); err != nil && !errors.Is(err, ErrRequest) {
 			return nil, nil, err
 		}
 		most = len(among.Puts)
@@ -163,6 +163,55 @@ func (s *Store) Mix(ctx context.Context, brand record.BrandID, puts []sealed.Put
 			st.Decoys = append(st.Decoys, mixed...)
 			if st.Order != nil {
 				st.Order.Waiting = max(0, st.Order.Waiting-fewer)
+			}
+			return nil
+		}))
+	}, nil
+}
+
+// Buy implements intake.Decoys: as large a share of an import's buyers as decoys are of
+// all customers. Those who never bought come first, since most customers did.
+func (s *Store) Buy(ctx context.Context, brand record.BrandID, appends []sealed.Append) ([]sealed.Append, func(context.Context) error, error) {
+	if len(appends) < mixLeast {
+		return nil, nil, nil
+	}
+	if err := s.Refresh(ctx, brand); err != nil {
+		return nil, nil, err
+	}
+	s.mu.RLock()
+	have := s.sets[brand]
+	s.mu.RUnlock()
+	if have.order == nil {
+		return nil, nil, nil
+	}
+	all := live(have.list)
+	share := max(have.order.Rate, have.order.Share)
+	n := min(len(all), int(math.Floor(share/(1-share)*float64(len(appends))+rand.Float64())))
+	if n == 0 {
+		return nil, nil, nil
+	}
+	like := generate.NewLikeness()
+	for i := 0; i < len(appends); i += max(1, len(appends)/learnSome) {
+		like.LearnPurchases(appends[i].ExternalID, appends[i].Purchases)
+	}
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	slices.SortStableFunc(all, func(a, b Decoy) int { return min(a.Had, 1) - min(b.Had, 1) })
+	v := have.order.inventor(like)
+	var out []sealed.Append
+	more := map[record.Ordinal]int{}
+	for _, d := range all[:n] {
+		if bought := v.More(random(), d.ExternalID, d.Country, d.Had); len(bought) > 0 {
+			out = append(out, sealed.Append{Ord: d.Ord, Purchases: bought})
+			more[d.Ord] = len(bought)
+		}
+	}
+	if len(out) == 0 {
+		return nil, nil, nil
+	}
+	return out, func(ctx context.Context) error {
+		return neutral(s.change(ctx, brand, time.Time{}, func(st *state) error {
+			for i := range st.Decoys {
+				st.Decoys[i].Had += more[st.Decoys[i].Ord]
 			}
 			return nil
 		}))
@@ -220,9 +269,7 @@ func (s *Store) GiveWay(ctx context.Context, brand record.BrandID, ords []record
 
 // another draws a number that no decoy has.
 func another(id string, names map[string]bool) (string, error) {
-	var seed [16]byte
-	crand.Read(seed[:])
-	r := rand.New(rand.NewPCG(binary.BigEndian.Uint64(seed[:8]), binary.BigEndian.Uint64(seed[8:])))
+	r := rand.New(rand.NewPCG(random(), random()))
 	for range tries {
 		next := generate.Renumber(r, id)
 		if n, err := record.NormalExternalID(next); err == nil && !names[n] {

@@ -47,6 +47,8 @@ type Decoy struct {
 	Ord        record.Ordinal `json:"o"`
 	ExternalID string         `json:"x"`
 	Email      string         `json:"m,omitempty"` // as it is written in the profile; none has two decoys
+	Country    string         `json:"c,omitempty"`
+	Had        int            `json:"n,omitempty"` // how many purchases were made for it
 	Retired    bool           `json:"r,omitempty"` // and kept: the log speaks of it
 	Export     string         `json:"e,omitempty"` // the one export that it stands in the file of
 }

@@ -199,12 +199,21 @@ func (l *Likeness) Learn(c *record.Customer, purchases []record.Purchase) {
 	}
 	slices.Sort(names)
 	l.patterns.add(strings.Join(names, "\x00"))
-	l.buys(c, country, created, purchases)
+	l.buys(c.Get(record.ExternalID), country, created, purchases)
 }
 
-func (l *Likeness) buys(c *record.Customer, country, created string, purchases []record.Purchase) {
+// LearnPurchases learns from purchases of a customer of whom only the external id is
+// known, if that.
+func (l *Likeness) LearnPurchases(id string, purchases []record.Purchase) {
+	if l.seen >= learnMost {
+		return
+	}
+	l.seen++
+	l.buys(id, "", "", purchases)
+}
+
+func (l *Likeness) buys(id, country, created string, purchases []record.Purchase) {
 	l.bought = append(l.bought, len(purchases))
-	id := c.Get(record.ExternalID)
 	for i := range purchases {
 		p := &purchases[i]
 		key := [2]string{p.SKU, p.Description}
@@ -238,7 +247,7 @@ func (l *Likeness) buys(c *record.Customer, country, created string, purchases [
 				l.after++
 			}
 		}
-		if rest, ok := strings.CutPrefix(p.ID, id); ok && rest == "-"+strconv.Itoa(i+1) {
+		if rest, ok := strings.CutPrefix(p.ID, id+"-"); ok && id != "" && len(rest) < 6 && strings.Trim(rest, "0123456789") == "" {
 			l.numbered++
 			continue
 		}
@@ -356,11 +365,7 @@ type Inventor struct {
 
 // Customer invents a customer by a seed, whose value says all of them.
 func (v *Inventor) Customer(seed uint64) (record.Customer, []record.Purchase) {
-	if v.m == nil {
-		v.m = newMaker(seed)
-	}
-	v.m.seed = seed
-	v.r = rand.New(rand.NewPCG(seed, streamCustomer))
+	v.begin(seed)
 	at := v.country()
 	c := v.profile(at)
 	if want := v.Likeness.sizes[v.m.countries[at].code]; len(want) > 0 {
@@ -378,6 +383,14 @@ func (v *Inventor) Customer(seed uint64) (record.Customer, []record.Purchase) {
 	return c, v.buy(&c)
 }
 
+func (v *Inventor) begin(seed uint64) {
+	if v.m == nil {
+		v.m = newMaker(seed)
+	}
+	v.m.seed = seed
+	v.r = rand.New(rand.NewPCG(seed, streamCustomer))
+}
+
 func abs(n int) int { return max(n, -n) }
 
 // country draws one that there are names of, as often as the others have it.
@@ -387,11 +400,16 @@ func (v *Inventor) country() int {
 		if !ok {
 			break
 		}
-		if i := slices.IndexFunc(v.m.countries, func(c country) bool { return c.code == code }); i >= 0 {
+		if i := v.at(code); i >= 0 {
 			return i
 		}
 	}
 	return v.r.IntN(len(v.m.countries))
+}
+
+// at is where a country stands in the table, or -1.
+func (v *Inventor) at(code string) int {
+	return slices.IndexFunc(v.m.countries, func(c country) bool { return c.code == code })
 }
 
 func (v *Inventor) profile(at int) record.Customer {
@@ -471,11 +489,27 @@ func (v *Inventor) buy(c *record.Customer) []record.Purchase {
 	if len(l.bought) == 0 {
 		return nil
 	}
-	return v.Bought(c, l.bought[v.r.IntN(len(l.bought))], 0)
+	return v.bought(c, l.bought[v.r.IntN(len(l.bought))], 0)
 }
 
-// Bought returns so many purchases of a customer who has some already.
-func (v *Inventor) Bought(c *record.Customer, n, have int) []record.Purchase {
+// More invents by a seed what a customer of an external id and a country, who bought so
+// often already, buys next.
+func (v *Inventor) More(seed uint64, id, country string, have int) []record.Purchase {
+	v.begin(seed)
+	var c record.Customer
+	c.Set(record.ExternalID, id)
+	c.Set(record.Country, country)
+	for range drawn {
+		n := v.Likeness.bought[v.r.IntN(len(v.Likeness.bought))]
+		if n > 0 {
+			return v.bought(&c, n, have)
+		}
+	}
+	return nil
+}
+
+// bought returns so many purchases of a customer who has some already.
+func (v *Inventor) bought(c *record.Customer, n, have int) []record.Purchase {
 	l, r := v.Likeness, v.r
 	known := l.names[:0:0]
 	for _, name := range l.names {
@@ -487,6 +521,10 @@ func (v *Inventor) Bought(c *record.Customer, n, have int) []record.Purchase {
 		return nil
 	}
 	country := c.Get(record.Country)
+	places := country
+	if in(l.places, places).n == 0 {
+		places = "" // of purchases without their customers
+	}
 	created, _ := time.Parse(time.DateOnly, c.Get(record.CreatedAt)[:min(len(time.DateOnly), len(c.Get(record.CreatedAt)))])
 	later := l.dated > 0 && l.after*20 >= l.dated*19
 	times := make([]time.Time, n)
@@ -505,7 +543,10 @@ func (v *Inventor) Bought(c *record.Customer, n, have int) []record.Purchase {
 	slices.SortFunc(times, time.Time.Compare)
 	out := make([]record.Purchase, 0, n)
 	for i, at := range times {
-		currency, _ := in(l.money, country).draw(r, 1)
+		currency, ok := in(l.money, country).draw(r, 1)
+		if i := v.at(country); !ok && i >= 0 {
+			currency = v.m.countries[i].currency
+		}
 		name := known[r.IntN(len(known))]
 		prices := l.products[name].prices[currency]
 		for range 20 {
@@ -524,7 +565,7 @@ func (v *Inventor) Bought(c *record.Customer, n, have int) []record.Purchase {
 		if p.Quantity > 1 {
 			p.Amount.Units *= p.Quantity
 		}
-		place, _ := in(l.places, country).draw(r, common)
+		place, _ := in(l.places, places).draw(r, common)
 		p.Store, p.Channel = place[0], place[1]
 		p.ID = c.Get(record.ExternalID) + "-" + strconv.Itoa(have+i+1)
 		if f, ok := l.buyForms.draw(r, 1); ok && r.IntN(l.numbered+l.buyForms.n) >= l.numbered {

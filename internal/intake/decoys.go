@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/record"
@@ -17,6 +18,9 @@ type Decoys interface {
 	// the order of Puts, 0 for those who are not taken; again where the import has to be
 	// prepared anew.
 	Mix(ctx context.Context, brand record.BrandID, puts []seal.Put) (among *seal.Among, known func(context.Context, []record.Ordinal) error, err error)
+	// Buy returns the purchases that decoys make with those of one import: customers who
+	// never buy again would be told apart by that. Before they are logged, known is called.
+	Buy(ctx context.Context, brand record.BrandID, appends []seal.Append) (more []seal.Append, known func(context.Context) error, err error)
 	// GiveWay returns the writes by which those of the customers who are decoys take other
 	// external ids, already noted; none where nobody is one.
 	GiveWay(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]seal.Put, error)
@@ -30,6 +34,8 @@ type mixing struct {
 	asked bool
 	among *seal.Among
 	known func(context.Context, []record.Ordinal) error
+	more  []seal.Append
+	noted func(context.Context) error
 }
 
 // prepareCustomers prepares customers, decoys among them where an import is due some. A
@@ -92,16 +98,40 @@ func (w *pending) prepareCustomers(ctx context.Context, puts []seal.Put) (*seal.
 // preparePurchases prepares purchases. For who names a decoy by its number there is
 // nobody of that number.
 func (w *pending) preparePurchases(ctx context.Context, appends []seal.Append) (*seal.Prepared, error) {
-	d, brand := w.d, w.v.Brand.ID
+	d, brand, m := w.d, w.v.Brand.ID, &w.mixing
+	if d.Decoys == nil {
+		return d.Seal.PreparePurchases(ctx, brand, appends)
+	}
+	if !m.asked && w.kind == entry.KindImport {
+		var err error
+		if m.more, m.noted, err = d.Decoys.Buy(ctx, brand, appends); err != nil {
+			return nil, err
+		}
+		m.asked = true
+	}
 	for range conflicts {
-		p, err := d.Seal.PreparePurchases(ctx, brand, appends)
-		if err != nil || d.Decoys == nil {
-			return p, err
+		all := appends
+		if len(m.more) > 0 {
+			all = slices.Concat(appends, m.more)
+		}
+		p, err := d.Seal.PreparePurchases(ctx, brand, all)
+		if err != nil {
+			return nil, err
 		}
 		gave, err := d.giveWay(ctx, w, named(p, len(appends), func(i int) bool { return appends[i].Ord == 0 }))
-		if err != nil || !gave {
-			return p, err
+		if err != nil {
+			return nil, err
 		}
+		if gave {
+			continue
+		}
+		if m.noted != nil {
+			if err := m.noted(ctx); err != nil {
+				return nil, err
+			}
+			m.noted = nil
+		}
+		return p, nil
 	}
 	return nil, seal.ErrConflict
 }

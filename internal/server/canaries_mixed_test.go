@@ -136,6 +136,32 @@ func decoysComeWithImports(t *testing.T, h *house) {
 		t.Errorf("%d decoys became %d", len(list), len(again))
 	}
 
+	// Purchases come for decoys, too, in the entry that others' come in.
+	var bought api.PurchasesRequest
+	for i, f := range put.Customers {
+		bought.Customers = append(bought.Customers, api.CustomerPurchases{ExternalID: f["external_id"], Purchases: []api.Purchase{
+			{ID: fmt.Sprint("P-", i), At: "2025-03-01T10:00:00Z", SKU: "GU1", Description: "Belt", Amount: "250", Currency: "EUR", Store: "FR-1"}}})
+	}
+	added, err := app.AddPurchases(ctx, "gucci", bought)
+	h.must(err)
+	for _, r := range added.Results {
+		if r.Outcome != "updated" || len(r.Purchases) != 1 || r.Purchases[0].Outcome != "new" {
+			t.Fatalf("%+v", r)
+		}
+	}
+	buyers := 0
+	h.must(h.server.vault.Ledger.Scan(ctx, b.ID, added.Receipt.Entry, func(_ uint64, e entry.Entry, all []record.Ordinal) error {
+		for _, o := range all {
+			if ords[o] {
+				buyers++
+			}
+		}
+		return nil
+	}))
+	if buyers < len(list)-2 {
+		t.Errorf("of %d decoys %d bought with 400 others", len(list), buyers)
+	}
+
 	// Those that wait go in a few at a time, and the counts say so and leave them out.
 	if placed := h.order(api.CanaryRequest{Count: 30}); placed.Customers != 410 || placed.Total != len(list) || placed.Waiting != 30 {
 		t.Errorf("%+v", placed)
