@@ -174,6 +174,7 @@ type PolicyDiff struct {
 	Changes []PolicyChange `json:"changes"`
 	Applied bool           `json:"applied"`
 	Version int            `json:"version,omitempty"`
+	Bounds  []BoundChange  `json:"bounds" doc:"Whose loss bound changes, the greatest growth first."`
 }
 
 // BudgetRules is the text of a brand's budgets, a rule a line.
@@ -181,24 +182,81 @@ type BudgetRules struct {
 	Rules string `json:"rules" maxLength:"49152"`
 }
 
-// Usage is what a holder used of its budgets, and its loss bound: how many distinct
-// customers it could take, stolen now.
-type Usage struct {
-	Holder string        `json:"holder"`
-	Used   []WindowCount `json:"used"`
-	Bound  []WindowCount `json:"bound"`
+// BudgetsSet is what became of budgets that were set, or would.
+type BudgetsSet struct {
+	Rules   string        `json:"rules"`
+	Applied bool          `json:"applied"`
+	Bounds  []BoundChange `json:"bounds" doc:"Whose loss bound changes, the greatest growth first."`
 }
 
-// WindowCount is a number of distinct customers in a trailing window.
-type WindowCount struct {
-	Class  string `json:"class"`
-	Window string `json:"window"`
-	Count  uint64 `json:"count"`
+// Windows are numbers of distinct customers in an hour, a day and 30 days.
+type Windows struct {
+	Hour  uint64 `json:"hour"`
+	Day   uint64 `json:"day"`
+	Month uint64 `json:"30d"`
 }
 
-// Usages lists holders.
-type Usages struct {
-	Holders []Usage `json:"holders"`
+// Held names who holds a budget.
+type Held struct {
+	Brand     string `json:"brand"`
+	Kind      string `json:"kind" enum:"lineage,principal,role,brand" doc:"A lineage is a credential and all made through it."`
+	ID        uint64 `json:"id,omitempty" doc:"Of the lineage or the principal."`
+	Principal string `json:"principal,omitempty" doc:"Whose lineage, or which principal."`
+	Role      string `json:"role,omitempty"`
+	Label     string `json:"label,omitempty" doc:"Of the credential."`
+}
+
+// Figures are what a holder could take and what it uses: distinct customers. What it
+// uses was counted at every step of five minutes of the last 30 days in which it took
+// somebody, in the windows that ended there.
+type Figures struct {
+	Bound   Windows  `json:"bound" doc:"Stolen now, it could take at most this many."`
+	Now     *Windows `json:"now,omitempty" doc:"In the windows that end now."`
+	Steps   int      `json:"steps,omitempty" doc:"How many steps were measured."`
+	P99     *Windows `json:"p99,omitempty" doc:"99 of 100 steps had at most this many. Absent for those who may not audit."`
+	Most    *Windows `json:"most,omitempty" doc:"No step had more."`
+	WouldDo *Windows `json:"would_do,omitempty" doc:"A budget with which it would have done its work, with room."`
+	Gap     *Windows `json:"gap,omitempty" doc:"The bound without the p99."`
+}
+
+// ExposureRow is the exposure of one holder, by all classes together and by each.
+type ExposureRow struct {
+	Held
+	State       string `json:"state,omitempty" enum:"contained,contained in part,disabled,no live key,no role" doc:"Why it can take less than its budget, or nothing."`
+	Administers bool   `json:"administers,omitempty" doc:"May change budgets, policy or roles, and so every bound."`
+	Few         bool   `json:"few,omitempty" doc:"Fewer than 100 steps were measured: the p99 is the greatest of them."`
+	Figures
+	Classes []ClassFigures `json:"classes" doc:"Of the classes that the policy lets it use, or that it used."`
+}
+
+// ClassFigures are those of one class.
+type ClassFigures struct {
+	Class string `json:"class" enum:"clear,masked,search,export"`
+	Figures
+}
+
+// Exposure says what could be stolen at a brand, or at several.
+type Exposure struct {
+	At    time.Time     `json:"at"`
+	Since time.Time     `json:"since" doc:"From when on use was measured."`
+	Own   bool          `json:"own,omitempty" doc:"Only the caller's own: it may not audit."`
+	Total int           `json:"total" doc:"Rows that there are; top may have cut some off."`
+	Rows  []ExposureRow `json:"rows" doc:"The greatest gap in 30 days first."`
+}
+
+// BoundChange is a loss bound before and after a change of budgets or policy.
+type BoundChange struct {
+	Held
+	Before  Windows       `json:"before"`
+	After   Windows       `json:"after"`
+	Classes []ClassChange `json:"classes" doc:"The classes whose bound changes."`
+}
+
+// ClassChange is a loss bound of one class before and after.
+type ClassChange struct {
+	Class  string  `json:"class" enum:"clear,masked,search,export"`
+	Before Windows `json:"before"`
+	After  Windows `json:"after"`
 }
 
 // Disclosure is one entry that released fields of a customer.

@@ -27,6 +27,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/exposure"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
@@ -45,6 +46,8 @@ type Desk struct {
 	Door   *admit.Door
 	Ledger *ledger.Ledger
 	Seal   *seal.Store
+	// Exposure says how the loss bounds change with what is administered.
+	Exposure *exposure.Desk
 	// Signer makes the signer of a new brand's log from the seed that its keys hold.
 	Signer func(brand string, seed []byte) (note.Signer, error)
 	Alarms *detect.Store

@@ -56,8 +56,8 @@ func (d *Desk) ApplyPolicy(ctx context.Context, c identity.Caller, brand, text s
 			Gained: ch.Gained.Names(), Lost: ch.Lost.Names(),
 		})
 	}
-	if !apply {
-		return out, nil
+	if out.Bounds, err = d.Exposure.Change(ctx, v, nil, p); err != nil || !apply {
+		return out, err
 	}
 	if _, err := p.Authorize(v.Who, access.ActAdminister, "", 0); err != nil {
 		return nil, fmt.Errorf("%w: under this policy you could not change it back: keep a rule that lets the role %s administer", ErrRequest, v.Who.Role)
@@ -83,8 +83,9 @@ func (d *Desk) Rules(ctx context.Context, c identity.Caller, brand string) (*api
 	return &api.BudgetRules{Rules: string(r.Encode())}, nil
 }
 
-// SetRules sets a brand's budgets; empty text sets the defaults.
-func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, text string) (*api.BudgetRules, error) {
+// SetRules says how the loss bounds change under other budgets, and with apply set makes
+// them those that hold; empty text is for the defaults.
+func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, text string, apply bool) (*api.BudgetsSet, error) {
 	v, err := d.visit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
 		return nil, err
@@ -95,72 +96,13 @@ func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, te
 			return nil, err
 		}
 	}
-	_, err = d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: v.Who, Detail: map[string]string{ledger.RulesDetail: string(r.Encode())}})
-	if err != nil {
-		return nil, err
+	out := &api.BudgetsSet{Rules: string(r.Encode())}
+	if out.Bounds, err = d.Exposure.Change(ctx, v, r, nil); err != nil || !apply {
+		return out, err
 	}
-	return &api.BudgetRules{Rules: string(r.Encode())}, nil
-}
-
-// Usage returns what a principal, its role, its lineages and the brand used of their
-// budgets, with the loss bound of each. An empty name means the caller.
-func (d *Desk) Usage(ctx context.Context, c identity.Caller, brand, name string) (*api.Usages, error) {
-	v, err := d.Door.Enter(ctx, c, brand)
-	if err != nil {
-		return nil, err
-	}
-	if name != "" && name != c.Name {
-		if _, err := v.Authorize(ctx, access.ActAudit, "", 0); err != nil {
-			return nil, err
-		}
-	} else {
-		name = c.Name
-	}
-	p, err := d.Door.Identity.ByName(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	w, err := d.Door.Identity.Who(ctx, identity.Caller{Principal: p.ID}, v.Brand.ID)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	holders := []budget.Holder{}
-	creds, err := d.Door.Identity.Credentials(ctx, p.ID)
-	if err != nil {
-		return nil, err
-	}
-	for _, cr := range creds {
-		if cr.ID == cr.Lineage && cr.Revoked.IsZero() {
-			holders = append(holders, budget.Holder{Kind: budget.Lineage, ID: cr.ID})
-		}
-	}
-	holders = append(holders, budget.Holder{Kind: budget.Principal, ID: p.ID}, budget.Holder{Kind: budget.Role, Role: w.Role}, budget.Holder{Kind: budget.Brand})
-	return d.usages(ctx, v, holders, p.ID, w.Role)
-}
-
-func (d *Desk) usages(ctx context.Context, v *admit.Visit, holders []budget.Holder, principal uint64, role string) (*api.Usages, error) {
-	out := &api.Usages{Holders: []api.Usage{}}
-	for _, h := range holders {
-		used, err := d.Ledger.Usage(ctx, v.Brand.ID, h)
-		if err != nil {
-			return nil, err
-		}
-		u := api.Usage{Holder: h.String(), Used: []api.WindowCount{}, Bound: []api.WindowCount{}}
-		for _, x := range used {
-			u.Used = append(u.Used, api.WindowCount{Class: x.Class.String(), Window: x.Window.String(), Count: uint64(x.Count)})
-		}
-		for class := budget.Clear; class <= budget.Export; class++ {
-			bound, err := d.Ledger.Bound(ctx, v.Brand.ID, h, principal, role, class)
-			if err != nil {
-				return nil, err
-			}
-			for w, n := range bound {
-				u.Bound = append(u.Bound, api.WindowCount{Class: class.String(), Window: budget.Window(w).String(), Count: n})
-			}
-		}
-		out.Holders = append(out.Holders, u)
-	}
-	return out, nil
+	_, err = d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: v.Who, Detail: map[string]string{ledger.RulesDetail: out.Rules}})
+	out.Applied = err == nil
+	return out, err
 }
 
 // Erase erases a customer. It cannot be undone.

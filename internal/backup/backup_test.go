@@ -109,10 +109,12 @@ func usage(h *house) string {
 	h.t.Helper()
 	out := ""
 	for _, b := range brands() {
-		var u api.Usages
+		var u api.Exposure
 		must(h.t, h.as("").Do(h.t.Context(), "GET", client.Path("brands", b, "exposure")+"?principal=officer", nil, &u))
-		for _, x := range u.Holders {
-			out += fmt.Sprint(x.Holder, x.Used)
+		for _, r := range u.Rows {
+			for _, x := range r.Classes {
+				out += fmt.Sprint(r.Kind, r.ID, x.Class, *x.Now)
+			}
 		}
 	}
 	return out

@@ -77,10 +77,3 @@ func (l *Limits) cover(n int64, w Window) uint64 {
 	}
 	return least
 }
-
-// Bound returns the loss bound of a holder under the rules that hold now.
-func (b *Book) Bound(h Holder, principal uint64, role string, class Class) Bound {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.rules.Bound(h, principal, role, class)
-}

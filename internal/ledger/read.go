@@ -491,15 +491,6 @@ func (l *Ledger) Usage(ctx context.Context, brand record.BrandID, h budget.Holde
 	return c.proj.book.Usage(h, now), nil
 }
 
-// Bound returns the loss bound of a holder. See budget.Rules.Bound.
-func (l *Ledger) Bound(ctx context.Context, brand record.BrandID, h budget.Holder, principal uint64, role string, class budget.Class) (budget.Bound, error) {
-	c, err := l.chain(ctx, brand)
-	if err != nil {
-		return budget.Bound{}, err
-	}
-	return c.proj.book.Bound(h, principal, role, class), nil
-}
-
 // Rules returns the newest budget rules that a brand's log holds: those that this
 // server knows of, or newer ones that another has logged since.
 func (l *Ledger) Rules(ctx context.Context, brand record.BrandID) (*budget.Rules, error) {

@@ -55,13 +55,16 @@ func searchesThatFindNobodyAreCounted(t *testing.T, h *house) {
 			t.Errorf("search %d beyond the budget of 10 gave %v", i+1, err)
 		}
 	}
-	var u api.Usages
+	var u api.Exposure
 	h.must(h.as["administrator"].Do(ctx, "GET", client.Path("brands", "gucci", "exposure")+"?principal=support-agent", nil, &u))
-	for _, holder := range u.Holders {
-		for _, x := range holder.Used {
-			if strings.HasPrefix(holder.Holder, "principal") && x.Class == "search" && x.Count != 10 {
-				t.Errorf("%d customers searched for in a %s", x.Count, x.Window)
+	for _, r := range u.Rows {
+		for _, x := range r.Classes {
+			if r.Kind == "principal" && x.Class == "search" && *x.Now != (api.Windows{Hour: 10, Day: 10, Month: 10}) {
+				t.Errorf("%+v customers searched for", *x.Now)
 			}
+		}
+		if r.Kind == "principal" && *r.Now != (api.Windows{}) {
+			t.Errorf("searches that found nobody are %+v people", *r.Now)
 		}
 	}
 	var e api.Entry

@@ -19,6 +19,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/disclose"
 	"github.com/cloakroom/cloakroom/internal/export"
+	"github.com/cloakroom/cloakroom/internal/exposure"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
@@ -109,6 +110,8 @@ func kinds() []struct {
 		{export.ErrState, api.TypeConflict, "Not in this state", http.StatusConflict},
 		{export.ErrTooMany, api.TypeConflict, "Too many exports", http.StatusConflict},
 		{export.ErrRequest, api.TypeInvalid, "The export cannot be asked for", http.StatusUnprocessableEntity},
+		{exposure.ErrNobody, api.TypeNotFound, "Nobody of this name", http.StatusNotFound},
+		{exposure.ErrGroup, api.TypeInvalid, "Not a brand", http.StatusUnprocessableEntity},
 		{notify.ErrURL, api.TypeInvalid, "Not a receiver's URL", http.StatusUnprocessableEntity},
 		{notify.ErrNoReceiver, api.TypeNotFound, "No such receiver", http.StatusNotFound},
 		{notify.ErrExists, api.TypeConflict, "Exists already", http.StatusConflict},

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/exposure"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/intake"
 	"github.com/cloakroom/cloakroom/internal/once"
@@ -247,17 +248,21 @@ func (s *Server) routes() {
 	route(s, "GET", "/v1/brands/{brand}/budgets", "budget-rules", "The budgets that hold", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) (*api.BudgetRules, error) {
 		return v.Admin.Rules(ctx, c, in.Brand)
 	})
-	route(s, "PUT", "/v1/brands/{brand}/budgets", "budget-set", "Set budgets; empty text sets the defaults", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+	route(s, "PUT", "/v1/brands/{brand}/budgets", "budget-set", "Set budgets, or with dry_run say how the loss bounds would change; empty text is for the defaults", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
 		BrandPath
-		Body api.BudgetRules
-	}) (*api.BudgetRules, error) {
-		return v.Admin.SetRules(ctx, c, in.Brand, in.Body.Rules)
+		DryRun bool `query:"dry_run"`
+		Body   api.BudgetRules
+	}) (*api.BudgetsSet, error) {
+		return v.Admin.SetRules(ctx, c, in.Brand, in.Body.Rules, !in.DryRun)
 	})
-	route(s, "GET", "/v1/brands/{brand}/exposure", "exposure", "What a principal used, and could take if stolen now", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+	route(s, "GET", "/v1/brands/{brand}/exposure", "exposure", "What each holder of a budget could take if stolen now, and what it uses; your own, if you may not audit", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
 		BrandPath
-		Principal string `query:"principal" maxLength:"64" doc:"Empty: yourself."`
-	}) (*api.Usages, error) {
-		return v.Admin.Usage(ctx, c, in.Brand, in.Principal)
+		ExposureQuery
+	}) (*api.Exposure, error) {
+		return v.Exposure.Brand(ctx, c, in.Brand, in.ask())
+	})
+	route(s, "GET", "/v1/exposure", "exposure-all", "The same of all brands where you may audit", maxBody, func(ctx context.Context, c identity.Caller, in *ExposureQuery) (*api.Exposure, error) {
+		return v.Exposure.All(ctx, c, in.ask())
 	})
 
 	route(s, "GET", "/v1/brands/{brand}/keys", "key-list", "List the versions of a brand's keys", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Key, error) {
@@ -278,6 +283,18 @@ func (s *Server) routes() {
 	route(s, "POST", "/v1/check", "check", "Check the next part of the database; shows no value", maxBody, func(ctx context.Context, c identity.Caller, in *struct{ Body api.CheckPlace }) (*api.Checked, error) {
 		return v.Admin.Check(ctx, c, in.Body)
 	})
+}
+
+// ExposureQuery is part of requests.
+type ExposureQuery struct {
+	Principal string `query:"principal" maxLength:"64" doc:"Only this one, its lineages, its role and the brand."`
+	Kind      string `query:"kind" enum:"lineage,principal,role,brand" doc:"Only holders of this kind."`
+	Class     string `query:"class" enum:"clear,masked,search,export" doc:"Sort by this class, and leave out who has nothing of it."`
+	Top       int    `query:"top" minimum:"0" doc:"No more rows than this; 0: all."`
+}
+
+func (q *ExposureQuery) ask() exposure.Ask {
+	return exposure.Ask{Principal: q.Principal, Kind: q.Kind, Class: q.Class, Top: q.Top}
 }
 
 // ViewQuery is part of requests.

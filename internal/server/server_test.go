@@ -358,15 +358,20 @@ func aSecondKeyGainsNothing(t *testing.T, h *house) {
 		t.Errorf("the 41st customer: %v", err)
 	}
 	h.must(ask(second, tokens[:40]))
-	var u api.Usages
+	var u api.Exposure
 	h.must(h.as["administrator"].Do(ctx, "GET", client.Path("brands", "gucci", "exposure")+"?principal=support-agent", nil, &u))
-	for _, holder := range u.Holders {
-		if strings.HasPrefix(holder.Holder, "principal") {
-			for _, x := range holder.Used {
-				if x.Class == "clear" && x.Count != 40 {
-					t.Errorf("%s: %d used in a %s", holder.Holder, x.Count, x.Window)
+	checked := 0
+	for _, r := range u.Rows {
+		for _, x := range r.Classes {
+			if r.Kind == "principal" && x.Class == "clear" {
+				checked++
+				if *x.Now != (api.Windows{Hour: 40, Day: 40, Month: 40}) || x.Bound != (api.Windows{Hour: 40, Day: 150, Month: 1500}) {
+					t.Errorf("the principal uses %+v of %+v", *x.Now, x.Bound)
 				}
 			}
 		}
+	}
+	if checked != 1 {
+		t.Errorf("%d rows of one principal", checked)
 	}
 }

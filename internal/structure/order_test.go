@@ -31,6 +31,7 @@ var order = []string{
 	"evidence",
 	"internal/ledger",
 	"internal/admit",
+	"internal/exposure",
 	"internal/seal",
 	"internal/mask",
 	"internal/disclose",

@@ -26,6 +26,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/disclose"
 	"github.com/cloakroom/cloakroom/internal/export"
+	"github.com/cloakroom/cloakroom/internal/exposure"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/intake"
 	"github.com/cloakroom/cloakroom/internal/keys"
@@ -98,6 +99,7 @@ type Vault struct {
 	Alarms   *detect.Desk
 	Notify   *notify.Desk
 	Canaries *canary.Desk
+	Exposure *exposure.Desk
 	Identity *identity.Store
 	Ledger   *ledger.Ledger
 	DB       *db.DB
@@ -322,7 +324,10 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Exports = &export.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose, DB: v.DB, Store: export.NewStore(v.DB)}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
-	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Signer: signer, Alarms: alarms}
+	v.Exposure = exposure.New(door, v.Ledger, v.DB, func(ctx context.Context, brand record.BrandID) (bool, error) {
+		return v.Exports.Store.Frozen(ctx, v.DB, brand)
+	})
+	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Exposure: v.Exposure, Signer: signer, Alarms: alarms}
 	decoys := canary.NewStore(v.DB, ring)
 	v.Watcher.Canaries, v.Alarms.Canaries = decoys, decoys
 	v.Intake.Decoys = decoys

@@ -1,0 +1,445 @@
+// Package exposure says for every credential, principal, role and brand how many people
+// it could take if it was stolen now, how many it uses, and which budget would have done;
+// and, before budgets or a policy are changed, how those bounds change.
+//
+// # What could be taken
+//
+// The bound counts distinct customers in the hour, the day and the 30 days after a
+// theft. It follows from the budgets ([budget.Rules.Bound]), from what the policy lets a
+// role do at all, and from what was contained, revoked or disabled. Each class of
+// release has a budget of its own, and a thief takes other customers by each: what a
+// holder could take is the sum over the classes that it may use.
+//
+// # What is used
+//
+// Use is measured by a replay of the last 60 days of the log ([budget.History]): there is
+// no table of it. One replay runs at a time on a server, it streams, and what it found is
+// kept until the log grows.
+package exposure
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/admit"
+	"github.com/cloakroom/cloakroom/internal/brands"
+	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/contain"
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/ledger"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+var (
+	// ErrNobody is returned for a principal who neither has nor had a part in a brand. It
+	// is the same whether there is such a principal elsewhere.
+	ErrNobody = errors.New("nobody of this name has a role here, or had one and used it in the last 30 days")
+	// ErrGroup is returned for the group itself.
+	ErrGroup = errors.New("the group has no customers: name a brand, or none for all of them")
+)
+
+// Desk tells what could be stolen.
+type Desk struct {
+	Door   *admit.Door
+	Ledger *ledger.Ledger
+	DB     *db.DB
+	// Frozen reports whether a brand's exports are frozen. Nil: they never are.
+	Frozen func(ctx context.Context, brand record.BrandID) (bool, error)
+
+	replaying *semaphore.Weighted
+	mu        sync.Mutex
+	kept      map[record.BrandID]measured // owned by uses
+}
+
+// measured is what was used, as of an entry and a step.
+type measured struct {
+	size uint64
+	step int64
+	uses map[budget.Holder]budget.Uses
+}
+
+// maxKept bounds the brands whose measures are kept: some hundred KiB each.
+const maxKept = 64
+
+// New returns the desk.
+func New(door *admit.Door, l *ledger.Ledger, d *db.DB, frozen func(ctx context.Context, brand record.BrandID) (bool, error)) *Desk {
+	return &Desk{Door: door, Ledger: l, DB: d, Frozen: frozen, replaying: semaphore.NewWeighted(1), kept: map[record.BrandID]measured{}}
+}
+
+// Ask narrows what is told. The zero Ask is for everything.
+type Ask struct {
+	Principal string // and its lineages, its role and the brand
+	Kind      string // lineage, principal, role or brand
+	Class     string // sort by this class, and leave out who has nothing of it
+	Top       int    // no more rows; 0: all
+}
+
+// Brand tells what could be stolen at a brand. Whoever may not audit is told of their own
+// credentials, without how much anybody uses.
+func (d *Desk) Brand(ctx context.Context, c identity.Caller, brand string, ask Ask) (*api.Exposure, error) {
+	v, err := d.Door.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	if v.Brand.ID == record.Group {
+		return nil, ErrGroup
+	}
+	own := !audits(v)
+	if own && ask.Principal != "" && ask.Principal != c.Name {
+		_, err := v.Authorize(ctx, access.ActAudit, "", 0) // refused, and logged
+		return nil, err
+	}
+	return d.tell(ctx, []*admit.Visit{v}, own, ask)
+}
+
+// All tells of all brands where the caller may audit; if there is none, of their own
+// credentials at every brand.
+func (d *Desk) All(ctx context.Context, c identity.Caller, ask Ask) (*api.Exposure, error) {
+	list, err := d.Door.Brands.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var audited, others []*admit.Visit
+	for _, b := range list {
+		if b.ID == record.Group {
+			continue
+		}
+		v, err := d.Door.Enter(ctx, c, b.Name)
+		switch {
+		case errors.Is(err, brands.ErrNoBrand):
+		case err != nil:
+			return nil, err
+		case audits(v):
+			audited = append(audited, v)
+		default:
+			others = append(others, v)
+		}
+	}
+	if len(audited) > 0 {
+		return d.tell(ctx, audited, false, ask)
+	}
+	if ask.Principal != "" && ask.Principal != c.Name {
+		return nil, ErrNobody
+	}
+	return d.tell(ctx, others, true, ask)
+}
+
+func audits(v *admit.Visit) bool {
+	_, err := v.Policy.Authorize(v.Who, access.ActAudit, "", 0)
+	return err == nil
+}
+
+func (d *Desk) tell(ctx context.Context, visits []*admit.Visit, own bool, ask Ask) (*api.Exposure, error) {
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the database's clock: %w", err)
+	}
+	out := &api.Exposure{At: now, Since: now.Add(-budget.Month.Length()), Own: own, Rows: []api.ExposureRow{}}
+	found := false
+	for _, v := range visits {
+		asked := ask
+		if own {
+			asked.Principal = v.Who.Name
+		}
+		rows, known, err := d.rows(ctx, v, now, own, asked)
+		if err != nil {
+			return nil, err
+		}
+		found = found || known
+		out.Rows = append(out.Rows, rows...)
+	}
+	if ask.Principal != "" && !found {
+		return nil, ErrNobody
+	}
+	order(out.Rows, ask.Class)
+	out.Total = len(out.Rows)
+	if ask.Top > 0 && ask.Top < out.Total {
+		out.Rows = out.Rows[:ask.Top]
+	}
+	return out, nil
+}
+
+// rows returns those of a brand, and whether the principal that was asked for is there.
+func (d *Desk) rows(ctx context.Context, v *admit.Visit, now time.Time, own bool, ask Ask) ([]api.ExposureRow, bool, error) {
+	people, err := d.people(ctx, v.Brand.ID, now)
+	if err != nil {
+		return nil, false, err
+	}
+	t, err := d.terms(ctx, v)
+	if err != nil {
+		return nil, false, err
+	}
+	list := bounds(t, people)
+	uses := map[budget.Holder]budget.Uses{}
+	if !own {
+		if uses, err = d.uses(ctx, v.Brand.ID, now); err != nil {
+			return nil, false, err
+		}
+		if list, err = d.withFormer(ctx, list, uses); err != nil {
+			return nil, false, err
+		}
+	}
+	role, known := "", false
+	for i := range list {
+		if h := &list[i]; h.Kind == budget.Principal && h.name == ask.Principal {
+			role, known = h.role, true
+		}
+	}
+	if ask.Principal != "" && !known {
+		return nil, false, nil
+	}
+	var out []api.ExposureRow
+	for i := range list {
+		h := &list[i]
+		switch {
+		case ask.Kind != "" && ask.Kind != h.Kind.String():
+			continue
+		case ask.Principal != "" && h.Kind <= budget.Principal && h.name != ask.Principal:
+			continue
+		case ask.Principal != "" && h.Kind == budget.Role && h.role != role:
+			continue
+		}
+		use, used := uses[h.Holder]
+		if h.Kind == budget.Lineage && h.state == stateNoKey && !used {
+			continue // revoked or expired, and not used since
+		}
+		r := row(v.Brand.Name, h, use, own)
+		if own {
+			if err := d.now(ctx, v.Brand.ID, h.Holder, &r); err != nil {
+				return nil, false, err
+			}
+		}
+		if of(&r, ask.Class) != nil {
+			out = append(out, r)
+		}
+	}
+	return out, known, nil
+}
+
+// withFormer adds who took somebody and has no part in the brand any more.
+func (d *Desk) withFormer(ctx context.Context, list []held, uses map[budget.Holder]budget.Uses) ([]held, error) {
+	here := make(map[budget.Holder]bool, len(list))
+	for i := range list {
+		here[list[i].Holder] = true
+	}
+	for h := range uses {
+		if here[h] {
+			continue
+		}
+		one := held{Holder: h, role: h.Role, state: stateNoRole}
+		if h.Kind == budget.Principal {
+			one.principal = h.ID
+		}
+		if h.Kind == budget.Lineage {
+			_, principal, err := d.Door.Identity.Lineage(ctx, h.ID)
+			if err != nil && !errors.Is(err, identity.ErrNoCredential) {
+				return nil, err
+			}
+			one.principal = principal
+		}
+		if one.principal != 0 {
+			p, err := d.Door.Identity.Get(ctx, one.principal)
+			if err != nil && !errors.Is(err, identity.ErrNoPrincipal) {
+				return nil, err
+			}
+			one.name = p.Name
+		}
+		list = append(list, one)
+	}
+	return list, nil
+}
+
+// people returns everybody with a role at a brand, and what is stopped for each lineage.
+func (d *Desk) people(ctx context.Context, brand record.BrandID, now time.Time) ([]person, error) {
+	staff, err := d.Door.Identity.Staff(ctx, brand, now)
+	if err != nil {
+		return nil, err
+	}
+	group, _, err := d.Door.Access.Current(ctx, record.Group)
+	if err != nil {
+		return nil, err
+	}
+	frozen := false
+	if d.Frozen != nil {
+		if frozen, err = d.Frozen(ctx, brand); err != nil {
+			return nil, err
+		}
+	}
+	reach := group.Reach(nil)
+	out := make([]person, len(staff))
+	for i, s := range staff {
+		p := &out[i]
+		p.Staff, p.stops = s, make([]contain.Stop, len(s.Lineages))
+		p.administers = s.Group != "" && reach(s.ID, s.Group).Administer
+		for j, l := range s.Lineages {
+			if !l.Live {
+				continue
+			}
+			who := identity.Who{Caller: identity.Caller{Principal: s.ID, Lineage: l.ID}, Role: s.Role, Brand: brand}
+			if p.stops[j], err = d.Door.Contained.Of(ctx, who); err != nil {
+				return nil, err
+			}
+			p.stops[j].Files = p.stops[j].Files || frozen
+		}
+	}
+	return out, nil
+}
+
+func (d *Desk) terms(ctx context.Context, v *admit.Visit) (*terms, error) {
+	rules, err := d.Ledger.Rules(ctx, v.Brand.ID)
+	if err != nil {
+		return nil, err
+	}
+	purposes, err := d.purposes(ctx, v.Brand.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &terms{rules, v.Policy.Reach(purposes)}, nil
+}
+
+func (d *Desk) purposes(ctx context.Context, brand record.BrandID) ([]string, error) {
+	list, err := d.Door.Brands.Purposes(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, p := range list {
+		if p.Retired.IsZero() {
+			out = append(out, p.Name)
+		}
+	}
+	return out, nil
+}
+
+// uses measures what everybody used. Who asks while another asks waits, and mostly finds
+// what the other found.
+func (d *Desk) uses(ctx context.Context, brand record.BrandID, now time.Time) (map[budget.Holder]budget.Uses, error) {
+	if err := d.replaying.Acquire(ctx, 1); err != nil {
+		return nil, fmt.Errorf("waiting for another measurement: %w", err)
+	}
+	defer d.replaying.Release(1)
+	size, err := d.Ledger.Size(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	step := now.Unix() / int64(budget.BucketLength.Seconds())
+	d.mu.Lock()
+	m, ok := d.kept[brand]
+	d.mu.Unlock()
+	if ok && m.size == size && m.step == step {
+		return m.uses, nil
+	}
+	h := budget.NewHistory(now)
+	if err := d.Ledger.Since(ctx, brand, h.From(), h.Add); err != nil {
+		return nil, err
+	}
+	m = measured{size, step, h.Measure()}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.kept) >= maxKept {
+		clear(d.kept)
+	}
+	d.kept[brand] = m
+	return m.uses, nil
+}
+
+// now tells what a holder uses now, by class.
+func (d *Desk) now(ctx context.Context, brand record.BrandID, h budget.Holder, r *api.ExposureRow) error {
+	used, err := d.Ledger.Usage(ctx, brand, h)
+	if err != nil {
+		return err
+	}
+	for i := range r.Classes {
+		c := &r.Classes[i]
+		var n budget.Counts
+		for _, u := range used {
+			if u.Class.String() == c.Class {
+				n[u.Window] = uint32(u.Count)
+			}
+		}
+		c.Now = counts(n)
+	}
+	return nil
+}
+
+// row shows a holder.
+func row(brand string, h *held, u budget.Uses, own bool) api.ExposureRow {
+	r := api.ExposureRow{Held: heldOf(brand, h), State: h.state, Administers: h.administers, Classes: []api.ClassFigures{}}
+	var would budget.Bound
+	for c := range h.bound {
+		bound, use := h.bound[c], u.Class[c]
+		would = would.Plus(happy(use, bound))
+		if bound == (budget.Bound{}) && use.Steps == 0 {
+			continue
+		}
+		f := api.ClassFigures{Class: budget.Class(c).String(), Figures: api.Figures{Bound: windows(bound)}}
+		if !own {
+			used(&f.Figures, use, bound, happy(use, bound))
+		}
+		r.Classes = append(r.Classes, f)
+	}
+	bound := h.bound.together()
+	r.Bound = windows(bound)
+	if !own {
+		used(&r.Figures, u.Together, bound, would)
+		r.Few = u.Together.Steps < enough
+	}
+	return r
+}
+
+func used(f *api.Figures, u budget.Use, bound, would budget.Bound) {
+	wouldDo, left := windows(would), windows(gap(bound, u.P99))
+	f.Now, f.Steps, f.P99, f.Most, f.WouldDo, f.Gap = counts(u.Now), u.Steps, counts(u.P99), counts(u.Most), &wouldDo, &left
+}
+
+// of returns the figures of a row that it is sorted by: of a class, or of all.
+func of(r *api.ExposureRow, class string) *api.Figures {
+	if class == "" {
+		return &r.Figures
+	}
+	for i := range r.Classes {
+		if r.Classes[i].Class == class {
+			return &r.Classes[i].Figures
+		}
+	}
+	return nil
+}
+
+// order sorts by the gap in 30 days, then in a day, then in an hour; without gaps, by
+// the bound.
+func order(rows []api.ExposureRow, class string) {
+	key := func(r *api.ExposureRow) api.Windows {
+		f := of(r, class)
+		if f.Gap != nil {
+			return *f.Gap
+		}
+		return f.Bound
+	}
+	slices.SortStableFunc(rows, func(a, b api.ExposureRow) int {
+		x, y := key(&a), key(&b)
+		return cmp.Or(cmp.Compare(y.Month, x.Month), cmp.Compare(y.Day, x.Day), cmp.Compare(y.Hour, x.Hour),
+			cmp.Compare(a.Brand, b.Brand), cmp.Compare(b.Kind, a.Kind), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Role, b.Role))
+	})
+}
+
+func heldOf(brand string, h *held) api.Held {
+	return api.Held{Brand: brand, Kind: h.Kind.String(), ID: h.ID, Principal: h.name, Role: h.role, Label: h.label}
+}
+
+func windows(b budget.Bound) api.Windows {
+	return api.Windows{Hour: b[budget.Hour], Day: b[budget.Day], Month: b[budget.Month]}
+}
+
+func counts(c budget.Counts) *api.Windows {
+	return &api.Windows{Hour: uint64(c[budget.Hour]), Day: uint64(c[budget.Day]), Month: uint64(c[budget.Month])}
+}
