@@ -16,7 +16,6 @@ const (
 	TypeUnknownPurpose  = "unknown-purpose"
 	TypeNotFound        = "not-found"
 	TypeInvalid         = "invalid-request"
-	TypeExportsFrozen   = "exports-frozen"
 	TypeConflict        = "conflict"
 	TypeDamaged         = "record-damaged"
 	TypeKeyReused       = "idempotency-key-reused"

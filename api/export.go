@@ -59,8 +59,8 @@ type ExportRoom struct {
 
 // Exports are a page of a brand's exports, newest first.
 type Exports struct {
-	Exports []Export `json:"exports"`
-	Frozen  bool     `json:"frozen" doc:"Exports are frozen: nothing is asked for, approved or downloaded."`
+	Exports   []Export `json:"exports"`
+	Contained bool     `json:"contained" doc:"Files are contained: nothing is asked for, approved or downloaded."`
 }
 
 // MaxExportTokens bounds the tokens of one request.

@@ -198,8 +198,8 @@ type exportListCmd struct{ forBrand }
 // Run lists exports.
 func (c *exportListCmd) Run(ctx context.Context, std Streams) error {
 	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "exports"), nil, func(w io.Writer, list *api.Exports) {
-		if list.Frozen {
-			fmt.Fprintln(w, "exports are frozen")
+		if list.Contained {
+			fmt.Fprintln(w, "exports are contained: nothing is asked for, approved or downloaded")
 		}
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 		for _, x := range list.Exports {

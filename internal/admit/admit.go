@@ -81,6 +81,10 @@ func (v *Visit) stopped(ctx context.Context, action access.Action, purpose strin
 	return nil
 }
 
+// FilesStopped reports whether a containment lets no file of the brand leave, for anybody
+// or for the caller's role.
+func (v *Visit) FilesStopped() bool { return v.stop.Files || v.stop.Clear }
+
 // Purpose checks that a purpose is registered at the brand.
 func (v *Visit) Purpose(ctx context.Context, name string) error {
 	_, err := v.door.Brands.Purpose(ctx, v.Brand.ID, name)

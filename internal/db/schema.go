@@ -297,11 +297,7 @@ var migrations = []string{
 		began      bigint NOT NULL,
 		PRIMARY KEY (brand, id)
 	);
-	CREATE INDEX exports_by_lineage ON exports (lineage);
-	CREATE TABLE export_freezes (
-		brand integer PRIMARY KEY,
-		at    bigint NOT NULL
-	);`,
+	CREATE INDEX exports_by_lineage ON exports (lineage);`,
 	// canary
 	`CREATE TABLE canaries (
 		brand   integer PRIMARY KEY,

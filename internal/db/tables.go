@@ -43,7 +43,6 @@ var parts = []struct {
 	{"revisions", PartAdmin},
 	{"receivers", PartAdmin},
 	{"exports", PartAdmin},
-	{"export_freezes", PartAdmin},
 	{"canaries", PartAdmin},
 	{"containments", PartAdmin},
 	{"brand_keys", PartKeys},

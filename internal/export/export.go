@@ -80,8 +80,6 @@ var (
 	ErrExpired = errors.New("the export has expired: ask for it again")
 	// ErrState is returned for what an export's state does not allow.
 	ErrState = errors.New("not in this state of the export")
-	// ErrFrozen is returned while a brand's exports are frozen.
-	ErrFrozen = errors.New("exports are frozen: nothing is asked for, approved or downloaded until the incident responders let them go on")
 	// ErrTooMany is returned for too many open exports of one lineage.
 	ErrTooMany = fmt.Errorf("a credential has up to %d exports open: stop some, or wait until they expire", MaxOpen)
 )
@@ -91,7 +89,6 @@ const (
 	reasonOwn      = "export-own"
 	reasonNotYours = "export-of-another"
 	reasonExpired  = "export-expired"
-	reasonFrozen   = "exports-frozen"
 )
 
 // Decoys makes decoy customers for one export, by which its file is known again.
@@ -137,19 +134,6 @@ func authorize(ctx context.Context, v *admit.Visit, form, purpose string, fields
 		g, err = v.Authorize(ctx, access.ActMasked, purpose, fields)
 	}
 	return g, err
-}
-
-func (d *Desk) enter(ctx context.Context, c identity.Caller, brand string) (*admit.Visit, error) {
-	v, err := d.Door.Enter(ctx, c, brand)
-	if err != nil {
-		return nil, err
-	}
-	frozen, err := d.Store.Frozen(ctx, d.DB, v.Brand.ID)
-	if err == nil && frozen {
-		v.Refuse(ctx, reasonFrozen)
-		err = ErrFrozen
-	}
-	return v, err
 }
 
 // detail begins what an entry says of an export.
@@ -206,7 +190,7 @@ func (d *Desk) Refuse(ctx context.Context, c identity.Caller, brand, id string) 
 }
 
 func (d *Desk) decide(ctx context.Context, c identity.Caller, brand, id string, to State, change string) (*api.Export, error) {
-	v, err := d.enter(ctx, c, brand)
+	v, err := d.Door.Enter(ctx, c, brand)
 	if err != nil {
 		return nil, err
 	}
@@ -238,11 +222,6 @@ func (d *Desk) decide(ctx context.Context, c identity.Caller, brand, id string, 
 		}
 	}
 	err = d.DB.Tx(ctx, func(q db.Queryer) error {
-		if frozen, err := d.Store.Frozen(ctx, q, x.Brand); err != nil {
-			return err
-		} else if frozen {
-			return ErrFrozen
-		}
 		n, err := d.Store.decide(ctx, q, x, to, decoys, v.Who.Principal, r.At())
 		if err == nil && n == 0 {
 			err = fmt.Errorf("%w: somebody else decided, or stopped it, meanwhile", ErrState)
@@ -282,7 +261,7 @@ func (d *Desk) decoys(ctx context.Context, x *Export) ([]byte, error) {
 
 // Stop ends an export for whoever asked for it, and for those who approve or contain.
 func (d *Desk) Stop(ctx context.Context, c identity.Caller, brand, id string) (*api.Export, error) {
-	v, err := d.Door.Enter(ctx, c, brand) // also while exports are frozen
+	v, err := d.Door.Enter(ctx, c, brand) // also while exports are contained
 	if err != nil {
 		return nil, err
 	}
@@ -303,8 +282,7 @@ func (d *Desk) Stop(ctx context.Context, c identity.Caller, brand, id string) (*
 		return nil, err
 	}
 	err = d.DB.Tx(ctx, func(q db.Queryer) error {
-		_, err := d.Store.Stop(ctx, q, Which{Brand: x.Brand, ID: x.ID, By: v.Who.Principal}, r.At())
-		return err
+		return d.Store.stop(ctx, q, x, v.Who.Principal, r.At())
 	})
 	if err == nil {
 		err = d.Ledger.Fence(ctx, x.Brand)
@@ -337,7 +315,7 @@ func (d *Desk) find(ctx context.Context, v *admit.Visit, id string) (*Export, er
 
 // own returns an export that is not over to the lineage that asked for it.
 func (d *Desk) own(ctx context.Context, c identity.Caller, brand, id string) (*admit.Visit, *Export, error) {
-	v, err := d.enter(ctx, c, brand)
+	v, err := d.Door.Enter(ctx, c, brand)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -113,7 +113,7 @@ func (d *Desk) Request(ctx context.Context, c identity.Caller, brand string, req
 	if err != nil {
 		return nil, err
 	}
-	v, err := d.enter(ctx, c, brand)
+	v, err := d.Door.Enter(ctx, c, brand)
 	if err == nil {
 		err = v.Purpose(ctx, req.Purpose)
 	}

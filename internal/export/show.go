@@ -31,10 +31,7 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) (*api.
 	if err != nil {
 		return nil, err
 	}
-	out := &api.Exports{Exports: []api.Export{}}
-	if out.Frozen, err = d.Store.Frozen(ctx, d.DB, v.Brand.ID); err != nil {
-		return nil, err
-	}
+	out := &api.Exports{Contained: v.FilesStopped(), Exports: []api.Export{}}
 	of := v.Who.Principal
 	if d.may(v, access.ActApprove) || d.may(v, access.ActAudit) {
 		of = 0

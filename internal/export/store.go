@@ -72,11 +72,8 @@ const (
 	sqlDecide  = `UPDATE exports SET state = $3, decoys = $4, decided_by = $5, decided_at = $6 WHERE brand = $1 AND id = $2 AND state = 'requested'`
 	sqlMove    = `UPDATE exports SET state = $3, decided_by = $4, decided_at = $5 WHERE brand = $1 AND id = $2 AND ` + openState
 	sqlBegin   = `UPDATE exports SET began = $3 WHERE brand = $1 AND id = $2 AND began = 0`
-	sqlStop    = `UPDATE exports SET state = 'stopped', decided_by = $1, decided_at = $2 WHERE ` + openState + ` AND ($3 = 0 OR brand = $3) AND ($4 = '' OR id = $4) AND ($5 = 0 OR lineage = $5) AND ($6 = 0 OR principal = $6) AND ($7 = '' OR role = $7)`
-	sqlFreeze  = `INSERT INTO export_freezes (brand, at) VALUES ($1, $2) ON CONFLICT (brand) DO NOTHING`
-	sqlThaw    = `DELETE FROM export_freezes WHERE brand = $1`
-	sqlFrozen  = `SELECT count(*) FROM export_freezes WHERE brand IN ($1, 0)`
-	sqlWaiting = `SELECT count(*) FROM exports WHERE ` + openState + ` AND ($1 = 0 OR brand = $1) AND ($2 = '' OR id = $2) AND ($3 = 0 OR lineage = $3) AND ($4 = 0 OR principal = $4) AND ($5 = '' OR role = $5)`
+	sqlWaiting = `SELECT coalesce(sum(CASE WHEN state <> 'approved' THEN 1 ELSE 0 END), 0), coalesce(sum(CASE WHEN state = 'approved' AND began = 0 THEN 1 ELSE 0 END), 0), coalesce(sum(CASE WHEN state = 'approved' AND began <> 0 THEN 1 ELSE 0 END), 0)
+		FROM exports WHERE ` + openState + ` AND ($1 = 0 OR brand = $1) AND ($2 = 0 OR lineage = $2) AND ($3 = 0 OR principal = $3) AND ($4 = '' OR role = $4) AND expires > $5`
 )
 
 func some(b []byte) []byte {
@@ -177,62 +174,36 @@ func (s *Store) begin(ctx context.Context, x *Export, at time.Time) error {
 	return nil
 }
 
-// Which says which open exports: those for which all that is set holds.
-type Which struct {
-	Brand     record.BrandID // 0: of every brand
-	ID        string
-	Lineage   uint64
-	Principal uint64
-	Role      string
-	By        uint64 // who stops them
-}
-
-// Stop ends open exports inside the caller's transaction, and returns how many. The
-// caller has logged it, and waits with Ledger.Fence after the commit: no file begins
-// after that.
-func (s *Store) Stop(ctx context.Context, q db.Queryer, w Which, at time.Time) (int, error) {
-	if err := revision.Bump(ctx, q); err != nil {
-		return 0, err
-	}
-	n, err := q.Exec(ctx, sqlStop, int64(w.By), db.Micros(at), int64(w.Brand), w.ID, int64(w.Lineage), int64(w.Principal), w.Role)
-	if err != nil {
-		return 0, fmt.Errorf("stopping exports: %w", err)
-	}
-	return int(n), nil
-}
-
-// Open counts the exports that Stop would end.
-func (s *Store) Open(ctx context.Context, q db.Queryer, w Which) (n int, err error) {
-	err = q.Row(ctx, sqlWaiting, int64(w.Brand), w.ID, int64(w.Lineage), int64(w.Principal), w.Role).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("counting exports: %w", err)
-	}
-	return n, nil
-}
-
-// Freeze holds every export of a brand, of all brands for record.Group, until it is
-// called with false. It is for the caller to log it, and to wait with Ledger.Fence.
-func (s *Store) Freeze(ctx context.Context, q db.Queryer, brand record.BrandID, frozen bool, at time.Time) error {
+// stop ends an open export inside the caller's transaction. The caller has logged it, and
+// waits with Ledger.Fence after the commit: no file begins after that.
+func (s *Store) stop(ctx context.Context, q db.Queryer, x *Export, by uint64, at time.Time) error {
 	if err := revision.Bump(ctx, q); err != nil {
 		return err
 	}
-	var err error
-	if frozen {
-		_, err = q.Exec(ctx, sqlFreeze, int64(brand), db.Micros(at))
-	} else {
-		_, err = q.Exec(ctx, sqlThaw, int64(brand))
-	}
-	if err != nil {
-		return fmt.Errorf("freezing exports: %w", err)
-	}
-	return nil
+	_, err := s.move(ctx, q, x, Stopped, by, at)
+	return err
 }
 
-// Frozen reports whether a brand's exports are frozen, by themselves or with all.
-func (s *Store) Frozen(ctx context.Context, q db.Queryer, brand record.BrandID) (bool, error) {
-	var n int
-	if err := q.Row(ctx, sqlFrozen, int64(brand)).Scan(&n); err != nil {
-		return false, fmt.Errorf("reading whether exports are frozen: %w", err)
+// Which says which open exports: those for which all that is set holds.
+type Which struct {
+	Brand     record.BrandID // record.Group: of every brand
+	Lineage   uint64
+	Principal uint64
+	Role      string
+}
+
+// Open is how many exports are open.
+type Open struct {
+	Requested int // waits for an approval, or is gathered
+	Approved  int // nothing of it left
+	Leaving   int // a file of it left, or is about to
+}
+
+// Open counts exports that a containment would stop.
+func (s *Store) Open(ctx context.Context, w Which, now time.Time) (o Open, err error) {
+	err = s.db.Row(ctx, sqlWaiting, int64(w.Brand), int64(w.Lineage), int64(w.Principal), w.Role, db.Micros(now)).Scan(&o.Requested, &o.Approved, &o.Leaving)
+	if err != nil {
+		return o, fmt.Errorf("counting exports: %w", err)
 	}
-	return n > 0, nil
+	return o, nil
 }

@@ -102,7 +102,6 @@ func kinds() []struct {
 		{detect.ErrAsk, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},
 		{detect.ErrNoAlarm, api.TypeNotFound, "No such alarm", http.StatusNotFound},
 		{detect.ErrClosed, api.TypeConflict, "Closed already", http.StatusConflict},
-		{export.ErrFrozen, api.TypeExportsFrozen, "Exports are frozen", http.StatusForbidden},
 		{export.ErrOwn, api.TypePolicyDenied, "Not your own", http.StatusForbidden},
 		{export.ErrNotYours, api.TypePolicyDenied, "Not yours", http.StatusForbidden},
 		{export.ErrNoExport, api.TypeNotFound, "No such export", http.StatusNotFound},

@@ -422,7 +422,7 @@ func aFilterIsFrozen(t *testing.T, s *shelf) {
 
 func TestAnExportEnds(t *testing.T) { onEach(t, onShelf(12, anExportEnds)) }
 
-// After its time, when it is stopped, while exports are frozen, and when its lineage is
+// After its time, when it is stopped, while exports are contained, and when its lineage is
 // revoked, no further file leaves and nothing is approved.
 func anExportEnds(t *testing.T, s *shelf) {
 	ctx := t.Context()
@@ -466,26 +466,25 @@ func anExportEnds(t *testing.T, s *shelf) {
 	x = s.approved(analyst, req)
 	waiting, err := s.asked(analyst, req)
 	s.must(err)
-	freeze := func(frozen bool) {
-		s.must(d.Tx(ctx, func(q db.Queryer) error {
-			now, err := q.Now(ctx)
-			if err != nil {
-				return err
-			}
-			return s.server.vault.Exports.Store.Freeze(ctx, q, record.Group, frozen, now)
-		}))
+	var stop api.Containment
+	s.must(responder.Do(ctx, "POST", "/v1/brands/gucci/containments", api.ContainRequest{AllExports: true}, &stop))
+	var shown api.Exports
+	s.must(analyst.Do(ctx, "GET", "/v1/brands/gucci/exports", nil, &shown))
+	if !shown.Contained {
+		t.Error("the list of exports does not tell")
 	}
-	freeze(true)
-	if _, err := s.asked(analyst, req); !isType(err, api.TypeExportsFrozen) {
-		t.Errorf("asked for while frozen: %v", err)
+	if _, err := s.asked(analyst, req); !isType(err, api.TypeContained) {
+		t.Errorf("asked for while exports are contained: %v", err)
 	}
-	if _, err := s.export(responder, "POST", waiting.ID, "approve"); !isType(err, api.TypeExportsFrozen) {
-		t.Errorf("approved while frozen: %v", err)
+	if _, err := s.export(responder, "POST", waiting.ID, "approve"); !isType(err, api.TypeContained) {
+		t.Errorf("approved while exports are contained: %v", err)
 	}
-	if _, err := s.file(analyst, x.ID, 1, "customers"); !isType(err, api.TypeExportsFrozen) {
-		t.Errorf("downloaded while frozen: %v", err)
+	if _, err := s.file(analyst, x.ID, 1, "customers"); !isType(err, api.TypeContained) {
+		t.Errorf("downloaded while exports are contained: %v", err)
 	}
-	freeze(false)
+	undo := fmt.Sprint("/v1/brands/gucci/containments/", stop.ID, "/undo")
+	s.must(responder.Do(ctx, "POST", undo, nil, nil))
+	s.must(s.as["data-protection-officer"].Do(ctx, "POST", undo+"/confirm", nil, nil))
 	if _, err := s.file(analyst, x.ID, 1, "customers"); err != nil {
 		t.Errorf("downloaded after exports went on: %v", err)
 	}
@@ -501,36 +500,6 @@ func anExportEnds(t *testing.T, s *shelf) {
 	s.must(s.Do(ctx, "POST", client.Path("principals", "analyst", "credentials"), api.CredentialRequest{}, &other))
 	if _, err := s.file(client.New(s.url, other.Key, nil), x.ID, 1, "purchases"); !isType(err, api.TypePolicyDenied) {
 		t.Errorf("a new lineage goes on with the old one's export: %v", err)
-	}
-}
-
-func TestStoppingManyExports(t *testing.T) { onEach(t, onShelf(12, stoppingMany)) }
-
-func stoppingMany(t *testing.T, s *shelf) {
-	ctx := t.Context()
-	req := s.extract()
-	req.Tokens = s.tokens
-	a := s.approved(s.as["analyst"], req)
-	req.Purpose = "marketing"
-	m := s.approved(s.as["marketing"], req)
-	v := s.server.vault
-	which := export.Which{Role: "analyst"}
-	s.must(v.DB.Tx(ctx, func(q db.Queryer) error {
-		open, err := v.Exports.Store.Open(ctx, q, which)
-		s.must(err)
-		now, err := q.Now(ctx)
-		s.must(err)
-		n, err := v.Exports.Store.Stop(ctx, q, which, now)
-		if n != 1 || open != 1 {
-			t.Errorf("%d of %d stopped", n, open)
-		}
-		return err
-	}))
-	if _, err := s.file(s.as["analyst"], a.ID, 1, "customers"); !isType(err, api.TypeConflict) {
-		t.Errorf("a stopped one: %v", err)
-	}
-	if _, err := s.file(s.as["marketing"], m.ID, 1, "customers"); err != nil {
-		t.Errorf("another's: %v", err)
 	}
 }
 
