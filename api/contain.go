@@ -9,6 +9,7 @@ type ContainRequest struct {
 	Role       string `json:"role,omitempty" maxLength:"64" doc:"Clear fields, searches and files, at the brand."`
 	Brand      bool   `json:"brand,omitempty" doc:"Clear fields, searches and files of everybody at the brand."`
 	AllExports bool   `json:"all_exports,omitempty" doc:"Files of the brand."`
+	Keep       string `json:"keep,omitempty" enum:"masked,tokens,nothing" doc:"What goes on of a role or the brand: masked views, tokens and writes (the default); tokens and writes; nothing."`
 	Alarm      string `json:"alarm,omitempty" maxLength:"40" doc:"The alarm that it answers; the time since is logged."`
 	Ticket     string `json:"ticket,omitempty" maxLength:"64"`
 	DryRun     bool   `json:"dry_run,omitempty" doc:"Say what would stop, and stop nothing."`
@@ -16,18 +17,35 @@ type ContainRequest struct {
 
 // Containment is something stopped, or with dry_run what would be.
 type Containment struct {
-	ID          int64     `json:"id,omitempty"`
-	Kind        string    `json:"kind" enum:"lineage,principal,role,brand,exports"`
-	Target      uint64    `json:"target,omitempty" doc:"The lineage or principal."`
-	Role        string    `json:"role,omitempty"`
-	At          time.Time `json:"at,omitzero"`
-	By          string    `json:"by,omitempty"`
-	TookMillis  int64     `json:"took_ms,omitempty" doc:"From the request until no server logs a disclosure to it."`
-	Principals  []string  `json:"principals,omitempty" doc:"Whom it stops; for a brand, nobody is listed."`
-	Credentials int       `json:"credentials,omitempty" doc:"How many credentials that could be used it stops."`
-	Elsewhere   bool      `json:"elsewhere,omitempty" doc:"They have a role at another brand, too, which this does not stop: only the group can."`
-	Asked       time.Time `json:"undo_asked,omitzero"`
-	AskedBy     string    `json:"undo_asked_by,omitempty"`
-	Ended       time.Time `json:"ended,omitzero"`
-	EndedBy     string    `json:"ended_by,omitempty"`
+	ID          int64             `json:"id,omitempty"`
+	Kind        string            `json:"kind" enum:"lineage,principal,role,brand,exports"`
+	Target      uint64            `json:"target,omitempty" doc:"The lineage or principal."`
+	Role        string            `json:"role,omitempty"`
+	Keep        string            `json:"keep,omitempty" doc:"What goes on: masked views, tokens and writes; tokens and writes; nothing."`
+	At          time.Time         `json:"at,omitzero"`
+	By          string            `json:"by,omitempty"`
+	TookMillis  int64             `json:"took_ms,omitempty" doc:"From the request until no server logs a disclosure to it."`
+	Principals  []string          `json:"principals,omitempty" doc:"Whom it stops; for a brand, nobody is listed."`
+	Credentials int               `json:"credentials,omitempty" doc:"How many credentials that could be used it stops."`
+	Shown       []ContainedClass  `json:"shown,omitempty" doc:"How many customers it was shown lately, in each way that stops."`
+	Exports     *ContainedExports `json:"exports,omitempty" doc:"The open exports that stop."`
+	Elsewhere   bool              `json:"elsewhere,omitempty" doc:"They have a role at another brand, too, which this does not stop: only the group can."`
+	Asked       time.Time         `json:"undo_asked,omitzero"`
+	AskedBy     string            `json:"undo_asked_by,omitempty"`
+	Ended       time.Time         `json:"ended,omitzero"`
+	EndedBy     string            `json:"ended_by,omitempty"`
+}
+
+// ContainedClass is how many customers somebody was shown in one way.
+type ContainedClass struct {
+	Class string `json:"class" enum:"clear,masked,search,export"`
+	Hour  int    `json:"hour" doc:"Different customers in the last hour, as budgets count them."`
+	Day   int    `json:"day" doc:"In the last day."`
+}
+
+// ContainedExports are open exports that a containment stops.
+type ContainedExports struct {
+	Requested int `json:"requested" doc:"Wait for an approval, or are gathered."`
+	Approved  int `json:"approved" doc:"Nothing of them left."`
+	Leaving   int `json:"leaving" doc:"Some of their files left, or are on their way."`
 }

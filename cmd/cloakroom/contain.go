@@ -14,6 +14,7 @@ import (
 // containCmd stops what a thief may hold.
 type containCmd struct {
 	Stop    containStopCmd    `cmd:"" default:"withargs" help:"Stop it now, on every server."`
+	Show    containShowCmd    `cmd:"" help:"One of what was stopped."`
 	List    containListCmd    `cmd:"" help:"What was stopped, newest first."`
 	Undo    containUndoCmd    `cmd:"" help:"Ask that it goes on again."`
 	Confirm containConfirmCmd `cmd:"" help:"Let it go on, as another person asked."`
@@ -26,6 +27,7 @@ type containStopCmd struct {
 	Role       string `xor:"what" help:"Clear fields, searches and files of a role." placeholder:"ROLE"`
 	WholeBrand bool   `xor:"what" help:"Clear fields, searches and files of everybody at the brand."`
 	AllExports bool   `xor:"what" help:"Files alone."`
+	Keep       string `help:"What goes on of a role or the brand: masked (masked views, tokens and writes), tokens (tokens and writes), nothing." enum:",masked,tokens,nothing" default:"" placeholder:"WHAT"`
 	Alarm      string `help:"The alarm that it answers." placeholder:"ID"`
 	Ticket     string `help:"The case." placeholder:"TEXT"`
 	DryRun     bool   `help:"Say what would stop, and stop nothing."`
@@ -34,10 +36,10 @@ type containStopCmd struct {
 // Run stops it.
 func (c *containStopCmd) Run(ctx context.Context, std Streams) error {
 	if c.Credential == 0 && c.Principal == "" && c.Role == "" && !c.WholeBrand && !c.AllExports {
-		return &usageError{"say what to contain: --credential, --principal, --role, --whole-brand or --all-exports"}
+		return &usageError{"--brand says where, not what. Say what to contain: --credential, --principal, --role, --all-exports, or for everybody at the brand --whole-brand"}
 	}
 	in := api.ContainRequest{Credential: c.Credential, Principal: c.Principal, Role: c.Role, Brand: c.WholeBrand,
-		AllExports: c.AllExports, Alarm: c.Alarm, Ticket: c.Ticket, DryRun: c.DryRun}
+		AllExports: c.AllExports, Keep: c.Keep, Alarm: c.Alarm, Ticket: c.Ticket, DryRun: c.DryRun}
 	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "containments"), in, func(w io.Writer, out *api.Containment) {
 		whom := ""
 		if len(out.Principals) > 0 {
@@ -46,6 +48,7 @@ func (c *containStopCmd) Run(ctx context.Context, std Streams) error {
 		switch {
 		case c.DryRun:
 			fmt.Fprintf(w, "would stop the %s%s%s\n", out.Kind, named(out), whom)
+			stops(w, out)
 		case out.TookMillis == 0:
 			fmt.Fprintf(w, "containment %d holds already, since %s\n", out.ID, out.At.Format("2006-01-02 15:04:05"))
 		default:
@@ -59,6 +62,25 @@ func (c *containStopCmd) Run(ctx context.Context, std Streams) error {
 	})
 }
 
+// stops prints what a containment stops.
+func stops(w io.Writer, c *api.Containment) {
+	if len(c.Principals) > 0 {
+		fmt.Fprintf(w, "credentials that could be used: %d, of %s\n", c.Credentials, strings.Join(c.Principals, ", "))
+	}
+	for _, s := range c.Shown {
+		fmt.Fprintf(w, "%s: %d customers in the last hour, %d in the last day\n", s.Class, s.Hour, s.Day)
+	}
+	if len(c.Shown) == 0 {
+		fmt.Fprintln(w, "it was shown no customers in the last day")
+	}
+	if x := c.Exports; x != nil {
+		fmt.Fprintf(w, "exports: %d asked for, %d approved, %d on their way\n", x.Requested, x.Approved, x.Leaving)
+	}
+	if c.Keep != "" {
+		fmt.Fprintf(w, "goes on: %s\n", map[string]string{"masked": "masked views, tokens and writes", "tokens": "tokens and writes", "nothing": "nothing but responding"}[c.Keep])
+	}
+}
+
 func named(c *api.Containment) string {
 	switch {
 	case c.Role != "":
@@ -67,6 +89,32 @@ func named(c *api.Containment) string {
 		return fmt.Sprint(" ", c.Target)
 	}
 	return ""
+}
+
+type containShowCmd struct {
+	forBrand
+	ID int64 `arg:"" help:"As contain list shows it."`
+}
+
+// Run shows one of what was stopped.
+func (c *containShowCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "containments", fmt.Sprint(c.ID)), nil, func(w io.Writer, x *api.Containment) {
+		fmt.Fprintf(w, "containment %d: the %s%s, since %s, by %s: %s\n", x.ID, x.Kind, named(x), x.At.Format("2006-01-02 15:04:05"), x.By, state(x))
+		if x.Ended.IsZero() {
+			stops(w, x)
+		}
+	})
+}
+
+// state says whether a containment holds.
+func state(x *api.Containment) string {
+	switch {
+	case !x.Ended.IsZero():
+		return "undone by " + x.AskedBy + " and " + x.EndedBy
+	case !x.Asked.IsZero():
+		return "holds; " + x.AskedBy + " asked to undo it"
+	}
+	return "holds"
 }
 
 type containListCmd struct{ forBrand }
@@ -78,14 +126,7 @@ func (c *containListCmd) Run(ctx context.Context, std Streams) error {
 		fmt.Fprintln(t, "ID\tWHAT\tSINCE\tBY\tSTATE")
 		for i := range *list {
 			x := &(*list)[i]
-			state := "holds"
-			switch {
-			case !x.Ended.IsZero():
-				state = "undone by " + x.AskedBy + " and " + x.EndedBy
-			case !x.Asked.IsZero():
-				state = "holds; " + x.AskedBy + " asked to undo it"
-			}
-			fmt.Fprintf(t, "%d\t%s%s\t%s\t%s\t%s\n", x.ID, x.Kind, named(x), x.At.Format("2006-01-02 15:04:05"), x.By, state)
+			fmt.Fprintf(t, "%d\t%s%s\t%s\t%s\t%s\n", x.ID, x.Kind, named(x), x.At.Format("2006-01-02 15:04:05"), x.By, state(x))
 		}
 		t.Flush()
 	})

@@ -27,6 +27,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/export"
 	"github.com/cloakroom/cloakroom/internal/exposure"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/keys"
@@ -51,6 +52,8 @@ type Desk struct {
 	// Signer makes the signer of a new brand's log from the seed that its keys hold.
 	Signer func(brand string, seed []byte) (note.Signer, error)
 	Alarms *detect.Store
+	// Exports tells which end when something is contained.
+	Exports *export.Store
 	// PassWait bounds how long containing waits for one log. 0 means passWait.
 	PassWait time.Duration
 

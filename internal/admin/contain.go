@@ -50,7 +50,7 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 		return nil, err
 	}
 	now.By = v.Who.Principal
-	out := &api.Containment{Kind: string(now.Kind), Target: now.Target, Role: now.Role, Elsewhere: now.elsewhere}
+	out := &api.Containment{Kind: string(now.Kind), Target: now.Target, Role: now.Role, Keep: string(now.Keep), Elsewhere: now.elsewhere}
 	if same, there, err := d.Door.Contained.Same(ctx, now.Containment); err != nil {
 		return nil, err
 	} else if there {
@@ -67,7 +67,7 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 		return nil, err
 	}
 	if req.DryRun {
-		return out, d.stops(ctx, now, out)
+		return out, d.stops(ctx, now.Containment, out)
 	}
 	detail := map[string]string{"change": "contain", "kind": string(now.Kind)}
 	if now.Target != 0 {
@@ -75,6 +75,9 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	}
 	if now.Role != "" {
 		detail["role"] = now.Role
+	}
+	if now.Keep != "" {
+		detail["keep"] = string(now.Keep)
 	}
 	if req.Alarm != "" {
 		detail["alarm"] = alarm.ID()
@@ -97,7 +100,7 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 		err = d.took(ctx, v, req, now.ID, out.TookMillis, alarm)
 	}
 	if err == nil {
-		err = d.stops(ctx, now, out) // last: a thief is not to wait for a list
+		err = d.stops(ctx, now.Containment, out) // last: a thief is not to wait for a list
 	}
 	if err != nil {
 		return nil, &contain.OutcomeError{ID: now.ID, Err: err}
@@ -141,7 +144,7 @@ func (d *Desk) holds(ctx context.Context, a aim, same contain.Containment, dry b
 			return nil, err
 		}
 	}
-	if err := d.stops(ctx, a, out); err != nil {
+	if err := d.stops(ctx, a.Containment, out); err != nil {
 		return nil, &contain.OutcomeError{ID: same.ID, Err: err}
 	}
 	return d.shown(ctx, same, out), nil
@@ -208,216 +211,6 @@ func (d *Desk) pass(ctx context.Context, brand record.BrandID, id int64) error {
 	return nil
 }
 
-// aim is what a request means to stop.
-type aim struct {
-	contain.Containment
-	person    uint64 // whose lineage it is, or who
-	elsewhere bool   // they have a role at another brand, too
-}
-
-// target says what a request means, and refuses that somebody stops themselves: a slip
-// of the hand would take the one who was to help.
-func (d *Desk) target(ctx context.Context, v *admit.Visit, req api.ContainRequest) (a aim, err error) {
-	a.Brand = v.Brand.ID
-	n := 0
-	if req.Credential != 0 {
-		n++
-		a.Kind = contain.Lineage
-		a.Target, a.person, err = d.Door.Identity.Lineage(ctx, req.Credential)
-	}
-	if req.Principal != "" {
-		n++
-		var p identity.Principal
-		p, err = d.Door.Identity.ByName(ctx, req.Principal)
-		a.Kind, a.Target, a.person = contain.Principal, p.ID, p.ID
-	}
-	if req.Role != "" {
-		n++
-		a.Kind, a.Role = contain.Role, req.Role
-		err = knownRole(req.Role)
-	}
-	if req.Brand {
-		n++
-		a.Kind = contain.Brand
-	}
-	if req.AllExports {
-		n++
-		a.Kind = contain.Exports
-	}
-	switch {
-	case n != 1:
-		return a, fmt.Errorf("%w: name one of credential, principal, role, brand, all_exports", ErrRequest)
-	case a.Kind != contain.Lineage && a.Kind != contain.Principal:
-		return a, err
-	case a.Kind == contain.Lineage && a.Target == v.Who.Lineage, a.Kind == contain.Principal && a.Target == v.Who.Principal:
-		return a, fmt.Errorf("%w: that is you: let somebody else contain it", ErrRequest)
-	}
-	if err = d.reach(ctx, v, &a, err); err != nil {
-		return a, err
-	}
-	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
-	if err != nil {
-		return a, err
-	}
-	if a.Kind == contain.Principal && a.Target == local.Principal || a.Kind == contain.Lineage && a.Target == local.Lineage {
-		return a, fmt.Errorf("%w: whoever owns the machine cannot be contained from outside", ErrRequest)
-	}
-	return a, nil
-}
-
-// undoers returns who may contain at the visit's brand, and so undo, with a credential
-// that can be used. The local administrator is not among them.
-func (d *Desk) undoers(ctx context.Context, v *admit.Visit) (out []contain.Undoer, err error) {
-	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
-	if err != nil {
-		return nil, err
-	}
-	err = d.Door.Identity.People(ctx, v.Brand.ID, func(id uint64, role string) error {
-		who := identity.Who{Caller: identity.Caller{Principal: id}, Role: role, Brand: v.Brand.ID}
-		if _, err := v.Policy.Authorize(who, access.ActContain, "", 0); err == nil && id != local.Principal {
-			out = append(out, contain.Undoer{Principal: id})
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	now, err := d.DB.Now(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for i := range out {
-		creds, err := d.Door.Identity.Credentials(ctx, out[i].Principal)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range creds {
-			if usable(&c, now) {
-				out[i].Lineages = append(out[i].Lineages, c.Lineage)
-			}
-		}
-	}
-	return out, nil
-}
-
-func usable(c *identity.Credential, now time.Time) bool {
-	return c.Revoked.IsZero() && (c.Expires.IsZero() || c.Expires.After(now))
-}
-
-// reach refuses what is not the visit's brand to stop, in the words in which it refuses
-// what there is not: found is the error of looking for it. The group may stop anybody.
-func (d *Desk) reach(ctx context.Context, v *admit.Visit, a *aim, found error) error {
-	if v.Brand.ID == record.Group {
-		return found
-	}
-	if found != nil && !errors.Is(found, identity.ErrNoCredential) && !errors.Is(found, identity.ErrNoPrincipal) {
-		return found
-	}
-	roles, err := d.Door.Identity.Roles(ctx, a.person) // also of nobody: it takes as long
-	if err != nil {
-		return err
-	}
-	here, group := false, false
-	for _, r := range roles {
-		switch r.Brand {
-		case v.Brand.ID:
-			here = true
-		case record.Group:
-			group = true
-		default:
-			a.elsewhere = true
-		}
-	}
-	if !here || group {
-		v.Refuse(ctx, "not-ours-to-contain")
-		return contain.ErrReach
-	}
-	return nil
-}
-
-// stopped reports whether a caller is stopped by the group, or wherever they have a role.
-func (d *Desk) stopped(ctx context.Context, who identity.Who) (bool, error) {
-	stop, err := d.Door.Contained.Of(ctx, who)
-	if err != nil || stop.All {
-		return true, err
-	}
-	roles, err := d.Door.Identity.Roles(ctx, who.Principal)
-	if err != nil {
-		return true, err
-	}
-	for _, r := range roles {
-		who.Brand, who.Role = r.Brand, r.Role
-		if stop, err = d.Door.Contained.Of(ctx, who); err != nil || !stop.All {
-			return stop.All, err
-		}
-	}
-	return len(roles) > 0, nil
-}
-
-// stops says whom a containment of people or credentials stops.
-func (d *Desk) stops(ctx context.Context, a aim, out *api.Containment) error {
-	c := a.Containment
-	if c.Kind == contain.Brand || c.Kind == contain.Exports {
-		return nil
-	}
-	now, err := d.DB.Now(ctx)
-	if err != nil {
-		return err
-	}
-	if c.Kind == contain.Role {
-		return d.stopsRole(ctx, c, now, out)
-	}
-	p, err := d.Door.Identity.Get(ctx, a.person)
-	if err != nil {
-		return err
-	}
-	return d.stopsPerson(ctx, c, p, now, out)
-}
-
-func (d *Desk) stopsRole(ctx context.Context, c contain.Containment, now time.Time, out *api.Containment) error {
-	for after := uint64(0); ; {
-		people, err := d.Door.Identity.List(ctx, after, maxPrincipals)
-		if err != nil {
-			return err
-		}
-		for _, p := range people {
-			after = p.ID
-			who, err := d.Door.Identity.Who(ctx, identity.Caller{Principal: p.ID}, c.Brand)
-			if errors.Is(err, identity.ErrNoRole) || err == nil && who.Role != c.Role {
-				continue
-			}
-			if err == nil {
-				err = d.stopsPerson(ctx, c, p, now, out)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if len(people) < maxPrincipals {
-			return nil
-		}
-	}
-}
-
-func (d *Desk) stopsPerson(ctx context.Context, c contain.Containment, p identity.Principal, now time.Time, out *api.Containment) error {
-	creds, err := d.Door.Identity.Credentials(ctx, p.ID)
-	if err != nil {
-		return err
-	}
-	for _, cr := range creds {
-		if c.Kind == contain.Lineage && cr.Lineage != c.Target {
-			continue
-		}
-		if usable(&cr, now) {
-			out.Credentials++
-		}
-	}
-	if len(out.Principals) < maxPrincipals {
-		out.Principals = append(out.Principals, p.Name)
-	}
-	return nil
-}
-
 func (d *Desk) shown(ctx context.Context, c contain.Containment, out *api.Containment) *api.Containment {
 	name := func(id uint64) string {
 		p, err := d.Door.Identity.Get(ctx, id)
@@ -427,6 +220,7 @@ func (d *Desk) shown(ctx context.Context, c contain.Containment, out *api.Contai
 		return p.Name
 	}
 	out.ID, out.Kind, out.Target, out.Role, out.At, out.By = c.ID, string(c.Kind), c.Target, c.Role, c.At, name(c.By)
+	out.Keep = string(c.Keep)
 	out.Asked, out.AskedBy, out.Ended, out.EndedBy = c.Asked, name(c.AskedBy), c.Ended, name(c.EndedBy)
 	return out
 }
@@ -448,55 +242,28 @@ func (d *Desk) Containments(ctx context.Context, c identity.Caller, brand string
 	return out, nil
 }
 
-// undoer lets a caller in who may ask for an undoing, or confirm one. Whoever sits at the
-// machine may ask, so that somebody always can.
-func (d *Desk) undoer(ctx context.Context, c identity.Caller, brand string, confirm bool) (*admit.Visit, error) {
-	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
+// stopped reports whether a caller is stopped by the group, or wherever they have a role.
+func (d *Desk) stopped(ctx context.Context, who identity.Who) (bool, error) {
+	stop, err := d.Door.Contained.Of(ctx, who)
+	if err != nil || stop.All {
+		return true, err
+	}
+	roles, err := d.Door.Identity.Roles(ctx, who.Principal)
 	if err != nil {
-		return nil, err
+		return true, err
 	}
-	if !confirm && c == local {
-		return d.Door.Enter(ctx, c, brand)
+	for _, r := range roles {
+		who.Brand, who.Role = r.Brand, r.Role
+		if stop, err = d.Door.Contained.Of(ctx, who); err != nil || !stop.All {
+			return stop.All, err
+		}
 	}
-	return d.visit(ctx, c, brand, access.ActContain)
+	return len(roles) > 0, nil
 }
 
-// people checks that a caller may undo, and to confirm, that whoever asked still may.
-func (d *Desk) people(ctx context.Context, v *admit.Visit, x *contain.Containment, confirm bool, now time.Time) error {
-	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
-	if err != nil {
-		return err
-	}
-	undoers, err := d.undoers(ctx, v)
-	if err != nil {
-		return err
-	}
-	may := func(principal, lineage uint64) error {
-		if lineage == local.Lineage { // it may ask; see undoer
-			return nil
-		}
-		p, err := d.Door.Identity.Get(ctx, principal)
-		if err != nil {
-			return err
-		}
-		return x.MayUndo(undoers, principal, lineage, p.Created, now)
-	}
-	if err = may(v.Who.Principal, v.Who.Lineage); err != nil {
-		v.Refuse(ctx, "may-not-undo")
-		return err
-	}
-	if confirm && !x.Asked.IsZero() {
-		if err = may(x.AskedBy, x.AskedIn); errors.Is(err, contain.ErrUndoer) {
-			err = contain.ErrAsker
-		}
-	}
-	return err
-}
-
-// UndoContainment asks that something goes on again, or with confirm lets it: that takes
-// another principal, by another lineage, within [contain.UndoWithin].
-func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand string, id int64, confirm bool) (*api.Containment, error) {
-	v, err := d.undoer(ctx, c, brand, confirm)
+// Containment returns one, with whom it stops.
+func (d *Desk) Containment(ctx context.Context, c identity.Caller, brand string, id int64) (*api.Containment, error) {
+	v, err := d.visit(ctx, c, brand, access.ActContain)
 	if err != nil {
 		return nil, err
 	}
@@ -504,34 +271,9 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 	if err != nil {
 		return nil, err
 	}
-	now, err := d.DB.Now(ctx)
-	if err != nil {
-		return nil, err
+	out := d.shown(ctx, x, &api.Containment{})
+	if !x.Ended.IsZero() {
+		return out, nil
 	}
-	if err := d.people(ctx, v, &x, confirm, now); err != nil {
-		return nil, err
-	}
-	detail := map[string]string{"change": "undo-ask", "id": strconv.FormatInt(id, 10)}
-	change := d.Door.Contained.Ask
-	switch {
-	case !x.Ended.IsZero():
-		return nil, fmt.Errorf("%w: it was undone already", contain.ErrState)
-	case confirm && (x.Asked.IsZero() || now.Sub(x.Asked) > contain.UndoWithin):
-		return nil, fmt.Errorf("%w: nobody asked for it within %s: `cloakroom contain undo`", contain.ErrState, contain.UndoWithin)
-	case confirm && (x.AskedBy == v.Who.Principal || x.AskedIn == v.Who.Lineage):
-		v.Refuse(ctx, "undo-alone")
-		return nil, fmt.Errorf("%w: another person has to confirm what you asked for", contain.ErrState)
-	case confirm:
-		detail["change"] = changeUndo
-		change = d.Door.Contained.End
-	}
-	var done contain.Containment
-	err = d.step(ctx, v, "", detail, func(q db.Queryer, at time.Time) (err error) {
-		done, err = change(ctx, q, x, v.Who, at)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return d.shown(ctx, done, &api.Containment{}), nil
+	return out, d.stops(ctx, x, out)
 }

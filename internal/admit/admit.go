@@ -74,7 +74,8 @@ func (d *Door) Enter(ctx context.Context, c identity.Caller, brand string) (*Vis
 func (v *Visit) stopped(ctx context.Context, action access.Action, purpose string, fields record.FieldSet) error {
 	files := action == access.ActExport || action == access.ActExtract || action == access.ActApprove
 	clear := files || action == access.ActClear || action == access.ActSearch
-	if v.stop.Clear && clear || v.stop.Files && files {
+	if v.stop.Clear && clear || v.stop.Files && files || v.stop.Masked && action == access.ActMasked ||
+		v.stop.Writes && (action == access.ActWrite || action == access.ActErase) {
 		v.refused(ctx, string(action), purpose, fields, "contained")
 		return contain.ErrContained
 	}
@@ -106,6 +107,9 @@ func (v *Visit) Authorize(ctx context.Context, action access.Action, purpose str
 
 // View asks the policy for what may be shown masked.
 func (v *Visit) View(ctx context.Context, purpose string, fields record.FieldSet) (access.Grant, error) {
+	if err := v.stopped(ctx, access.ActMasked, purpose, fields); err != nil {
+		return access.Grant{}, err
+	}
 	g, err := v.Policy.View(v.Who, purpose, fields)
 	v.note(ctx, err)
 	return g, err

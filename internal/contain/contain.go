@@ -50,7 +50,7 @@ type Kind string
 
 // The kinds. Each holds at the brand whose containment it is, and the group's at every
 // brand. The first two stop everything; a role and a brand stop clear fields, searches
-// and files, and leave tokens, masked views and writes: the shops go on selling.
+// and files, and more by what they keep.
 const (
 	Lineage   Kind = "lineage"   // a credential, all made through it, its exports
 	Principal Kind = "principal" // all credentials of one
@@ -59,6 +59,20 @@ const (
 	Exports   Kind = "exports"   // files alone
 )
 
+// Keep is what goes on where a role or a brand is contained. Those who respond can contain,
+// undo, audit and see alarms in any case.
+type Keep string
+
+// What goes on. Each keeps less than the one before it.
+const (
+	KeepMasked  Keep = "masked"  // masked views, tokens and writes: the shops go on selling
+	KeepTokens  Keep = "tokens"  // tokens and writes
+	KeepNothing Keep = "nothing" // neither
+)
+
+// Keeps returns them.
+func Keeps() []Keep { return []Keep{KeepMasked, KeepTokens, KeepNothing} }
+
 // Containment is one.
 type Containment struct {
 	ID      int64
@@ -66,6 +80,7 @@ type Containment struct {
 	Kind    Kind
 	Target  uint64 // the lineage or principal
 	Role    string
+	Keep    Keep // of a role or brand
 	At      time.Time
 	By      uint64 // the principal who contained
 	Asked   time.Time
@@ -77,9 +92,17 @@ type Containment struct {
 
 // Stop says what is stopped for somebody.
 type Stop struct {
-	All   bool // whatever they do
-	Clear bool // clear fields, searches, files
-	Files bool // files
+	All    bool // whatever they do
+	Clear  bool // clear fields, searches, files
+	Files  bool // files
+	Masked bool // masked views
+	Writes bool // writes and erasures
+}
+
+func (s *Stop) keep(k Keep) {
+	s.Clear = true
+	s.Masked = s.Masked || k == KeepTokens || k == KeepNothing
+	s.Writes = s.Writes || k == KeepNothing
 }
 
 // Store reads and writes containments.
@@ -92,10 +115,10 @@ type Store struct {
 func New(d *db.DB) *Store { return &Store{db: d} }
 
 const (
-	columns = `id, brand, kind, target, role, at, made_by, asked, asked_by, asked_in, ended, ended_by`
+	columns = `id, brand, kind, target, role, keep, at, made_by, asked, asked_by, asked_in, ended, ended_by`
 
 	sqlNext   = `SELECT coalesce(max(id), 0) + 1 FROM containments`
-	sqlInsert = `INSERT INTO containments (id, brand, kind, target, role, at, made_by, asked, asked_by, asked_in, ended, ended_by) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0, 0)`
+	sqlInsert = `INSERT INTO containments (id, brand, kind, target, role, keep, at, made_by, asked, asked_by, asked_in, ended, ended_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, 0, 0)`
 	sqlActive = `SELECT ` + columns + ` FROM containments WHERE ended = 0 ORDER BY id LIMIT 10000`
 	sqlGet    = `SELECT ` + columns + ` FROM containments WHERE brand = $1 AND id = $2`
 	sqlList   = `SELECT ` + columns + ` FROM containments WHERE brand = $1 ORDER BY id DESC LIMIT $2`
@@ -105,7 +128,7 @@ const (
 
 func scan(r db.Row) (c Containment, err error) {
 	var brand, target, at, by, asked, askedBy, askedIn, ended, endedBy int64
-	err = r.Scan(&c.ID, &brand, (*string)(&c.Kind), &target, &c.Role, &at, &by, &asked, &askedBy, &askedIn, &ended, &endedBy)
+	err = r.Scan(&c.ID, &brand, (*string)(&c.Kind), &target, &c.Role, (*string)(&c.Keep), &at, &by, &asked, &askedBy, &askedIn, &ended, &endedBy)
 	c.Brand, c.Target, c.At, c.By = record.BrandID(brand), uint64(target), db.Time(at), uint64(by)
 	c.Asked, c.AskedBy, c.AskedIn, c.Ended, c.EndedBy = db.Time(asked), uint64(askedBy), uint64(askedIn), db.Time(ended), uint64(endedBy)
 	return c, err
@@ -149,9 +172,11 @@ func of(active []Containment, who identity.Who) (stop Stop) {
 		case Principal:
 			stop.All = stop.All || c.Target == who.Principal
 		case Role:
-			stop.Clear = stop.Clear || c.Role == who.Role
+			if c.Role == who.Role {
+				stop.keep(c.Keep)
+			}
 		case Brand:
-			stop.Clear = true
+			stop.keep(c.Keep)
 		case Exports:
 			stop.Files = true
 		}
@@ -213,7 +238,7 @@ func (s *Store) Same(ctx context.Context, c Containment) (Containment, bool, err
 }
 
 func (c *Containment) same(o Containment) bool {
-	return c.Brand == o.Brand && c.Kind == o.Kind && c.Target == o.Target && c.Role == o.Role
+	return c.Brand == o.Brand && c.Kind == o.Kind && c.Target == o.Target && c.Role == o.Role && c.Keep == o.Keep
 }
 
 // Begin makes a containment inside the caller's transaction, and returns it: begun, or
@@ -242,7 +267,7 @@ func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, who iden
 	if err := q.Row(ctx, sqlNext).Scan(&c.ID); err != nil {
 		return c, false, fmt.Errorf("containing: %w", err)
 	}
-	_, err = q.Exec(ctx, sqlInsert, c.ID, int64(c.Brand), string(c.Kind), int64(c.Target), c.Role, c.At.UnixMicro(), int64(c.By))
+	_, err = q.Exec(ctx, sqlInsert, c.ID, int64(c.Brand), string(c.Kind), int64(c.Target), c.Role, string(c.Keep), c.At.UnixMicro(), int64(c.By))
 	if err != nil {
 		return c, false, fmt.Errorf("containing: %w", err)
 	}

@@ -312,6 +312,7 @@ var migrations = []string{
 		kind     text NOT NULL,
 		target   bigint NOT NULL,
 		role     text NOT NULL,
+		keep     text NOT NULL,
 		at       bigint NOT NULL,
 		made_by  bigint NOT NULL,
 		asked    bigint NOT NULL,

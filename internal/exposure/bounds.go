@@ -86,7 +86,7 @@ func bounds(t *terms, people []person) []held {
 			case stop.All:
 				one.state = stateContained
 			default:
-				if stop.Clear || stop.Files {
+				if stop.Clear || stop.Files || stop.Masked {
 					one.state = statePart
 				}
 				for c, may := range allowed(reach, stop) {
@@ -140,7 +140,7 @@ func (h *held) limit(rules *budget.Rules) {
 // them, and as the door does after a containment.
 func allowed(r access.Reach, stop contain.Stop) (may [classes]bool) {
 	may[budget.Clear] = r.Clear && !stop.Clear
-	may[budget.Masked] = r.Masked
+	may[budget.Masked] = r.Masked && !stop.Masked
 	may[budget.Search] = r.Search && !stop.Clear
 	may[budget.Export] = r.Export && !stop.Clear && !stop.Files
 	return may

@@ -53,8 +53,6 @@ type Desk struct {
 	Door   *admit.Door
 	Ledger *ledger.Ledger
 	DB     *db.DB
-	// Frozen reports whether a brand's exports are frozen. Nil: they never are.
-	Frozen func(ctx context.Context, brand record.BrandID) (bool, error)
 
 	replaying *semaphore.Weighted
 	mu        sync.Mutex
@@ -72,8 +70,8 @@ type measured struct {
 const maxKept = 64
 
 // New returns the desk.
-func New(door *admit.Door, l *ledger.Ledger, d *db.DB, frozen func(ctx context.Context, brand record.BrandID) (bool, error)) *Desk {
-	return &Desk{Door: door, Ledger: l, DB: d, Frozen: frozen, replaying: semaphore.NewWeighted(1), kept: map[record.BrandID]measured{}}
+func New(door *admit.Door, l *ledger.Ledger, d *db.DB) *Desk {
+	return &Desk{Door: door, Ledger: l, DB: d, replaying: semaphore.NewWeighted(1), kept: map[record.BrandID]measured{}}
 }
 
 // Ask narrows what is told. The zero Ask is for everything.
@@ -269,12 +267,6 @@ func (d *Desk) people(ctx context.Context, brand record.BrandID, now time.Time) 
 	if err != nil {
 		return nil, err
 	}
-	frozen := false
-	if d.Frozen != nil {
-		if frozen, err = d.Frozen(ctx, brand); err != nil {
-			return nil, err
-		}
-	}
 	reach := group.Reach(nil)
 	out := make([]person, len(staff))
 	for i, s := range staff {
@@ -289,7 +281,6 @@ func (d *Desk) people(ctx context.Context, brand record.BrandID, now time.Time) 
 			if p.stops[j], err = d.Door.Contained.Of(ctx, who); err != nil {
 				return nil, err
 			}
-			p.stops[j].Files = p.stops[j].Files || frozen
 		}
 	}
 	return out, nil

@@ -29,6 +29,9 @@ func (s *Server) containRoutes() {
 	route(s, "GET", all, "containment-list", "What was stopped, newest first", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Containment, error) {
 		return v.Admin.Containments(ctx, c, in.Brand)
 	})
+	route(s, "GET", all+"/{id}", "containment-show", "One of what was stopped, with whom it stops", maxBody, func(ctx context.Context, c identity.Caller, in *ContainmentPath) (*api.Containment, error) {
+		return v.Admin.Containment(ctx, c, in.Brand, in.ID)
+	})
 	route(s, "POST", all+"/{id}/undo", "containment-undo", "Ask that it goes on again", maxBody, func(ctx context.Context, c identity.Caller, in *ContainmentPath) (*api.Containment, error) {
 		return v.Admin.UndoContainment(ctx, c, in.Brand, in.ID, false)
 	})

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/contain"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/db/dbtest"
@@ -276,7 +277,7 @@ func testContain(t *testing.T, h *house) {
 			t.Errorf("%s contained: %v", who, err)
 		}
 	}
-	for _, bad := range []api.ContainRequest{{}, {Credential: app.ID, Brand: true}, {Principal: "incident-responder"}} {
+	for _, bad := range []api.ContainRequest{{}, {Credential: app.ID, Brand: true}, {Credential: app.ID, Keep: "nothing"}, {AllExports: true, Keep: "masked"}, {Principal: "incident-responder"}} {
 		if err := responder.Do(ctx, "POST", path, bad, nil); !isType(err, api.TypeInvalid) {
 			t.Errorf("%+v: %v", bad, err)
 		}
@@ -340,17 +341,32 @@ func testContain(t *testing.T, h *house) {
 	h.must(officer.Do(ctx, "POST", fmt.Sprint(path, "/", c.ID, "/undo/confirm"), nil, nil))
 
 	// A role, and a brand: the shops go on selling.
-	for _, req := range []api.ContainRequest{{Role: "support-agent"}, {Brand: true}} {
-		h.must(responder.Do(ctx, "POST", path, req, &c))
-		if !isType(reveal(agent), api.TypeContained) || !isType(search(agent), api.TypeContained) || view(agent) != nil {
-			t.Errorf("%+v: reveal %v, search %v, view %v", req, reveal(agent), search(agent), view(agent))
+	write := func(c *client.Client, name string) error {
+		_, err := c.Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{{"external_id": "Z-9", "given_name": name}}})
+		return err
+	}
+	h.must(h.Do(ctx, "PUT", "/v1/brands/gucci/policy", api.Policy{Text: access.DefaultText() + `permit (principal in Role::"support-agent", action == Action::"write", resource);`}, nil))
+	for _, x := range []struct {
+		req           api.ContainRequest
+		views, writes bool // stopped
+	}{
+		{req: api.ContainRequest{Role: "support-agent"}},
+		{req: api.ContainRequest{Brand: true}},
+		{req: api.ContainRequest{Role: "support-agent", Keep: "tokens"}, views: true},
+		{req: api.ContainRequest{Brand: true, Keep: "nothing"}, views: true, writes: true},
+	} {
+		h.must(reveal(agent)) // so that there is something to tell
+		var c api.Containment
+		h.must(responder.Do(ctx, "POST", path, x.req, &c))
+		if !isType(reveal(agent), api.TypeContained) || !isType(search(agent), api.TypeContained) || isType(view(agent), api.TypeContained) != x.views ||
+			isType(write(agent, "Yan"+c.Keep+c.Kind), api.TypeContained) != x.writes {
+			t.Errorf("%+v: reveal %v, search %v, view %v, write %v", x.req, reveal(agent), search(agent), view(agent), write(agent, "Yan"))
 		}
-		_, err := h.as["application"].Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{{"external_id": "Z-9", "given_name": "Yan" + c.Kind}}})
-		h.must(err)
+		if i := slices.IndexFunc(c.Shown, func(s api.ContainedClass) bool { return s.Class == "clear" }); i < 0 || c.Shown[i].Hour == 0 {
+			t.Errorf("%+v: it is not told what was shown: %+v", x.req, c)
+		}
 		undo(c.ID)
-		if reveal(agent) != nil {
-			t.Errorf("%+v: it does not go on", req)
-		}
+		h.must(errors.Join(reveal(agent), view(agent), write(agent, "Yan")))
 	}
 	id, err := age.GenerateX25519Identity()
 	h.must(err)

@@ -324,10 +324,8 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Exports = &export.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose, DB: v.DB, Store: export.NewStore(v.DB)}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
-	v.Exposure = exposure.New(door, v.Ledger, v.DB, func(ctx context.Context, brand record.BrandID) (bool, error) {
-		return v.Exports.Store.Frozen(ctx, v.DB, brand)
-	})
-	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Exposure: v.Exposure, Signer: signer, Alarms: alarms}
+	v.Exposure = exposure.New(door, v.Ledger, v.DB)
+	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Exposure: v.Exposure, Signer: signer, Alarms: alarms, Exports: v.Exports.Store}
 	decoys := canary.NewStore(v.DB, ring)
 	v.Watcher.Canaries, v.Alarms.Canaries = decoys, decoys
 	v.Intake.Decoys = decoys
