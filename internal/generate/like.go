@@ -311,7 +311,7 @@ func (l *Likeness) fill(r *rand.Rand, form string) string {
 				// They stand close: above them, so far that those who come next are not there soon.
 				low = s.high + 1
 				for far := uint64(1); far < high; far *= 10 {
-					if far > 20*s.high {
+					if far > 1000*s.high {
 						high = far
 						break
 					}

@@ -2,7 +2,6 @@ package intake
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/cloakroom/cloakroom/internal/entry"
@@ -64,33 +63,47 @@ func (w *pending) prepareCustomers(ctx context.Context, puts []seal.Put) (*seal.
 			continue // no number: it is refused below
 		}
 		if len(ords) == 1 && ords[0] != puts[i].Ord {
-			if _, err := d.giveWay(ctx, w, ords); err != nil {
+			if _, err := w.giveWay(ctx, ords); err != nil {
 				return nil, err
 			}
 		}
 	}
+	among := m.among
 	for range conflicts {
-		p, err := d.Seal.PrepareAmong(ctx, brand, puts, m.among)
+		p, err := d.Seal.PrepareAmong(ctx, brand, puts, among)
 		if err != nil {
 			return nil, err
 		}
-		gave, err := d.giveWay(ctx, w, named(p, len(puts), func(i int) bool { return puts[i].Ord == 0 }))
-		if err != nil {
+		ords := named(p, len(puts), func(i int) bool { return puts[i].Ord == 0 })
+		if w.kind == entry.KindImport {
+			// In the entry of the import, where the change is one of many.
+			way, err := d.way(ctx, brand, ords)
+			if err != nil {
+				return nil, err
+			}
+			if len(way) > 0 {
+				next := &seal.Among{Way: way}
+				if among != nil {
+					next.Puts, next.Take, next.Way = among.Puts, among.Take, append(way, among.Way...)
+				}
+				among = next
+				continue
+			}
+		} else if gave, err := w.giveWay(ctx, ords); err != nil {
 			return nil, err
-		}
-		if gave {
+		} else if gave {
 			continue
 		}
 		if m.among == nil {
 			return p, nil
 		}
-		ords := make([]record.Ordinal, len(m.among.Puts))
-		for i := range ords {
+		mixed := make([]record.Ordinal, len(m.among.Puts))
+		for i := range mixed {
 			if p.Err(len(puts)+i) == nil {
-				ords[i] = p.Ord(len(puts) + i)
+				mixed[i] = p.Ord(len(puts) + i)
 			}
 		}
-		return p, m.known(ctx, ords)
+		return p, m.known(ctx, mixed)
 	}
 	return nil, seal.ErrConflict
 }
@@ -118,7 +131,7 @@ func (w *pending) preparePurchases(ctx context.Context, appends []seal.Append) (
 		if err != nil {
 			return nil, err
 		}
-		gave, err := d.giveWay(ctx, w, named(p, len(appends), func(i int) bool { return appends[i].Ord == 0 }))
+		gave, err := w.giveWay(ctx, named(p, len(appends), func(i int) bool { return appends[i].Ord == 0 }))
 		if err != nil {
 			return nil, err
 		}
@@ -146,36 +159,44 @@ func named(p *seal.Prepared, n int, byNumber func(i int) bool) (out []record.Ord
 	return out
 }
 
-// giveWay gives decoys other numbers, as if whoever writes had changed them, and reports
-// whether there were any.
-func (d *Desk) giveWay(ctx context.Context, w *pending, ords []record.Ordinal) (bool, error) {
+// way returns how those of the customers who are decoys take numbers that nobody has.
+func (d *Desk) way(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]seal.Put, error) {
 	if len(ords) == 0 {
-		return false, nil
+		return nil, nil
 	}
 	for range draws {
-		puts, err := d.Decoys.GiveWay(ctx, w.v.Brand.ID, ords)
+		puts, err := d.Decoys.GiveWay(ctx, brand, ords)
 		if err != nil || len(puts) == 0 {
-			return false, err
+			return nil, err
 		}
 		taken := false
 		for i := range puts {
-			have, err := d.Seal.Lookup(ctx, w.v.Brand.ID, record.ExternalID, puts[i].Customer.Get(record.ExternalID), "")
+			have, err := d.Seal.Lookup(ctx, brand, record.ExternalID, puts[i].Customer.Get(record.ExternalID), "")
 			if err != nil {
-				return false, err
+				return nil, err
 			}
 			taken = taken || len(have) > 0
 		}
-		if taken {
-			continue
+		if !taken {
+			return puts, nil
 		}
-		r := d.puts(w.v, puts)
-		r.kind, r.plain = w.kind, true
+	}
+	return nil, seal.ErrConflict
+}
+
+// giveWay gives decoys other numbers, each in an entry of its own as if whoever writes
+// had changed it, and reports whether there were any.
+func (w *pending) giveWay(ctx context.Context, ords []record.Ordinal) (bool, error) {
+	puts, err := w.d.way(ctx, w.v.Brand.ID, ords)
+	for i := range puts {
+		r := w.d.puts(w.v, puts[i:i+1])
+		r.plain = true
 		if err = r.begin(ctx); err == nil {
 			err = r.finish(ctx)
 		}
-		if !errors.Is(err, seal.ErrConflict) {
-			return err == nil, err
+		if err != nil {
+			return false, err
 		}
 	}
-	return false, seal.ErrConflict
+	return len(puts) > 0, err
 }

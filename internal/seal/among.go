@@ -1,6 +1,11 @@
 package seal
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+
+	"github.com/cloakroom/cloakroom/internal/record"
+)
 
 // Among are customers to be made among those that a write makes anyway: in the same
 // step, at random places among the others' ordinals, so that nothing that is stored
@@ -9,16 +14,36 @@ import "math/rand/v2"
 type Among struct {
 	// Puts are customers by external ids. One whose external id somebody has is not taken.
 	Puts []Put
-	// Take says how many go in where the write makes so many customers.
+	// Take says how many of Puts go in where the write makes so many customers.
 	Take func(fresh int) int
+	// Way are changes of external ids, by ordinals, with which customers give way: to the
+	// write nobody has the ids that they had.
+	Way []Put
 }
 
-// taken are those of all puts whose external ids nobody has: a write makes room for
-// customers that are not there, and changes none by what stands among it.
-func (a *Among) taken(found []asked, n int) {
-	for i := n; i < len(found); i++ {
-		if found[i].ord != 0 {
+// all are the puts of a write with those among them.
+func (a *Among) all(puts []Put) []Put {
+	if a == nil {
+		return puts
+	}
+	return slices.Concat(puts, a.Puts, a.Way)
+}
+
+// giving reports whether a customer gives way.
+func (a *Among) giving(ord record.Ordinal) bool {
+	return slices.ContainsFunc(a.Way, func(p Put) bool { return p.Ord == ord })
+}
+
+// find corrects who was found for the n puts of the write and those among them: a write
+// makes room for customers that are not there, and changes none by what stands among it.
+func (a *Among) find(found []asked, n int) {
+	for i := range n + len(a.Puts) {
+		switch {
+		case found[i].ord == 0:
+		case i >= n:
 			found[i] = asked{err: errNotTaken}
+		case len(a.Way) > 0 && a.giving(found[i].ord):
+			found[i].ord = 0
 		}
 	}
 }
@@ -32,7 +57,10 @@ func (a *Among) place(p *Prepared, fresh []int, made []bool, n int) []int {
 		own++
 	}
 	others := fresh[own:]
-	take := min(a.Take(own), len(others))
+	take := 0
+	if len(others) > 0 {
+		take = min(a.Take(own), len(others))
+	}
 	for _, i := range others[take:] {
 		made[i] = false
 		p.fail(i, errNotTaken)

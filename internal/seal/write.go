@@ -62,6 +62,7 @@ type change struct {
 	oldExt     []int64 // replaced, under every key; none: it stays
 	gone, come []int64 // lookups
 	former     []former
+	early      bool // its external id is another's by the same write
 	rewrite    bool // all segments are replaced, in the next epoch
 	packed     [][]byte
 }
@@ -153,9 +154,7 @@ func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts
 // PrepareAmong is PrepareCustomers with others among those who are made; nil for none.
 func (s *Store) PrepareAmong(ctx context.Context, brand record.BrandID, puts []Put, among *Among) (*Prepared, error) {
 	own := len(puts)
-	if among != nil {
-		puts = slices.Concat(puts, among.Puts)
-	}
+	puts = among.all(puts)
 	k, found, err := s.find(ctx, brand, len(puts), func(i int) (string, bool) {
 		return puts[i].Customer.Get(record.ExternalID), puts[i].Ord == 0
 	})
@@ -163,7 +162,7 @@ func (s *Store) PrepareAmong(ctx context.Context, brand record.BrandID, puts []P
 		return nil, err
 	}
 	if among != nil {
-		among.taken(found, own)
+		among.find(found, own)
 	}
 	p := newPrepared(brand, len(puts))
 	p.uses = append(k.indexUses(), keys.Use{Brand: brand, Kind: keys.KEK, Version: k.kek.Version})
@@ -224,6 +223,9 @@ func (s *Store) PrepareAmong(ctx context.Context, brand record.BrandID, puts []P
 			return nil, nil
 		}
 		c, err := k.update(brand, r, &puts[i])
+		if c != nil && among != nil {
+			c.early = among.giving(c.ord)
+		}
 		if errors.Is(err, errOtherExternal) {
 			p.fail(i, err)
 			return nil, nil
@@ -387,17 +389,26 @@ func (s *Store) Apply(ctx context.Context, receipt ledger.Receipt, p *Prepared) 
 		if err := s.hold(ctx, q, p.uses); err != nil {
 			return err
 		}
+		each := func(early bool) error {
+			for _, c := range rest {
+				if c.early != early {
+					continue
+				}
+				if err := c.write(ctx, q, p.brand, receipt.At()); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		if err := each(true); err != nil {
+			return err
+		}
 		if bulk != nil {
 			if err := bulk.write(ctx, q, receipt.At()); err != nil {
 				return err
 			}
 		}
-		for _, c := range rest {
-			if err := c.write(ctx, q, p.brand, receipt.At()); err != nil {
-				return err
-			}
-		}
-		return nil
+		return each(false)
 	})
 	if err != nil {
 		return fmt.Errorf("writing sealed records: %w", err)
