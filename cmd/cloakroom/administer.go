@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -255,30 +254,32 @@ func (c *policyShowCmd) Run(ctx context.Context, std Streams) error {
 
 type policyDiffCmd struct {
 	forBrand
+	topBounds
 	File string `arg:"" help:"The policy file." type:"existingfile"`
 }
 
 // Run says what would change.
 func (c *policyDiffCmd) Run(ctx context.Context, std Streams) error {
-	return putPolicy(ctx, std, &c.forBrand, c.File, "?dry_run=true")
+	return putPolicy(ctx, std, &c.forBrand, c.File, &changesBounds{DryRun: true, topBounds: c.topBounds})
 }
 
 type policyApplyCmd struct {
 	forBrand
+	changesBounds
 	File string `arg:"" help:"The policy file." type:"existingfile"`
 }
 
 // Run applies a policy.
 func (c *policyApplyCmd) Run(ctx context.Context, std Streams) error {
-	return putPolicy(ctx, std, &c.forBrand, c.File, "")
+	return putPolicy(ctx, std, &c.forBrand, c.File, &c.changesBounds)
 }
 
-func putPolicy(ctx context.Context, std Streams, b *forBrand, file, query string) error {
+func putPolicy(ctx context.Context, std Streams, b *forBrand, file string, how *changesBounds) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("reading the policy: %w", err)
 	}
-	return ask(ctx, std, &b.remote, "PUT", client.Path("brands", b.Brand, "policy")+query, api.Policy{Text: string(text)}, func(w io.Writer, d *api.PolicyDiff) {
+	return ask(ctx, std, &b.remote, "PUT", client.Path("brands", b.Brand, "policy")+how.query(), api.Policy{Text: string(text)}, func(w io.Writer, d *api.PolicyDiff) {
 		for _, ch := range d.Changes {
 			who := "role " + ch.Role
 			if ch.Principal != 0 {
@@ -293,6 +294,7 @@ func putPolicy(ctx context.Context, std Streams, b *forBrand, file, query string
 				}
 			}
 		}
+		how.show(w, d.Bounds)
 		switch {
 		case d.Applied:
 			fmt.Fprintf(w, "applied as version %d\n", d.Version)
@@ -303,16 +305,47 @@ func putPolicy(ctx context.Context, std Streams, b *forBrand, file, query string
 }
 
 type budgetCmd struct {
-	forBrand
-	Set     string `help:"Set the budgets from a file, a rule a line." type:"existingfile" xor:"set" placeholder:"FILE"`
-	Default bool   `help:"Set the default budgets." xor:"set"`
+	Show budgetShowCmd `cmd:"" default:"withargs" help:"Show a brand's budgets, a rule a line. The same as budget alone."`
+	Set  budgetSetCmd  `cmd:"" help:"Set a brand's budgets, and say whose loss bound that changes."`
 }
 
-// Run shows or sets budgets.
-func (c *budgetCmd) Run(ctx context.Context, std Streams) error {
-	return showOrSet(ctx, std, &c.forBrand, "budgets", c.Set, c.Default,
-		func(text string) api.BudgetRules { return api.BudgetRules{Rules: text} },
-		func(r *api.BudgetRules) string { return r.Rules })
+type budgetShowCmd struct{ forBrand }
+
+// Run shows budgets.
+func (c *budgetShowCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "budgets"), nil, func(w io.Writer, r *api.BudgetRules) {
+		fmt.Fprint(w, r.Rules)
+	})
+}
+
+type budgetSetCmd struct {
+	forBrand
+	changesBounds
+	File    string `arg:"" optional:"" help:"The rules, as budget shows them." type:"existingfile"`
+	Default bool   `help:"Set the default budgets."`
+}
+
+// Run sets budgets.
+func (c *budgetSetCmd) Run(ctx context.Context, std Streams) error {
+	if c.Default == (c.File != "") {
+		return &usageError{"name a file of rules, or --default"}
+	}
+	var in api.BudgetRules
+	if c.File != "" {
+		text, err := os.ReadFile(c.File)
+		if err != nil {
+			return fmt.Errorf("reading the rules: %w", err)
+		}
+		in.Rules = string(text)
+	}
+	return ask(ctx, std, &c.remote, "PUT", client.Path("brands", c.Brand, "budgets")+c.query(), in, func(w io.Writer, out *api.BudgetsSet) {
+		c.show(w, out.Bounds)
+		if out.Applied {
+			fmt.Fprintln(w, "set")
+		} else {
+			fmt.Fprintln(w, "nothing was changed")
+		}
+	})
 }
 
 // showOrSet shows a brand's rules of a kind, or sets them first: from a file, or with
@@ -331,42 +364,5 @@ func showOrSet[T any](ctx context.Context, std Streams, b *forBrand, kind, file 
 	}
 	return ask(ctx, std, &b.remote, method, client.Path("brands", b.Brand, kind), in, func(w io.Writer, out *T) {
 		fmt.Fprint(w, text(out))
-	})
-}
-
-// span says a window in words.
-func span(window string) string {
-	switch window {
-	case "hour":
-		return "an hour"
-	case "day":
-		return "a day"
-	case "30d":
-		return "30 days"
-	}
-	return window
-}
-
-type exposureCmd struct {
-	forBrand
-	Principal string `help:"Whose; without it, your own." placeholder:"NAME"`
-}
-
-// Run shows the loss bound.
-func (c *exposureCmd) Run(ctx context.Context, std Streams) error {
-	path := client.Path("brands", c.Brand, "exposure") + "?" + url.Values{"principal": {c.Principal}}.Encode()
-	return ask(ctx, std, &c.remote, "GET", path, nil, func(w io.Writer, u *api.Usages) {
-		for _, h := range u.Holders {
-			fmt.Fprintf(w, "%s: stolen now, it could take at most\n", h.Holder)
-			for _, b := range h.Bound {
-				used := uint64(0)
-				for _, x := range h.Used {
-					if x.Class == b.Class && x.Window == b.Window {
-						used = x.Count
-					}
-				}
-				fmt.Fprintf(w, "  %-7s %10d customers in %-7s (%d used)\n", b.Class, b.Count, span(b.Window), used)
-			}
-		}
 	})
 }

@@ -52,7 +52,7 @@ type commands struct {
 	Erase     eraseCmd     `cmd:"" help:"Erase a customer."`
 	Log       logCmd       `cmd:"" help:"Read, prove and verify a brand's log."`
 	Budget    budgetCmd    `cmd:"" help:"Show or set a brand's budgets."`
-	Exposure  exposureCmd  `cmd:"" help:"What a principal used, and could take if stolen now."`
+	Exposure  exposureCmd  `cmd:"" help:"What each credential, person, role and brand could take if stolen now, and what it uses."`
 	Contain   containCmd   `cmd:"" help:"Stop a credential, a person, a role, a brand or exports, at once."`
 	Alarm     alarmCmd     `cmd:"" help:"What is unusual: see, acknowledge and close alarms, and say who is told."`
 	Canary    canaryCmd    `cmd:"" help:"Decoy customers: whoever looks at one is an alarm."`

@@ -175,7 +175,7 @@ func (d *Desk) CreateBrand(ctx context.Context, c identity.Caller, req api.Brand
 	_, err = d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: who,
 		Detail: map[string]string{ledger.RulesDetail: string(budget.DefaultRules().Encode())}})
 	if err != nil {
-		return nil, fmt.Errorf("the brand is there, and its budgets are not, so that nothing leaves it; set them with `cloakroom budget --default`: %w", err)
+		return nil, fmt.Errorf("the brand is there, and its budgets are not, so that nothing leaves it; set them with `cloakroom budget set --default`: %w", err)
 	}
 	return brandOf(b), nil
 }

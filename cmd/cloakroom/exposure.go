@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/client"
+)
+
+type exposureCmd struct {
+	remote
+	Brand     string `help:"One brand; without it, all at which you may audit." placeholder:"NAME"`
+	Principal string `help:"Only this one, its lineages, its role and the brand." placeholder:"NAME"`
+	Kind      string `help:"Only holders of this kind: lineage, principal, role or brand." enum:",lineage,principal,role,brand" default:"" placeholder:"KIND"`
+	Class     string `help:"Show one class of release alone: clear, masked, search or export." enum:",clear,masked,search,export" default:"" placeholder:"CLASS"`
+	Top       int    `help:"No more rows than this; 0: all." default:"40" placeholder:"N"`
+}
+
+// Help is the long help text.
+func (exposureCmd) Help() string {
+	return `A row for each holder of a budget: a lineage (a credential and all made through it), a
+principal, a role, a brand. All numbers are distinct customers, in an hour, a day and 30
+days.
+
+  COULD TAKE  stolen now, it could take at most this many from now on: what its budgets,
+              those of its principal, role and brand, the policy and what is contained
+              leave. The sum of clear, masked, search and export, which have budgets of
+              their own, where no customer is taken twice.
+  USES        99 of 100 times that it took somebody in the last 30 days, it had no more
+              than this in the window that ended there (steps of five minutes; a
+              customer who was found, seen and revealed is one).
+  WOULD DO    a budget that would have done: 1.5 times USES, never less than the greatest
+              use of the 30 days, rounded up.
+  GAP         COULD TAKE without USES, in 30 days. Rows are sorted by it.
+
+Whoever may not audit a brand sees their own rows there, without what is used.`
+}
+
+// Run shows what could be stolen.
+func (c *exposureCmd) Run(ctx context.Context, std Streams) error {
+	if c.Top < 0 {
+		return &usageError{"--top is a number of rows; 0 is all"}
+	}
+	path := "/v1/exposure"
+	if c.Brand != "" {
+		path = client.Path("brands", c.Brand, "exposure")
+	}
+	query := url.Values{}
+	for name, value := range map[string]string{"principal": c.Principal, "kind": c.Kind, "class": c.Class} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	query.Set("top", strconv.Itoa(c.Top))
+	return ask(ctx, std, &c.remote, "GET", path+"?"+query.Encode(), nil, c.show)
+}
+
+func (c *exposureCmd) show(w io.Writer, x *api.Exposure) {
+	if x.Own {
+		c.own(w, x)
+		return
+	}
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "HOLDER\tCOULD TAKE 1 h\t24 h\t30 d\tUSES 1 h\t24 h\t30 d\tWOULD DO 1 h\t24 h\t30 d\tGAP\t")
+	few, administers := false, false
+	for i := range x.Rows {
+		r := &x.Rows[i]
+		f := c.figures(r)
+		note := r.State
+		switch {
+		case f.Steps == 0 && f.Bound != (api.Windows{}):
+			note = strings.TrimSpace(note + " unused")
+		case r.Few && f.Steps > 0:
+			few, note = true, strings.TrimSpace(note+" ?")
+		}
+		if r.Administers {
+			administers, note = true, strings.TrimSpace(note+" *")
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n", holder(&r.Held, c.Brand == ""), three(f.Bound), three(*f.P99), three(*f.WouldDo), f.Gap.Month, note)
+	}
+	t.Flush()
+	if x.Total > len(x.Rows) {
+		fmt.Fprintf(w, "%d of %d; --top 0 shows all\n", len(x.Rows), x.Total)
+	}
+	if few {
+		fmt.Fprintln(w, "?  measured at fewer than 100 moments: what it uses is the most that it used")
+	}
+	if administers {
+		fmt.Fprintln(w, "*  may change budgets, policy or roles: its bound holds until it does")
+	}
+}
+
+// own shows what the caller is told of themselves.
+func (c *exposureCmd) own(w io.Writer, x *api.Exposure) {
+	for i := range x.Rows {
+		r := &x.Rows[i]
+		fmt.Fprintf(w, "%s: stolen now, it could take at most %d customers in an hour, %d in a day, %d in 30 days\n",
+			holder(&r.Held, c.Brand == ""), r.Bound.Hour, r.Bound.Day, r.Bound.Month)
+		for _, f := range r.Classes {
+			fmt.Fprintf(w, "  %-7s %d, %d, %d; used now %d, %d, %d\n", f.Class,
+				f.Bound.Hour, f.Bound.Day, f.Bound.Month, f.Now.Hour, f.Now.Day, f.Now.Month)
+		}
+	}
+}
+
+func (c *exposureCmd) figures(r *api.ExposureRow) *api.Figures {
+	for i := range r.Classes {
+		if r.Classes[i].Class == c.Class {
+			return &r.Classes[i].Figures
+		}
+	}
+	return &r.Figures
+}
+
+// holder names who holds a budget.
+func holder(h *api.Held, brand bool) string {
+	s := h.Kind
+	switch h.Kind {
+	case "lineage":
+		s = fmt.Sprintf("lineage %d of %s", h.ID, h.Principal)
+		if h.Label != "" {
+			s += " (" + h.Label + ")"
+		}
+	case "principal":
+		s = "principal " + h.Principal
+		if h.Role != "" {
+			s += ", " + h.Role
+		}
+	case "role":
+		s = "role " + h.Role
+	}
+	if brand || h.Kind == "brand" {
+		s = h.Brand + ": " + s
+	}
+	return s
+}
+
+func three(w api.Windows) string { return fmt.Sprintf("%d\t%d\t%d", w.Hour, w.Day, w.Month) }
+
+// topBounds says how many changed bounds are printed.
+type topBounds struct {
+	Top int `help:"Print no more changed loss bounds than this; 0: all." default:"40" placeholder:"N"`
+}
+
+// changesBounds are the flags of what changes loss bounds.
+type changesBounds struct {
+	DryRun bool `help:"Say what would change, and change nothing."`
+	topBounds
+}
+
+func (c *changesBounds) query() string {
+	if c.DryRun {
+		return "?dry_run=true"
+	}
+	return ""
+}
+
+// show prints whose loss bound changes.
+func (c *topBounds) show(w io.Writer, list []api.BoundChange) {
+	if len(list) == 0 {
+		fmt.Fprintln(w, "no loss bound changes")
+		return
+	}
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "COULD TAKE, BEFORE AND AFTER\tin 1 h\tin 24 h\tin 30 d\tBY")
+	for i := range list {
+		if c.Top > 0 && i == c.Top {
+			break
+		}
+		ch := &list[i]
+		var by []string
+		for _, k := range ch.Classes {
+			by = append(by, k.Class)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", holder(&ch.Held, false), arrow(ch.Before.Hour, ch.After.Hour), arrow(ch.Before.Day, ch.After.Day),
+			arrow(ch.Before.Month, ch.After.Month), strings.Join(by, ","))
+	}
+	t.Flush()
+	if c.Top > 0 && len(list) > c.Top {
+		fmt.Fprintf(w, "and %d more; --top 0 shows all\n", len(list)-c.Top)
+	}
+}
+
+func arrow(before, after uint64) string {
+	if before == after {
+		return fmt.Sprint(before)
+	}
+	return fmt.Sprintf("%d -> %d", before, after)
+}
