@@ -105,7 +105,7 @@ func (s *Store) Mix(ctx context.Context, brand record.BrandID, puts []sealed.Put
 	each := o.Rate / (1 - o.Rate) // decoys for each customer
 	waiting := func(fresh int) int { return min(o.Waiting, int(math.Ceil(mixMost*float64(fresh)))) }
 	most := 0
-	among := &sealed.Among{}
+	among := &sealed.Among{Draw: s.Draw}
 	if like != nil && len(puts) >= mixLeast {
 		due := each*float64(len(puts)) + max(0, m.owed)
 		most = int(math.Ceil(min(due, (each+mixMost)*float64(len(puts))))) + 1 + waiting(len(puts))
@@ -135,7 +135,7 @@ func (s *Store) Mix(ctx context.Context, brand record.BrandID, puts []sealed.Put
 			m.owed = due
 			return 0
 		}
-		regular := int(math.Floor(min(due, (each+mixMost)*float64(fresh)) + rand.Float64()))
+		regular := int(math.Floor(min(due, (each+mixMost)*float64(fresh)) + s.chance()))
 		regular = min(max(regular, 0), most)
 		m.owed = due - float64(regular)
 		waited = min(waiting(fresh), most-regular)
@@ -186,7 +186,7 @@ func (s *Store) Buy(ctx context.Context, brand record.BrandID, appends []sealed.
 	}
 	all := live(have.list)
 	share := max(have.order.Rate, have.order.Share)
-	n := min(len(all), int(math.Floor(share/(1-share)*float64(len(appends))+rand.Float64())))
+	n := min(len(all), int(math.Floor(share/(1-share)*float64(len(appends))+s.chance())))
 	if n == 0 {
 		return nil, nil, nil
 	}
@@ -216,6 +216,15 @@ func (s *Store) Buy(ctx context.Context, brand record.BrandID, appends []sealed.
 			return nil
 		}))
 	}, nil
+}
+
+// chance draws from 0 to below 1.
+func (s *Store) chance() float64 {
+	if s.Draw == nil {
+		return rand.Float64()
+	}
+	const fine = 1 << 30
+	return float64(s.Draw(fine)) / fine
 }
 
 // neutral is an error as a caller may see it who must not know of decoys.

@@ -55,6 +55,12 @@ type Decoy struct {
 
 // Store keeps which customers are decoys. It is safe for concurrent use.
 type Store struct {
+	// Draw, if set before the store is used, draws how many decoys go in with an import
+	// and where among its customers: numbers from 0 below n, by one goroutine at a time.
+	// Only a simulation that is to be the same again sets it, in its own process; whoever
+	// knows what it draws knows the decoys. Nil is the process's own randomness.
+	Draw func(n int) int
+
 	db   *db.DB
 	ring *keys.Ring
 

@@ -3,6 +3,7 @@ package drill
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -13,17 +14,22 @@ import (
 // canaryRate is how many customers there are to one canary.
 const canaryRate = 500
 
-// plant has the responder place the brand's canaries, and notes which they are: the drill
-// counts those that a thief meets.
-func plant(ctx context.Context, h *house, s *state, responder *person) error {
-	cl, path := h.as(responder.key), client.Path("brands", brand, "canaries")
-	for left := 1; left > 0; {
-		var placed api.CanariesPlaced
-		if err := cl.Do(ctx, http.MethodPost, path, api.CanaryRequest{Rate: 1.0 / (canaryRate + 1)}, &placed); err != nil {
-			return fmt.Errorf("placing canaries: %w", err)
-		}
-		left = placed.Left
+// order has the responder order canaries, which go in with the customers that the brand
+// brings in. Where among them is drawn from the drill's seed, in this process and nowhere
+// else, so that a drill can be held again.
+func order(ctx context.Context, h *house, c *Config, responder *person) error {
+	h.v.Canaries.Store.Draw = rand.New(rand.NewPCG(c.Seed, 99)).IntN
+	req := api.CanaryRequest{Rate: 1.0 / (canaryRate + 1)}
+	if err := h.as(responder.key).Do(ctx, http.MethodPost, client.Path("brands", brand, "canaries"), req, nil); err != nil {
+		return fmt.Errorf("ordering canaries: %w", err)
 	}
+	return nil
+}
+
+// decoys notes which customers are canaries, as the responder is told: the drill counts
+// those that a thief meets.
+func decoys(ctx context.Context, h *house, s *state, responder *person) error {
+	cl, path := h.as(responder.key), client.Path("brands", brand, "canaries")
 	var list []api.Canary
 	if err := cl.Do(ctx, http.MethodGet, path, nil, &list); err != nil {
 		return fmt.Errorf("listing canaries: %w", err)

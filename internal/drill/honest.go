@@ -252,10 +252,13 @@ func honest(ctx context.Context, c *Config, s *state, out *Result) (err error) {
 		return err
 	}
 	s.people = append(s.people, responder)
+	if err := order(ctx, h, c, &responder); err != nil {
+		return err
+	}
 	if err := h.load(ctx, c, s); err != nil {
 		return err
 	}
-	if err := plant(ctx, h, s, &responder); err != nil {
+	if err := decoys(ctx, h, s, &responder); err != nil {
 		return err
 	}
 	join, stop := newcomers(c.Seed + 1)

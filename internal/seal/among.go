@@ -19,6 +19,9 @@ type Among struct {
 	// Way are changes of external ids, by ordinals, with which customers give way: to the
 	// write nobody has the ids that they had.
 	Way []Put
+	// Draw, if set, draws the places, each a number from 0 below n; nil is the process's
+	// own randomness, as in every server.
+	Draw func(n int) int
 }
 
 // all are the puts of a write with those among them.
@@ -65,9 +68,13 @@ func (a *Among) place(p *Prepared, fresh []int, made []bool, n int) []int {
 		made[i] = false
 		p.fail(i, errNotTaken)
 	}
+	draw := a.Draw
+	if draw == nil {
+		draw = rand.N[int]
+	}
 	out := make([]int, 0, own+take)
 	for left, rest := own, take; left+rest > 0; {
-		if rand.N(left+rest) < rest {
+		if draw(left+rest) < rest {
 			out = append(out, others[take-rest])
 			rest--
 		} else {
