@@ -97,6 +97,15 @@ func (s *Store) Contains(brand record.BrandID, ord record.Ordinal) bool {
 	return is
 }
 
+// Bound reports whether a decoy is the one of an export, as of the last Refresh.
+func (s *Store) Bound(brand record.BrandID, ord record.Ordinal, export string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	have := s.sets[brand]
+	i, is := have.ords[ord]
+	return is && export != "" && have.list[i].Export == export
+}
+
 // Refresh reads which customers are decoys, if that changed: one row by its key.
 func (s *Store) Refresh(ctx context.Context, brand record.BrandID) error {
 	var version int64

@@ -61,6 +61,8 @@ type Canaries interface {
 	// about them.
 	Refresh(ctx context.Context, brand record.BrandID) error
 	Contains(brand record.BrandID, ord record.Ordinal) bool
+	// Bound reports whether a decoy was put into the file of that export by the vault.
+	Bound(brand record.BrandID, ord record.Ordinal, export string) bool
 }
 
 // The keys of a KindDetection entry's details.
@@ -69,6 +71,8 @@ const (
 	rulesDetail  = "rules"
 	alarmDetail  = "alarm"
 	reasonDetail = "reason"
+
+	exportDetail = "export" // of an entry by which customers leave with an export
 
 	changeRules = "rules"
 	changeAck   = "alarm-ack"
@@ -199,15 +203,16 @@ func (s *sight) raise(rule Rule, g Grade, customers int, usual, seen string) {
 }
 
 func (s *sight) canary() {
+	// What is written, erased or audited is not shown to anybody. An approved export has
+	// decoys of its own, put there to know its file again: that they leave is no sign, but
+	// others in it were named by somebody.
 	n := 0
 	for _, ord := range s.ords {
-		if s.d.canaries.Contains(s.d.brand, ord) {
+		if s.d.canaries.Contains(s.d.brand, ord) && !(s.e.Class == "export" && s.d.canaries.Bound(s.d.brand, ord, s.e.Detail[exportDetail])) {
 			n++
 		}
 	}
-	// What is written, erased or audited is not shown to anybody. An approved export has
-	// decoys of its own, put there to know its file again: that they leave is no sign.
-	if n > 0 && s.e.Class != "export" && (s.e.Kind == entry.KindDisclosure || s.e.Kind == entry.KindSearch) {
+	if n > 0 && (s.e.Kind == entry.KindDisclosure || s.e.Kind == entry.KindSearch) {
 		s.raise(Canary, s.d.rules.Canary.Grade, n, "nobody has a reason to look at a canary",
 			fmt.Sprintf("%s among %d customers in one %s", some(n, "canary", "canaries"), len(s.ords), s.e.Kind))
 	}

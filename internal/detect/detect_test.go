@@ -32,6 +32,10 @@ func (d decoys) Refresh(context.Context, record.BrandID) error { return nil }
 
 func (d decoys) Contains(_ record.BrandID, ord record.Ordinal) bool { return d[ord] }
 
+func (d decoys) Bound(_ record.BrandID, ord record.Ordinal, export string) bool {
+	return ord == 7 && export == "exp-1"
+}
+
 func TestEveryTouchOfACanaryIsAnAlarm(t *testing.T) {
 	d := New(1, rules(t), decoys{7: true, 9: true})
 	n := 0
@@ -47,9 +51,15 @@ func TestEveryTouchOfACanaryIsAnAlarm(t *testing.T) {
 	if got := d.Observe(11, e, ords); len(got) > 0 {
 		t.Fatalf("nobody touched a canary: %+v", got)
 	}
-	e.Class = "export"
+	e.Class, e.Detail = "export", map[string]string{"export": "exp-1"}
 	if got := d.Observe(12, e, []record.Ordinal{6, 7}); slices.ContainsFunc(got, func(a Alarm) bool { return a.Rule == Canary }) {
 		t.Fatalf("an approved export has decoys by intention: %+v", got)
+	}
+	for export, ord := range map[string]record.Ordinal{"exp-1": 9, "exp-2": 7} {
+		e.Detail = map[string]string{"export": export}
+		if got := d.Observe(12, e, []record.Ordinal{6, ord}); len(got) != 1 || got[0].Rule != Canary {
+			t.Fatalf("somebody named the decoy %d for the export %s: %+v", ord, export, got)
+		}
 	}
 	e.Kind, e.Class = entry.KindImport, "clear"
 	if got := d.Observe(13, e, []record.Ordinal{7}); len(got) > 0 {

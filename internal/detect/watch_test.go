@@ -32,6 +32,8 @@ func (everybody) Refresh(context.Context, record.BrandID) error { return nil }
 
 func (everybody) Contains(record.BrandID, record.Ordinal) bool { return true }
 
+func (everybody) Bound(record.BrandID, record.Ordinal, string) bool { return false }
+
 type place struct {
 	db    *db.DB
 	brand record.BrandID

@@ -230,6 +230,20 @@ func aDecoyGivesWay(t *testing.T, h *house) {
 			t.Errorf("%+v became %+v", list[i], x)
 		}
 	}
+	b, err := h.server.vault.Disclose.Door.Brands.ByName(ctx, "gucci")
+	h.must(err)
+	h.must(h.server.vault.Ledger.Scan(ctx, b.ID, 0, func(i uint64, e entry.Entry, all []record.Ordinal) error {
+		decoys := 0
+		for _, o := range all {
+			if now[o] {
+				decoys++
+			}
+		}
+		if e.Role == "application" && e.Kind == entry.KindImport && len(all) > 0 && decoys == len(all) {
+			t.Errorf("entry %d is an import of decoys alone", i)
+		}
+		return nil
+	}))
 	d, err := agent.Search(ctx, "gucci", api.SearchRequest{By: "external_id", Value: after[0].ExternalID, Purpose: "customer-support", Ticket: "CASE-1"})
 	h.must(err)
 	if len(d.Customers) != 1 || d.Customers[0].Token != list[0].Token {
@@ -301,5 +315,58 @@ func aKilledImportLeavesNoDecoy(t *testing.T, h *house) {
 	h.must(err)
 	if len(drawn) != len(list) || slices.ContainsFunc(drawn, func(o record.Ordinal) bool { return !ords[o] }) {
 		t.Errorf("%d of %d decoys go to an export", len(drawn), len(list))
+	}
+}
+
+func TestDecoysAndExports(t *testing.T) { onEach(t, decoysAndExports) }
+
+// The brand's decoys are in no filter and in no count. In a list of tokens they count,
+// since whoever made it counts them, and that they leave is an alarm; those that the
+// vault put into the file are none.
+func decoysAndExports(t *testing.T, h *house) {
+	h.order(api.CanaryRequest{Rate: 0.1})
+	s := furnished(h, 300)
+	list, ords := h.decoys()
+	if len(list) < 30 {
+		t.Fatalf("%d decoys", len(list))
+	}
+	alarms := func() int {
+		var again api.Replayed
+		h.must(h.as["incident-responder"].Do(t.Context(), "POST", client.Path("brands", "gucci", "detection")+"/replay", api.ReplayRequest{}, &again))
+		return again.Rules["canary"]
+	}
+	officer := h.as["data-protection-officer"]
+	req := s.extract()
+	req.Purpose, req.Form, req.Fields, req.Filter = "migration", "clear", []string{"external_id"}, &api.ExportFilter{}
+	dry := req
+	dry.DryRun = true
+	if x, err := s.asked(officer, dry); err != nil || x.Customers != 0 {
+		t.Errorf("a dry run: %+v, %v", x, err)
+	}
+	x := s.approved(officer, req)
+	if x.Customers != 300 {
+		t.Errorf("%d customers of 300 meet a filter that all do", x.Customers)
+	}
+	_, err := s.file(officer, x.ID, 1, "customers")
+	h.must(err)
+	_, left := s.entries(x.ID)
+	own := 0
+	for o := range left {
+		if ords[o] {
+			own++
+		}
+	}
+	if len(left) != 303 || own != 3 || alarms() != 0 {
+		t.Errorf("%d left, %d of them decoys, %d alarms", len(left), own, alarms())
+	}
+	req.Filter, req.Tokens = nil, append(slices.Clone(s.tokens[:20]), list[0].Token, list[1].Token, list[2].Token, list[3].Token)
+	x = s.approved(officer, req)
+	if x.Customers != 24 {
+		t.Errorf("%d customers of 24 tokens", x.Customers)
+	}
+	_, err = s.file(officer, x.ID, 1, "customers")
+	h.must(err)
+	if alarms() != 1 {
+		t.Errorf("decoys named by their tokens left with %d alarms", alarms())
 	}
 }
