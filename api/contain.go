@@ -23,7 +23,8 @@ type Containment struct {
 	Role        string            `json:"role,omitempty"`
 	Keep        string            `json:"keep,omitempty" doc:"What goes on: masked views, tokens and writes; tokens and writes; nothing."`
 	At          time.Time         `json:"at,omitzero"`
-	By          string            `json:"by,omitempty"`
+	By          string            `json:"by,omitempty" doc:"Who contained: a name, or the rule of detection."`
+	Alarm       string            `json:"alarm,omitempty" doc:"The alarm that it answers."`
 	TookMillis  int64             `json:"took_ms,omitempty" doc:"From the request until no server logs a disclosure to it."`
 	Principals  []string          `json:"principals,omitempty" doc:"Whom it stops; for a brand, nobody is listed."`
 	Credentials int               `json:"credentials,omitempty" doc:"How many credentials that could be used it stops."`

@@ -100,6 +100,9 @@ type containShowCmd struct {
 func (c *containShowCmd) Run(ctx context.Context, std Streams) error {
 	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "containments", fmt.Sprint(c.ID)), nil, func(w io.Writer, x *api.Containment) {
 		fmt.Fprintf(w, "containment %d: the %s%s, since %s, by %s: %s\n", x.ID, x.Kind, named(x), x.At.Format("2006-01-02 15:04:05"), x.By, state(x))
+		if x.Alarm != "" {
+			fmt.Fprintf(w, "for the alarm %s\n", x.Alarm)
+		}
 		if x.Ended.IsZero() {
 			stops(w, x)
 		}

@@ -77,16 +77,16 @@ func (d *Desk) target(ctx context.Context, v *admit.Visit, req api.ContainReques
 	return a, nil
 }
 
-// undoers returns who may contain at the visit's brand, and so undo, with a credential
+// undoers returns who may contain at a brand by its policy, and so undo, with a credential
 // that can be used. The local administrator is not among them.
-func (d *Desk) undoers(ctx context.Context, v *admit.Visit) (out []contain.Undoer, err error) {
+func (d *Desk) undoers(ctx context.Context, brand record.BrandID, policy *access.Policy) (out []contain.Undoer, err error) {
 	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
 	if err != nil {
 		return nil, err
 	}
-	err = d.Door.Identity.People(ctx, v.Brand.ID, func(id uint64, role string) error {
-		who := identity.Who{Caller: identity.Caller{Principal: id}, Role: role, Brand: v.Brand.ID}
-		if _, err := v.Policy.Authorize(who, access.ActContain, "", 0); err == nil && id != local.Principal {
+	err = d.Door.Identity.People(ctx, brand, func(id uint64, role string) error {
+		who := identity.Who{Caller: identity.Caller{Principal: id}, Role: role, Brand: brand}
+		if _, err := policy.Authorize(who, access.ActContain, "", 0); err == nil && id != local.Principal {
 			out = append(out, contain.Undoer{Principal: id})
 		}
 		return nil

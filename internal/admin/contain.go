@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -56,7 +57,7 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	} else if there {
 		return d.holds(ctx, now, same, req.DryRun, out)
 	}
-	undoers, err := d.undoers(ctx, v)
+	undoers, err := d.undoers(ctx, v.Brand.ID, v.Policy)
 	if err == nil {
 		err = d.Door.Contained.Refuse(ctx, now.Containment, undoers)
 	}
@@ -80,10 +81,10 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 		detail["keep"] = string(now.Keep)
 	}
 	if req.Alarm != "" {
-		detail["alarm"] = alarm.ID()
+		detail["alarm"], now.Alarm = alarm.ID(), alarm.ID()
 	}
 	begun := false
-	err = d.step(ctx, v, req.Ticket, detail, func(q db.Queryer, at time.Time) (err error) {
+	err = d.step(ctx, v.Who, req.Ticket, detail, func(q db.Queryer, at time.Time) (err error) {
 		c := now.Containment
 		c.At = at
 		now.Containment, begun, err = d.Door.Contained.Begin(ctx, q, c, v.Who, undoers)
@@ -97,7 +98,7 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	}
 	if begun {
 		out.TookMillis = max(1, time.Since(began).Milliseconds())
-		err = d.took(ctx, v, req, now.ID, out.TookMillis, alarm)
+		err = d.took(ctx, v.Who, req.Ticket, now.ID, out.TookMillis, alarm)
 	}
 	if err == nil {
 		err = d.stops(ctx, now.Containment, out) // last: a thief is not to wait for a list
@@ -121,9 +122,9 @@ func (d *Desk) alarm(ctx context.Context, v *admit.Visit, id string) (a detect.S
 }
 
 // took logs that something is stopped, and how long it took.
-func (d *Desk) took(ctx context.Context, v *admit.Visit, req api.ContainRequest, id, millis int64, alarm detect.Stored) error {
+func (d *Desk) took(ctx context.Context, who identity.Who, ticket string, id, millis int64, alarm detect.Stored) error {
 	done := map[string]string{"change": "contained", "id": strconv.FormatInt(id, 10), "took-ms": strconv.FormatInt(millis, 10)}
-	if req.Alarm != "" {
+	if !alarm.At.IsZero() {
 		now, err := d.DB.Now(ctx)
 		if err != nil {
 			return err
@@ -132,7 +133,7 @@ func (d *Desk) took(ctx context.Context, v *admit.Visit, req api.ContainRequest,
 			done["since-alarm-ms"] = strconv.FormatInt(since.Milliseconds(), 10)
 		}
 	}
-	_, err := d.Ledger.Record(revision.Unbound(ctx), ledger.Event{Kind: entry.KindContainment, Who: v.Who, Ticket: req.Ticket, Detail: done})
+	_, err := d.Ledger.Record(revision.Unbound(ctx), ledger.Event{Kind: entry.KindContainment, Who: who, Ticket: ticket, Detail: done})
 	return err
 }
 
@@ -152,10 +153,10 @@ func (d *Desk) holds(ctx context.Context, a aim, same contain.Containment, dry b
 
 // step logs a step of a containment's life, and makes it. An error that is no refusal is a
 // *contain.OutcomeError.
-func (d *Desk) step(ctx context.Context, v *admit.Visit, ticket string, detail map[string]string, fn func(q db.Queryer, at time.Time) error) error {
+func (d *Desk) step(ctx context.Context, who identity.Who, ticket string, detail map[string]string, fn func(q db.Queryer, at time.Time) error) error {
 	undone := detail["change"] == changeUndo
 
-	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindContainment, Who: v.Who, Ticket: ticket, Detail: detail})
+	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindContainment, Who: who, Ticket: ticket, Detail: detail})
 	if errors.Is(err, revision.ErrMoved) { // it is decided anew
 		return err
 	}
@@ -220,7 +221,11 @@ func (d *Desk) shown(ctx context.Context, c contain.Containment, out *api.Contai
 		return p.Name
 	}
 	out.ID, out.Kind, out.Target, out.Role, out.At, out.By = c.ID, string(c.Kind), c.Target, c.Role, c.At, name(c.By)
-	out.Keep = string(c.Keep)
+	out.Keep, out.Alarm = string(c.Keep), c.Alarm
+	if c.By == 0 {
+		_, rule, _ := strings.Cut(c.Alarm, "-")
+		out.By = "rule " + rule
+	}
 	out.Asked, out.AskedBy, out.Ended, out.EndedBy = c.Asked, name(c.AskedBy), c.Ended, name(c.EndedBy)
 	return out
 }

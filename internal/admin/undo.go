@@ -34,7 +34,7 @@ func (d *Desk) people(ctx context.Context, v *admit.Visit, x *contain.Containmen
 	if err != nil {
 		return err
 	}
-	undoers, err := d.undoers(ctx, v)
+	undoers, err := d.undoers(ctx, v.Brand.ID, v.Policy)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 		change = d.Door.Contained.End
 	}
 	var done contain.Containment
-	err = d.step(ctx, v, "", detail, func(q db.Queryer, at time.Time) (err error) {
+	err = d.step(ctx, v.Who, "", detail, func(q db.Queryer, at time.Time) (err error) {
 		done, err = change(ctx, q, x, v.Who, at)
 		return err
 	})

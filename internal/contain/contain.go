@@ -80,9 +80,10 @@ type Containment struct {
 	Kind    Kind
 	Target  uint64 // the lineage or principal
 	Role    string
-	Keep    Keep // of a role or brand
+	Keep    Keep   // of a role or brand
+	Alarm   string // that it answers, of the brand; empty: none
 	At      time.Time
-	By      uint64 // the principal who contained
+	By      uint64 // the principal who contained; 0: a rule, for the alarm
 	Asked   time.Time
 	AskedBy uint64
 	AskedIn uint64 // the lineage that asked
@@ -115,10 +116,11 @@ type Store struct {
 func New(d *db.DB) *Store { return &Store{db: d} }
 
 const (
-	columns = `id, brand, kind, target, role, keep, at, made_by, asked, asked_by, asked_in, ended, ended_by`
+	columns = `id, brand, kind, target, role, keep, alarm, at, made_by, asked, asked_by, asked_in, ended, ended_by`
 
 	sqlNext   = `SELECT coalesce(max(id), 0) + 1 FROM containments`
-	sqlInsert = `INSERT INTO containments (id, brand, kind, target, role, keep, at, made_by, asked, asked_by, asked_in, ended, ended_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, 0, 0)`
+	sqlInsert = `INSERT INTO containments (id, brand, kind, target, role, keep, alarm, at, made_by, asked, asked_by, asked_in, ended, ended_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, 0, 0)`
+	sqlSince  = `SELECT coalesce(max(id), 0) FROM containments WHERE brand IN ($1, 0) AND kind = 'lineage' AND target = $2 AND at >= $3`
 	sqlActive = `SELECT ` + columns + ` FROM containments WHERE ended = 0 ORDER BY id LIMIT 10000`
 	sqlGet    = `SELECT ` + columns + ` FROM containments WHERE brand = $1 AND id = $2`
 	sqlList   = `SELECT ` + columns + ` FROM containments WHERE brand = $1 ORDER BY id DESC LIMIT $2`
@@ -128,7 +130,7 @@ const (
 
 func scan(r db.Row) (c Containment, err error) {
 	var brand, target, at, by, asked, askedBy, askedIn, ended, endedBy int64
-	err = r.Scan(&c.ID, &brand, (*string)(&c.Kind), &target, &c.Role, (*string)(&c.Keep), &at, &by, &asked, &askedBy, &askedIn, &ended, &endedBy)
+	err = r.Scan(&c.ID, &brand, (*string)(&c.Kind), &target, &c.Role, (*string)(&c.Keep), &c.Alarm, &at, &by, &asked, &askedBy, &askedIn, &ended, &endedBy)
 	c.Brand, c.Target, c.At, c.By = record.BrandID(brand), uint64(target), db.Time(at), uint64(by)
 	c.Asked, c.AskedBy, c.AskedIn, c.Ended, c.EndedBy = db.Time(asked), uint64(askedBy), uint64(askedIn), db.Time(ended), uint64(endedBy)
 	return c, err
@@ -267,7 +269,7 @@ func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, who iden
 	if err := q.Row(ctx, sqlNext).Scan(&c.ID); err != nil {
 		return c, false, fmt.Errorf("containing: %w", err)
 	}
-	_, err = q.Exec(ctx, sqlInsert, c.ID, int64(c.Brand), string(c.Kind), int64(c.Target), c.Role, string(c.Keep), c.At.UnixMicro(), int64(c.By))
+	_, err = q.Exec(ctx, sqlInsert, c.ID, int64(c.Brand), string(c.Kind), int64(c.Target), c.Role, string(c.Keep), c.Alarm, c.At.UnixMicro(), int64(c.By))
 	if err != nil {
 		return c, false, fmt.Errorf("containing: %w", err)
 	}
@@ -282,6 +284,15 @@ func (c *Containment) MayUndo(undoers []Undoer, principal, lineage uint64, regis
 		return ErrUndoer
 	}
 	return nil
+}
+
+// Since returns the number of the newest containment of a lineage that holds or held at a
+// brand and was made at a time or after it, also where it was undone; 0 for none.
+func (s *Store) Since(ctx context.Context, brand record.BrandID, lineage uint64, at time.Time) (id int64, err error) {
+	if err := s.db.Row(ctx, sqlSince, int64(brand), int64(lineage), at.UnixMicro()).Scan(&id); err != nil {
+		return 0, fmt.Errorf("reading what was contained: %w", err)
+	}
+	return id, nil
 }
 
 // Get returns one.

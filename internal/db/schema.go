@@ -241,9 +241,11 @@ var migrations = []string{
 		closed_at   bigint NOT NULL,
 		reason      text NOT NULL,
 		ticket      text NOT NULL,
+		contain     integer NOT NULL,
 		PRIMARY KEY (brand, entry, rule)
 	);
 	CREATE INDEX alarms_by_key ON alarms (brand, dedup);
+	CREATE INDEX alarms_to_contain ON alarms (brand, entry) WHERE contain = 1;
 	CREATE TABLE alarm_cursors (
 		brand  integer PRIMARY KEY,
 		next   bigint NOT NULL,
@@ -313,6 +315,7 @@ var migrations = []string{
 		target   bigint NOT NULL,
 		role     text NOT NULL,
 		keep     text NOT NULL,
+		alarm    text NOT NULL,
 		at       bigint NOT NULL,
 		made_by  bigint NOT NULL,
 		asked    bigint NOT NULL,

@@ -49,7 +49,8 @@ type Alarm struct {
 	Seen      string // what was seen, with figures
 	// Key is the same for alarms about one thing on one day: whoever was paged for the
 	// first need not be paged for the next.
-	Key string
+	Key     string
+	Contain bool // the rules contain the lineage for it
 }
 
 // ID names an alarm within its brand.
@@ -197,7 +198,7 @@ func (s *sight) raise(rule Rule, g Grade, customers int, usual, seen string) {
 	}
 	s.alarms = append(s.alarms, Alarm{
 		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: rule, Grade: g, Principal: s.e.Principal,
-		Lineage: s.e.Lineage, Role: s.e.Role, Customers: customers, Usual: usual, Seen: seen,
+		Lineage: s.e.Lineage, Role: s.e.Role, Contain: s.e.Lineage != 0 && s.d.rules.contain(rule, g), Customers: customers, Usual: usual, Seen: seen,
 		Key: fmt.Sprintf("%d/%s/%s/%s/%s", s.d.brand, rule, about, g, s.now.at.Format(time.DateOnly)),
 	})
 }

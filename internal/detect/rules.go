@@ -96,8 +96,9 @@ type Rules struct {
 		Days        int `yaml:"days"`
 		ActiveHours int `yaml:"active_hours"`
 	} `yaml:"warmup"`
-	ForgetDays int `yaml:"forget_days"`
-	Off        off `yaml:"off"`
+	ForgetDays int      `yaml:"forget_days"`
+	Off        off      `yaml:"off"`
+	Contain    contains `yaml:"contain"`
 
 	Canary graded `yaml:"canary"`
 	Surge  volume `yaml:"surge"`
@@ -155,6 +156,38 @@ type volume struct {
 	Sigma      float64 `yaml:"sigma"`
 	Floor      int     `yaml:"floor"`
 	NoBaseline int     `yaml:"no_baseline"`
+}
+
+// contains is from which grade on an alarm of a rule contains whose it is.
+type contains map[Rule]Grade
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (c *contains) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: contain is rules with grades, such as {canary: critical}", n.Line)
+	}
+	*c = contains{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		rule, line := Rule(n.Content[i].Value), n.Content[i].Line
+		switch {
+		case !slices.Contains(AllRules(), rule):
+			return fmt.Errorf("line %d: there is no such rule; known are %v", line, AllRules())
+		case rule == Peers || rule == Crowd:
+			return fmt.Errorf("line %d: %s is about many, and contains nobody", line, rule)
+		}
+		var g Grade
+		if err := g.UnmarshalYAML(n.Content[i+1]); err != nil {
+			return err
+		}
+		(*c)[rule] = g
+	}
+	return nil
+}
+
+// contain reports whether an alarm contains whose it is.
+func (r *Rules) contain(rule Rule, g Grade) bool {
+	least, ok := r.Contain[rule]
+	return ok && g >= least
 }
 
 // off lists what is switched off.

@@ -77,9 +77,9 @@ func NewStore(d *db.DB) *Store { return &Store{d} }
 const (
 	alarmColumns = `entry, rule, at, grade, principal, lineage, role, customers, usual, seen, dedup, again, ack_entry, acked_by, acked_at, close_entry, closed_by, closed_at, reason, ticket`
 
-	sqlInsertAlarm = `INSERT INTO alarms (brand, entry, rule, at, grade, principal, lineage, role, customers, usual, seen, dedup, again, ack_entry, acked_by, acked_at, close_entry, closed_by, closed_at, reason, ticket)
+	sqlInsertAlarm = `INSERT INTO alarms (brand, entry, rule, at, grade, principal, lineage, role, customers, usual, seen, dedup, again, ack_entry, acked_by, acked_at, close_entry, closed_by, closed_at, reason, ticket, contain)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-			$13, 0, 0, 0, 0, 0, 0, '', '')
+			$13, 0, 0, 0, 0, 0, 0, '', '', $14)
 		ON CONFLICT DO NOTHING`
 	// A key is looked for by itself, because clusters refuse to while they insert.
 	sqlFindKey = `SELECT dedup FROM alarms WHERE brand = $1 AND dedup = $2 LIMIT 1`
@@ -89,6 +89,8 @@ const (
 	sqlCloseAlarm = `UPDATE alarms SET close_entry = $4, closed_by = $5, closed_at = $6, reason = $7, ticket = $8 WHERE brand = $1 AND entry = $2 AND rule = $3 AND (close_entry = 0 OR close_entry > $4)`
 	sqlReadAlarm  = `SELECT ` + alarmColumns + ` FROM alarms WHERE brand = $1 AND entry = $2 AND rule = $3`
 	sqlAfterAlarm = `SELECT ` + alarmColumns + ` FROM alarms WHERE brand = $1 AND (entry > $2 OR entry = $2 AND rule > $3) AND grade >= $4 AND again <= $5 ORDER BY entry, rule LIMIT $6`
+	sqlToContain  = `SELECT brand, ` + alarmColumns + ` FROM alarms WHERE contain = 1 ORDER BY brand, entry LIMIT $1`
+	sqlAnswered   = `UPDATE alarms SET contain = $4 WHERE brand = $1 AND entry = $2 AND rule = $3`
 	sqlListAlarms = `SELECT ` + alarmColumns + ` FROM alarms WHERE brand = $1 AND (entry < $2 OR entry = $2 AND rule < $3) AND grade >= $4
 		AND ($5 = '' OR $5 = 'closed' AND close_entry <> 0 OR $5 = 'acknowledged' AND close_entry = 0 AND ack_entry <> 0
 			OR $5 = 'new' AND close_entry = 0 AND ack_entry = 0 OR $5 = 'open' AND close_entry = 0)
@@ -154,6 +156,48 @@ func (s *Store) After(ctx context.Context, brand record.BrandID, p Place, least 
 		again = 1
 	}
 	return s.read(ctx, brand, sqlAfterAlarm, int64(brand), int64(p.Entry), string(p.Rule), int64(least), again, limit)
+}
+
+// Answer is what became of an alarm for which the rules contain.
+type Answer int
+
+// The answers. Until there is one, the alarm is due.
+const (
+	Contained    Answer = 2
+	NotContained Answer = 3 // it may not be; the log says why
+)
+
+// ToContain returns alarms of any brand for which somebody is to be contained, and was
+// not yet.
+func (s *Store) ToContain(ctx context.Context, limit int) (out []Stored, err error) {
+	err = s.db.Rows(ctx, func(r db.Row) error {
+		var brand int64
+		a, err := scanAlarm(0, after{r, &brand})
+		a.Brand = record.BrandID(brand)
+		out = append(out, a)
+		return err
+	}, sqlToContain, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading for which alarms to contain: %w", err)
+	}
+	return out, nil
+}
+
+// after is a row with one column before those that are asked for.
+type after struct {
+	r     db.Row
+	first any
+}
+
+// Scan implements db.Row.
+func (a after) Scan(dest ...any) error { return a.r.Scan(append([]any{a.first}, dest...)...) }
+
+// Answered notes what became of an alarm. It may be noted twice.
+func (s *Store) Answered(ctx context.Context, a *Alarm, what Answer) error {
+	if _, err := s.db.Exec(ctx, sqlAnswered, int64(a.Brand), int64(a.Entry), string(a.Rule), int64(what)); err != nil {
+		return fmt.Errorf("noting what became of an alarm: %w", err)
+	}
+	return nil
 }
 
 // lastPlace is beyond every alarm.
@@ -326,9 +370,13 @@ func (s *Store) commit(ctx context.Context, brand record.BrandID, server string,
 				again = 1
 			}
 			known[a.Key] = true
+			due := 0
+			if a.Contain {
+				due = 1
+			}
 			stmts = append(stmts, db.Stmt{SQL: sqlInsertAlarm, Args: []any{
 				int64(brand), int64(a.Entry), string(a.Rule), a.At.UnixMicro(), int64(a.Grade), int64(a.Principal), int64(a.Lineage), a.Role,
-				int64(a.Customers), a.Usual, a.Seen, a.Key, again,
+				int64(a.Customers), a.Usual, a.Seen, a.Key, again, due,
 			}})
 		}
 		for i := range b.changes {

@@ -50,6 +50,12 @@ func NewWatcher(s *Store, c Canaries) *Watcher {
 	return &Watcher{Store: s, Canaries: c, server: rand.Text(), wakes: map[record.BrandID]chan struct{}{}}
 }
 
+// Holds takes the watch over a brand for this server, as storing its alarms does, and
+// reports whether it has it: then for [Lease] no other server has.
+func (w *Watcher) Holds(ctx context.Context, brand record.BrandID) (bool, error) {
+	return w.Store.lease(ctx, brand, w.server)
+}
+
 // Wake makes the watcher look at a brand now. It never blocks: the ledger calls it at
 // every commit.
 func (w *Watcher) Wake(brand record.BrandID) {

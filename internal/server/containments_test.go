@@ -5,6 +5,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -553,5 +555,85 @@ func TestContainWhileTheDatabaseIsSlow(t *testing.T) {
 	}
 	if n := len(h.entriesOf(entry.KindDisclosure)); n != logged || given != logged {
 		t.Errorf("%d disclosures when it was contained, %d in the end, %d answered", logged, n, given)
+	}
+}
+
+func TestARuleContains(t *testing.T) { onEach(t, testARuleContains) }
+
+// A canary that is looked at contains whoever looked, where the brand's rules say so:
+// once, until two people undo it, and never so that nobody could.
+func testARuleContains(t *testing.T, h *house) {
+	ctx := t.Context()
+	const path = "/v1/brands/gucci/containments"
+	watching, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- h.server.vault.Watch(watching, slog.New(slog.NewTextHandler(io.Discard, nil)), "") }()
+	defer func() {
+		stop()
+		h.must(<-done)
+	}()
+	responder, officer, agent := h.as["incident-responder"], h.as["data-protection-officer"], h.as["support-agent"]
+	w, err := h.Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe()}})
+	h.must(err)
+	h.must(responder.Do(ctx, "POST", "/v1/brands/gucci/canaries", api.CanaryRequest{Count: 2, Domain: "decoys.example", Now: true}, nil))
+	var decoys []api.Canary
+	h.must(responder.Do(ctx, "GET", "/v1/brands/gucci/canaries", nil, &decoys))
+	view := func(c *client.Client, token, purpose string) error {
+		return c.Do(ctx, "GET", client.Path("brands", "gucci", "customers", token)+"?purpose="+purpose, nil, nil)
+	}
+	// Off, unless the rules say so.
+	h.must(view(agent, decoys[0].Token, "customer-support"))
+	var alarms api.Alarms
+	eventually(t, "the canary is an alarm", func() bool {
+		h.must(responder.Do(ctx, "GET", "/v1/brands/gucci/alarms", nil, &alarms))
+		return slices.ContainsFunc(alarms.Alarms, func(a api.Alarm) bool { return a.Rule == "canary" })
+	})
+	h.must(h.Do(ctx, "PUT", "/v1/brands/gucci/detection", api.DetectionRules{Rules: "contain: {canary: critical}"}, nil))
+	h.must(view(agent, w.Results[0].Token, "customer-support"))
+
+	h.must(view(agent, decoys[0].Token, "customer-support"))
+	eventually(t, "the agent is contained", func() bool { return isType(view(agent, w.Results[0].Token, "customer-support"), api.TypeContained) })
+	var list []api.Containment
+	h.must(responder.Do(ctx, "GET", path, nil, &list))
+	if len(list) != 1 || list[0].By != "rule canary" || list[0].Kind != "lineage" || !strings.HasSuffix(list[0].Alarm, "-canary") {
+		t.Fatalf("%+v", list)
+	}
+	steps := func() (out []string) {
+		for _, e := range h.entriesOf(entry.KindContainment) {
+			out = append(out, strings.TrimSpace(e.Detail["change"]+" "+e.Detail["reason"]))
+		}
+		return out
+	}
+	eventually(t, "the log says so", func() bool { return slices.Equal(steps(), []string{"contain", "contained"}) })
+	if e := h.entriesOf(entry.KindContainment)[0]; e.Principal != 0 || e.Detail["by"] != "rule" || e.Detail["alarm"] != list[0].Alarm {
+		t.Errorf("%+v", e)
+	}
+
+	// It is undone as any, and not made again: not by a server that died before it noted
+	// that it was done, and not by several.
+	undo := fmt.Sprint(path, "/", list[0].ID, "/undo")
+	h.must(responder.Do(ctx, "POST", undo, nil, nil))
+	h.must(officer.Do(ctx, "POST", undo+"/confirm", nil, nil))
+	d := h.server.vault.DB
+	answered := func() bool {
+		var n int
+		h.must(d.Row(ctx, `SELECT count(*) FROM alarms WHERE contain = 1`).Scan(&n))
+		return n == 0
+	}
+	eventually(t, "it was answered", answered)
+	_, err = d.Exec(ctx, `UPDATE alarms SET contain = 1 WHERE contain <> 0`)
+	h.must(err)
+	h.server.vault.Reflex.Wake()
+	eventually(t, "it was answered again", answered)
+	h.must(view(agent, w.Results[0].Token, "customer-support"))
+
+	// Somebody is left to undo, and whoever owns the machine is not contained.
+	h.must(view(officer, decoys[1].Token, "data-subject-request"))
+	eventually(t, "the officer is contained", func() bool { return isType(officer.Do(ctx, "GET", path, nil, nil), api.TypeContained) })
+	h.must(view(responder, decoys[1].Token, "incident-response"))
+	eventually(t, "the responder is not contained, and why is logged", func() bool { return slices.Contains(steps(), "not-contained nobody-left-to-undo") })
+	h.must(responder.Do(ctx, "GET", path, nil, &list))
+	if len(list) != 2 {
+		t.Errorf("%+v", list)
 	}
 }

@@ -13,6 +13,7 @@ import (
 // clocks may differ by minutes.
 var hostClock = map[string]string{
 	"internal/admin/contain.go":        "how long it took to contain",
+	"internal/admin/reflex.go":         "how long it took to contain",
 	"internal/backup/backup.go":        "how often progress is drawn",
 	"internal/db/pipeline_postgres.go": "how long a transaction was idle",
 	"internal/db/postgres.go":          "how old a reading of the database's clock is, for early refusals alone",

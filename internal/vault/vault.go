@@ -111,6 +111,7 @@ type Vault struct {
 	// Watcher and Sender make and send alarms while a server runs them.
 	Watcher *detect.Watcher
 	Sender  *notify.Sender
+	Reflex  *admin.Reflex // contains by the rules of detection, while a server runs it
 	brands  *brands.Store
 	lock    *os.File
 }
@@ -301,7 +302,6 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.brands = bs
 	v.Watcher = detect.NewWatcher(alarms, nil)
 	v.Sender = notify.NewSender(v.DB, ring, bs, alarms)
-	v.Watcher.Stored = func(record.BrandID) { v.Sender.Wake() }
 	o.Ledger.Notify = v.Watcher.Wake
 	v.Ledger = ledger.Open(v.DB, func(ctx context.Context, id record.BrandID) (note.Signer, error) {
 		b, err := bs.Get(ctx, id)
@@ -326,6 +326,8 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Exposure = exposure.New(door, v.Ledger, v.DB)
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Exposure: v.Exposure, Signer: signer, Alarms: alarms, Exports: v.Exports.Store}
+	v.Reflex = admin.NewReflex(v.Admin, v.Watcher)
+	v.Watcher.Stored = func(record.BrandID) { v.Reflex.Wake(); v.Sender.Wake() }
 	decoys := canary.NewStore(v.DB, ring)
 	v.Watcher.Canaries, v.Alarms.Canaries = decoys, decoys
 	v.Intake.Decoys = decoys
@@ -378,11 +380,13 @@ func (v *Vault) Watch(ctx context.Context, log *slog.Logger, events string) erro
 			return err
 		}
 		defer f.Close()
-		v.Watcher.Stored = func(record.BrandID) { v.Sender.Wake(); f.Wake() }
+		wake := v.Watcher.Stored
+		v.Watcher.Stored = func(b record.BrandID) { wake(b); f.Wake() }
 		g.Go(func() error { return f.Run(ctx, log) })
 	}
 	g.Go(func() error { return v.Watcher.Run(ctx, log) })
 	g.Go(func() error { return v.Sender.Run(ctx, log) })
+	g.Go(func() error { return v.Reflex.Run(ctx, log) })
 	return g.Wait()
 }
 
