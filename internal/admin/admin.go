@@ -23,6 +23,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/admit"
 	"github.com/cloakroom/cloakroom/internal/brands"
 	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/canary"
 	"github.com/cloakroom/cloakroom/internal/contain"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/detect"
@@ -49,6 +50,7 @@ type Desk struct {
 	Seal   *seal.Store
 	// Exposure says how the loss bounds change with what is administered.
 	Exposure *exposure.Desk
+	Decoys   *canary.Store
 	// Signer makes the signer of a new brand's log from the seed that its keys hold.
 	Signer func(brand string, seed []byte) (note.Signer, error)
 	Alarms *detect.Store

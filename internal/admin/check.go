@@ -2,13 +2,16 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/brands"
+	"github.com/cloakroom/cloakroom/internal/canary"
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/seal"
 )
@@ -37,6 +40,11 @@ func (d *Desk) Check(ctx context.Context, c identity.Caller, at api.CheckPlace) 
 		}
 	}
 	out := &api.Checked{Faults: []api.CheckFault{}}
+	if at == (api.CheckPlace{}) {
+		if err := d.checkDecoys(ctx, out); err != nil {
+			return nil, err
+		}
+	}
 	if out.Last, err = d.Seal.Last(ctx); err != nil {
 		return nil, err
 	}
@@ -57,4 +65,23 @@ func (d *Desk) Check(ctx context.Context, c identity.Caller, at api.CheckPlace) 
 	}
 	out.Next, out.Done = api.CheckPlace(place), place.Done()
 	return out, nil
+}
+
+// checkDecoys looks whether the lists of decoys open. That a brand has one is no secret.
+func (d *Desk) checkDecoys(ctx context.Context, out *api.Checked) error {
+	all, err := d.Door.Brands.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range all {
+		err := d.Decoys.Check(ctx, b.ID)
+		if errors.Is(err, canary.ErrDamaged) || errors.Is(err, keys.ErrNoKey) {
+			out.Faults = append(out.Faults, api.CheckFault{Table: "canaries", What: "the list of " + b.Name + "'s decoys does not open: no look at one is noticed, and imports are refused; restore it"})
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

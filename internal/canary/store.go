@@ -5,6 +5,20 @@
 // row, its keys or its index says what it is. Which ordinals are decoys is one blob per
 // brand, sealed under a key of this use and padded. It is durable before the decoys are
 // there for anybody, so that no look at one can be missed.
+//
+// # With imports
+//
+// The log keeps the customers of each entry in clear, so decoys must have no entry of
+// their own. What a brand wants of them is an order, sealed with the list; package intake
+// asks [Store.Mix] of each import, and decoys go in among its customers, in its entry.
+//
+// # Likeness
+//
+// Decoys are made after a generate.Likeness: of the import's own rows, which are in
+// memory in clear anyway, or of customers that [Desk.Place] has the vault open inside
+// package seal, under the receipt of an entry about decoys. Neither is a way past the
+// log to a profile: a Likeness keeps tallies, of what at least three customers have in
+// common, in memory, and gives nothing out but invented customers.
 package canary
 
 import (
@@ -119,6 +133,9 @@ func (s *Store) Refresh(ctx context.Context, brand record.BrandID) error {
 	if have == version {
 		return nil
 	}
+	if version < have {
+		return ErrDamaged // an older row was put back
+	}
 	st, version, err := s.read(ctx, s.db, brand)
 	if err != nil {
 		return err
@@ -151,6 +168,12 @@ func (s *Store) ByAddress(ctx context.Context, brand record.BrandID, normal stri
 		return Decoy{}, false, nil
 	}
 	return have.list[i], true, nil
+}
+
+// Check reports whether what is stored of a brand opens; it tells nothing of it.
+func (s *Store) Check(ctx context.Context, brand record.BrandID) error {
+	_, _, err := s.read(ctx, s.db, brand)
+	return err
 }
 
 // read returns what is stored, and version 0 where nothing is.

@@ -174,6 +174,19 @@ func decoysComeWithImports(t *testing.T, h *house) {
 	if after.Waiting != 30-8+1 || after.Customers != 810 || after.Total < len(list)+8+18 {
 		t.Errorf("%+v", after)
 	}
+
+	// An older row put back is noticed by who knows the newer, and a changed one by a check.
+	db := h.server.vault.DB
+	_, err = db.Exec(ctx, `UPDATE canaries SET version = version - 2`)
+	h.must(err)
+	if _, err := app.Put(ctx, "gucci", people(2, 5)); err == nil {
+		t.Error("an import went on with an older list of decoys")
+	}
+	var checked api.Checked
+	h.must(h.Do(ctx, "POST", "/v1/check", api.CheckPlace{}, &checked))
+	if len(checked.Faults) != 1 || checked.Faults[0].Table != "canaries" {
+		t.Errorf("%+v", checked.Faults)
+	}
 }
 
 func TestADecoyGivesWay(t *testing.T) { onEach(t, aDecoyGivesWay) }

@@ -325,10 +325,10 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Exports = &export.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose, DB: v.DB, Store: export.NewStore(v.DB)}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Exposure = exposure.New(door, v.Ledger, v.DB)
-	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Exposure: v.Exposure, Signer: signer, Alarms: alarms, Exports: v.Exports.Store}
+	decoys := canary.NewStore(v.DB, ring)
+	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Decoys: decoys, Exposure: v.Exposure, Signer: signer, Alarms: alarms, Exports: v.Exports.Store}
 	v.Reflex = admin.NewReflex(v.Admin, v.Watcher)
 	v.Watcher.Stored = func(record.BrandID) { v.Reflex.Wake(); v.Sender.Wake() }
-	decoys := canary.NewStore(v.DB, ring)
 	v.Watcher.Canaries, v.Alarms.Canaries = decoys, decoys
 	v.Intake.Decoys = decoys
 	v.Canaries = &canary.Desk{Door: door, Ledger: v.Ledger, Seal: store, Intake: v.Intake, Store: decoys, Erase: v.Admin.EraseFor}
