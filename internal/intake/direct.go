@@ -51,7 +51,7 @@ func (d *Direct) Purchases(ctx context.Context, rows []PurchaseRow) ([]Result, e
 	if err != nil {
 		return nil, err
 	}
-	return purchaseResults(w.p, rows, nil), nil
+	return purchaseResults(w.p, len(rows), groupsOf(rows)), nil
 }
 
 func (d *Direct) enter(ctx context.Context) (*admit.Visit, error) {
@@ -68,13 +68,9 @@ func (d *Direct) beginCustomers(ctx context.Context, j *joined) (*pending, error
 		row := &j.customers.rows[i]
 		puts = append(puts, seal.Put{Set: row.Set, Customer: row.Customer})
 	}
-	bought := slices.Grow(j.memory.bought[:0], len(j.purchases.rows))
-	for i := range j.purchases.rows {
-		bought = append(bought, j.purchases.rows[i].Purchase)
-	}
-	j.memory.puts, j.memory.bought = puts, bought
+	j.memory.puts = puts
 	for _, g := range j.groups {
-		puts[g.customer].Purchases = bought[g.from:g.to:g.to]
+		puts[g.customer].Purchases = j.purchases.rows[g.from:g.to:g.to]
 	}
 	w := d.Desk.puts(v, puts)
 	w.kind = entry.KindImport
@@ -134,20 +130,23 @@ func customerResults(p *seal.Prepared, n int) []Result {
 	return out
 }
 
-// purchaseResults answers for purchases. groups say which of what was prepared they
-// are of; without, those of one customer stand together in the order of p.
-func purchaseResults(p *seal.Prepared, rows []PurchaseRow, groups []group) []Result {
-	out := make([]Result, len(rows))
-	if groups == nil {
-		for from := 0; from < len(rows); {
-			to := from
-			for to < len(rows) && rows[to].ExternalID == rows[from].ExternalID {
-				to++
-			}
-			groups = append(groups, group{len(groups), from, to})
-			from = to
+// groupsOf says which purchases are of one customer: those of one stand together.
+func groupsOf(rows []PurchaseRow) (groups []group) {
+	for from := 0; from < len(rows); {
+		to := from
+		for to < len(rows) && rows[to].ExternalID == rows[from].ExternalID {
+			to++
 		}
+		groups = append(groups, group{len(groups), from, to})
+		from = to
 	}
+	return groups
+}
+
+// purchaseResults answers for n purchases. groups say which of what was prepared they
+// are of.
+func purchaseResults(p *seal.Prepared, n int, groups []group) []Result {
+	out := make([]Result, n)
 	for _, g := range groups {
 		if err := p.Err(g.customer); err != nil {
 			for i := g.from; i < g.to; i++ {
@@ -209,7 +208,7 @@ func (im *importer) direct(ctx context.Context, d *Direct) (err error) {
 			return interrupted(im.Purchases, err)
 		}
 		defer im.progress(im.Purchases, counts)
-		return settle(im, im.Purchases, counts, k, *c, purchaseResults(w.p, c.rows, nil))
+		return settle(im, im.Purchases, counts, k, *c, purchaseResults(w.p, len(c.rows), groupsOf(c.rows)))
 	})
 }
 
@@ -235,11 +234,15 @@ func (im *importer) tookCustomers(ctx context.Context, d *Direct, j *joined, w *
 		return interrupted(im.Customers, err)
 	}
 	err := settle(im, im.Customers, customers, im.customerKind(), j.customers, customerResults(w.p, len(j.customers.rows)))
-	if err2 := settle(im, im.Purchases, purchases, im.purchaseKind(), j.purchases, purchaseResults(w.p, j.purchases.rows, j.groups)); err == nil {
+	if err2 := settle(im, im.Purchases, purchases, im.boughtKind(j), j.purchases, purchaseResults(w.p, len(j.purchases.rows), j.groups)); err == nil {
 		err = err2
 	}
 	im.progress(im.Customers, customers)
 	return err
+}
+
+func (im *importer) boughtKind(j *joined) kind[record.Purchase] {
+	return kind[record.Purchase]{line: func(i int, _ *record.Purchase) int64 { return j.lines[i] }, taken: im.sums.add}
 }
 
 // flow overlaps the chunks of an import: while finish writes one, begin seals and

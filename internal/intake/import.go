@@ -148,7 +148,7 @@ func (im *importer) customers(ctx context.Context) error {
 func (im *importer) customerKind() kind[CustomerRow] {
 	return kind[CustomerRow]{
 		sink:  func(ctx context.Context, rows []CustomerRow) ([]Result, error) { return im.sink.Customers(ctx, rows) },
-		line:  func(r *CustomerRow) int64 { return r.Line },
+		line:  func(_ int, r *CustomerRow) int64 { return r.Line },
 		taken: func(*CustomerRow) {},
 	}
 }
@@ -169,7 +169,7 @@ func (im *importer) purchaseCalls(ctx context.Context, rows iter.Seq2[PurchaseRo
 func (im *importer) purchaseKind() kind[PurchaseRow] {
 	return kind[PurchaseRow]{
 		sink:  func(ctx context.Context, rows []PurchaseRow) ([]Result, error) { return im.sink.Purchases(ctx, rows) },
-		line:  func(r *PurchaseRow) int64 { return r.Line },
+		line:  func(_ int, r *PurchaseRow) int64 { return r.Line },
 		taken: func(r *PurchaseRow) { im.sums.add(&r.Purchase) },
 	}
 }
@@ -178,8 +178,8 @@ func (im *importer) purchaseKind() kind[PurchaseRow] {
 type kind[T any] struct {
 	calls <-chan call[T]
 	sink  func(context.Context, []T) ([]Result, error)
-	line  func(*T) int64
-	taken func(*T) // is told of each row that was not rejected
+	line  func(i int, row *T) int64 // of the i-th row of a call
+	taken func(*T)                  // is told of each row that was not rejected
 }
 
 // run hands the calls of one input to the sink and counts what it answers.
@@ -238,7 +238,7 @@ func give[T any](ctx context.Context, im *importer, in Input, counts *Counts, k 
 func settle[T any](im *importer, in Input, counts *Counts, k kind[T], c call[T], results []Result) error {
 	var refused error
 	for i, r := range results {
-		refused = errors.Join(refused, im.count(in, counts, k.line(&c.rows[i]), r))
+		refused = errors.Join(refused, im.count(in, counts, k.line(i, &c.rows[i]), r))
 		if r.Outcome != Rejected {
 			k.taken(&c.rows[i])
 		}

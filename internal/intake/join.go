@@ -28,7 +28,8 @@ const (
 // joined is a chunk of customers with purchases of theirs.
 type joined struct {
 	customers call[CustomerRow]
-	purchases call[PurchaseRow] // those of one customer together
+	purchases call[record.Purchase] // those of one customer together
+	lines     []int64               // of each purchase
 	groups    []group
 	memory    *space // of all rows
 }
@@ -37,10 +38,8 @@ type joined struct {
 // chunks are large and follow each other fast.
 type space struct {
 	customers []CustomerRow
-	purchases []PurchaseRow
-	groups    []group
+	bought    bought
 	puts      []seal.Put
-	bought    []record.Purchase
 }
 
 // spaces is how many chunks' memory waits to be used again: as many as are under way.
@@ -68,16 +67,14 @@ type joiner struct {
 	over  bool // no more joining
 
 	chunk   *chunk
-	bought  *buffer
+	bought  bought
 	memory  *space // of this chunk
 	matched bool   // a purchase of this chunk
 	note    joined
 }
 
 func newJoiner(size int, purchases *Reader) *joiner {
-	b := newBuffer(MaxChunk + 1) // given away in one piece
-	b.maxRows, b.callRows = joinRows, 2*joinRows
-	j := &joiner{size: size, purchases: purchases, chunk: newChunk(size), bought: b, cancel: func() {}, over: purchases == nil, free: make(chan *space, spaces)}
+	j := &joiner{size: size, purchases: purchases, chunk: newChunk(size), cancel: func() {}, over: purchases == nil, free: make(chan *space, spaces)}
 	j.renew()
 	return j
 }
@@ -90,9 +87,7 @@ func (j *joiner) renew() {
 		j.memory = &space{}
 	}
 	j.chunk.rows = slices.Grow(j.memory.customers[:0], j.size)
-	if j.bought.spare == nil {
-		j.bought.spare = j.memory.purchases[:0]
-	}
+	j.bought = j.memory.bought.emptied(j.size)
 }
 
 // done takes back a chunk that nobody looks at any more.
@@ -225,10 +220,12 @@ func (j *joiner) match() {
 
 // take reports whether the purchase is of a customer of this chunk, and adds it then.
 func (j *joiner) take(row *PurchaseRow) bool {
-	if row.ExternalID != j.bought.last || len(j.bought.rows) == 0 {
-		if _, ok := j.chunk.at[row.ExternalID]; !ok {
+	if !j.bought.more(row) {
+		customer, ok := j.chunk.at[row.ExternalID]
+		if !ok {
 			return false
 		}
+		j.bought.begin(row.ExternalID, customer)
 	}
 	j.bought.add(row)
 	j.note.purchases.read++
@@ -256,29 +253,14 @@ func (j *joiner) search() {
 func (j *joiner) send(ctx context.Context, out chan<- joined) bool {
 	j.search()
 	c := j.note
-	c.memory, c.groups = j.memory, j.memory.groups[:0]
-	at := j.chunk.at
-	// The numbers of the chunk's customers are wanted before flush forgets them.
-	flush := func(rows []PurchaseRow, lost []loser) bool {
-		for from := 0; from < len(rows); {
-			to := from + 1
-			for to < len(rows) && rows[to].ExternalID == rows[from].ExternalID {
-				to++
-			}
-			c.groups = append(c.groups, group{at[rows[from].ExternalID], from, to})
-			from = to
-		}
-		c.purchases.rows, c.purchases.lost = rows, lost
-		return true
-	}
-	if len(j.bought.rows) > 0 {
-		j.bought.flush(flush)
-	}
+	c.memory = j.memory
+	c.purchases.lost = j.bought.settle()
+	c.purchases.rows, c.lines, c.groups = j.bought.purchases, j.bought.lines, j.bought.groups
 	j.chunk.flush(func(rows []CustomerRow, lost []loser) bool {
 		c.customers.rows, c.customers.lost = rows, lost
 		return true
 	})
-	c.memory.customers, c.memory.purchases, c.memory.groups = c.customers.rows, c.purchases.rows, c.groups
+	c.memory.customers, c.memory.bought = c.customers.rows, j.bought
 	j.note, j.matched = joined{}, false
 	j.renew()
 	select {

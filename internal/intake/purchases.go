@@ -27,8 +27,7 @@ type buffer struct {
 	bytes        int
 	last         string // external id of the row before, and its customer
 	lastGroup    int32
-	scattered    bool          // some customer's rows do not stand together
-	spare        []PurchaseRow // memory for the next rows
+	scattered    bool // some customer's rows do not stand together
 }
 
 func newBuffer(maxCustomers int) *buffer {
@@ -57,7 +56,7 @@ func (b *buffer) add(row *PurchaseRow) {
 func (b *buffer) flush(give func([]PurchaseRow, []loser) bool) bool {
 	if len(b.rows) <= b.callRows && len(b.groups) <= b.maxCustomers && b.ordered() {
 		rows := b.rows
-		b.rows = b.fresh(len(rows) + len(rows)/8) // the others are the receiver's now
+		b.rows = make([]PurchaseRow, 0, len(rows)+len(rows)/8) // the others are the receiver's now
 		b.reset()
 		return give(rows, nil)
 	}
@@ -80,7 +79,7 @@ func (b *buffer) flush(give func([]PurchaseRow, []loser) bool) bool {
 	customers := 0
 	for g := range len(b.groups) {
 		if out == nil {
-			out = b.fresh(min(len(b.rows), b.callRows+b.callRows/8))
+			out = make([]PurchaseRow, 0, min(len(b.rows), b.callRows+b.callRows/8))
 		}
 		out, lost = b.customer(order[starts[g]:starts[g+1]], out, lost)
 		if customers++; customers < b.maxCustomers && len(out) < b.callRows && g < len(b.groups)-1 {
@@ -95,13 +94,6 @@ func (b *buffer) flush(give func([]PurchaseRow, []loser) bool) bool {
 	b.rows = b.rows[:0]
 	b.reset()
 	return true
-}
-
-// fresh returns memory for about so many rows.
-func (b *buffer) fresh(n int) []PurchaseRow {
-	rows := slices.Grow(b.spare[:0], n)
-	b.spare = nil
-	return rows
 }
 
 func (b *buffer) reset() {

@@ -44,3 +44,30 @@ type Purchase struct {
 	Store       string
 	Channel     string
 }
+
+// DistinctIDs reports whether purchases have each an id of their own.
+func DistinctIDs(ps []Purchase) bool {
+	const few = 32
+	if len(ps) > few {
+		seen := make(map[string]bool, len(ps))
+		for i := range ps {
+			seen[ps[i].ID] = true
+		}
+		return len(seen) == len(ps)
+	}
+	// Of few, comparing each with each is cheaper than remembering them, first by what
+	// ids usually differ in.
+	var ends [few]uint64
+	for i := range ps {
+		id := ps[i].ID
+		for n := max(0, len(id)-8); n < len(id); n++ {
+			ends[i] = ends[i]<<8 | uint64(id[n])
+		}
+		for j := range i {
+			if ends[i] == ends[j] && id == ps[j].ID {
+				return false
+			}
+		}
+	}
+	return true
+}

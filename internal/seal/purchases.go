@@ -128,7 +128,7 @@ func (pk *packer) seal(c *change, added []record.Purchase) {
 func merge(kept, purchases []record.Purchase) (all []record.Purchase, outcomes []Outcome, replaced bool) {
 	outcomes = make([]Outcome, len(purchases))
 	stored := len(kept)
-	if stored == 0 && distinct(purchases) {
+	if stored == 0 && record.DistinctIDs(purchases) {
 		return purchases, outcomes, false
 	}
 	at := make(map[string]int, len(kept)+len(purchases))
@@ -151,25 +151,6 @@ func merge(kept, purchases []record.Purchase) (all []record.Purchase, outcomes [
 		}
 	}
 	return kept, outcomes, replaced
-}
-
-// distinctMost is up to how many purchases comparing each with each is cheaper than
-// remembering them.
-const distinctMost = 32
-
-// distinct reports whether few purchases have each an id of their own.
-func distinct(purchases []record.Purchase) bool {
-	if len(purchases) > distinctMost {
-		return false
-	}
-	for i := range purchases {
-		for j := range i {
-			if purchases[i].ID == purchases[j].ID {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 func same(a, b *record.Purchase) bool {
