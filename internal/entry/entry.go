@@ -298,7 +298,23 @@ func Commitment(logKey []byte, nonce [16]byte, fields record.FieldSet, counter u
 	copy(msg[:], nonce[:])
 	binary.BigEndian.PutUint32(msg[16:], uint32(fields))
 	binary.BigEndian.PutUint32(msg[20:], counter)
-	m := hmac.New(sha256.New, logKey)
-	m.Write(msg[:])
-	return [32]byte(m.Sum(nil))
+	if len(logKey) > sha256.BlockSize {
+		m := hmac.New(sha256.New, logKey)
+		m.Write(msg[:])
+		return [32]byte(m.Sum(nil))
+	}
+	// The same without the memory that crypto/hmac takes: there is one of these for
+	// each customer of an import. A test holds that both agree.
+	var inner [sha256.BlockSize + len(msg)]byte
+	var outer [sha256.BlockSize + sha256.Size]byte
+	copy(inner[:], logKey)
+	copy(outer[:], logKey)
+	for i := range sha256.BlockSize {
+		inner[i] ^= 0x36
+		outer[i] ^= 0x5c
+	}
+	copy(inner[sha256.BlockSize:], msg[:])
+	sum := sha256.Sum256(inner[:])
+	copy(outer[sha256.BlockSize:], sum[:])
+	return sha256.Sum256(outer[:])
 }

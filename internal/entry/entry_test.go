@@ -2,6 +2,7 @@ package entry
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -173,6 +174,17 @@ func TestSubjectsComeBack(t *testing.T) {
 			t.Fatalf("%d came back as %d", len(want), len(got))
 		}
 	})
+}
+
+func TestCommitmentIsHMAC(t *testing.T) {
+	for _, n := range []int{0, 1, 32, 64, 65} {
+		key := bytes.Repeat([]byte{7}, n)
+		m := hmac.New(sha256.New, key)
+		m.Write(append(bytes.Repeat([]byte{9}, 16), 0, 0, 0, 5, 0, 0, 1, 0))
+		if got := Commitment(key, [16]byte(bytes.Repeat([]byte{9}, 16)), 5, 256); !bytes.Equal(got[:], m.Sum(nil)) {
+			t.Errorf("a key of %d bytes: %x", n, got)
+		}
+	}
 }
 
 func TestCommitmentDependsOnEverything(t *testing.T) {

@@ -43,7 +43,7 @@ type mixing struct {
 func (w *pending) prepareCustomers(ctx context.Context, puts []seal.Put) (*seal.Prepared, error) {
 	d, brand := w.d, w.v.Brand.ID
 	if d.Decoys == nil || w.plain {
-		return d.Seal.PrepareCustomers(ctx, brand, puts)
+		return w.sealed(ctx, puts, nil)
 	}
 	m := &w.mixing
 	if !m.asked && w.kind == entry.KindImport {
@@ -70,7 +70,7 @@ func (w *pending) prepareCustomers(ctx context.Context, puts []seal.Put) (*seal.
 	}
 	among := m.among
 	for range conflicts {
-		p, err := d.Seal.PrepareAmong(ctx, brand, puts, among)
+		p, err := w.sealed(ctx, puts, among)
 		if err != nil {
 			return nil, err
 		}

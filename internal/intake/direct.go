@@ -28,6 +28,8 @@ type Direct struct {
 	Brand  string
 	// Tokens, unless nil, is told the token of each customer of the customers' file.
 	Tokens func(externalID, token string) error
+
+	first firstLoad
 }
 
 // Customers implements Sink.
@@ -74,6 +76,7 @@ func (d *Direct) beginCustomers(ctx context.Context, j *joined) (*pending, error
 	}
 	w := d.Desk.puts(v, puts)
 	w.kind = entry.KindImport
+	w.first = &d.first
 	return w, w.begin(ctx)
 }
 
@@ -165,9 +168,12 @@ func purchaseResults(p *seal.Prepared, n int, groups []group) []Result {
 // where the two files, read side by side, show them; the rest follow.
 func (im *importer) direct(ctx context.Context, d *Direct) (err error) {
 	if im.Customers.Reader != nil {
-		if err := d.Desk.Seal.FirstLoad(ctx); err != nil {
+		var first bool
+		first, err = d.Desk.Seal.FirstLoad(ctx)
+		if err != nil {
 			return err
 		}
+		d.first.on.Store(first)
 		// Also after an error or an interrupt; a kill leaves it to the next start.
 		defer func() { err = errors.Join(err, d.Desk.Seal.Mend(context.WithoutCancel(ctx))) }()
 	}

@@ -212,6 +212,32 @@ func TestDirectImportUpdatesAndTheLastRowWins(t *testing.T) {
 	})
 }
 
+// A first import looks for nobody: who stands in two of its chunks is found by then, and
+// so are those of an import that ended before a customer could be searched for.
+func TestAFirstImportFindsWhoIsThere(t *testing.T) {
+	eachEngine(t, func(t *testing.T, p place) {
+		v := p.open(t)
+		brand(t, v)
+		d := direct(t, v)
+		var c, b strings.Builder
+		for i := range 200 {
+			fmt.Fprintf(&c, "C%d,Ann,,\n", i%150)
+			fmt.Fprintf(&b, "C%d,p%d,2024-01-01,Thing,1,EUR\n", i%150, i)
+		}
+		o := options(t, customersHead+c.String(), purchasesHead+b.String())
+		o.ChunkCustomers = 50
+		rep, err := intake.Run(t.Context(), d, o)
+		if err != nil || rep.Customers.New != 150 || rep.Customers.Unchanged != 50 || rep.Purchases.New != 200 {
+			t.Fatalf("%+v, %v", rep, err)
+		}
+		// Nobody has an address or a number, so nobody can be looked up.
+		rep = run(t, d, customersHead+"C7,Anna,,\nD,Dan,,\n", purchasesHead+"C7,p7,2024-01-01,Thing,2,EUR\n")
+		if rep.Customers.Updated != 1 || rep.Customers.New != 1 || rep.Purchases.Updated != 1 {
+			t.Errorf("%+v", rep)
+		}
+	})
+}
+
 func generated(t *testing.T, n int) (customers, purchases string) {
 	t.Helper()
 	var c, p bytes.Buffer

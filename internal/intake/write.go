@@ -162,6 +162,8 @@ type pending struct {
 	prepare func(ctx context.Context) (*seal.Prepared, error)
 	mixing  mixing
 	plain   bool // no decoy goes in, or gives way
+	first   *firstLoad
+	unseen  bool // customers were sealed without looking for them
 
 	p       *seal.Prepared
 	receipt ledger.Receipt // not valid where nothing changes

@@ -108,10 +108,10 @@ func DecodeCustomer(b []byte, c *Customer) error {
 	return nil
 }
 
-// AppendPurchases appends one segment of purchases to dst. Where ref knows the
-// product, its catalogue number is written in place of SKU and description. Times
-// are kept to the microsecond, in UTC.
-func AppendPurchases(dst []byte, ps []Purchase, ref func(*Purchase) (id uint64, ok bool)) []byte {
+// AppendPurchases appends one segment of purchases to dst. Where products has the
+// catalogue number of a purchase's product, and not 0, that is written in place of SKU
+// and description; nil is none at all. Times are kept to the microsecond, in UTC.
+func AppendPurchases(dst []byte, ps []Purchase, products []uint64) []byte {
 	dst = append(dst, SegmentVersion)
 	dst = binary.AppendUvarint(dst, uint64(len(ps)))
 	var memory [3][8]string
@@ -121,10 +121,10 @@ func AppendPurchases(dst []byte, ps []Purchase, ref func(*Purchase) (id uint64, 
 	for i := range ps {
 		p := &ps[i]
 		var product uint64
-		var known bool
-		if ref != nil {
-			product, known = ref(p)
+		if products != nil {
+			product = products[i]
 		}
+		known := product != 0
 		now := p.At.UnixMicro()
 		step := now - last
 		flags := bit(known, flagProduct) |

@@ -30,7 +30,7 @@ func vectorPurchases() []record.Purchase {
 
 func TestSegmentVectors(t *testing.T) {
 	want := vectorPurchases()
-	b := record.AppendPurchases(nil, want, func(p *record.Purchase) (uint64, bool) { return 300, p.SKU == "GU1" })
+	b := record.AppendPurchases(nil, want, []uint64{300, 0, 300, 300})
 	if got := hex.EncodeToString(b); got != segmentVectors[record.SegmentVersion] {
 		t.Errorf("the segment is written as %s", got)
 	}
@@ -63,7 +63,7 @@ func TestSegmentForms(t *testing.T) {
 	good := record.AppendPurchases(nil, []record.Purchase{
 		{ID: "ab1", At: time.Unix(1, 0), Quantity: 1, Amount: record.Amount{Scale: 2}, Store: "s"},
 		{ID: "ab2", At: time.Unix(1, 0), Quantity: 1, Amount: record.Amount{Scale: 2}},
-	}, func(*record.Purchase) (uint64, bool) { return 1, true })
+	}, []uint64{1, 1})
 	want := "0202" + "7b" + "03" + "616231" + "02" + "01" + "00" + "000173" + "7b" + "21" + "32" + "00" + "01" + "00" + "01"
 	if hex.EncodeToString(good) != want {
 		t.Fatalf("written as %x", good)

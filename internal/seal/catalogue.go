@@ -175,36 +175,48 @@ func openProduct(ks []productKey, brand record.BrandID, id uint64, b []byte) (pr
 // packer returns what packs the purchases of n customers. Products that enough of
 // them bought are catalogued first: a number that is in a record is in the database.
 func (s *Store) packer(ctx context.Context, brand record.BrandID, n int, of func(i int) []record.Purchase) (*packer, error) {
+	pk := &packer{
+		brand: brand, products: s.products(ctx, brand), known: map[product]uint64{},
+		numbers: make([][]uint64, n), memory: &sync.Pool{New: func() any { return &memory{} }},
+	}
 	type tally struct {
+		product
+		number          uint64
 		customers, last int
 	}
-	known := map[product]uint64{}
-	tallies := map[product]tally{}
+	total := 0
+	for i := range n {
+		total += len(of(i))
+	}
+	var tallies []tally
+	at := map[product]int{} // in tallies
+	all := make([]uint64, 0, total)
 	s.catalogue.mu.RLock()
 	for i := range n {
-		bought := of(i)
+		bought, from := of(i), len(all)
 		for j := range bought {
 			x := product{bought[j].SKU, bought[j].Description}
-			if known[x] != 0 || x == (product{}) {
-				continue
-			}
-			t, seen := tallies[x]
+			k, seen := at[x]
 			if !seen {
-				if id, ok := s.catalogue.numbers[brandProduct{brand, x}]; ok {
-					known[x] = id
-					continue
-				}
+				k = len(tallies)
+				at[x] = k
+				tallies = append(tallies, tally{product: x, number: s.catalogue.numbers[brandProduct{brand, x}]})
 			}
-			if !seen || t.last != i {
-				tallies[x] = tally{t.customers + 1, i}
+			if t := &tallies[k]; !seen || t.last != i {
+				t.customers, t.last = t.customers+1, i
 			}
+			all = append(all, uint64(k)) // its number when all have theirs
 		}
+		pk.numbers[i] = all[from:]
 	}
 	s.catalogue.mu.RUnlock()
 	var wanted []product
-	for x, t := range tallies {
-		if t.customers >= catalogueBuyers {
-			wanted = append(wanted, x)
+	for _, t := range tallies {
+		switch {
+		case t.number != 0:
+			pk.known[t.product] = t.number
+		case t.customers >= catalogueBuyers && t.product != product{}:
+			wanted = append(wanted, t.product)
 		}
 	}
 	// In one order everywhere: who waits for another server's product holds none that
@@ -212,13 +224,16 @@ func (s *Store) packer(ctx context.Context, brand record.BrandID, n int, of func
 	slices.SortFunc(wanted, func(a, b product) int {
 		return cmp.Or(cmp.Compare(a.sku, b.sku), cmp.Compare(a.description, b.description))
 	})
-	if err := s.number(ctx, brand, wanted, known); err != nil {
+	if err := s.number(ctx, brand, wanted, pk.known); err != nil {
 		return nil, fmt.Errorf("cataloguing products: %w", err)
 	}
-	return &packer{brand: brand, products: s.products(ctx, brand), number: func(p *record.Purchase) (uint64, bool) {
-		id, ok := known[product{p.SKU, p.Description}]
-		return id, ok
-	}}, nil
+	for k := range tallies {
+		tallies[k].number = pk.known[tallies[k].product]
+	}
+	for j, k := range all {
+		all[j] = tallies[k].number
+	}
+	return pk, nil
 }
 
 // number finds the numbers of products, and gives numbers to those that have none.

@@ -13,29 +13,29 @@ import (
 // by a table of their own, and a row that is made twice, as a rotation of index keys may
 // do, is made one again first.
 const (
-	sqlPostgresLookupsExist = `SELECT EXISTS (SELECT 1 FROM lookups LIMIT 1)`
-	sqlPostgresLookupsKey   = `SELECT EXISTS (SELECT 1 FROM pg_constraint WHERE conrelid = 'lookups'::regclass AND contype = 'p')`
-	sqlPostgresDistributed  = `SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus')`
-	sqlPostgresDropKey      = `ALTER TABLE lookups DROP CONSTRAINT IF EXISTS lookups_pkey`
-	sqlPostgresMakeKey      = `ALTER TABLE lookups DROP CONSTRAINT IF EXISTS lookups_pkey, ADD CONSTRAINT lookups_pkey PRIMARY KEY (value, ord)`
-	sqlPostgresOneOfEach    = `DELETE FROM lookups WHERE ctid IN (SELECT ctid FROM (SELECT ctid, row_number() OVER (PARTITION BY value, ord) AS n FROM lookups) AS d WHERE n > 1)`
-	sqlPostgresLongMemory   = `SELECT set_config('statement_timeout', '0', true), set_config('maintenance_work_mem', '256MB', true)`
+	sqlLookupsExist        = `SELECT EXISTS (SELECT 1 FROM lookups LIMIT 1)`
+	sqlPostgresLookupsKey  = `SELECT EXISTS (SELECT 1 FROM pg_constraint WHERE conrelid = 'lookups'::regclass AND contype = 'p')`
+	sqlPostgresDistributed = `SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus')`
+	sqlPostgresDropKey     = `ALTER TABLE lookups DROP CONSTRAINT IF EXISTS lookups_pkey`
+	sqlPostgresMakeKey     = `ALTER TABLE lookups DROP CONSTRAINT IF EXISTS lookups_pkey, ADD CONSTRAINT lookups_pkey PRIMARY KEY (value, ord)`
+	sqlPostgresOneOfEach   = `DELETE FROM lookups WHERE ctid IN (SELECT ctid FROM (SELECT ctid, row_number() OVER (PARTITION BY value, ord) AS n FROM lookups) AS d WHERE n > 1)`
+	sqlPostgresLongMemory  = `SELECT set_config('statement_timeout', '0', true), set_config('maintenance_work_mem', '256MB', true)`
 )
 
-// FirstLoad takes the index of lookups away where there is nobody to look up yet.
-// Mend puts it back, and is due after the load, however that ends.
-func (s *Store) FirstLoad(ctx context.Context) error {
-	if s.db.Engine() != db.Postgres {
-		return nil
-	}
+// FirstLoad reports whether there is nobody to look up yet, and takes the index of
+// lookups away then. Mend puts it back, and is due after the load, however that ends.
+func (s *Store) FirstLoad(ctx context.Context) (first bool, err error) {
 	var exist, distributed bool
-	if err := s.db.Row(ctx, sqlPostgresLookupsExist).Scan(&exist); err != nil {
-		return fmt.Errorf("looking for customers: %w", err)
+	if err := s.db.Row(ctx, sqlLookupsExist).Scan(&exist); err != nil {
+		return false, fmt.Errorf("looking for customers: %w", err)
 	}
 	if exist {
-		return s.Mend(ctx)
+		return false, s.Mend(ctx)
 	}
-	err := s.db.Alone(ctx, func(q db.Queryer) error {
+	if s.db.Engine() != db.Postgres {
+		return true, nil
+	}
+	err = s.db.Alone(ctx, func(q db.Queryer) error {
 		if err := q.Row(ctx, sqlPostgresDistributed).Scan(&distributed); err != nil || distributed {
 			return err
 		}
@@ -43,9 +43,9 @@ func (s *Store) FirstLoad(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("preparing a first load: %w", err)
+		return false, fmt.Errorf("preparing a first load: %w", err)
 	}
-	return nil
+	return true, nil
 }
 
 // Mend makes the index of lookups where a first load was cut off before it did.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/keys"
@@ -22,15 +23,16 @@ type brandKeys struct {
 	history  []byte
 	incident []keys.Key // the group's: one person in several brands
 
-	wrap  cipher.AEAD // under kek
-	blind map[record.Field]blinders
+	wrap   cipher.AEAD // under kek
+	blind  map[record.Field]blinders
+	memory *sync.Pool // of *memory
 }
 
 // blinders make the indexes of one field under the newest keys.
 type blinders struct{ index, incident *blinder }
 
 func (s *Store) brandKeys(ctx context.Context, brand record.BrandID) (*brandKeys, error) {
-	out := brandKeys{brand: brand}
+	out := brandKeys{brand: brand, memory: &sync.Pool{New: func() any { return &memory{} }}}
 	var err error
 	if out.kek, err = s.ring.Current(ctx, brand, keys.KEK); err != nil {
 		return nil, err
@@ -212,7 +214,7 @@ type asked struct {
 
 // find returns the keys to write with, and the customers by their external ids: of n
 // things to write, those for which id says that one was given.
-func (s *Store) find(ctx context.Context, brand record.BrandID, n int, id func(i int) (string, bool)) (*brandKeys, []asked, error) {
+func (s *Store) find(ctx context.Context, brand record.BrandID, n int, look bool, id func(i int) (string, bool)) (*brandKeys, []asked, error) {
 	for range rotations {
 		k, err := s.brandKeys(ctx, brand)
 		if err != nil {
@@ -232,6 +234,9 @@ func (s *Store) find(ctx context.Context, brand record.BrandID, n int, id func(i
 				continue
 			}
 			out[i].value = values[0]
+			if !look && len(values) == 1 {
+				continue
+			}
 			for _, v := range values {
 				if s.db.Engine() == db.Postgres && n >= copyAtLeast {
 					all, of[v] = append(all, v), i
@@ -252,6 +257,9 @@ func (s *Store) find(ctx context.Context, brand record.BrandID, n int, id func(i
 				out[of[v]].ord = record.Ordinal(ord)
 				return err
 			}})
+		}
+		if !look && len(k.index) == 1 {
+			return k, out, nil
 		}
 		newest := 0
 		err = s.db.Snapshot(ctx, func(q db.Queryer) error {

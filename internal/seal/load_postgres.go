@@ -36,17 +36,22 @@ type copied struct {
 	// The customers who get segments, as they were, and how many they have then.
 	ords, versions, epochs []int64
 	was, now               []int32
+
+	rows [2][]indexRow // of externals and lookups, before they are sorted
 }
 
-// copiedFrom takes those of the changes that COPY can write, and returns the rest.
-func copiedFrom(changes []change, brand record.BrandID, at time.Time) (*copied, []*change) {
-	c := &copied{}
-	var rest []*change
-	var externals, lookups []indexRow
+// from takes those of the changes that COPY can write in place of what there was, and
+// returns the rest.
+func (c *copied) from(changes []*change, brand record.BrandID, at time.Time) (rest []*change) {
+	*c = copied{
+		externals: c.externals.emptied(), customers: c.customers.emptied(), secrets: c.secrets.emptied(),
+		lookups: c.lookups.emptied(), segments: c.segments.emptied(),
+		rows: [2][]indexRow{c.rows[0][:0], c.rows[1][:0]},
+	}
+	externals, lookups := c.rows[0], c.rows[1]
 	us := at.UnixMicro()
 	fresh, added, bytes := 0, 0, 0
-	for i := range changes {
-		ch := &changes[i]
+	for _, ch := range changes {
 		for _, b := range ch.packed {
 			bytes += len(b) + segmentOverhead
 		}
@@ -60,8 +65,7 @@ func copiedFrom(changes []change, brand record.BrandID, at time.Time) (*copied, 
 	c.segments.grow(bytes)
 	c.customers.grow(fresh * customerGuess)
 	c.secrets.grow(fresh * secretRow)
-	for i := range changes {
-		ch := &changes[i]
+	for _, ch := range changes {
 		ord := int64(ch.ord)
 		switch {
 		case ch.made && fresh >= copyAtLeast:
@@ -99,7 +103,8 @@ func copiedFrom(changes []change, brand record.BrandID, at time.Time) (*copied, 
 	}
 	c.externals.index(externals)
 	c.lookups.index(lookups)
-	return c, rest
+	c.rows = [2][]indexRow{externals, lookups}
+	return rest
 }
 
 // appends reports whether all there is to write is segments after those there are.
@@ -161,14 +166,18 @@ type copyRows struct {
 	n int64 // rows
 }
 
+// emptied are no rows, in the same memory.
+func (r *copyRows) emptied() copyRows { return copyRows{b: r.b[:0]} }
+
+// grow makes room for n bytes, before there is a row.
 func (r *copyRows) grow(n int) {
 	if n > 0 {
-		r.b = append(make([]byte, 0, n+len(copyHeader)+2), copyHeader...)
+		r.b = append(slices.Grow(r.b[:0], n+len(copyHeader)+2), copyHeader...)
 	}
 }
 
 func (r *copyRows) begin(columns int16) {
-	if r.b == nil {
+	if len(r.b) == 0 {
 		r.b = append(r.b, copyHeader...)
 	}
 	r.b = binary.BigEndian.AppendUint16(r.b, uint16(columns))

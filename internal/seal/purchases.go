@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/record"
@@ -20,7 +21,7 @@ const slack = 4
 // what is new. A purchase that differs from the kept one of its id replaces it. Each
 // customer may stand once. Values must have passed record.Purchase.Check.
 func (s *Store) PreparePurchases(ctx context.Context, brand record.BrandID, asked []Append) (*Prepared, error) {
-	_, found, err := s.find(ctx, brand, len(asked), func(i int) (string, bool) {
+	_, found, err := s.find(ctx, brand, len(asked), true, func(i int) (string, bool) {
 		return asked[i].ExternalID, asked[i].Ord == 0
 	})
 	if err != nil {
@@ -71,7 +72,9 @@ func (s *Store) PreparePurchases(ctx context.Context, brand record.BrandID, aske
 type packer struct {
 	brand    record.BrandID
 	products products
-	number   func(*record.Purchase) (id uint64, ok bool) // of a product in the catalogue
+	known    map[product]uint64 // numbers of those in the catalogue
+	numbers  [][]uint64         // of each customer's new purchases, 0: none
+	memory   *sync.Pool         // of *memory
 }
 
 // append returns nil where nothing changes.
@@ -94,32 +97,46 @@ func (pk *packer) append(r *rows, purchases []record.Purchase) (*change, []Outco
 	if replaced || r.segments+(len(added)+segmentPurchases-1)/segmentPurchases > full+slack {
 		c.rewrite, added = true, kept
 	}
-	pk.seal(c, added)
+	pk.seal(c, added, pk.numbered(added))
 	return c, outcomes, nil
 }
 
-// pack packs the purchases of a new customer.
-func (pk *packer) pack(c *change, purchases []record.Purchase) ([]Outcome, error) {
+// numbered returns the numbers of products in the catalogue.
+func (pk *packer) numbered(ps []record.Purchase) []uint64 {
+	out := make([]uint64, len(ps))
+	for i := range ps {
+		out[i] = pk.known[product{ps[i].SKU, ps[i].Description}]
+	}
+	return out
+}
+
+// pack packs the purchases of a new customer, the i-th.
+func (pk *packer) pack(c *change, i int, purchases []record.Purchase) ([]Outcome, error) {
 	if len(purchases) == 0 {
 		return nil, nil
 	}
 	kept, outcomes, _ := merge(nil, purchases)
-	pk.seal(c, kept)
+	numbers := pk.numbers[i]
+	if &kept[0] != &purchases[0] {
+		numbers = pk.numbered(kept)
+	}
+	pk.seal(c, kept, numbers)
 	return outcomes, nil
 }
 
 // seal adds segments to a change: after those there are, or in place of all.
-func (pk *packer) seal(c *change, added []record.Purchase) {
+func (pk *packer) seal(c *change, added []record.Purchase, numbers []uint64) {
 	epoch, first := c.epoch, c.segments
 	if c.rewrite {
 		epoch, first = epoch+1, 0
 	}
-	var plain []byte
+	m := pk.memory.Get().(*memory)
+	defer pk.memory.Put(m)
 	for i := 0; len(added) > 0; i++ {
 		n := min(len(added), segmentPurchases)
-		plain = record.AppendPurchases(plain[:0], added[:n], pk.number)
-		b := closed(c.aead, nil, plain, place(pk.brand, c.ord, purchaseRecord, segmentNumber(epoch, first+i)))
-		c.packed, added = append(c.packed, b), added[n:]
+		m.plain = record.AppendPurchases(m.plain[:0], added[:n], numbers[:n])
+		b := m.closed(c.aead, m.plain, appendPlace(m.place[:0], pk.brand, c.ord, purchaseRecord, segmentNumber(epoch, first+i)))
+		c.packed, added, numbers = append(c.packed, b), added[n:], numbers[n:]
 	}
 }
 

@@ -79,10 +79,13 @@ type Store struct {
 	db        *db.DB
 	ring      *keys.Ring
 	catalogue *catalogue
+	copies    sync.Pool // of *copied: large, and made for each chunk of an import
 }
 
 // New returns the store of a database whose keys are in ring.
-func New(d *db.DB, ring *keys.Ring) *Store { return &Store{d, ring, newCatalogue()} }
+func New(d *db.DB, ring *keys.Ring) *Store {
+	return &Store{db: d, ring: ring, catalogue: newCatalogue(), copies: sync.Pool{New: func() any { return &copied{} }}}
+}
 
 // sealed closes plain under a key with a fresh random nonce: version, nonce,
 // ciphertext and tag.
@@ -103,6 +106,27 @@ func closed(aead cipher.AEAD, dst, plain, aad []byte) []byte {
 	nonce := dst[at:]
 	rand.Read(nonce)
 	return aead.Seal(dst, nonce, plain, aad)
+}
+
+// memory is what sealing many records works in. What it seals shares blocks.
+type memory struct {
+	plain []byte
+	place [64]byte // longer than any additional data
+	block []byte
+}
+
+// sealBlock is how much memory sealed records share: enough that taking it costs little,
+// and little where one record is kept.
+const sealBlock = 16 << 10
+
+func (m *memory) closed(aead cipher.AEAD, plain, aad []byte) []byte {
+	n := 1 + nonceBytes + len(plain) + tagBytes
+	if cap(m.block)-len(m.block) < n {
+		m.block = make([]byte, 0, max(n, sealBlock))
+	}
+	at := len(m.block)
+	m.block = m.block[:at+n]
+	return closed(aead, m.block[at:at:at+n], plain, aad)
 }
 
 func opened(key, b, aad []byte) ([]byte, error) {
@@ -136,7 +160,11 @@ func gcm(key []byte) (cipher.AEAD, error) {
 // place is the additional data of a record: which customer's, what it holds, and
 // its number (a profile's version; a segment's epoch and place in it).
 func place(brand record.BrandID, ord record.Ordinal, k kind, number uint64) []byte {
-	b := append([]byte("cloakroom record 1"), 0)
+	return appendPlace(nil, brand, ord, k, number)
+}
+
+func appendPlace(b []byte, brand record.BrandID, ord record.Ordinal, k kind, number uint64) []byte {
+	b = append(append(b, "cloakroom record 1"...), 0)
 	b = binary.BigEndian.AppendUint16(b, uint16(brand))
 	b = binary.BigEndian.AppendUint32(b, uint32(ord))
 	return binary.BigEndian.AppendUint64(append(b, byte(k)), number)
@@ -193,7 +221,11 @@ func derive(key []byte, label string) []byte {
 }
 
 func wrapPlace(brand record.BrandID, ord record.Ordinal, kek int) []byte {
-	b := append([]byte("cloakroom customer key 1"), 0)
+	return appendWrapPlace(nil, brand, ord, kek)
+}
+
+func appendWrapPlace(b []byte, brand record.BrandID, ord record.Ordinal, kek int) []byte {
+	b = append(append(b, "cloakroom customer key 1"...), 0)
 	b = binary.BigEndian.AppendUint16(b, uint16(brand))
 	b = binary.BigEndian.AppendUint32(b, uint32(ord))
 	return binary.BigEndian.AppendUint32(b, uint32(kek))

@@ -75,7 +75,7 @@ type former struct {
 // Prepared is a write that is sealed and not yet logged.
 type Prepared struct {
 	brand    record.BrandID
-	changes  []change         // by ordinal
+	changes  []*change        // by ordinal
 	ords     []record.Ordinal // of each thing asked for, 0: nobody
 	outcomes []Outcome
 	detail   [][]Outcome // of purchases
@@ -124,7 +124,7 @@ func (p *Prepared) Err(i int) error { return p.errs[i] }
 func (p *Prepared) fail(i int, err error) { p.outcomes[i], p.errs[i] = Failed, err }
 
 func (p *Prepared) sort() {
-	slices.SortFunc(p.changes, func(a, b change) int { return int(int64(a.ord) - int64(b.ord)) })
+	slices.SortFunc(p.changes, func(a, b *change) int { return int(int64(a.ord) - int64(b.ord)) })
 }
 
 const (
@@ -153,9 +153,20 @@ func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts
 
 // PrepareAmong is PrepareCustomers with others among those who are made; nil for none.
 func (s *Store) PrepareAmong(ctx context.Context, brand record.BrandID, puts []Put, among *Among) (*Prepared, error) {
+	return s.prepareCustomers(ctx, brand, puts, among, true)
+}
+
+// PrepareNew is PrepareAmong for customers of whom nobody should be there: it looks for
+// none of them by external id. Where one is there all the same, Apply refuses the write
+// with ErrConflict.
+func (s *Store) PrepareNew(ctx context.Context, brand record.BrandID, puts []Put, among *Among) (*Prepared, error) {
+	return s.prepareCustomers(ctx, brand, puts, among, false)
+}
+
+func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts []Put, among *Among, look bool) (*Prepared, error) {
 	own := len(puts)
 	puts = among.all(puts)
-	k, found, err := s.find(ctx, brand, len(puts), func(i int) (string, bool) {
+	k, found, err := s.find(ctx, brand, len(puts), look, func(i int) (string, bool) {
 		return puts[i].Customer.Get(record.ExternalID), puts[i].Ord == 0
 	})
 	if err != nil {
@@ -213,7 +224,7 @@ func (s *Store) PrepareAmong(ctx context.Context, brand record.BrandID, puts []P
 		if made[i] {
 			c, err := k.create(brand, p.ords[i], &puts[i].Customer, found[i].value)
 			if err == nil {
-				p.detail[i], err = pk.pack(c, puts[i].Purchases)
+				p.detail[i], err = pk.pack(c, i, puts[i].Purchases)
 			}
 			return c, err
 		}
@@ -261,7 +272,7 @@ func (p *Prepared) each(n int, fn func(i int) (*change, error)) error {
 	err := share(n, func(i int) error {
 		c, err := fn(i)
 		if c != nil && err == nil {
-			c.logKey = c.secret.logKey()
+			c.logKey, c.aead = c.secret.logKey(), nil // which is large, and has done its work
 			made[i] = c
 		}
 		return err
@@ -269,12 +280,7 @@ func (p *Prepared) each(n int, fn func(i int) (*change, error)) error {
 	if err != nil {
 		return err
 	}
-	p.changes = slices.Grow(p.changes, n)
-	for _, c := range made {
-		if c != nil {
-			p.changes = append(p.changes, *c)
-		}
-	}
+	p.changes = slices.DeleteFunc(made, func(c *change) bool { return c == nil })
 	p.sort()
 	return nil
 }
@@ -288,12 +294,15 @@ const firstVersion = 1
 
 func (k *brandKeys) create(brand record.BrandID, ord record.Ordinal, c *record.Customer, external int64) (*change, error) {
 	ch := &change{ord: ord, made: true, secret: newSecret(), kek: k.kek.Version, external: external, come: k.lookups(c)}
-	ch.wrapped = closed(k.wrap, nil, ch.secret[:], wrapPlace(brand, ord, ch.kek))
+	m := k.memory.Get().(*memory)
+	defer k.memory.Put(m)
+	ch.wrapped = m.closed(k.wrap, ch.secret[:], appendWrapPlace(m.place[:0], brand, ord, ch.kek))
 	var err error
 	if ch.aead, err = gcm(ch.secret.dek()); err != nil {
 		return nil, fmt.Errorf("sealing a customer: %w", err)
 	}
-	ch.profile = closed(ch.aead, nil, record.AppendCustomer(make([]byte, 0, customerGuess), c), place(brand, ord, profileRecord, firstVersion))
+	m.plain = record.AppendCustomer(m.plain[:0], c)
+	ch.profile = m.closed(ch.aead, m.plain, appendPlace(m.place[:0], brand, ord, profileRecord, firstVersion))
 	return ch, nil
 }
 
@@ -377,13 +386,11 @@ func (s *Store) Apply(ctx context.Context, receipt ledger.Receipt, p *Prepared) 
 			return ledger.ErrNotLogged
 		}
 	}
-	rest := make([]*change, len(p.changes))
-	for i := range p.changes {
-		rest[i] = &p.changes[i]
-	}
+	rest := p.changes
 	var bulk *copied
 	if s.db.Engine() == db.Postgres && len(p.changes) >= copyAtLeast {
-		bulk, rest = copiedFrom(p.changes, p.brand, receipt.At())
+		bulk = s.copies.Get().(*copied)
+		rest = bulk.from(p.changes, p.brand, receipt.At())
 	}
 	err := s.db.Tx(ctx, func(q db.Queryer) error {
 		if err := s.hold(ctx, q, p.uses); err != nil {
@@ -412,6 +419,9 @@ func (s *Store) Apply(ctx context.Context, receipt ledger.Receipt, p *Prepared) 
 	})
 	if err != nil {
 		return fmt.Errorf("writing sealed records: %w", err)
+	}
+	if bulk != nil {
+		s.copies.Put(bulk)
 	}
 	return nil
 }
