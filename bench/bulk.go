@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -333,7 +332,6 @@ func (b *bench) sealed(ctx context.Context, f *files) (took, own, cpu time.Durat
 }
 
 func importInto(ctx context.Context, v *vault.Vault, f *files) time.Duration {
-	defer debug.SetGCPercent(debug.SetGCPercent(300)) // as the command does
 	caller, err := v.Identity.EnsureLocal(ctx, access.Administrator)
 	fatal(err)
 	_, err = v.Admin.CreateBrand(ctx, caller, api.Brand{Name: "gucci"})

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -43,10 +42,6 @@ reason, and never its value. The rest goes in.
 EXIT STATUS: 0 all rows went in, 1 failed, 2 wrong command line, 3 some rows were
 refused, 130 interrupted.`
 }
-
-// importGCPercent lets the heap of an import grow to four times what it holds, a few
-// hundred MB, before it is collected: chunks come and go whole.
-const importGCPercent = 300
 
 // exitRejected is the exit code of an import that refused rows.
 const exitRejected = 3
@@ -171,7 +166,6 @@ func (c *importCmd) sink(ctx context.Context, v *connection, tokens *csv.Writer)
 	if err != nil {
 		return nil, err
 	}
-	debug.SetGCPercent(importGCPercent)
 	d := &intake.Direct{Desk: v.vault.Intake, Caller: caller, Brand: c.Brand}
 	if c.Tokens != "" {
 		d.Tokens = func(externalID, token string) error {
