@@ -19,11 +19,12 @@ type bought struct {
 	scattered bool // some customer has two groups
 }
 
-// emptied is an empty bought in the same memory, for that many customers.
-func (b *bought) emptied(customers int) bought {
+// emptied is an empty bought in the same memory, for that many customers and about that
+// many purchases.
+func (b *bought) emptied(customers, purchases int) bought {
 	first := slices.Grow(b.first[:0], customers)[:customers]
 	clear(first)
-	return bought{purchases: b.purchases[:0], lines: b.lines[:0], groups: b.groups[:0], first: first}
+	return bought{purchases: slices.Grow(b.purchases[:0], purchases), lines: slices.Grow(b.lines[:0], purchases), groups: b.groups[:0], first: first}
 }
 
 func (b *bought) full() bool { return len(b.purchases) >= joinRows || b.bytes >= joinBytes }

@@ -87,7 +87,8 @@ func (j *joiner) renew() {
 		j.memory = &space{}
 	}
 	j.chunk.rows = slices.Grow(j.memory.customers[:0], j.size)
-	j.bought = j.memory.bought.emptied(j.size)
+	like := len(j.bought.purchases) // of the chunk before
+	j.bought = j.memory.bought.emptied(j.size, like+like/8)
 }
 
 // done takes back a chunk that nobody looks at any more.
