@@ -14,6 +14,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/budget"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/exposure"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/record"
@@ -50,8 +51,8 @@ func (b *bench) exposure(ctx context.Context) {
 	at := time.Now()
 	before := heap()
 	began := time.Now()
-	h := budget.NewHistory(at)
-	fatal(l.Since(ctx, 1, h.From(), h.Add))
+	h, err := exposure.Replay(ctx, l, 1, at)
+	fatal(err)
 	took, held := time.Since(began), heap()-before
 	uses := h.Measure()
 	fmt.Printf("## Exposure over %d entries in 30 days, %d in 60, %s\n%v, %d MiB held, %d holders; the brand %+v\n",

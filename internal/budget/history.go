@@ -20,7 +20,8 @@ import (
 type History struct {
 	from, to uint32 // the first and last bucket that is measured
 	holders  map[Holder]*tracks
-	swept    int64 // day of the last sweep
+	only     map[uint64]uint64 // the lineage of a principal that has used one alone: its tracks are the principal's
+	swept    int64             // day of the last sweep
 }
 
 // Counts are distinct customers in each window.
@@ -59,7 +60,7 @@ type track struct {
 // NewHistory returns a history of the 30 days that end now.
 func NewHistory(now time.Time) *History {
 	to := bucketOf(now.UnixMicro())
-	return &History{from: Month.from(to), to: to, holders: map[Holder]*tracks{}}
+	return &History{from: Month.from(to), to: to, holders: map[Holder]*tracks{}, only: map[uint64]uint64{}}
 }
 
 // From is the time from which on the history wants disclosures.
@@ -78,6 +79,9 @@ func (h *History) Add(d Disclosure) error {
 		h.forget(now)
 	}
 	for _, holder := range d.holders() {
+		if holder.Kind == Lineage && h.alone(holder, d.Principal) {
+			continue
+		}
 		all := h.holders[holder]
 		if all == nil {
 			all = &tracks{}
@@ -89,6 +93,39 @@ func (h *History) Add(d Disclosure) error {
 		}
 	}
 	return nil
+}
+
+// alone reports whether a lineage is the only one that its principal used so far. Most
+// people have one, and it is counted once. When another comes, the first gets a copy.
+func (h *History) alone(lineage Holder, principal uint64) bool {
+	first, known := h.only[principal]
+	switch {
+	case !known:
+		h.only[principal] = lineage.ID
+		return true
+	case first == lineage.ID:
+		return true
+	case first != 0:
+		h.only[principal] = 0 // several
+		h.holders[Holder{Kind: Lineage, ID: first}] = h.holders[Holder{Kind: Principal, ID: principal}].clone()
+	}
+	return false
+}
+
+func (all *tracks) clone() *tracks {
+	var out tracks
+	for c, t := range all {
+		if t == nil {
+			continue
+		}
+		n := *t
+		n.last, n.tallies = t.last.clone(), slices.Clone(t.tallies)
+		for w := range n.top {
+			n.top[w] = slices.Clone(t.top[w])
+		}
+		out[c] = &n
+	}
+	return &out
 }
 
 // forget lets go of the customers whom nobody took for 30 days.
@@ -162,6 +199,11 @@ func (h *History) Measure() map[Holder]Uses {
 			}
 		}
 		out[holder] = u
+	}
+	for principal, lineage := range h.only {
+		if lineage != 0 {
+			out[Holder{Kind: Lineage, ID: lineage}] = out[Holder{Kind: Principal, ID: principal}]
+		}
 	}
 	return out
 }

@@ -84,9 +84,16 @@ func (l *lastSeen) page() {
 // is left may be scattered.
 func (l *lastSeen) sweep(from uint32) {
 	few := map[record.Ordinal]uint32{}
-	for ord, bucket := range l.all() {
+	for ord, bucket := range l.few {
 		if bucket >= from {
 			few[ord] = bucket
+		}
+	}
+	for at, page := range l.pages {
+		for i, bucket := range page {
+			if bucket >= from && bucket != 0 {
+				few[record.Ordinal(at*pageSize+uint32(i))] = bucket
+			}
 		}
 	}
 	*l = lastSeen{few: few, n: len(few)}
@@ -94,6 +101,17 @@ func (l *lastSeen) sweep(from uint32) {
 		l.next = 2 * l.n
 		l.page()
 	}
+}
+
+// clone returns a copy.
+func (l *lastSeen) clone() lastSeen {
+	c := *l
+	c.few, c.pages = maps.Clone(l.few), maps.Clone(l.pages)
+	for at, page := range c.pages {
+		copied := *page
+		c.pages[at] = &copied
+	}
+	return c
 }
 
 // all yields the customers ascending.

@@ -330,8 +330,8 @@ func (d *Desk) uses(ctx context.Context, brand record.BrandID, now time.Time) (m
 	if ok && m.size == size && m.step == step {
 		return m.uses, nil
 	}
-	h := budget.NewHistory(now)
-	if err := d.Ledger.Since(ctx, brand, h.From(), h.Add); err != nil {
+	h, err := Replay(ctx, d.Ledger, brand, now)
+	if err != nil {
 		return nil, err
 	}
 	m = measured{size, step, h.Measure()}
