@@ -125,6 +125,7 @@ var everyShard = map[string]string{
 	"sqlPostgresRewrap":          "a rotation walks all customers",
 	"sqlReadProfiles":            "a rotation walks all customers",
 	"sqlCountCustomers":          "all customers are counted, for the share of decoys",
+	"sqlLearnFrom":               "decoys placed at once are made after some customers, at 25 places",
 	"sqlInspectLast":             "a check walks everything",
 	"sqlInspectCustomers":        "a check walks everything",
 	"sqlInspectSecrets":          "a check walks everything",
