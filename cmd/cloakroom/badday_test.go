@@ -64,7 +64,7 @@ func unixClient(dir, key string) *client.Client {
 func socket(t *testing.T, dir, key string) *client.Client {
 	t.Helper()
 	c := unixClient(dir, key)
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		err := c.Do(t.Context(), "GET", "/v1/health", nil, nil)
 		if err == nil {
 			return c
@@ -84,11 +84,11 @@ func demoIn(t *testing.T, dir string, customers int) demoAnswer {
 	return a
 }
 
-// rarely is n, and fewer under the race detector: killing a process more often finds no
-// more races, and each takes much longer to start then.
-func rarely(n, fewer int) int {
+// rarely is n, and another number under the race detector: killing a process more often
+// finds no more races, and each takes much longer to start and to do anything then.
+func rarely(n, raced int) int {
 	if raceDetector {
-		return fewer
+		return raced
 	}
 	return n
 }

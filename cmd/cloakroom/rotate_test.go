@@ -38,7 +38,7 @@ func TestARotationOutlivesKilledServers(t *testing.T) {
 					t.Fatalf("%v: %s", err, errs)
 				}
 			}
-			life := time.After(time.Duration(rand.IntN(40*(deaths+1))) * time.Millisecond)
+			life := time.After(time.Duration(rand.IntN(rarely(40, 400)*(deaths+1))) * time.Millisecond)
 			for alive := true; alive && !ended; {
 				select {
 				case <-life:
