@@ -50,3 +50,18 @@ type ContainedExports struct {
 	Approved  int `json:"approved" doc:"Nothing of them left."`
 	Leaving   int `json:"leaving" doc:"Some of their files left, or are on their way."`
 }
+
+// ContainmentEvent is what receivers are told of a containment that began or was undone.
+type ContainmentEvent struct {
+	ID               int64     `json:"id"`
+	Brand            string    `json:"brand"`
+	Entry            uint64    `json:"entry"`
+	At               time.Time `json:"at"`
+	Kind             string    `json:"kind,omitempty"`
+	Target           uint64    `json:"target,omitempty"` // the lineage or principal
+	Role             string    `json:"role,omitempty"`
+	Principal        uint64    `json:"principal"` // who did it
+	TookMillis       int64     `json:"took_ms,omitempty"`
+	SinceAlarmMillis int64     `json:"since_alarm_ms,omitempty"`
+	Ticket           string    `json:"ticket,omitempty"`
+}

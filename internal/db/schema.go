@@ -329,7 +329,25 @@ var migrations = []string{
 	// notify
 	`ALTER TABLE receivers ADD COLUMN fault text NOT NULL DEFAULT '';
 	ALTER TABLE receivers ADD COLUMN refused bigint NOT NULL DEFAULT 0;
-	ALTER TABLE receivers ADD COLUMN stopped bigint NOT NULL DEFAULT 0;`,
+	ALTER TABLE receivers ADD COLUMN stopped bigint NOT NULL DEFAULT 0;` +
+		// detect
+		`CREATE TABLE alarm_events (
+		brand       integer NOT NULL,
+		entry       bigint NOT NULL,
+		what        text NOT NULL,
+		at          bigint NOT NULL,
+		grade       integer NOT NULL,
+		again       integer NOT NULL,
+		alarm_entry bigint NOT NULL,
+		alarm_rule  text NOT NULL,
+		principal   bigint NOT NULL,
+		containment bigint NOT NULL,
+		took        bigint NOT NULL,
+		since       bigint NOT NULL,
+		reason      text NOT NULL,
+		ticket      text NOT NULL,
+		PRIMARY KEY (brand, entry, what)
+	);`,
 }
 
 const (

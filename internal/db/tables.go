@@ -56,6 +56,7 @@ var parts = []struct {
 	{"log_snapshots", PartNone},
 	{"alarms", PartNone},
 	{"alarm_cursors", PartNone},
+	{"alarm_events", PartNone},
 	{"write_answers", PartNone}, // of writes that a restore may not hold
 	{"log_snapshot_parts", PartNone},
 }

@@ -148,16 +148,6 @@ func (s *Store) read(ctx context.Context, brand record.BrandID, sql string, args
 	return out, nil
 }
 
-// After returns the alarms of a brand after a place, oldest first, of a grade or
-// graver; without the repeats if asked so.
-func (s *Store) After(ctx context.Context, brand record.BrandID, p Place, least Grade, repeats bool, limit int) ([]Stored, error) {
-	again := 0
-	if repeats {
-		again = 1
-	}
-	return s.read(ctx, brand, sqlAfterAlarm, int64(brand), int64(p.Entry), string(p.Rule), int64(least), again, limit)
-}
-
 // Answer is what became of an alarm for which the rules contain.
 type Answer int
 
@@ -304,6 +294,7 @@ type batch struct {
 	from, to uint64
 	alarms   []Alarm
 	changes  []change
+	events   []Event // containments; what became of alarms is made of the changes
 	rules    uint64
 }
 
@@ -331,12 +322,7 @@ func knownKeys(ctx context.Context, q db.Queryer, brand record.BrandID, alarms [
 			return err
 		}})
 	}
-	for chunk := range slices.Chunk(stmts, insertChunk) {
-		if err := q.Batch(ctx, chunk); err != nil {
-			return nil, err
-		}
-	}
-	return known, nil
+	return known, inChunks(ctx, q, stmts)
 }
 
 // commit stores a batch and moves the cursor, in one transaction, if the cursor stands
@@ -379,19 +365,32 @@ func (s *Store) commit(ctx context.Context, brand record.BrandID, server string,
 				int64(a.Customers), a.Usual, a.Seen, a.Key, again, due,
 			}})
 		}
+		if err := inChunks(ctx, q, stmts); err != nil {
+			return err
+		}
+		steps, err := stepsOf(ctx, q, brand, b.changes)
+		if err != nil {
+			return err
+		}
+		stmts = stmts[:0]
 		for i := range b.changes {
 			stmts = append(stmts, b.changes[i].stmt(brand))
+		}
+		for _, e := range append(steps, b.events...) {
+			stmts = append(stmts, e.stmt())
 		}
 		if b.rules > 0 {
 			stmts = append(stmts, db.Stmt{SQL: sqlNoteRules, Args: []any{int64(brand), int64(b.rules)}})
 		}
-		for len(stmts) > 0 {
-			n := min(len(stmts), insertChunk)
-			if err := q.Batch(ctx, stmts[:n]); err != nil {
-				return err
-			}
-			stmts = stmts[n:]
-		}
-		return nil
+		return inChunks(ctx, q, stmts)
 	})
+}
+
+func inChunks(ctx context.Context, q db.Queryer, stmts []db.Stmt) error {
+	for chunk := range slices.Chunk(stmts, insertChunk) {
+		if err := q.Batch(ctx, chunk); err != nil {
+			return err
+		}
+	}
+	return nil
 }

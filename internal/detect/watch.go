@@ -36,7 +36,7 @@ type Watcher struct {
 	Ledger   *ledger.Ledger
 	Store    *Store
 	Canaries Canaries // may be nil
-	// Stored, if set, is told of brands that have new alarms. It must not block.
+	// Stored, if set, is told of brands that have new alarms or events. It must not block.
 	Stored func(record.BrandID)
 
 	server string
@@ -224,7 +224,7 @@ func (v *watch) once(ctx context.Context) (more, behind bool, err error) {
 		return false, false, fmt.Errorf("storing alarms: %w", err) // pending stays
 	}
 	v.pending = nil
-	if len(b.alarms) > 0 && v.w.Stored != nil {
+	if len(b.alarms)+len(b.changes)+len(b.events) > 0 && v.w.Stored != nil {
 		v.w.Stored(v.brand)
 	}
 	return true, false, nil
@@ -249,11 +249,16 @@ func (v *watch) read(ctx context.Context, b *batch, end uint64) error {
 			return errEnough
 		}
 		b.alarms = append(b.alarms, v.d.Observe(i, &e, ords)...)
-		if e.Kind == entry.KindDetection {
+		switch e.Kind {
+		case entry.KindDetection:
 			if c, ok := changeOf(i, &e); ok {
 				b.changes = append(b.changes, c)
 			} else if e.Detail[changeDetail] == changeRules {
 				b.rules = i
+			}
+		case entry.KindContainment:
+			if ev, ok := containmentOf(v.brand, i, &e); ok {
+				b.events = append(b.events, ev)
 			}
 		}
 		return nil

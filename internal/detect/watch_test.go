@@ -3,10 +3,12 @@ package detect
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -134,7 +136,7 @@ func (p place) disclose(t *testing.T, l *ledger.Ledger, who identity.Who, ord re
 }
 
 func (p place) all(t testing.TB) []Stored {
-	list, err := NewStore(p.db).After(t.Context(), p.brand, Place{}, Low, true, 100_000)
+	list, err := NewStore(p.db).read(t.Context(), p.brand, sqlAfterAlarm, int64(p.brand), 0, "", int64(Low), 1, 100_000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,8 +227,41 @@ func TestAlarmsAndTheirLivesFollowFromTheLog(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		eventually(t, "the changes are there", func() bool { return p.all(t)[5].State() == Acknowledged })
-		before := p.all(t)
+		for _, what := range []map[string]string{
+			{changeDetail: "contain", "kind": "lineage"}, // begins; it holds with the next
+			{changeDetail: changeContained, idDetail: "7", tookDetail: "12", sinceDetail: "3000"},
+			{changeDetail: "undo-ask", idDetail: "7"},
+			{changeDetail: changeUndo, idDetail: "7"},
+			{changeDetail: changeUndo, idDetail: "nonsense"},
+		} {
+			if _, err := s.l.Record(t.Context(), ledger.Event{Kind: entry.KindContainment, Who: p.agent(60), Detail: what}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told := func(repeats bool) []Notice {
+			list, err := NewStore(p.db).Notices(t.Context(), p.brand, Place{}, Medium, repeats, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return list
+		}
+		eventually(t, "the changes are there", func() bool { return len(told(true)) == 25 })
+		before, heard := p.all(t), told(true)
+		var words []string
+		for _, n := range told(false) {
+			switch {
+			case n.Event == nil:
+				words = append(words, "new "+n.Alarm.ID())
+			case n.Alarm != nil:
+				words = append(words, fmt.Sprint(n.Event.What, " ", n.Alarm.ID(), " ", n.Event.Principal, " ", n.Event.Reason))
+			default:
+				words = append(words, fmt.Sprint(n.Event.What, " ", n.Event.Containment, " ", n.Event.Took, " ", n.Event.Since))
+			}
+		}
+		// Whoever was paged for none of the repeats does not hear what became of them.
+		if got, want := strings.Join(words, ", "), "new 1-canary, new 2-canary, new 3-canary, acknowledged 1-canary 50 , closed 1-canary 51 expected, contained 7 12ms 3s, undone 7 0s 0s"; got != want {
+			t.Errorf("told %s, want %s", got, want)
+		}
 		if a := before[0]; a.State() != Closed || a.Reason != "expected" || a.ClosedBy != 51 || a.AckedBy != 50 || a.CloseTicket != "CASE-1" {
 			t.Fatalf("%+v", a)
 		}
@@ -234,7 +269,7 @@ func TestAlarmsAndTheirLivesFollowFromTheLog(t *testing.T) {
 			t.Fatal("an alarm with the key of an earlier one is a repeat, and the first is not")
 		}
 		s.stop()
-		for _, table := range []string{`DELETE FROM alarms`, `DELETE FROM alarm_cursors`} {
+		for _, table := range []string{`DELETE FROM alarms`, `DELETE FROM alarm_events`, `DELETE FROM alarm_cursors`} {
 			if _, err := p.db.Exec(t.Context(), table); err != nil {
 				t.Fatal(err)
 			}
@@ -242,8 +277,11 @@ func TestAlarmsAndTheirLivesFollowFromTheLog(t *testing.T) {
 		p.server(t)
 		eventually(t, "all is there again", func() bool {
 			after := p.all(t)
-			return len(after) == 20 && after[5].State() == Acknowledged
+			return len(after) == 20 && after[5].State() == Acknowledged && len(told(true)) == 25
 		})
+		if after := told(true); !reflect.DeepEqual(heard, after) {
+			t.Fatalf("made again from the log, what is told is another:\n%+v\n%+v", heard, after)
+		}
 		if after := p.all(t); !reflect.DeepEqual(before, after) {
 			t.Fatalf("made again from the log, they are others:\n%+v\n%+v", before, after)
 		}

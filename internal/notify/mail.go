@@ -251,9 +251,10 @@ func (l *letters) letter(n *notice) (*mail.Msg, error) {
 	}
 	m.Subject(n.subject())
 	m.SetMessageIDWithValue(l.messageID(n.id()))
-	if first := n.first(); first != "" {
-		m.SetGenHeader(mail.HeaderInReplyTo, "<"+l.messageID(first)+">")
-		m.SetGenHeader(mail.HeaderReferences, "<"+l.messageID(first)+">")
+	if n.Event != nil && n.Alarm != nil { // readers show it under the alarm
+		first := "<" + l.messageID(n.raised()) + ">"
+		m.SetGenHeader(mail.HeaderInReplyTo, first)
+		m.SetGenHeader(mail.HeaderReferences, first)
 	}
 	m.SetDateWithValue(n.at())
 	m.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: nobody's absence answers it

@@ -348,7 +348,7 @@ func TestMailGoesUnderTLSOnly(t *testing.T) {
 			}
 			to := &letters{server: m, to: "soc@brand.example", key: []byte("k")}
 			defer to.close()
-			_, err := to.deliver(t.Context(), &notice{"gucci", &detect.Alarm{Rule: detect.Canary, Entry: 1}})
+			_, err := to.deliver(t.Context(), &notice{brand: "gucci", Notice: detect.Notice{Alarm: &detect.Stored{}}})
 			if c.fault == "" {
 				if err != nil || len(office.letters()) != 1 {
 					t.Fatalf("%d mails, %v", len(office.letters()), err)

@@ -81,6 +81,8 @@ func (p place) alarms(t *testing.T, from, n int, key func(i int) string) {
 				VALUES ($1, $2, 'canary', $3, 4, 7, 7, 'support-agent', 1, 'never', 'once', $4, $5, 0, 0, 0, 0, 0, 0, '', '')`,
 				Args: []any{int64(p.brand), i, time.Now().UnixMicro(), key(i), again}})
 		}
+		stmts = append(stmts, db.Stmt{SQL: `INSERT INTO alarm_cursors (brand, next, rules, holder, until) VALUES ($1, 0, 0, '', 0) ON CONFLICT DO NOTHING`, Args: []any{int64(p.brand)}},
+			db.Stmt{SQL: `UPDATE alarm_cursors SET next = $2 WHERE brand = $1`, Args: []any{int64(p.brand), from + n}})
 		return q.Batch(t.Context(), stmts)
 	})
 	if err != nil {
@@ -165,7 +167,7 @@ func newInbox(t *testing.T) *inbox {
 			in.fault = err.Error()
 		case r.Header.Get("webhook-signature") != Sign(in.secret, r.Header.Get("webhook-id"), time.Unix(sec, 0), body):
 			in.fault = "a signature that does not hold"
-		case r.Header.Get("webhook-id") != "alarm_gucci_"+a.ID || m.Type != MessageType || a.Grade != "critical":
+		case r.Header.Get("webhook-id") != "alarm_gucci_"+a.ID || m.Type != TypeRaised || a.Grade != "critical":
 			in.fault = string(body)
 		}
 		in.got = append(in.got, a.Entry)
@@ -320,7 +322,7 @@ func TestErrorsKeepAddressesToThemselves(t *testing.T) {
 	client := newWebhookClient()
 	for _, address := range []string{"http://127.0.0.1:1/secret-token", "http://127.0.0.1:x/secret-token"} {
 		to := &webhook{client, address, nil}
-		_, err := to.deliver(t.Context(), &notice{"gucci", &detect.Alarm{}})
+		_, err := to.deliver(t.Context(), &notice{brand: "gucci", Notice: detect.Notice{Alarm: &detect.Stored{}}})
 		if err == nil || strings.Contains(err.Error(), "secret-token") {
 			t.Errorf("%v", err)
 		}

@@ -15,18 +15,31 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/brands"
+	"github.com/cloakroom/cloakroom/internal/contain"
 	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/record"
 )
 
-// The numbers of the Open Cybersecurity Schema Framework for a Detection Finding that
-// is new.
+// The numbers of the Open Cybersecurity Schema Framework for a Detection Finding, and for
+// a Remediation Activity, as what was contained is one.
 const (
-	ocsfVersion  = "1.3.0"
-	ocsfCategory = 2 // Findings
-	ocsfClass    = 2004
-	ocsfCreate   = 1
-	ocsfNew      = 1
+	ocsfVersion = "1.3.0"
+
+	ocsfFindings   = 2
+	ocsfFinding    = 2004
+	ocsfCreate     = 1
+	ocsfUpdate     = 2
+	ocsfClose      = 3
+	ocsfNew        = 1
+	ocsfInProgress = 2
+	ocsfSuppressed = 3
+	ocsfResolved   = 4
+
+	ocsfRemediations = 7
+	ocsfRemediation  = 7001
+	ocsfIsolate      = 1
+	ocsfRestore      = 3
+	ocsfSuccess      = 1
 )
 
 // PositionSuffix names, beside a feed's file, the file that says which alarms are in
@@ -72,12 +85,13 @@ type product struct {
 }
 
 type findingInfo struct {
-	UID         string   `json:"uid"`
-	Title       string   `json:"title"`
-	Desc        string   `json:"desc"`
-	CreatedTime int64    `json:"created_time"`
-	Types       []string `json:"types"`
-	Analytic    analytic `json:"analytic"`
+	UID          string   `json:"uid"`
+	Title        string   `json:"title"`
+	Desc         string   `json:"desc"`
+	CreatedTime  int64    `json:"created_time"`
+	ModifiedTime int64    `json:"modified_time,omitempty"`
+	Types        []string `json:"types"`
+	Analytic     analytic `json:"analytic"`
 }
 
 type analytic struct {
@@ -107,32 +121,99 @@ func severity(g detect.Grade) (int, string) {
 	return int(g) + 1, words[g-detect.Low]
 }
 
-func findingOf(brand string, a *detect.Alarm) finding {
+func findingOf(n *notice) finding {
+	a := &n.Alarm.Alarm
 	id, word := severity(a.Grade)
-	uid := brand + "/" + a.ID()
-	return finding{
-		ActivityID: ocsfCreate, ActivityName: "Create", CategoryUID: ocsfCategory, CategoryName: "Findings",
-		ClassUID: ocsfClass, ClassName: "Detection Finding", TypeUID: ocsfClass*100 + ocsfCreate, TypeName: "Detection Finding: Create",
-		Time: a.At.UnixMilli(), SeverityID: id, Severity: word, StatusID: ocsfNew, Status: "New", IsAlert: a.Grade >= detect.Medium,
+	uid := n.brand + "/" + a.ID()
+	f := finding{
+		ActivityID: ocsfCreate, ActivityName: "Create", CategoryUID: ocsfFindings, CategoryName: "Findings",
+		ClassUID: ocsfFinding, ClassName: "Detection Finding",
+		Time: n.at().UnixMilli(), SeverityID: id, Severity: word, StatusID: ocsfNew, Status: "New", IsAlert: a.Grade >= detect.Medium,
 		Message:  a.Seen,
-		Metadata: metadata{ocsfVersion, uid, brand, product{"Cloakroom", "Cloakroom"}},
+		Metadata: metadata{ocsfVersion, uid, n.brand, product{"Cloakroom", "Cloakroom"}},
 		FindingInfo: findingInfo{
 			UID: uid, Title: "Cloakroom " + string(a.Rule), Desc: "Seen: " + a.Seen + ". Usual: " + a.Usual + ".",
 			CreatedTime: a.At.UnixMilli(), Types: []string{string(a.Rule)}, Analytic: analytic{string(a.Rule), 1, "Rule"},
 		},
 		Evidences: []evidence{{actor{user{strconv.FormatUint(a.Principal, 10)}}}},
-		Unmapped: map[string]any{"brand": brand, "entry": a.Entry, "role": a.Role, "lineage": strconv.FormatUint(a.Lineage, 10),
+		Unmapped: map[string]any{"brand": n.brand, "entry": a.Entry, "role": a.Role, "lineage": strconv.FormatUint(a.Lineage, 10),
 			"customers": a.Customers, "key": a.Key},
 	}
+	if e := n.Event; e != nil {
+		f.Metadata.UID = n.brand + "/" + strconv.FormatUint(e.Entry, 10) + "-" + string(e.What)
+		f.FindingInfo.ModifiedTime = e.At.UnixMilli()
+		f.Unmapped["by"] = strconv.FormatUint(e.Principal, 10)
+		f.ActivityID, f.ActivityName, f.StatusID, f.Status = ocsfUpdate, "Update", ocsfInProgress, "In Progress"
+		if e.What == detect.WhatClosed {
+			f.ActivityID, f.ActivityName, f.StatusID, f.Status = ocsfClose, "Close", ocsfSuppressed, "Suppressed"
+			if e.Reason == "contained" { // the only reason that says it was a theft
+				f.StatusID, f.Status = ocsfResolved, "Resolved"
+			}
+			f.Unmapped["reason"], f.Unmapped["ticket"] = e.Reason, e.Ticket
+		}
+	}
+	f.TypeUID, f.TypeName = ocsfFinding*100+f.ActivityID, "Detection Finding: "+f.ActivityName
+	return f
 }
 
-// Feed appends every alarm of every brand to a file, one OCSF event a line. What is in
+// remediation is an OCSF event.
+type remediation struct {
+	ActivityID   int            `json:"activity_id"`
+	ActivityName string         `json:"activity_name"`
+	CategoryUID  int            `json:"category_uid"`
+	CategoryName string         `json:"category_name"`
+	ClassUID     int            `json:"class_uid"`
+	ClassName    string         `json:"class_name"`
+	TypeUID      int            `json:"type_uid"`
+	TypeName     string         `json:"type_name"`
+	Time         int64          `json:"time"`
+	SeverityID   int            `json:"severity_id"`
+	Severity     string         `json:"severity"`
+	StatusID     int            `json:"status_id"`
+	Status       string         `json:"status"`
+	Message      string         `json:"message"`
+	CommandUID   string         `json:"command_uid"`
+	Metadata     metadata       `json:"metadata"`
+	Unmapped     map[string]any `json:"unmapped"`
+}
+
+func remediationOf(n *notice) remediation {
+	e := n.Event
+	id, word := severity(e.Grade)
+	r := remediation{
+		ActivityID: ocsfIsolate, ActivityName: "Isolate", CategoryUID: ocsfRemediations, CategoryName: "Remediation",
+		ClassUID: ocsfRemediation, ClassName: "Remediation Activity",
+		Time: e.At.UnixMilli(), SeverityID: id, Severity: word, StatusID: ocsfSuccess, Status: "Success",
+		Message:    "Contained: " + whom(n.contained),
+		CommandUID: n.brand + "/containment/" + strconv.FormatInt(e.Containment, 10),
+		Metadata:   metadata{ocsfVersion, n.brand + "/" + strconv.FormatUint(e.Entry, 10) + "-" + string(e.What), n.brand, product{"Cloakroom", "Cloakroom"}},
+		Unmapped:   map[string]any{"brand": n.brand, "entry": e.Entry, "containment": n.containment()},
+	}
+	if e.What == detect.WhatUndone {
+		r.ActivityID, r.ActivityName, r.Message = ocsfRestore, "Restore", "Goes on again: "+whom(n.contained)
+	}
+	r.TypeUID, r.TypeName = ocsfRemediation*100+r.ActivityID, "Remediation Activity: "+r.ActivityName
+	return r
+}
+
+// eventOf is what the file has of a notice.
+func eventOf(n *notice) any {
+	if n.Alarm == nil {
+		return remediationOf(n)
+	}
+	return findingOf(n)
+}
+
+// Feed appends every alarm of every brand, and what became of it, to a file, one OCSF event
+// a line. What is in
 // the file is durable before it is noted beside it: after a kill the last few events
 // may come twice, with the same metadata.uid, and none is missing.
 type Feed struct {
 	Path   string
 	Brands *brands.Store
 	Alarms *detect.Store
+	// Contained tells what a containment is about; may be nil.
+	Contained *contain.Store
 
 	lock  *os.File
 	place map[record.BrandID]detect.Place
@@ -204,18 +285,23 @@ func (f *Feed) round(ctx context.Context) error {
 	}
 	for _, b := range append(list, brands.Brand{ID: record.Group, Name: brands.GroupName}) {
 		for {
-			alarms, err := f.Alarms.After(ctx, b.ID, f.place[b.ID], detect.Low, true, feedPage)
+			list, err := f.Alarms.Notices(ctx, b.ID, f.place[b.ID], detect.Low, true, feedPage)
 			if err != nil {
 				return err
 			}
-			if len(alarms) == 0 {
+			if len(list) == 0 {
 				break
 			}
-			if err := f.write(b.Name, alarms); err != nil {
+			notices := make([]notice, len(list))
+			for i := range list {
+				if notices[i], err = noticeOf(ctx, b.Name, b.ID, list[i], f.Contained); err != nil {
+					return err
+				}
+			}
+			if err := f.write(notices); err != nil {
 				return fmt.Errorf("writing events: %w", err)
 			}
-			last := &alarms[len(alarms)-1]
-			f.place[b.ID] = detect.Place{Entry: last.Entry, Rule: last.Rule}
+			f.place[b.ID] = list[len(list)-1].Place
 			if err := f.note(); err != nil {
 				return fmt.Errorf("noting which events are written: %w", err)
 			}
@@ -226,7 +312,7 @@ func (f *Feed) round(ctx context.Context) error {
 
 // write appends events, durably. The file is opened anew each time, so that a rotation
 // is followed.
-func (f *Feed) write(brand string, alarms []detect.Stored) (err error) {
+func (f *Feed) write(notices []notice) (err error) {
 	file, err := os.OpenFile(f.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -235,8 +321,8 @@ func (f *Feed) write(brand string, alarms []detect.Stored) (err error) {
 	w := bufio.NewWriter(file)
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
-	for i := range alarms {
-		if err := e.Encode(findingOf(brand, &alarms[i].Alarm)); err != nil {
+	for i := range notices {
+		if err := e.Encode(eventOf(&notices[i])); err != nil {
 			return err
 		}
 	}

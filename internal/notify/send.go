@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/brands"
+	"github.com/cloakroom/cloakroom/internal/contain"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/keys"
@@ -46,6 +47,8 @@ type Sender struct {
 	Ring   *keys.Ring
 	Brands *brands.Store
 	Alarms *detect.Store
+	// Contained tells what a containment is about; may be nil.
+	Contained *contain.Store
 	// Mail is the mail server that mail goes through. Without one, receivers of mail are
 	// left to other servers.
 	Mail *MailServer
@@ -135,7 +138,7 @@ func (s *Sender) due(ctx context.Context) ([]receiver, error) {
 	}
 	var out []receiver
 	for _, r := range all {
-		list, err := s.Alarms.After(ctx, r.brand, r.place, r.grade, false, 1)
+		list, err := s.Alarms.Notices(ctx, r.brand, r.place, r.grade, false, 1)
 		if err != nil {
 			return nil, err
 		}
@@ -167,7 +170,7 @@ func (s *Sender) serve(ctx context.Context, r *receiver) error {
 		return err
 	}
 	for {
-		list, err := s.Alarms.After(ctx, r.brand, r.place, r.grade, false, page)
+		list, err := s.Alarms.Notices(ctx, r.brand, r.place, r.grade, false, page)
 		if err != nil {
 			return err
 		}
@@ -176,8 +179,11 @@ func (s *Sender) serve(ctx context.Context, r *receiver) error {
 		}
 		noted := time.Now()
 		for i := range list {
-			a := &list[i]
-			status, err := to.deliver(ctx, &notice{b.Name, &a.Alarm})
+			n, err := noticeOf(ctx, b.Name, r.brand, list[i], s.Contained)
+			if err != nil {
+				return err
+			}
+			status, err := to.deliver(ctx, &n)
 			r.status = status
 			if err != nil {
 				if ctx.Err() != nil { // this server stops: the receiver is not to blame
@@ -185,7 +191,7 @@ func (s *Sender) serve(ctx context.Context, r *receiver) error {
 				}
 				return errors.Join(err, s.failed(ctx, r, err))
 			}
-			r.place, r.failures, r.fault, r.refused = detect.Place{Entry: a.Entry, Rule: a.Rule}, 0, "", 0
+			r.place, r.failures, r.fault, r.refused = n.Place, 0, "", 0
 			r.delivered++
 			if time.Since(noted) > noteEvery {
 				if err := s.note(ctx, r, 0, lease); err != nil {

@@ -315,7 +315,9 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 		return signer(b.Name, seed.Bytes())
 	}, o.Ledger)
 	v.Revisions = revision.New(v.DB)
-	door := &admit.Door{Contained: contain.New(v.DB), Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger, Revisions: v.Revisions}
+	contained := contain.New(v.DB)
+	v.Sender.Contained = contained
+	door := &admit.Door{Contained: contained, Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger, Revisions: v.Revisions}
 	v.Watcher.Ledger = v.Ledger
 	v.Alarms = &detect.Desk{Door: door, Ledger: v.Ledger, Store: alarms}
 	v.Notify = &notify.Desk{Door: door, Ledger: v.Ledger, Ring: ring, DB: v.DB, Alarms: alarms}
@@ -380,6 +382,7 @@ func (v *Vault) Watch(ctx context.Context, log *slog.Logger, events string) erro
 			return err
 		}
 		defer f.Close()
+		f.Contained = v.Sender.Contained
 		wake := v.Watcher.Stored
 		v.Watcher.Stored = func(b record.BrandID) { wake(b); f.Wake() }
 		g.Go(func() error { return f.Run(ctx, log) })
