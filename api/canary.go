@@ -1,5 +1,7 @@
 package api
 
+import "time"
+
 // CanaryRequest asks for decoy customers: so many, or as many as make a share. They go in
 // with the customers that applications bring in next, and a share goes on being kept.
 type CanaryRequest struct {
@@ -33,4 +35,31 @@ type Canary struct {
 type CanariesRetired struct {
 	Retired int `json:"retired"`
 	Left    int `json:"left,omitempty" doc:"How many there are still: ask again."`
+}
+
+// CanaryMailRequest reports one mail that came for a domain of decoys. Nothing else of
+// the mail is told to the vault.
+type CanaryMailRequest struct {
+	Recipients   []string `json:"recipients" minItems:"1" maxItems:"50" doc:"Addresses that it was sent to, decoys' or not."`
+	Network      string   `json:"network,omitempty" maxLength:"64" doc:"The network of the sending machine: 192.0.2.0/24, 2001:db8::/48."`
+	SenderDomain string   `json:"sender_domain,omitempty" maxLength:"253" doc:"The domain of the envelope's sender."`
+	MessageHash  string   `json:"message_hash,omitempty" maxLength:"64" pattern:"^[0-9a-f]*$" doc:"SHA-256 of its Message-ID, hexadecimal."`
+}
+
+// CanaryMailAccepted answers every report alike, whether an address is a decoy's or not.
+type CanaryMailAccepted struct {
+	Status string `json:"status" enum:"accepted"`
+}
+
+// CanaryMail is mail that came to a decoy.
+type CanaryMail struct {
+	Alarm        string    `json:"alarm"`
+	At           time.Time `json:"at"`
+	Times        int       `json:"times" doc:"How many mails the entry stands for."`
+	Token        string    `json:"token,omitempty" doc:"The decoy's; empty: many decoys were written to at once, and were counted together."`
+	Export       string    `json:"export,omitempty" doc:"The one export that it left in; empty: none."`
+	Shown        []uint64  `json:"shown,omitempty" doc:"The first entries of the log at which somebody was shown it or found it, exports included."`
+	Network      string    `json:"network,omitempty"`
+	SenderDomain string    `json:"sender_domain,omitempty"`
+	MessageHash  string    `json:"message_hash,omitempty"`
 }

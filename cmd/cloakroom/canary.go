@@ -14,10 +14,12 @@ import (
 )
 
 type canaryCmd struct {
-	Place  canaryPlaceCmd  `cmd:"" help:"Place decoy customers."`
-	List   canaryListCmd   `cmd:"" help:"Print the decoys as CSV, to plant in lists that are worth stealing."`
-	Retire canaryRetireCmd `cmd:"" help:"Erase the decoy customers."`
-	Odds   canaryOddsCmd   `cmd:"" help:"How likely a thief meets a decoy."`
+	Place   canaryPlaceCmd   `cmd:"" help:"Place decoy customers."`
+	List    canaryListCmd    `cmd:"" help:"Print the decoys as CSV, to plant in lists that are worth stealing."`
+	Retire  canaryRetireCmd  `cmd:"" help:"Erase the decoy customers."`
+	Receive canaryReceiveCmd `cmd:"" help:"Take mail for the decoys' domains, and report it: mail to a decoy is an alarm."`
+	Mail    canaryMailCmd    `cmd:"" help:"Mail that came to decoys: whose addresses left, and how."`
+	Odds    canaryOddsCmd    `cmd:"" help:"How likely a thief meets a decoy."`
 }
 
 // share is a part of all, as 0.005 or 0.5%.

@@ -36,12 +36,14 @@ const (
 	ActApprove    Action = "approve"    // let what somebody else asked for leave as a file
 	ActContain    Action = "contain"    // stop credentials, principals, roles, exports or a brand; undo it with another
 	ActCanaries   Action = "canaries"   // place decoy customers, and know which they are
+	// Report mail that came for the brand's decoys, and learn nothing of them.
+	ActCanaryMail Action = "canary-mail"
 )
 
 // Actions returns every action.
 func Actions() []Action {
 	return []Action{ActClear, ActMasked, ActSearch, ActExport, ActExtract, ActWrite, ActErase, ActAudit, ActAdminister,
-		ActAlarms, ActRespond, ActApprove, ActContain, ActCanaries}
+		ActAlarms, ActRespond, ActApprove, ActContain, ActCanaries, ActCanaryMail}
 }
 
 func (a Action) onFields() bool {
@@ -62,11 +64,12 @@ const (
 	DataProtectionOfficer = "data-protection-officer"
 	IncidentResponder     = "incident-responder"
 	Administrator         = "administrator"
+	MailReceiver          = "mail-receiver"
 )
 
 // Roles returns every role.
 func Roles() []string {
-	return []string{Application, SupportAgent, StoreAssociate, Marketing, Analyst, DataProtectionOfficer, IncidentResponder, Administrator}
+	return []string{Application, SupportAgent, StoreAssociate, Marketing, Analyst, DataProtectionOfficer, IncidentResponder, Administrator, MailReceiver}
 }
 
 // Level is how a field is shown.

@@ -329,9 +329,9 @@ var migrations = []string{
 	// notify
 	`ALTER TABLE receivers ADD COLUMN fault text NOT NULL DEFAULT '';
 	ALTER TABLE receivers ADD COLUMN refused bigint NOT NULL DEFAULT 0;
-	ALTER TABLE receivers ADD COLUMN stopped bigint NOT NULL DEFAULT 0;` +
-		// detect
-		`CREATE TABLE alarm_events (
+	ALTER TABLE receivers ADD COLUMN stopped bigint NOT NULL DEFAULT 0;`,
+	// detect
+	`CREATE TABLE alarm_events (
 		brand       integer NOT NULL,
 		entry       bigint NOT NULL,
 		what        text NOT NULL,

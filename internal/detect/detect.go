@@ -146,6 +146,10 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 		return nil
 	}
 	s := &sight{d: d, index: index, e: e, ords: ords, now: now}
+	if e.Kind == entry.KindCanary && e.Detail[changeDetail] == ChangeMail {
+		s.mail() // whoever reports it has done nothing
+		return s.alarms
+	}
 	if d.canaries != nil {
 		s.canary()
 	}
@@ -217,6 +221,46 @@ func (s *sight) canary() {
 		s.raise(Canary, s.d.rules.Canary.Grade, n, "nobody has a reason to look at a canary",
 			fmt.Sprintf("%s among %d customers in one %s", some(n, "canary", "canaries"), len(s.ords), s.e.Kind))
 	}
+}
+
+// The details of an entry that says that mail came to a decoy.
+const (
+	ChangeMail    = "mail"
+	TimesDetail   = "times"   // how many mails
+	ExportDetail  = "export"  // the one that the decoy left in, if it did
+	NetworkDetail = "network" // whence the last of them was sent
+	SenderDetail  = "sender"  // the domain of its envelope's sender
+)
+
+// mail says that a decoy was written to, and by which way its address left.
+func (s *sight) mail() {
+	if !s.d.rules.on(CanaryMail, "") {
+		return
+	}
+	d := s.e.Detail
+	n, err := strconv.Atoi(d[TimesDetail])
+	if err != nil || n < 1 {
+		n = 1
+	}
+	seen, about := some(n, "mail", "mails")+" to a canary", d[ExportDetail]
+	if about != "" {
+		seen += " that left in the export " + about + " and in no other"
+	} else {
+		about = "read"
+		seen += " that left in no export: somebody read it here"
+	}
+	if d[NetworkDetail] != "" {
+		seen += ", from " + d[NetworkDetail]
+	}
+	if d[SenderDetail] != "" {
+		seen += ", sender at " + d[SenderDetail]
+	}
+	g := s.d.rules.CanaryMail.Grade
+	s.alarms = append(s.alarms, Alarm{
+		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: CanaryMail, Grade: g, Customers: 1,
+		Usual: "nobody has a reason to write to a canary: the vault alone knows its address", Seen: seen,
+		Key: fmt.Sprintf("%d/%s/%s/%s/%s", s.d.brand, CanaryMail, about, g, s.now.at.Format(time.DateOnly)),
+	})
 }
 
 func (d *Detector) person(e *entry.Entry, now moment) *profile {

@@ -82,12 +82,13 @@ const (
 	Hours      Rule = "hours"
 	Peers      Rule = "peers"
 	Refusals   Rule = "refusals"
+	CanaryMail Rule = "canary-mail"
 	Crowd      Rule = "crowd"
 )
 
 // AllRules returns every rule.
 func AllRules() []Rule {
-	return []Rule{Canary, Surge, Drift, Day, Week, Walk, Purpose, Fields, Action, Credential, Hours, Peers, Refusals, Crowd}
+	return []Rule{Canary, Surge, Drift, Day, Week, Walk, Purpose, Fields, Action, Credential, Hours, Peers, Refusals, Crowd, CanaryMail}
 }
 
 // Rules are the thresholds of one brand. See default.yaml for what each means.
@@ -100,9 +101,10 @@ type Rules struct {
 	Off        off      `yaml:"off"`
 	Contain    contains `yaml:"contain"`
 
-	Canary graded `yaml:"canary"`
-	Surge  volume `yaml:"surge"`
-	Drift  struct {
+	Canary     graded `yaml:"canary"`
+	CanaryMail graded `yaml:"canary-mail"`
+	Surge      volume `yaml:"surge"`
+	Drift      struct {
 		Grade  Grade   `yaml:"grade"`
 		Sigma  float64 `yaml:"sigma"`
 		Weight float64 `yaml:"weight"`

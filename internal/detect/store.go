@@ -96,6 +96,8 @@ const (
 			OR $5 = 'new' AND close_entry = 0 AND ack_entry = 0 OR $5 = 'open' AND close_entry = 0)
 		ORDER BY entry DESC, rule DESC LIMIT $6`
 
+	sqlRuleAlarms = `SELECT ` + alarmColumns + ` FROM alarms WHERE brand = $1 AND rule = $2 ORDER BY entry DESC LIMIT $3`
+
 	sqlBeginCursor = `INSERT INTO alarm_cursors (brand, next, rules, holder, until) VALUES ($1, 0, 0, '', 0) ON CONFLICT DO NOTHING`
 	sqlReadCursor  = `SELECT next, rules FROM alarm_cursors WHERE brand = $1`
 	sqlTakeLease   = `UPDATE alarm_cursors SET holder = $2, until = $3 WHERE brand = $1 AND (holder = $2 OR until <= $4)`
@@ -188,6 +190,11 @@ func (s *Store) Answered(ctx context.Context, a *Alarm, what Answer) error {
 		return fmt.Errorf("noting what became of an alarm: %w", err)
 	}
 	return nil
+}
+
+// ByRule returns the newest alarms of a rule, newest first.
+func (s *Store) ByRule(ctx context.Context, brand record.BrandID, rule Rule, limit int) ([]Stored, error) {
+	return s.read(ctx, brand, sqlRuleAlarms, int64(brand), string(rule), limit)
 }
 
 // lastPlace is beyond every alarm.

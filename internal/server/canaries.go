@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/identity"
@@ -21,5 +22,14 @@ func (s *Server) canaryRoutes() {
 	})
 	route(s, "POST", "/v1/brands/{brand}/canaries/retire", "canary-retire", "Erase the decoy customers", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) (*api.CanariesRetired, error) {
 		return v.Canaries.Retire(ctx, c, in.Brand)
+	})
+	route(s, "GET", "/v1/brands/{brand}/canary-mail", "canary-mail-list", "Mail that came to decoys, and how their addresses left; newest first", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.CanaryMail, error) {
+		return v.Mails.List(ctx, c, in.Brand)
+	})
+	routeAs(s, http.StatusAccepted, "POST", "/v1/brands/{brand}/canary-mail", "canary-mail", "Report mail for the domains of decoys; every report is answered alike", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Body api.CanaryMailRequest
+	}) (*api.CanaryMailAccepted, error) {
+		return v.Mails.Receive(ctx, c, in.Brand, in.Body)
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/canary"
 	"github.com/cloakroom/cloakroom/internal/contain"
 	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/decoymail"
 	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/disclose"
 	"github.com/cloakroom/cloakroom/internal/export"
@@ -109,6 +110,7 @@ func kinds() []struct {
 		{export.ErrState, api.TypeConflict, "Not in this state", http.StatusConflict},
 		{export.ErrTooMany, api.TypeConflict, "Too many exports", http.StatusConflict},
 		{export.ErrRequest, api.TypeInvalid, "The export cannot be asked for", http.StatusUnprocessableEntity},
+		{decoymail.ErrRequest, api.TypeInvalid, "Not a report of mail", http.StatusUnprocessableEntity},
 		{exposure.ErrNobody, api.TypeNotFound, "Nobody of this name", http.StatusNotFound},
 		{exposure.ErrGroup, api.TypeInvalid, "Not a brand", http.StatusUnprocessableEntity},
 		{notify.ErrURL, api.TypeInvalid, "Not a receiver's URL", http.StatusUnprocessableEntity},

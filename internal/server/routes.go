@@ -39,13 +39,18 @@ type answered[T any] struct{ Body T }
 // route registers one operation: fn gets the caller and the request, and what it
 // returns is the body.
 func route[I, O any](s *Server, method, path, id, summary string, limit int64, fn func(ctx context.Context, c identity.Caller, in *I) (O, error)) {
+	routeAs(s, http.StatusOK, method, path, id, summary, limit, fn)
+}
+
+// routeAs is route with another status of what went well.
+func routeAs[I, O any](s *Server, status int, method, path, id, summary string, limit int64, fn func(ctx context.Context, c identity.Caller, in *I) (O, error)) {
 	var params []*huma.Param
 	if _, changes := s.once[method+" "+path]; changes {
 		most := once.MaxKey
 		params = []*huma.Param{{Name: headerKey, In: "header", Description: "Makes the write safe to send again for a day: the same request with the same key is done once.",
 			Schema: &huma.Schema{Type: "string", MaxLength: &most}}}
 	}
-	op := huma.Operation{Method: method, Path: path, Parameters: params, OperationID: id, Summary: summary, MaxBodyBytes: limit, BodyReadTimeout: s.timeout, Responses: map[string]*huma.Response{"default": s.anyError()}}
+	op := huma.Operation{Method: method, Path: path, DefaultStatus: status, Parameters: params, OperationID: id, Summary: summary, MaxBodyBytes: limit, BodyReadTimeout: s.timeout, Responses: map[string]*huma.Response{"default": s.anyError()}}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*answered[O], error) {
 		var out O
 		err := s.decide(ctx, func(ctx context.Context, c identity.Caller) (err error) {

@@ -39,6 +39,7 @@ var order = []string{
 	"internal/canary",
 	"internal/export",
 	"internal/detect",
+	"internal/decoymail",
 	"internal/notify",
 	"internal/admin",
 	"internal/vault",

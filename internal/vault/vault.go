@@ -23,6 +23,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/canary"
 	"github.com/cloakroom/cloakroom/internal/contain"
 	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/decoymail"
 	"github.com/cloakroom/cloakroom/internal/detect"
 	"github.com/cloakroom/cloakroom/internal/disclose"
 	"github.com/cloakroom/cloakroom/internal/export"
@@ -99,6 +100,7 @@ type Vault struct {
 	Alarms   *detect.Desk
 	Notify   *notify.Desk
 	Canaries *canary.Desk
+	Mails    *decoymail.Desk // of mail to decoys
 	Exposure *exposure.Desk
 	Identity *identity.Store
 	Ledger   *ledger.Ledger
@@ -334,6 +336,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Watcher.Canaries, v.Alarms.Canaries = decoys, decoys
 	v.Intake.Decoys = decoys
 	v.Canaries = &canary.Desk{Door: door, Ledger: v.Ledger, Seal: store, Intake: v.Intake, Store: decoys, Erase: v.Admin.EraseFor}
+	v.Mails = &decoymail.Desk{Door: door, Ledger: v.Ledger, DB: v.DB, Ring: ring, Seal: store, Canaries: decoys, Alarms: alarms}
 	v.Exports.Decoys, v.Exports.Canaries = v.Canaries, decoys
 }
 
@@ -390,6 +393,7 @@ func (v *Vault) Watch(ctx context.Context, log *slog.Logger, events string) erro
 	g.Go(func() error { return v.Watcher.Run(ctx, log) })
 	g.Go(func() error { return v.Sender.Run(ctx, log) })
 	g.Go(func() error { return v.Reflex.Run(ctx, log) })
+	g.Go(func() error { return v.Mails.Run(ctx, log) })
 	return g.Wait()
 }
 

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/decoymail"
+)
+
+type canaryReceiveCmd struct {
+	remote
+	Listen  string   `help:"Address to take mail at. Mail from other places comes to port 25." default:":2525" placeholder:"HOST:PORT"`
+	Domain  []string `help:"A brand and the domain of its decoys; may be given more than once." required:"" placeholder:"BRAND=DOMAIN"`
+	TLSCert string   `name:"tls-cert" help:"Certificate chain, PEM, to offer STARTTLS with." type:"existingfile" placeholder:"FILE"`
+	TLSKey  string   `name:"tls-key" help:"Its private key, PEM." type:"existingfile" placeholder:"FILE"`
+}
+
+// Help is the long help text.
+func (canaryReceiveCmd) Help() string {
+	return `A small mail server for the domains of the decoys (canary place --domain), to which
+their MX records lead. It takes mail for every address of the domains alike, knows no
+decoys, keeps no mail, and reports to whom each was sent to the vault, which decides.
+Mail that the vault does not take now is refused for now, and comes again.
+
+It needs a key in CLOAKROOM_KEY, of a service with the role mail-receiver at each brand,
+which may report mail and nothing else:
+
+  cloakroom principal create decoy-mail --kind service --role gucci=mail-receiver`
+}
+
+// Run takes mail until interrupted.
+func (c *canaryReceiveCmd) Run(ctx context.Context, std Streams) error {
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return &usageError{"--tls-cert and --tls-key go together"}
+	}
+	l := &decoymail.Listener{Brands: map[string]string{}, Log: slog.New(slog.NewJSONHandler(std.Err, nil))}
+	for _, text := range c.Domain {
+		brand, name, ok := strings.Cut(text, "=")
+		name, err := decoymail.CheckDomain(name)
+		if !ok || brand == "" || err != nil {
+			return &usageError{"--domain is BRAND=DOMAIN, such as gucci=post.gucci.example"}
+		}
+		if l.Brands[name] != "" {
+			return &usageError{"one domain is one brand's"}
+		}
+		l.Brands[name] = brand
+	}
+	if c.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		if err != nil {
+			return fmt.Errorf("reading the certificate: %w", err)
+		}
+		l.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
+	return c.with(ctx, std, func(v *connection) error {
+		l.Report = func(ctx context.Context, brand string, req api.CanaryMailRequest) error {
+			return v.Do(ctx, "POST", client.Path("brands", brand, "canary-mail"), req, nil)
+		}
+		from, err := net.Listen("tcp", c.Listen)
+		if err != nil {
+			return fmt.Errorf("listening: %w", err)
+		}
+		l.Log.Info("taking mail", "address", from.Addr().String(), "domains", len(l.Brands))
+		return l.Serve(ctx, from)
+	})
+}
+
+type canaryMailCmd struct{ forBrand }
+
+// Run lists mail to decoys.
+func (c *canaryMailCmd) Run(ctx context.Context, std Streams) error {
+	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "canary-mail"), nil, func(w io.Writer, list *[]api.CanaryMail) {
+		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+		for _, m := range *list {
+			left := "in no export"
+			if m.Export != "" {
+				left = "in the export " + m.Export
+			}
+			entries := make([]string, len(m.Shown))
+			for i, e := range m.Shown {
+				entries[i] = fmt.Sprint(e)
+			}
+			if len(entries) > 0 {
+				left += "; shown at entries " + strings.Join(entries, ", ")
+			}
+			fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", m.At.Format("2006-01-02 15:04"), m.Token, m.Times, m.Network, m.SenderDomain, left)
+		}
+		t.Flush()
+		if len(*list) == 0 {
+			fmt.Fprintln(w, "no mail came to a canary")
+		}
+	})
+}
