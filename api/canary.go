@@ -57,7 +57,7 @@ type CanaryMail struct {
 	At           time.Time `json:"at"`
 	Times        int       `json:"times" doc:"How many mails the entry stands for."`
 	Token        string    `json:"token,omitempty" doc:"The decoy's; empty: many decoys were written to at once, and were counted together."`
-	Export       string    `json:"export,omitempty" doc:"The one export that it left in; empty: none."`
+	Export       string    `json:"export,omitempty" doc:"The one export that it was put into; empty: none. It may have left in others where it was named: see shown."`
 	Shown        []uint64  `json:"shown,omitempty" doc:"The first entries of the log at which somebody was shown it or found it, exports included."`
 	Network      string    `json:"network,omitempty"`
 	SenderDomain string    `json:"sender_domain,omitempty"`

@@ -80,9 +80,9 @@ func (c *canaryMailCmd) Run(ctx context.Context, std Streams) error {
 	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "canary-mail"), nil, func(w io.Writer, list *[]api.CanaryMail) {
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 		for _, m := range *list {
-			left := "in no export"
+			left := "put into no export"
 			if m.Export != "" {
-				left = "in the export " + m.Export
+				left = "put into the export " + m.Export
 			}
 			entries := make([]string, len(m.Shown))
 			for i, e := range m.Shown {

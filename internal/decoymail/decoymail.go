@@ -43,14 +43,16 @@ import (
 var ErrRequest = errors.New("not a report of mail")
 
 const (
-	// Window is for how long the mails to one decoy are counted in one entry.
-	Window = time.Hour
+	// window is for how long the mails to one decoy are counted in one entry.
+	window = time.Hour
+	// MaxRecipients bounds one report.
+	MaxRecipients = 50
 	// maxOpen bounds the decoys whose mails are counted at one time. Those beyond it are
 	// counted together.
 	maxOpen = 4096
-	// Floor is how long every report takes at least: longer than an entry takes, so that
+	// floor is how long every report takes at least: longer than an entry takes, so that
 	// how long it took says nothing of the address.
-	Floor = 250 * time.Millisecond
+	floor = 250 * time.Millisecond
 	// tend is how often it is looked which hours have ended.
 	tend = 30 * time.Second
 	// farewell bounds the logging of what was counted when the server stops.
@@ -80,8 +82,6 @@ type Desk struct {
 	Seal     *seal.Store
 	Canaries *canary.Store
 	Alarms   *detect.Store
-	// Wait waits for the end of the floor; nil: on this machine's clock.
-	Wait func(ctx context.Context, floor <-chan time.Time)
 
 	mu   sync.Mutex
 	open map[counted]*count
@@ -113,11 +113,14 @@ func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string, actio
 // Receive takes one report. When it returns without an error, what is new about a decoy
 // is in the log.
 func (d *Desk) Receive(ctx context.Context, c identity.Caller, brand string, req api.CanaryMailRequest) (*api.CanaryMailAccepted, error) {
-	timer := time.NewTimer(Floor)
+	timer := time.NewTimer(floor)
 	defer timer.Stop()
 	v, err := d.visit(ctx, c, brand, access.ActCanaryMail)
 	if err != nil {
 		return nil, err
+	}
+	if n := len(req.Recipients); n < 1 || n > MaxRecipients {
+		return nil, fmt.Errorf("%w: it has 1 to %d recipients", ErrRequest, MaxRecipients)
 	}
 	if req.Network != "" {
 		if p, err := netip.ParsePrefix(req.Network); err != nil || p != p.Masked() || p.Bits() > 48 || p.Addr().Is4() && p.Bits() > 24 {
@@ -129,13 +132,9 @@ func (d *Desk) Receive(ctx context.Context, c identity.Caller, brand string, req
 		return nil, fmt.Errorf("%w: the sender's domain is none", ErrRequest)
 	}
 	err = d.take(ctx, v, req)
-	if d.Wait != nil {
-		d.Wait(ctx, timer.C)
-	} else {
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 	if err != nil {
 		return nil, err
@@ -202,7 +201,7 @@ func (d *Desk) count(who identity.Who, decoy canary.Decoy, req api.CanaryMailReq
 		n.last = req
 		return n, false
 	}
-	d.open[key] = &count{who: who, decoy: decoy, last: req, until: now.Add(Window)}
+	d.open[key] = &count{who: who, decoy: decoy, last: req, until: now.Add(window)}
 	return &count{who: who, decoy: decoy, last: req, times: 1}, true
 }
 
@@ -269,7 +268,7 @@ func (d *Desk) Run(ctx context.Context, log *slog.Logger) error {
 		case <-ctx.Done():
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 			defer cancel()
-			if err := d.flush(ctx, true); err != nil {
+			if err := d.Flush(ctx); err != nil {
 				log.Warn("how many more mails came to canaries is not logged", "cause", err)
 			}
 			return nil
@@ -280,6 +279,9 @@ func (d *Desk) Run(ctx context.Context, log *slog.Logger) error {
 		}
 	}
 }
+
+// Flush logs what was counted so far.
+func (d *Desk) Flush(ctx context.Context) error { return d.flush(ctx, true) }
 
 // flush logs the counts whose hour has ended, or all. What cannot be logged stays counted.
 func (d *Desk) flush(ctx context.Context, all bool) error {

@@ -58,7 +58,7 @@ func (l *Listener) Serve(ctx context.Context, from net.Listener) error {
 	}
 	s.ErrorLog = log.New(io.Discard, "", 0) // it would name addresses
 	s.TLSConfig = l.TLS
-	s.MaxMessageBytes, s.MaxRecipients = MaxMessage, 50
+	s.MaxMessageBytes, s.MaxRecipients = MaxMessage, MaxRecipients
 	s.ReadTimeout, s.WriteTimeout = idle, idle
 	stop := context.AfterFunc(ctx, func() {
 		s.Close()

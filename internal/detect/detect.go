@@ -227,7 +227,7 @@ func (s *sight) canary() {
 const (
 	ChangeMail    = "mail"
 	TimesDetail   = "times"   // how many mails
-	ExportDetail  = "export"  // the one that the decoy left in, if it did
+	ExportDetail  = "export"  // the one that the decoy was put into, if it was
 	NetworkDetail = "network" // whence the last of them was sent
 	SenderDetail  = "sender"  // the domain of its envelope's sender
 )
@@ -244,10 +244,10 @@ func (s *sight) mail() {
 	}
 	seen, about := some(n, "mail", "mails")+" to a canary", d[ExportDetail]
 	if about != "" {
-		seen += " that left in the export " + about + " and in no other"
+		seen += " that was put into the export " + about + " and no other"
 	} else {
 		about = "read"
-		seen += " that left in no export: somebody read it here"
+		seen += " that was put into no export: somebody was shown it"
 	}
 	if d[NetworkDetail] != "" {
 		seen += ", from " + d[NetworkDetail]

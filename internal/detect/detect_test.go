@@ -248,6 +248,7 @@ func TestRulesAreReadStrictly(t *testing.T) {
 		"contain: {canaries: critical}": "line 1: there is no such rule",
 		"contain:\n  canary: grave":     "line 2: there is no such grade",
 		"contain: {peers: high}":        "line 1: peers is about many",
+		"contain: {canary-mail: high}":  "line 1: canary-mail is about nobody",
 		"surge: {sigma: lots}":          "line 1",
 		"surge: {sigma: -1}":            "surge.sigma is -1",
 		"surge: {sigma: .nan}":          "surge.sigma is NaN",

@@ -176,6 +176,8 @@ func (c *contains) UnmarshalYAML(n *yaml.Node) error {
 			return fmt.Errorf("line %d: there is no such rule; known are %v", line, AllRules())
 		case rule == Peers || rule == Crowd:
 			return fmt.Errorf("line %d: %s is about many, and contains nobody", line, rule)
+		case rule == CanaryMail:
+			return fmt.Errorf("line %d: %s is about nobody who is known, and contains nobody", line, rule)
 		}
 		var g Grade
 		if err := g.UnmarshalYAML(n.Content[i+1]); err != nil {

@@ -164,7 +164,11 @@ func (n *notice) text() string {
 			line("what", whom(n.contained))
 			line("id", fmt.Sprintf("containment %d", e.Containment))
 		}
-		line("by", who(e.Principal))
+		if e.Principal == 0 {
+			line("by", "the brand's rules of detection")
+		} else {
+			line("by", who(e.Principal))
+		}
 		line("ticket", e.Ticket)
 		line("when", e.At.Format(time.RFC3339)+fmt.Sprintf(", entry %d", e.Entry))
 		if e.Took > 0 {
