@@ -26,7 +26,7 @@ func TestWhatPeopleDoIsTold(t *testing.T) {
 			const event = `INSERT INTO alarm_events (brand, entry, what, at, grade, again, alarm_entry, alarm_rule, principal, containment, took, since, reason, ticket)
 				VALUES ($1, $2, $3, 1700000000000000, 4, $4, $5, $6, 9, $7, 12, 0, $8, '')`
 			id, b := int64(1), int64(p.brand)
-			const containment = `INSERT INTO containments (id, brand, kind, target, role, keep, at, made_by, asked, asked_by, asked_in, ended, ended_by) VALUES ($1, $2, 'lineage', 7, '', '', 1, 9, 0, 0, 0, 0, 0)`
+			const containment = `INSERT INTO containments (id, brand, kind, target, role, keep, alarm, at, made_by, asked, asked_by, asked_in, ended, ended_by) VALUES ($1, $2, 'lineage', 7, '', '', '', 1, 9, 0, 0, 0, 0, 0)`
 			return q.Batch(t.Context(), []db.Stmt{
 				{SQL: containment, Args: []any{id, b}},
 				{SQL: event, Args: []any{b, 3, "acknowledged", 0, 1, "canary", 0, ""}},

@@ -77,8 +77,8 @@ func (p place) alarms(t *testing.T, from, n int, key func(i int) string) {
 				again = 1
 			}
 			known[key(i)] = true
-			stmts = append(stmts, db.Stmt{SQL: `INSERT INTO alarms (brand, entry, rule, at, grade, principal, lineage, role, customers, usual, seen, dedup, again, ack_entry, acked_by, acked_at, close_entry, closed_by, closed_at, reason, ticket)
-				VALUES ($1, $2, 'canary', $3, 4, 7, 7, 'support-agent', 1, 'never', 'once', $4, $5, 0, 0, 0, 0, 0, 0, '', '')`,
+			stmts = append(stmts, db.Stmt{SQL: `INSERT INTO alarms (brand, entry, rule, at, grade, principal, lineage, role, customers, usual, seen, dedup, again, ack_entry, acked_by, acked_at, close_entry, closed_by, closed_at, reason, ticket, contain)
+				VALUES ($1, $2, 'canary', $3, 4, 7, 7, 'support-agent', 1, 'never', 'once', $4, $5, 0, 0, 0, 0, 0, 0, '', '', 0)`,
 				Args: []any{int64(p.brand), i, time.Now().UnixMicro(), key(i), again}})
 		}
 		stmts = append(stmts, db.Stmt{SQL: `INSERT INTO alarm_cursors (brand, next, rules, holder, until) VALUES ($1, 0, 0, '', 0) ON CONFLICT DO NOTHING`, Args: []any{int64(p.brand)}},
