@@ -17,6 +17,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/disclose"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/revision"
 )
 
 // The forms and formats of exports.
@@ -55,7 +56,15 @@ type File struct {
 	export  *Export
 	file    string
 	leaving *disclose.Leaving
+
+	still    func(ctx context.Context) error // whether it may still leave
+	revision int64                           // under which it was last found that it may
+	tracker  *revision.Tracker
 }
+
+// checkEvery is after how many customers of a file it is looked again whether they may
+// leave: what was stopped meanwhile is cut.
+const checkEvery = 256
 
 // File logs that the customers of a file leave, and returns it: part counts from 1, file
 // is Customers or Purchases.
@@ -102,7 +111,34 @@ func (d *Desk) File(ctx context.Context, c identity.Caller, brand, id string, pa
 	if err != nil {
 		return nil, err
 	}
-	return &File{Name: fmt.Sprintf("%s-%05d.%s.age", file, part, x.Format), export: x, file: file, leaving: l}, nil
+	still := func(ctx context.Context) error {
+		if err := d.Door.Identity.Live(ctx, c.Credential); err != nil {
+			return err
+		}
+		v, x, err := d.own(ctx, c, brand, id)
+		if err == nil && x.State != Approved {
+			err = fmt.Errorf("%w: it is %s", ErrState, x.State)
+		}
+		if err == nil {
+			_, err = authorize(ctx, v, x.Form, x.Purpose, fields)
+		}
+		return err
+	}
+	return &File{Name: fmt.Sprintf("%s-%05d.%s.age", file, part, x.Format), export: x, file: file, leaving: l,
+		still: still, revision: revision.Of(ctx), tracker: d.Door.Revisions}, nil
+}
+
+// goesOn returns an error where something that allowed the file was taken away since.
+func (f *File) goesOn(ctx context.Context) error {
+	now, err := f.tracker.Read(ctx)
+	if err != nil || now == f.revision {
+		return err
+	}
+	if err := f.still(revision.Unbound(ctx)); err != nil {
+		return err
+	}
+	f.revision = now
+	return nil
 }
 
 // Write encrypts the file to its recipient. What it wrote before an error does not open
@@ -121,7 +157,16 @@ func (f *File) Write(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	err = f.leaving.Each(ctx, func(c *api.Customer) error { return f.rows(c, t) })
+	n := 0
+	err = f.leaving.Each(ctx, func(c *api.Customer) error {
+		if n%checkEvery == 0 {
+			if err := f.goesOn(ctx); err != nil {
+				return err
+			}
+		}
+		n++
+		return f.rows(c, t)
+	})
 	if err == nil {
 		err = t.close()
 	}

@@ -121,6 +121,7 @@ const (
 	sqlRenewCredential  = `UPDATE credentials SET hash = $2 WHERE id = $1 AND revoked = 0 AND length(hash) = 32 RETURNING root`
 	sqlRevokeLineage    = `UPDATE credentials SET revoked = $2 WHERE root = $1 AND revoked = 0`
 	sqlAuthenticate     = `SELECT c.id, c.root, c.expires, c.revoked, c.scope, p.id, p.name, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.hash = $1`
+	sqlLive             = `SELECT c.revoked, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.id = $1`
 	sqlLocalCredential  = `SELECT c.id, c.root FROM credentials c WHERE c.principal = $1 AND c.label = $2 ORDER BY c.id LIMIT 1`
 )
 
@@ -306,6 +307,24 @@ func (s *Store) Lineage(ctx context.Context, credential uint64) (lineage, princi
 		return 0, 0, fmt.Errorf("reading a credential: %w", err)
 	}
 	return uint64(root), uint64(owner), nil
+}
+
+// Live returns why a credential that was let in once would not be now: ErrRevoked or
+// ErrDisabled. That its time is over is not looked at.
+func (s *Store) Live(ctx context.Context, credential uint64) error {
+	var revoked, disabled int64
+	err := s.db.Row(ctx, sqlLive, int64(credential)).Scan(&revoked, &disabled)
+	switch {
+	case errors.Is(err, db.ErrNoRows):
+		return ErrNoCredential
+	case err != nil:
+		return fmt.Errorf("reading a credential: %w", err)
+	case revoked != 0:
+		return ErrRevoked
+	case disabled != 0:
+		return ErrDisabled
+	}
+	return nil
 }
 
 // Revoke ends a lineage: a credential and all made through it. It returns how many
