@@ -128,12 +128,38 @@ func listen(t *testing.T, dsn string) (*wire, string) {
 				c.Close()
 			}()
 			go func() {
-				w.read(pgproto3.NewBackend(io.TeeReader(c, s), nil))
+				h := &held{from: c, to: s}
+				w.read(pgproto3.NewBackend(h, nil))
+				h.pass()
 				s.Close()
 			}()
 		}
 	}()
 	return w, fmt.Sprintf("%s host=127.0.0.1 port=%d", dsn, l.Addr().(*net.TCPAddr).Port)
+}
+
+// held passes on what was read when more is asked for: by then what it says is written
+// down. So nobody has an answer to what is not written down yet.
+type held struct {
+	from    io.Reader
+	to      io.Writer
+	pending []byte
+}
+
+func (h *held) pass() error {
+	_, err := h.to.Write(h.pending)
+	h.pending = h.pending[:0]
+	return err
+}
+
+// Read implements io.Reader.
+func (h *held) Read(p []byte) (int, error) {
+	if err := h.pass(); err != nil {
+		return 0, err
+	}
+	n, err := h.from.Read(p)
+	h.pending = append(h.pending, p[:n]...)
+	return n, err
 }
 
 // read follows one connection. A transaction is what stands between BEGIN and COMMIT,
