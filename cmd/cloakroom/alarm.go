@@ -69,8 +69,11 @@ func (c *alarmListCmd) Run(ctx context.Context, std Streams) error {
 }
 
 func who(a *api.Alarm) string {
-	if a.Name != "" {
+	switch {
+	case a.Name != "":
 		return a.Name
+	case a.Principal == 0: // mail to a canary comes from outside
+		return "nobody known"
 	}
 	return fmt.Sprint("principal ", a.Principal)
 }
