@@ -206,18 +206,19 @@ func (s *Store) Disable(ctx context.Context, q db.Queryer, principal uint64, at 
 // its key, which is not kept. parent is the credential through which it is made, or
 // 0; a child is of its parent's lineage and principal. A zero expires means never.
 func (s *Store) CreateCredential(ctx context.Context, q db.Queryer, principal, parent uint64, label string, expires, at time.Time) (uint64, Key, error) {
-	key := NewKey()
-	hash := key.Hash()
-	id, err := s.insertCredential(ctx, q, principal, parent, hash[:], label, "", expires, at)
-	return id, key, err
+	return s.createKey(ctx, q, principal, parent, label, "", expires, at)
 }
 
 // CreateLink makes a credential as CreateCredential does, through parent, that can
 // download one export and do nothing else.
 func (s *Store) CreateLink(ctx context.Context, q db.Queryer, principal, parent uint64, export string, expires, at time.Time) (uint64, Key, error) {
+	return s.createKey(ctx, q, principal, parent, export, export, expires, at)
+}
+
+func (s *Store) createKey(ctx context.Context, q db.Queryer, principal, parent uint64, label, export string, expires, at time.Time) (uint64, Key, error) {
 	key := NewKey()
 	hash := key.Hash()
-	id, err := s.insertCredential(ctx, q, principal, parent, hash[:], export, export, expires, at)
+	id, err := s.insertCredential(ctx, q, principal, parent, hash[:], label, export, expires, at)
 	return id, key, err
 }
 
