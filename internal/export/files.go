@@ -69,12 +69,9 @@ const checkEvery = 256
 // File logs that the customers of a file leave, and returns it: part counts from 1, file
 // is Customers or Purchases.
 func (d *Desk) File(ctx context.Context, c identity.Caller, brand, id string, part int, file string) (*File, error) {
-	v, x, err := d.own(ctx, c, brand, id)
+	v, x, err := d.approved(ctx, c, brand, id)
 	if err != nil {
 		return nil, err
-	}
-	if x.State != Approved {
-		return nil, fmt.Errorf("%w: it is %s", ErrState, x.State)
 	}
 	if err := v.Purpose(ctx, x.Purpose); err != nil {
 		return nil, err
@@ -115,10 +112,7 @@ func (d *Desk) File(ctx context.Context, c identity.Caller, brand, id string, pa
 		if err := d.Door.Identity.Live(ctx, c.Credential); err != nil {
 			return err
 		}
-		v, x, err := d.own(ctx, c, brand, id)
-		if err == nil && x.State != Approved {
-			err = fmt.Errorf("%w: it is %s", ErrState, x.State)
-		}
+		v, x, err := d.approved(ctx, c, brand, id)
 		if err == nil {
 			_, err = authorize(ctx, v, x.Form, x.Purpose, fields)
 		}

@@ -2,7 +2,6 @@ package export
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/db"
@@ -14,12 +13,9 @@ import (
 // credential made through the caller's: what stops the lineage stops it, the same
 // budgets decide, and it ends with the export.
 func (d *Desk) Link(ctx context.Context, c identity.Caller, brand, id string) (*api.Credential, error) {
-	v, x, err := d.own(ctx, c, brand, id)
+	v, x, err := d.approved(ctx, c, brand, id)
 	if err != nil {
 		return nil, err
-	}
-	if x.State != Approved {
-		return nil, fmt.Errorf("%w: it is %s", ErrState, x.State)
 	}
 	r, err := d.record(ctx, v, x, x.detail("link"))
 	if err != nil {
