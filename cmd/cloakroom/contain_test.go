@@ -1,16 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"flag"
-	"fmt"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -32,18 +27,7 @@ func TestAFleetContains(t *testing.T) {
 	ctx := t.Context()
 	dsn := dbtest.DSN(t)
 	t.Setenv("CLOAKROOM_DATABASE", dsn)
-	root := t.TempDir()
-	first := filepath.Join(root, "first")
-	run(t, "demo", "--data", first, "--customers", "30", "--exit")
-	f := &fleet{t: t, key: filepath.Join(first, vault.RootKeyFile), cmds: make([]*exec.Cmd, servers), errs: make([]*bytes.Buffer, servers)}
-	for i := range servers {
-		f.dirs = append(f.dirs, filepath.Join(root, fmt.Sprint("s", i)))
-		f.start(i)
-		defer func() { f.end(i, syscall.SIGKILL) }()
-	}
-	for i := range servers {
-		socket(t, f.dirs[i], "")
-	}
+	f := newFleet(t, servers)
 	admin := unixClient(f.dirs[0], "")
 	_, tokens := crowd(t, admin, 1, 40, 1000)
 	newKey := func(name string) (c api.Credential) {
@@ -105,7 +89,7 @@ func TestAFleetContains(t *testing.T) {
 		wg.Wait() // each has met the containment
 	}
 
-	v, err := vault.Open(ctx, first, vault.Options{Database: dsn})
+	v, err := vault.Open(ctx, f.first, vault.Options{Database: dsn})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,12 +65,32 @@ func crowd(t *testing.T, admin *client.Client, agents, customers, limit int) (ke
 
 // fleet is several servers over one database, as processes.
 type fleet struct {
-	t    *testing.T
-	dirs []string
-	key  string
-	cmds []*exec.Cmd
-	errs []*bytes.Buffer
-	said string // by servers that ended
+	t     *testing.T
+	first string // the data directory that the vault was made with
+	dirs  []string
+	key   string
+	cmds  []*exec.Cmd
+	errs  []*bytes.Buffer
+	said  string // by servers that ended
+}
+
+// newFleet starts servers over the database of CLOAKROOM_DATABASE, which it makes a
+// vault, and waits until each answers. They are killed when the test ends.
+func newFleet(t *testing.T, servers int) *fleet {
+	t.Helper()
+	root := t.TempDir()
+	first := filepath.Join(root, "first")
+	run(t, "demo", "--data", first, "--customers", "30", "--exit")
+	f := &fleet{t: t, first: first, key: filepath.Join(first, vault.RootKeyFile), cmds: make([]*exec.Cmd, servers), errs: make([]*bytes.Buffer, servers)}
+	for i := range servers {
+		f.dirs = append(f.dirs, filepath.Join(root, fmt.Sprint("s", i)))
+		f.start(i)
+		t.Cleanup(func() { f.end(i, syscall.SIGKILL) })
+	}
+	for i := range servers {
+		socket(t, f.dirs[i], "")
+	}
+	return f
 }
 
 func (f *fleet) start(i int) {
@@ -102,18 +122,7 @@ func TestSeveralServersKeepOneBudget(t *testing.T) {
 	}
 	dsn := dbtest.DSN(t)
 	t.Setenv("CLOAKROOM_DATABASE", dsn)
-	root := t.TempDir()
-	first := filepath.Join(root, "first")
-	run(t, "demo", "--data", first, "--customers", "30", "--exit")
-	f := &fleet{t: t, key: filepath.Join(first, vault.RootKeyFile), cmds: make([]*exec.Cmd, servers), errs: make([]*bytes.Buffer, servers)}
-	for i := range servers {
-		f.dirs = append(f.dirs, filepath.Join(root, fmt.Sprint("s", i)))
-		f.start(i)
-		defer func() { f.end(i, syscall.SIGKILL) }()
-	}
-	for i := range servers {
-		socket(t, f.dirs[i], "")
-	}
+	f := newFleet(t, servers)
 	keys, tokens := crowd(t, socket(t, f.dirs[0], ""), agents, customers, limit)
 	a := &answers{lost: map[string]int{}}
 	type agent struct {
@@ -213,7 +222,7 @@ func TestSeveralServersKeepOneBudget(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	v, err := vault.Open(t.Context(), first, vault.Options{Database: dsn})
+	v, err := vault.Open(t.Context(), f.first, vault.Options{Database: dsn})
 	if err != nil {
 		t.Fatal(err)
 	}
