@@ -49,27 +49,32 @@ const PositionSuffix = ".position"
 // ErrFeedInUse is returned where another server appends to the same file.
 var ErrFeedInUse = errors.New("another server appends to this file: give each its own")
 
+// ocsfEvent is what every OCSF event begins with.
+type ocsfEvent struct {
+	ActivityID   int    `json:"activity_id"`
+	ActivityName string `json:"activity_name"`
+	CategoryUID  int    `json:"category_uid"`
+	CategoryName string `json:"category_name"`
+	ClassUID     int    `json:"class_uid"`
+	ClassName    string `json:"class_name"`
+	TypeUID      int    `json:"type_uid"`
+	TypeName     string `json:"type_name"`
+	Time         int64  `json:"time"`
+	SeverityID   int    `json:"severity_id"`
+	Severity     string `json:"severity"`
+	StatusID     int    `json:"status_id"`
+	Status       string `json:"status"`
+}
+
 // finding is an OCSF event.
 type finding struct {
-	ActivityID   int            `json:"activity_id"`
-	ActivityName string         `json:"activity_name"`
-	CategoryUID  int            `json:"category_uid"`
-	CategoryName string         `json:"category_name"`
-	ClassUID     int            `json:"class_uid"`
-	ClassName    string         `json:"class_name"`
-	TypeUID      int            `json:"type_uid"`
-	TypeName     string         `json:"type_name"`
-	Time         int64          `json:"time"`
-	SeverityID   int            `json:"severity_id"`
-	Severity     string         `json:"severity"`
-	StatusID     int            `json:"status_id"`
-	Status       string         `json:"status"`
-	IsAlert      bool           `json:"is_alert"`
-	Message      string         `json:"message"`
-	Metadata     metadata       `json:"metadata"`
-	FindingInfo  findingInfo    `json:"finding_info"`
-	Evidences    []evidence     `json:"evidences"`
-	Unmapped     map[string]any `json:"unmapped"`
+	ocsfEvent
+	IsAlert     bool           `json:"is_alert"`
+	Message     string         `json:"message"`
+	Metadata    metadata       `json:"metadata"`
+	FindingInfo findingInfo    `json:"finding_info"`
+	Evidences   []evidence     `json:"evidences"`
+	Unmapped    map[string]any `json:"unmapped"`
 }
 
 type metadata struct {
@@ -126,9 +131,12 @@ func findingOf(n *notice) finding {
 	id, word := severity(a.Grade)
 	uid := n.brand + "/" + a.ID()
 	f := finding{
-		ActivityID: ocsfCreate, ActivityName: "Create", CategoryUID: ocsfFindings, CategoryName: "Findings",
-		ClassUID: ocsfFinding, ClassName: "Detection Finding",
-		Time: n.at().UnixMilli(), SeverityID: id, Severity: word, StatusID: ocsfNew, Status: "New", IsAlert: a.Grade >= detect.Medium,
+		ocsfEvent: ocsfEvent{
+			ActivityID: ocsfCreate, ActivityName: "Create", CategoryUID: ocsfFindings, CategoryName: "Findings",
+			ClassUID: ocsfFinding, ClassName: "Detection Finding",
+			Time: n.at().UnixMilli(), SeverityID: id, Severity: word, StatusID: ocsfNew, Status: "New",
+		},
+		IsAlert:  a.Grade >= detect.Medium,
 		Message:  a.Seen,
 		Metadata: metadata{ocsfVersion, uid, n.brand, product{"Cloakroom", "Cloakroom"}},
 		FindingInfo: findingInfo{
@@ -158,32 +166,22 @@ func findingOf(n *notice) finding {
 
 // remediation is an OCSF event.
 type remediation struct {
-	ActivityID   int            `json:"activity_id"`
-	ActivityName string         `json:"activity_name"`
-	CategoryUID  int            `json:"category_uid"`
-	CategoryName string         `json:"category_name"`
-	ClassUID     int            `json:"class_uid"`
-	ClassName    string         `json:"class_name"`
-	TypeUID      int            `json:"type_uid"`
-	TypeName     string         `json:"type_name"`
-	Time         int64          `json:"time"`
-	SeverityID   int            `json:"severity_id"`
-	Severity     string         `json:"severity"`
-	StatusID     int            `json:"status_id"`
-	Status       string         `json:"status"`
-	Message      string         `json:"message"`
-	CommandUID   string         `json:"command_uid"`
-	Metadata     metadata       `json:"metadata"`
-	Unmapped     map[string]any `json:"unmapped"`
+	ocsfEvent
+	Message    string         `json:"message"`
+	CommandUID string         `json:"command_uid"`
+	Metadata   metadata       `json:"metadata"`
+	Unmapped   map[string]any `json:"unmapped"`
 }
 
 func remediationOf(n *notice) remediation {
 	e := n.Event
 	id, word := severity(e.Grade)
 	r := remediation{
-		ActivityID: ocsfIsolate, ActivityName: "Isolate", CategoryUID: ocsfRemediations, CategoryName: "Remediation",
-		ClassUID: ocsfRemediation, ClassName: "Remediation Activity",
-		Time: e.At.UnixMilli(), SeverityID: id, Severity: word, StatusID: ocsfSuccess, Status: "Success",
+		ocsfEvent: ocsfEvent{
+			ActivityID: ocsfIsolate, ActivityName: "Isolate", CategoryUID: ocsfRemediations, CategoryName: "Remediation",
+			ClassUID: ocsfRemediation, ClassName: "Remediation Activity",
+			Time: e.At.UnixMilli(), SeverityID: id, Severity: word, StatusID: ocsfSuccess, Status: "Success",
+		},
 		Message:    "Contained: " + whom(n.contained),
 		CommandUID: n.brand + "/containment/" + strconv.FormatInt(e.Containment, 10),
 		Metadata:   metadata{ocsfVersion, n.brand + "/" + strconv.FormatUint(e.Entry, 10) + "-" + string(e.What), n.brand, product{"Cloakroom", "Cloakroom"}},
@@ -205,8 +203,7 @@ func eventOf(n *notice) any {
 }
 
 // Feed appends every alarm of every brand, and what became of it, to a file, one OCSF event
-// a line. What is in
-// the file is durable before it is noted beside it: after a kill the last few events
+// a line. What is in the file is durable before it is noted beside it: after a kill the last few events
 // may come twice, with the same metadata.uid, and none is missing.
 type Feed struct {
 	Path   string
