@@ -157,7 +157,7 @@ func trained(t testing.TB, days int, c Canaries) (*simulation, *Detector) {
 
 // attack feeds one entry a second on day 40, from an hour on, and returns the alarms
 // and after how many customers the first of the rule came.
-func attack(s *simulation, d *Detector, by uint64, hour, entries int, ords func(i int) []record.Ordinal, rule Rule) (first int, alarms []Alarm) {
+func attack(s *simulation, d *Detector, by uint64, hour, entries int, ords func(i int) []record.Ordinal, rule Rule, as ...func(e *entry.Entry)) (first int, alarms []Alarm) {
 	n := 0
 	first = -1
 	w := s.Workers[by-1]
@@ -166,6 +166,9 @@ func attack(s *simulation, d *Detector, by uint64, hour, entries int, ords func(
 		n += len(list)
 		e := &entry.Entry{Kind: entry.KindDisclosure, Brand: 1, Principal: w.ID, Credential: w.ID, Lineage: w.ID, Role: roleOf(w),
 			At: at(40, hour, i), Purpose: "customer-support", Class: "clear", Level: "clear", Fields: record.Fields(record.Email), Count: entry.Bucket(len(list))}
+		for _, change := range as {
+			change(e)
+		}
 		for _, a := range d.Observe(d.Next(), e, list) {
 			alarms = append(alarms, a)
 			if a.Rule == rule && first < 0 {
@@ -229,6 +232,28 @@ func TestWalkingIsNoticedInWhateverOrder(t *testing.T) {
 		return list
 	}, Walk); first < 0 {
 		t.Error("500 neighbours in one entry were not called a walk")
+	}
+}
+
+// A thief who avoids what is shown in clear is noticed no later: every customer met
+// counts, however they were.
+func TestWhoOnlySearchesOrOnlyLooksMaskedIsNoticed(t *testing.T) {
+	for name, as := range map[string]func(e *entry.Entry){
+		"clear": func(*entry.Entry) {},
+		"masked": func(e *entry.Entry) {
+			e.Class, e.Level, e.Fields = "masked", "masked", record.AllFields
+		},
+		"search": func(e *entry.Entry) {
+			e.Kind, e.Class, e.Level, e.Fields = entry.KindSearch, "masked", "masked", record.AllFields
+		},
+	} {
+		s, d := trained(t, 40, nil)
+		// One at a time, from everywhere, at an hour at which the agent works.
+		first, alarms := attack(s, d, 13, 14, 120, func(i int) []record.Ordinal { return []record.Ordinal{record.Ordinal(i*7919%50_000 + 1)} }, Surge, as)
+		t.Logf("%s: surge after %d", name, first)
+		if first < 0 {
+			t.Errorf("%s: 120 customers in an hour, what the budget gives of those searched for or seen masked, were no surge: %+v", name, alarms)
+		}
 	}
 }
 

@@ -79,6 +79,74 @@ func searchesThatFindNobodyAreCounted(t *testing.T, h *house) {
 	}
 }
 
+// A thief who keeps to masked views, or to searches, is given as many customers as the
+// budget of that says and no more, by however many keys, and the log names exactly them.
+func TestOneKindOfAnswerAloneIsBounded(t *testing.T) { onEach(t, oneKindOfAnswerAloneIsBounded) }
+
+func oneKindOfAnswerAloneIsBounded(t *testing.T, h *house) {
+	ctx := t.Context()
+	var put api.PutRequest
+	for i := range 24 {
+		put.Customers = append(put.Customers, api.Fields{"external_id": fmt.Sprintf("C-%d", i), "email": fmt.Sprintf("customer-%d@example.com", i), "given_name": "Zoe"})
+	}
+	w, err := h.Put(ctx, "gucci", put)
+	h.must(err)
+	h.setBudget("principal any search hour", 8)
+	h.setBudget("principal any masked hour", 8)
+	var key api.Credential
+	h.must(h.Do(ctx, "POST", client.Path("principals", "support-agent", "credentials"), api.CredentialRequest{}, &key))
+	keys := []*client.Client{h.as["support-agent"], client.New(h.url, key.Key, nil)}
+	for _, c := range []struct {
+		kind string
+		from int // of the 12 customers who are asked for
+		ask  func(c *client.Client, i int) (*api.Disclosed, error)
+	}{
+		{"disclosure", 0, func(c *client.Client, i int) (*api.Disclosed, error) {
+			var d api.Disclosed
+			err := c.Do(ctx, "GET", client.Path("brands", "gucci", "customers", w.Results[i].Token)+"?purpose=customer-support&ticket=CASE-1", nil, &d)
+			return &d, err
+		}},
+		{"search", 12, func(c *client.Client, i int) (*api.Disclosed, error) {
+			return c.Search(ctx, "gucci", api.SearchRequest{By: "email", Value: put.Customers[i]["email"], Purpose: "customer-support", Ticket: "CASE-1"})
+		}},
+	} {
+		given := map[string]bool{}
+		for i := range 12 {
+			d, err := c.ask(keys[i%2], c.from+i)
+			if i >= 8 {
+				if !isType(err, api.TypeBudgetExhausted) {
+					t.Errorf("%s: the customer after %d of a budget of 8 gave %v", c.kind, i, err)
+				}
+				continue
+			}
+			h.must(err)
+			for _, x := range d.Customers {
+				given[x.Token] = true
+			}
+		}
+		if _, err := c.ask(keys[1], c.from); err != nil {
+			t.Errorf("%s: who was seen within the hour was refused: %v", c.kind, err)
+		}
+		if len(given) != 8 {
+			t.Errorf("%s: %d customers were given", c.kind, len(given))
+		}
+		for i := range 12 {
+			token := w.Results[c.from+i].Token
+			var who api.Disclosures
+			h.must(h.as["data-protection-officer"].Do(ctx, "GET", client.Path("brands", "gucci", "customers", token, "disclosures"), nil, &who))
+			shown := 0
+			for _, d := range who.Disclosures {
+				if d.Kind == c.kind {
+					shown++
+				}
+			}
+			if given[token] != (shown > 0) {
+				t.Errorf("%s: customer %d was given: %v; the log has %d entries of it", c.kind, i, given[token], shown)
+			}
+		}
+	}
+}
+
 func TestWhatNoRouteIsForIsAProblemToo(t *testing.T) {
 	h := newHouse(t, "")
 	for _, c := range []struct {
