@@ -222,7 +222,7 @@ type Figures struct {
 // ExposureRow is the exposure of one holder, by all classes together and by each.
 type ExposureRow struct {
 	Held
-	State       string `json:"state,omitempty" enum:"contained,contained in part,disabled,no live key,no role" doc:"Why it can take less than its budget, or nothing."`
+	State       string `json:"state,omitempty" enum:"contained,contained in part,disabled,export links only,no live key,no role" doc:"Why it can take less than its budget, or nothing."`
 	Administers bool   `json:"administers,omitempty" doc:"May change budgets, policy or roles, and so every bound."`
 	Few         bool   `json:"few,omitempty" doc:"Fewer than 100 steps were measured: the p99 is the greatest of them."`
 	Figures

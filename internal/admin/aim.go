@@ -104,7 +104,7 @@ func (d *Desk) undoers(ctx context.Context, brand record.BrandID, policy *access
 			return nil, err
 		}
 		for _, c := range creds {
-			if usable(&c, now) {
+			if c.Export == "" && usable(&c, now) { // an export's link lets nobody in here
 				out[i].Lineages = append(out[i].Lineages, c.Lineage)
 			}
 		}

@@ -28,10 +28,16 @@ func (a *amounts) together() (sum budget.Bound) {
 const (
 	stateContained = "contained"
 	statePart      = "contained in part" // its role, the brand or files: masked views go on
+	stateLinks     = "export links only" // its keys download what was approved
 	stateDisabled  = "disabled"
 	stateNoKey     = "no live key"
 	stateNoRole    = "no role" // any more
 )
+
+// freedom orders what stands in the way of a principal's lineages: it goes by the freest.
+func freedom(state string) int {
+	return slices.Index([]string{stateNoKey, stateContained, stateLinks, statePart, ""}, state)
+}
 
 // held is a holder and what it could take.
 type held struct {
@@ -77,25 +83,28 @@ func bounds(t *terms, people []person) []held {
 		}
 		for j, l := range p.Lineages {
 			one := held{Holder: budget.Holder{Kind: budget.Lineage, ID: l.ID}, principal: p.ID, name: p.Name, role: p.Role, label: l.Label,
-				administers: administers}
+				administers: administers && (l.Live || !l.Links)}
 			switch stop := p.stops[j]; {
 			case p.Disabled:
 				one.state = stateDisabled
-			case !l.Live:
+			case !l.Live && !l.Links:
 				one.state = stateNoKey
 			case stop.All:
 				one.state = stateContained
 			default:
-				if stop.Clear || stop.Files || stop.Masked {
+				switch {
+				case stop.Clear || stop.Files || stop.Masked:
 					one.state = statePart
+				case !l.Live:
+					one.state = stateLinks
 				}
 				for c, may := range allowed(reach, stop) {
-					if may {
+					if may && (l.Live || budget.Class(c) == budget.Export) {
 						one.bound[c] = t.rules.Bound(one.Holder, p.ID, p.Role, budget.Class(c))
 					}
 				}
 			}
-			if l.Live && !p.Disabled && whole.state != "" && whole.state != statePart {
+			if !p.Disabled && freedom(one.state) > freedom(whole.state) {
 				whole.state = one.state
 			}
 			whole.add(&one)

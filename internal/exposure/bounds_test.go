@@ -21,18 +21,23 @@ func brandOf(t *rapid.T) []person {
 		p := person{Staff: identity.Staff{ID: id + 1, Role: []string{access.SupportAgent, access.SupportAgent, access.Analyst}[id],
 			Disabled: rapid.IntRange(0, 9).Draw(t, "disabled") == 0}}
 		for n := range rapid.Uint64Range(1, 2).Draw(t, "lineages") {
-			p.Lineages = append(p.Lineages, identity.StaffLineage{ID: 10*p.ID + n, Live: rapid.IntRange(0, 9).Draw(t, "live") > 0})
-			p.stops = append(p.stops, contain.Stop{All: rapid.IntRange(0, 9).Draw(t, "all") == 0, Clear: rapid.IntRange(0, 9).Draw(t, "clear") == 0})
+			p.Lineages = append(p.Lineages, identity.StaffLineage{ID: 10*p.ID + n, Live: rapid.IntRange(0, 9).Draw(t, "live") > 0,
+				Links: rapid.IntRange(0, 2).Draw(t, "links") == 0})
+			p.stops = append(p.stops, contain.Stop{All: rapid.IntRange(0, 9).Draw(t, "all") == 0, Clear: rapid.IntRange(0, 9).Draw(t, "clear") == 0,
+				Files: rapid.IntRange(0, 9).Draw(t, "files") == 0})
 		}
 		out = append(out, p)
 	}
 	return out
 }
 
+// drawn are the classes by which somebody takes customers here.
+var drawn = []budget.Class{budget.Clear, budget.Masked, budget.Export}
+
 func rulesOf(t *rapid.T) *budget.Rules {
 	var list []budget.Rule
 	for kind := budget.Lineage; kind <= budget.Brand; kind++ {
-		for class := budget.Clear; class <= budget.Masked; class++ {
+		for _, class := range drawn {
 			list = append(list,
 				budget.Rule{Kind: kind, Class: class, Window: budget.Hour, Limit: rapid.Uint32Range(0, 4).Draw(t, "hour")},
 				budget.Rule{Kind: kind, Class: class, Window: budget.Month, Limit: rapid.Uint32Range(0, 12).Draw(t, "month")})
@@ -63,7 +68,7 @@ func TestNobodyTakesMoreThanTheBoundAndTheGreedyTakeIt(t *testing.T) {
 		taken := map[budget.Holder]map[budget.Class]map[record.Ordinal]bool{}
 		take := func(p *person, lineage int, class budget.Class, ord record.Ordinal) bool {
 			l := p.Lineages[lineage]
-			if p.Disabled || !l.Live || p.stops[lineage].All || !allowed(reach(p.ID, p.Role), p.stops[lineage])[class] {
+			if p.Disabled || !l.Live && !(l.Links && class == budget.Export) || p.stops[lineage].All || !allowed(reach(p.ID, p.Role), p.stops[lineage])[class] {
 				return false
 			}
 			g := book.Begin(clock)
@@ -73,7 +78,7 @@ func TestNobodyTakesMoreThanTheBoundAndTheGreedyTakeIt(t *testing.T) {
 			g.Commit()
 			for _, h := range []budget.Holder{{Kind: budget.Lineage, ID: l.ID}, {Kind: budget.Principal, ID: p.ID}, {Kind: budget.Role, Role: p.Role}, {Kind: budget.Brand}} {
 				if taken[h] == nil {
-					taken[h] = map[budget.Class]map[record.Ordinal]bool{budget.Clear: {}, budget.Masked: {}}
+					taken[h] = map[budget.Class]map[record.Ordinal]bool{budget.Clear: {}, budget.Masked: {}, budget.Export: {}}
 				}
 				taken[h][class][ord] = true
 			}
@@ -100,7 +105,7 @@ func TestNobodyTakesMoreThanTheBoundAndTheGreedyTakeIt(t *testing.T) {
 			for range steps {
 				clock = clock.Add(time.Duration(rapid.Int64Range(0, int64(most)).Draw(t, "later")))
 				p := &people[rapid.IntRange(0, 2).Draw(t, "who")]
-				take(p, rapid.IntRange(0, len(p.Lineages)-1).Draw(t, "by"), budget.Class(rapid.IntRange(0, 1).Draw(t, "class")),
+				take(p, rapid.IntRange(0, len(p.Lineages)-1).Draw(t, "by"), rapid.SampledFrom(drawn).Draw(t, "class"),
 					record.Ordinal(rapid.IntRange(1, 40).Draw(t, "customer")))
 			}
 		}
@@ -120,14 +125,14 @@ func TestNobodyTakesMoreThanTheBoundAndTheGreedyTakeIt(t *testing.T) {
 			p := &people[i]
 			for j := range p.Lineages {
 				mine := map[budget.HolderKind]bool{budget.Lineage: h.ID == p.Lineages[j].ID, budget.Principal: h.ID == p.ID, budget.Role: h.role == p.Role, budget.Brand: true}
-				for class := budget.Clear; mine[h.Kind] && class <= budget.Masked; class++ {
-					for take(p, j, class, next) {
+				for _, class := range drawn {
+					for mine[h.Kind] && take(p, j, class, next) {
 						next++
 					}
 				}
 			}
 		}
-		for class := budget.Clear; class <= budget.Masked; class++ {
+		for _, class := range drawn {
 			if n := len(taken[h.Holder][class]); uint64(n) != h.bound[class][budget.Hour] {
 				t.Fatalf("%s took %d at once, %s; the bound was %d", h.Holder, n, class, h.bound[class][budget.Hour])
 			}

@@ -274,7 +274,7 @@ func (d *Desk) people(ctx context.Context, brand record.BrandID, now time.Time) 
 		p.Staff, p.stops = s, make([]contain.Stop, len(s.Lineages))
 		p.administers = s.Group != "" && reach(s.ID, s.Group).Administer
 		for j, l := range s.Lineages {
-			if !l.Live {
+			if !l.Live && !l.Links {
 				continue
 			}
 			who := identity.Who{Caller: identity.Caller{Principal: s.ID, Lineage: l.ID}, Role: s.Role, Brand: brand}

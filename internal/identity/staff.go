@@ -23,14 +23,16 @@ type Staff struct {
 type StaffLineage struct {
 	ID    uint64
 	Label string
-	Live  bool // one of its keys is neither revoked nor expired
+	Live  bool // one of its keys, other than links to exports, is neither revoked nor expired
+	Links bool // one of its links to exports is neither
 }
 
 const (
 	sqlStaff = `SELECT p.id, p.name, p.disabled, coalesce(own.role, ''), coalesce(grp.role, '') FROM principals p
 		LEFT JOIN roles own ON own.principal = p.id AND own.brand = $1 LEFT JOIN roles grp ON grp.principal = p.id AND grp.brand = 0
 		WHERE p.id > $2 AND coalesce(own.role, grp.role) IS NOT NULL ORDER BY p.id LIMIT $3`
-	sqlStaffLineages = `SELECT principal, root, max(CASE WHEN id = root THEN label ELSE '' END), max(CASE WHEN revoked = 0 AND (expires = 0 OR expires > $3) THEN 1 ELSE 0 END)
+	sqlStaffLineages = `SELECT principal, root, max(CASE WHEN id = root THEN label ELSE '' END), max(CASE WHEN scope = '' AND revoked = 0 AND (expires = 0 OR expires > $3) THEN 1 ELSE 0 END),
+		max(CASE WHEN scope <> '' AND revoked = 0 AND (expires = 0 OR expires > $3) THEN 1 ELSE 0 END)
 		FROM credentials WHERE principal >= $1 AND principal <= $2 GROUP BY principal, root ORDER BY principal, root`
 )
 
@@ -64,12 +66,12 @@ func (s *Store) Staff(ctx context.Context, brand record.BrandID, now time.Time) 
 		last = page[len(page)-1].ID
 		at := 0
 		err = s.db.Rows(ctx, func(r db.Row) error {
-			var principal, root, live int64
+			var principal, root, live, links int64
 			var l StaffLineage
-			if err := r.Scan(&principal, &root, &l.Label, &live); err != nil {
+			if err := r.Scan(&principal, &root, &l.Label, &live, &links); err != nil {
 				return err
 			}
-			l.ID, l.Live = uint64(root), live != 0
+			l.ID, l.Live, l.Links = uint64(root), live != 0, links != 0
 			for at < len(page) && page[at].ID < uint64(principal) {
 				at++
 			}

@@ -81,6 +81,59 @@ func linkDownloadsOneExport(t *testing.T, s *shelf) {
 	}
 }
 
+func TestALinkLetsNobodyElseIn(t *testing.T) {
+	onEach(t, onShelf(20, linkLetsNobodyElseIn))
+}
+
+// Somebody whose keys are over but for a link to an export undoes nothing, and a thief of
+// what is left takes files alone.
+func linkLetsNobodyElseIn(t *testing.T, s *shelf) {
+	ctx := t.Context()
+	second, own := s.person(t, "second", "person", map[string]string{"gucci": "data-protection-officer"})
+	req := s.extract()
+	req.Purpose, req.Tokens = "migration", s.tokens
+	x := s.approved(second, req)
+	var link api.Credential
+	s.must(second.Do(ctx, "POST", client.Path("brands", "gucci", "exports", x.ID, "link"), nil, &link))
+	key := client.New(s.url, link.Key, nil)
+	row := func() api.ExposureRow {
+		t.Helper()
+		var u api.Exposure
+		s.must(s.as["incident-responder"].Do(ctx, "GET", client.Path("brands", "gucci", "exposure")+"?principal=second", nil, &u))
+		rows := map[string]api.ExposureRow{}
+		for _, r := range u.Rows {
+			rows[r.Kind] = r
+		}
+		whole, one := rows["principal"], rows["lineage"]
+		if whole.State != one.State || whole.Bound != one.Bound {
+			t.Errorf("the principal: %+v, its only lineage: %+v", whole, one)
+		}
+		return one
+	}
+	stop := func() error { // of the three who could undo it
+		return s.as["incident-responder"].Do(ctx, "POST", "/v1/brands/gucci/containments", api.ContainRequest{Principal: "data-protection-officer", DryRun: true}, nil)
+	}
+	if r := row(); r.State != "" || len(r.Classes) < 3 {
+		t.Errorf("with a key: %+v", r)
+	}
+	s.must(stop())
+	_, err := s.server.vault.DB.Exec(ctx, `UPDATE credentials SET expires = 1 WHERE id = $1`, int64(own.ID))
+	s.must(err)
+	if err := stop(); !isType(err, api.TypeConflict) {
+		t.Errorf("whoever has a link alone counts among those who could undo it: %v", err)
+	}
+	if r := row(); r.State != "export links only" || len(r.Classes) != 1 || r.Classes[0].Class != "export" || r.Classes[0].Bound != r.Bound || r.Bound.Hour == 0 {
+		t.Errorf("with a link alone: %+v", r)
+	}
+	if _, err := s.file(key, x.ID, 1, export.Customers); err != nil {
+		t.Errorf("the file, after the key that asked for it was over: %v", err)
+	}
+	s.must(s.Do(ctx, "DELETE", client.Path("lineages", fmt.Sprint(own.Lineage)), nil, nil))
+	if r := row(); r.State != "no live key" || r.Bound != (api.Windows{}) {
+		t.Errorf("with nothing: %+v", r)
+	}
+}
+
 func refusedAsLink(err error) bool {
 	var e *api.Error
 	return errors.As(err, &e) && e.Status == http.StatusForbidden && e.Title == "For one export"
