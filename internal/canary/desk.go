@@ -31,6 +31,8 @@ const (
 	atOnce = 2000
 	// chunk is how many decoys are written at once.
 	chunk = 500
+	// retireFor is how long one request erases: far below a request's deadline.
+	retireFor = 20 * time.Second
 	// draws bounds how often numbers are drawn that are somebody's already.
 	draws = 20
 	// maxRate bounds the share of decoys.
@@ -44,8 +46,9 @@ type Desk struct {
 	Seal   *sealed.Store
 	Intake *intake.Desk
 	Store  *Store
-	// Erase is the ordinary erasure of a customer.
-	Erase func(ctx context.Context, v *admit.Visit, ord record.Ordinal) (ledger.Receipt, error)
+	// Erase is the ordinary erasure of customers, one after another. It begins none after
+	// so long, and returns who is gone, also with an error.
+	Erase func(ctx context.Context, v *admit.Visit, ords []record.Ordinal, within time.Duration) ([]record.Ordinal, error)
 }
 
 func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string) (*admit.Visit, error) {
@@ -347,18 +350,13 @@ func (d *Desk) Retire(ctx context.Context, c identity.Caller, brand string) (*ap
 			return nil, err
 		}
 	}
-	gone := make([]record.Ordinal, 0, len(list))
-	for _, x := range list {
-		_, err = d.Erase(ctx, v, x.Ord)
-		if errors.Is(err, sealed.ErrUnknownToken) || errors.Is(err, sealed.ErrNoCustomer) {
-			err = nil // never came to be, or is erased
-		}
-		if err != nil {
-			break
-		}
-		gone = append(gone, x.Ord)
+	ords := make([]record.Ordinal, len(list))
+	for i := range list {
+		ords[i] = list[i].Ord
 	}
+	gone, err := d.Erase(ctx, v, ords, retireFor)
 	out.Retired = len(gone)
+	out.Left += len(list) - len(gone)
 	return out, errors.Join(err, d.retired(context.WithoutCancel(ctx), v.Brand.ID, r, gone))
 }
 

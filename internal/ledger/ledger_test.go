@@ -174,9 +174,10 @@ func TestAReleaseIsLoggedAndReceipted(t *testing.T) {
 			t.Fatalf("disclosures %+v, %v", ds, err)
 		}
 		logKeys := map[record.Ordinal][]byte{3: logKey(3), 9: logKey(9)}
-		kept, err := l.Commitments(t.Context(), brand, 70000, 0, logKey(70000))
-		if err != nil || len(kept) != 1 {
-			t.Fatalf("kept %v, %v", kept, err)
+		all, size, err := l.Commitments(t.Context(), brand, 0, map[record.Ordinal][]byte{70000: logKey(70000)})
+		kept := all[70000]
+		if err != nil || size != 3 || len(all) != 1 || len(kept) != 1 {
+			t.Fatalf("kept %v of %d entries, %v", all, size, err)
 		}
 		if _, err := l.Prove(t.Context(), brand, ds[0], 9, logKeys); !errors.Is(err, ErrTampered) {
 			t.Errorf("proved without the third customer's key: %v", err)

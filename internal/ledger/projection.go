@@ -39,18 +39,29 @@ func newProjection() *projection {
 
 // counter is how many releases of a customer the log holds.
 func (p *projection) counter(ord record.Ordinal) uint32 {
-	n, _ := p.releases(ord)
-	return n
-}
-
-// releases is counter with the size of the log that it is of.
-func (p *projection) releases(ord record.Ordinal) (n uint32, size uint64) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if page := p.counters[uint32(ord)/pageSize]; page != nil {
-		n = page[uint32(ord)%pageSize]
+	return p.released(ord)
+}
+
+// releases is the counter of each of some customers, with the size of the log that they
+// are of.
+func (p *projection) releases(ords []record.Ordinal) (counters []uint32, size uint64) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	counters = make([]uint32, len(ords))
+	for i, ord := range ords {
+		counters[i] = p.released(ord)
 	}
-	return n, p.known
+	return counters, p.known
+}
+
+// released is counter for who holds the lock.
+func (p *projection) released(ord record.Ordinal) uint32 {
+	if page := p.counters[uint32(ord)/pageSize]; page != nil {
+		return page[uint32(ord)%pageSize]
+	}
+	return 0
 }
 
 func (p *projection) count(ords []record.Ordinal) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -378,49 +379,58 @@ type Kept struct {
 	Hash  [32]byte
 }
 
-// Commitments returns what Keep needs of the entries from an index on. It does not read
-// those before: how often the customer was released until then follows from how often
-// it was until now.
-func (l *Ledger) Commitments(ctx context.Context, brand record.BrandID, ord record.Ordinal, from uint64, logKey []byte) ([]Kept, error) {
+// Commitments returns what Keep needs of the entries from an index on, for customers whose
+// log keys are given, and up to which size of the log it read. It reads those entries once
+// for all of them, and none before: how often a customer was released until then follows
+// from how often it was until now.
+func (l *Ledger) Commitments(ctx context.Context, brand record.BrandID, from uint64, logKeys map[record.Ordinal][]byte) (kept map[record.Ordinal][]Kept, size uint64, err error) {
 	c, err := l.chain(ctx, brand)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	total, known := c.proj.releases(ord)
+	all := slices.Sorted(maps.Keys(logKeys))
+	totals, known := c.proj.releases(all)
 	start := min(from, known) // other servers may have logged what this one has not read
-	size, err := l.Size(ctx, brand)
-	if err != nil {
-		return nil, err
+	if size, err = l.Size(ctx, brand); err != nil {
+		return nil, 0, err
 	}
 	type found struct {
+		ord   record.Ordinal
 		index uint64
-		e     entry.Entry
+		e     *entry.Entry
 		since uint32 // releases from start on that came before
 	}
 	var list []found
-	var since, sinceKnown uint32
-	var one entry.Set
-	one.Add(ord)
-	err = l.walk(ctx, brand, start, size, &one, func(it item, e entry.Entry, ords []record.Ordinal) error {
-		if len(ords) > 1 && it.index >= from {
-			list = append(list, found{it.index, e, since})
-		}
-		if released(e.Kind) {
-			since++
-			if it.index < known {
-				sinceKnown++
+	since, sinceKnown := make([]uint32, len(all)), make([]uint32, len(all))
+	var wanted entry.Set
+	wanted.Add(all...)
+	err = l.walk(ctx, brand, start, size, &wanted, func(it item, e entry.Entry, ords []record.Ordinal) error {
+		for _, ord := range ords {
+			i, ok := slices.BinarySearch(all, ord)
+			if !ok {
+				continue
+			}
+			if len(ords) > 1 && it.index >= from {
+				list = append(list, found{ord, it.index, &e, since[i]})
+			}
+			if released(e.Kind) {
+				since[i]++
+				if it.index < known {
+					sinceKnown[i]++
+				}
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var out []Kept
+	kept = map[record.Ordinal][]Kept{}
 	for _, f := range list {
-		out = append(out, Kept{f.index, entry.Commitment(logKey, f.e.Nonce, f.e.Fields, total-sinceKnown+f.since)})
+		i, _ := slices.BinarySearch(all, f.ord)
+		kept[f.ord] = append(kept[f.ord], Kept{f.index, entry.Commitment(logKeys[f.ord], f.e.Nonce, f.e.Fields, totals[i]-sinceKnown[i]+f.since)})
 	}
-	return out, nil
+	return kept, size, nil
 }
 
 // Keep stores commitments, inside the transaction that erases the customer.
@@ -498,7 +508,7 @@ func (l *Ledger) Rules(ctx context.Context, brand record.BrandID) (*budget.Rules
 	if err != nil {
 		return nil, err
 	}
-	_, known := c.proj.releases(0)
+	_, known := c.proj.releases(nil)
 	rules := c.proj.book.Rules() // of known, or newer
 	err = l.Scan(ctx, brand, known, func(_ uint64, e entry.Entry, _ []record.Ordinal) (err error) {
 		if e.Kind == entry.KindBudget {
