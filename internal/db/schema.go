@@ -348,6 +348,8 @@ var migrations = []string{
 		ticket      text NOT NULL,
 		PRIMARY KEY (brand, entry, what)
 	);`,
+	// seal
+	`ALTER TABLE customers ADD COLUMN bought {blob};`,
 }
 
 const (

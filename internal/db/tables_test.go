@@ -65,9 +65,9 @@ func TestTablesCopy(t *testing.T) {
 		const n = 12_345
 		var rows [][]any
 		for i := range n {
-			row := []any{int64(i + 1), int64(1), int64(i), int64(0), []byte(fmt.Sprint(i))}
+			row := []any{int64(i + 1), int64(1), int64(i), int64(0), []byte(fmt.Sprint(i)), nil}
 			if i%7 == 0 {
-				row[4] = nil
+				row[4], row[5] = nil, []byte{byte(i)}
 			}
 			rows = append(rows, row)
 		}
@@ -75,7 +75,7 @@ func TestTablesCopy(t *testing.T) {
 			if err := db.LoadTable(ctx, q, heads, heads.Columns, [][]any{{int64(3), int64(0), int64(1), []byte{}}}); err != nil {
 				return err
 			}
-			return db.LoadTable(ctx, q, customers, []string{"ord", "brand", "updated", "erased", "sealed"}, rows)
+			return db.LoadTable(ctx, q, customers, customers.Columns, rows)
 		})
 		if err != nil {
 			t.Fatal(err)

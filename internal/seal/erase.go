@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	sqlEraseCustomer = `UPDATE customers SET sealed = NULL, erased = $2 WHERE ord = $1 AND erased = 0`
+	sqlEraseCustomer = `UPDATE customers SET sealed = NULL, bought = NULL, erased = $2 WHERE ord = $1 AND erased = 0`
 	sqlEraseSecret   = `DELETE FROM customer_keys WHERE ord = $1 AND version = $2`
 	sqlEraseFormer   = `DELETE FROM former_values WHERE ord = $1`
 )

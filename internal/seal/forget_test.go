@@ -25,7 +25,7 @@ func keyTables() []table {
 
 func dataTables() []table {
 	return []table{
-		{5, `SELECT ord, brand, updated, erased, sealed FROM customers`, `INSERT INTO customers (ord, brand, updated, erased, sealed) VALUES ($1, $2, $3, $4, $5)`, `DELETE FROM customers`},
+		{6, `SELECT ord, brand, updated, erased, sealed, bought FROM customers`, `INSERT INTO customers (ord, brand, updated, erased, sealed, bought) VALUES ($1, $2, $3, $4, $5, $6)`, `DELETE FROM customers`},
 		{7, `SELECT ord, brand, kek, version, epoch, segments, wrapped FROM customer_keys`, `INSERT INTO customer_keys (ord, brand, kek, version, epoch, segments, wrapped) VALUES ($1, $2, $3, $4, $5, $6, $7)`, `DELETE FROM customer_keys`},
 		{3, `SELECT ord, segment, sealed FROM purchases`, `INSERT INTO purchases (ord, segment, sealed) VALUES ($1, $2, $3)`, `DELETE FROM purchases`},
 	}

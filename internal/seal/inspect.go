@@ -47,7 +47,7 @@ func (p Place) Done() bool { return p.Phase >= inspectDone }
 const (
 	sqlInspectBrands    = `SELECT id FROM brands ORDER BY id`
 	sqlInspectLast      = `SELECT coalesce(max(ord), 0) FROM customers UNION ALL SELECT coalesce(max(ord), 0) FROM customer_keys UNION ALL SELECT coalesce(max(ord), 0) FROM purchases UNION ALL SELECT coalesce(max(ord), 0) FROM former_values`
-	sqlInspectCustomers = `SELECT ord, brand, erased, sealed FROM customers WHERE ord >= $1 AND ord < $2`
+	sqlInspectCustomers = `SELECT ord, brand, erased, sealed, bought FROM customers WHERE ord >= $1 AND ord < $2`
 	sqlInspectSecrets   = `SELECT ord, brand, kek, version, epoch, segments, wrapped FROM customer_keys WHERE ord >= $1 AND ord < $2`
 	sqlInspectSegments  = `SELECT ord, segment, sealed FROM purchases WHERE ord >= $1 AND ord < $2 ORDER BY ord, segment`
 	sqlInspectFormer    = `SELECT DISTINCT ord FROM former_values WHERE ord >= $1 AND ord < $2`
@@ -357,11 +357,14 @@ func (i *inspector) read(ctx context.Context, from, to int64) ([]*seen, error) {
 	err := i.q.Batch(ctx, []db.Stmt{
 		{SQL: sqlInspectCustomers, Args: span, Scan: func(r db.Row) error {
 			var ord, brand, erased int64
-			var sealed []byte
-			if err := r.Scan(&ord, &brand, &erased, &sealed); err != nil {
+			var sealed, bought []byte
+			if err := r.Scan(&ord, &brand, &erased, &sealed, &bought); err != nil {
 				return err
 			}
 			x := at(ord)
+			if bought != nil {
+				x.numbers, x.packed = []int{0}, [][]byte{slices.Clone(bought)}
+			}
 			x.customer, x.brand, x.erased, x.profile = true, record.BrandID(brand), erased != 0, slices.Clone(sealed)
 			return nil
 		}},

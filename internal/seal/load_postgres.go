@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ const copyAtLeast = 32
 
 const (
 	sqlPostgresCopyExternals = `COPY externals (value, ord) FROM STDIN BINARY`
-	sqlPostgresCopyCustomers = `COPY customers (ord, brand, updated, erased, sealed) FROM STDIN BINARY`
+	sqlPostgresCopyCustomers = `COPY customers (ord, brand, updated, erased, sealed, bought) FROM STDIN BINARY`
 	sqlPostgresCopySecrets   = `COPY customer_keys (ord, brand, kek, version, epoch, segments, wrapped) FROM STDIN BINARY`
 	sqlPostgresCopyLookups   = `COPY lookups (value, ord) FROM STDIN BINARY`
 	sqlPostgresCopySegments  = `COPY purchases (ord, segment, sealed) FROM STDIN BINARY`
@@ -50,20 +51,21 @@ func (c *copied) from(changes []*change, brand record.BrandID, at time.Time) (re
 	}
 	externals, lookups := c.rows[0], c.rows[1]
 	us := at.UnixMicro()
-	fresh, added, bytes := 0, 0, 0
+	fresh, added, bytes, firsts := 0, 0, 0, 0
 	for _, ch := range changes {
-		for _, b := range ch.packed {
+		for _, b := range ch.later() {
 			bytes += len(b) + segmentOverhead
 		}
 		switch {
 		case ch.made:
 			fresh++
+			firsts += len(ch.profile) + len(ch.first()) + customerOverhead
 		case ch.appends():
 			added++
 		}
 	}
 	c.segments.grow(bytes)
-	c.customers.grow(fresh * customerGuess)
+	c.customers.grow(firsts)
 	c.secrets.grow(fresh * secretRow)
 	for _, ch := range changes {
 		ord := int64(ch.ord)
@@ -73,12 +75,13 @@ func (c *copied) from(changes []*change, brand record.BrandID, at time.Time) (re
 			for _, v := range ch.come {
 				lookups = append(lookups, indexRow{v, ord})
 			}
-			c.customers.begin(5)
+			c.customers.begin(6)
 			c.customers.int8(ord)
 			c.customers.int4(int32(brand))
 			c.customers.int8(us)
 			c.customers.int8(0)
 			c.customers.bytes(ch.profile)
+			c.customers.bytes(ch.first())
 			c.secrets.begin(7)
 			c.secrets.int8(ord)
 			c.secrets.int4(int32(brand))
@@ -94,10 +97,10 @@ func (c *copied) from(changes []*change, brand record.BrandID, at time.Time) (re
 			rest = append(rest, ch)
 			continue
 		}
-		for n, b := range ch.packed {
+		for n, b := range ch.later() {
 			c.segments.begin(3)
 			c.segments.int8(ord)
-			c.segments.int4(int32(ch.segments + n))
+			c.segments.int4(int32(n))
 			c.segments.bytes(b)
 		}
 	}
@@ -153,10 +156,10 @@ type indexRow struct{ value, ord int64 }
 
 const (
 	copyHeader = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-	// Bytes of a row of each table, or a guess at them.
-	segmentOverhead = 2 + 4 + 8 + 4 + 4 + 4
-	secretRow       = 2 + 7*4 + 8 + 4 + 4 + 8 + 8 + 4 + wrappedBytes
-	customerGuess   = 350
+	// Bytes of a row of each table, without what is sealed in it.
+	segmentOverhead  = 2 + 3*4 + 8 + 4
+	customerOverhead = 2 + 6*4 + 8 + 4 + 8 + 8
+	secretRow        = 2 + 7*4 + 8 + 4 + 4 + 8 + 8 + 4 + wrappedBytes
 )
 
 // copyRows are rows of one table in the binary format of COPY: a header, rows that
@@ -192,7 +195,12 @@ func (r *copyRows) int8(v int64) {
 	r.b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(r.b, 8), uint64(v))
 }
 
+// bytes adds a column; nil is NULL.
 func (r *copyRows) bytes(v []byte) {
+	if v == nil {
+		r.b = binary.BigEndian.AppendUint32(r.b, math.MaxUint32)
+		return
+	}
 	r.b = append(binary.BigEndian.AppendUint32(r.b, uint32(len(v))), v...)
 }
 

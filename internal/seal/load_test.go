@@ -52,7 +52,7 @@ const (
 	sqlTestExternals = `SELECT count(*) FROM externals`
 	sqlTestSecrets   = `SELECT count(*) FROM customer_keys`
 	sqlTestLookups   = `SELECT count(*) FROM lookups`
-	sqlTestSegments  = `SELECT count(*) FROM purchases`
+	sqlTestSegments  = `SELECT (SELECT count(*) FROM purchases) + (SELECT count(bought) FROM customers)`
 	sqlTestClaimed   = `SELECT coalesce(sum(segments), 0) FROM customer_keys`
 	sqlTestProducts  = `SELECT count(*) FROM catalogue`
 )

@@ -17,14 +17,27 @@ const (
 	fetchKeys = `k.ord, k.kek, k.version, k.epoch, k.segments, k.wrapped, `
 	fetchFrom = ` FROM customer_keys k JOIN customers c ON c.ord = k.ord`
 	fetchThat = ` AND k.brand = $2 AND c.brand = $2 AND c.erased = 0`
-	// A row for each segment; the profile is in one of them.
-	fetchPacked = fetchKeys + `CASE WHEN coalesce(p.segment, 0) = 0 THEN c.sealed END, coalesce(p.segment, -1), p.sealed` + fetchFrom + ` LEFT JOIN purchases p ON p.ord = k.ord`
+	// A row for each segment in purchases, or one; what is in customers is in one of them.
+	fetchFirst  = `CASE WHEN coalesce(p.segment, 0) <= (c.bought IS NOT NULL)::integer THEN `
+	fetchPacked = fetchKeys + fetchFirst + `c.sealed END, ` + fetchFirst + `c.bought END, coalesce(p.segment, -1), p.sealed` + fetchFrom + ` LEFT JOIN purchases p ON p.ord = k.ord`
 
 	sqlPostgresFetchOne        = `SELECT ` + fetchKeys + `c.sealed` + fetchFrom + ` WHERE k.ord = $1` + fetchThat
 	sqlPostgresFetchMany       = `SELECT ` + fetchKeys + `c.sealed` + fetchFrom + ` WHERE k.ord = ANY($1)` + fetchThat
 	sqlPostgresFetchPackedOne  = `SELECT ` + fetchPacked + ` WHERE k.ord = $1` + fetchThat
 	sqlPostgresFetchPackedMany = `SELECT ` + fetchPacked + ` WHERE k.ord = ANY($1)` + fetchThat
 )
+
+// segment takes in a segment, in any order.
+func (r *rows) segment(n int, b []byte) error {
+	if n >= r.segments || n < len(r.packed) && r.packed[n] != nil {
+		return fmt.Errorf("a segment of purchases is there that does not belong: %w", ErrDamaged)
+	}
+	for len(r.packed) <= n {
+		r.packed = append(r.packed, nil)
+	}
+	r.packed[n] = b
+	return nil
+}
 
 func (s *Store) fetchPostgres(ctx context.Context, brand record.BrandID, ords []record.Ordinal, purchases bool) (map[record.Ordinal]*rows, error) {
 	if len(ords) == 0 {
@@ -53,7 +66,8 @@ func (s *Store) fetchPostgres(ctx context.Context, brand record.BrandID, ords []
 		var next rows
 		var n int
 		var b []byte
-		if err := row.Scan(&next.ord, &next.kek, &next.version, &next.epoch, &next.segments, &next.wrapped, &next.profile, &n, &b); err != nil {
+		var first []byte
+		if err := row.Scan(&next.ord, &next.kek, &next.version, &next.epoch, &next.segments, &next.wrapped, &next.profile, &first, &n, &b); err != nil {
 			return err
 		}
 		r := out[next.ord]
@@ -63,16 +77,14 @@ func (s *Store) fetchPostgres(ctx context.Context, brand record.BrandID, ords []
 		} else if next.profile != nil {
 			r.profile = next.profile
 		}
+		if first != nil {
+			if err := r.segment(0, first); err != nil {
+				return err
+			}
+		}
 		if n < 0 {
 			return nil // none
 		}
-		if n >= r.segments || n < len(r.packed) && r.packed[n] != nil {
-			return fmt.Errorf("a segment of purchases is there that does not belong: %w", ErrDamaged)
-		}
-		for len(r.packed) <= n {
-			r.packed = append(r.packed, nil)
-		}
-		r.packed[n] = b
-		return nil
+		return r.segment(n, b)
 	}, sql[1][form], arg, int64(brand))
 }

@@ -10,6 +10,7 @@ import (
 
 const (
 	sqlFetchCustomer = `SELECT k.kek, k.version, k.epoch, k.segments, k.wrapped, c.sealed FROM customer_keys k JOIN customers c ON c.ord = k.ord WHERE k.ord = $1 AND k.brand = $2 AND c.brand = $2 AND c.erased = 0`
+	sqlFetchPacked   = `SELECT k.kek, k.version, k.epoch, k.segments, k.wrapped, c.sealed, c.bought FROM customer_keys k JOIN customers c ON c.ord = k.ord WHERE k.ord = $1 AND k.brand = $2 AND c.brand = $2 AND c.erased = 0`
 	sqlFetchSegments = `SELECT segment, sealed FROM purchases WHERE ord = $1 ORDER BY segment`
 )
 
@@ -21,9 +22,18 @@ func (s *Store) fetchSQLite(ctx context.Context, brand record.BrandID, ords []re
 		var stmts []db.Stmt
 		for _, ord := range ords {
 			r := &rows{ord: ord}
-			stmts = append(stmts, db.Stmt{SQL: sqlFetchCustomer, Args: []any{int64(ord), int64(brand)}, Scan: func(row db.Row) error {
+			sql, into := sqlFetchCustomer, []any{&r.kek, &r.version, &r.epoch, &r.segments, &r.wrapped, &r.profile}
+			var first []byte
+			if purchases {
+				sql, into = sqlFetchPacked, append(into, &first)
+			}
+			stmts = append(stmts, db.Stmt{SQL: sql, Args: []any{int64(ord), int64(brand)}, Scan: func(row db.Row) error {
 				out[ord] = r
-				return row.Scan(&r.kek, &r.version, &r.epoch, &r.segments, &r.wrapped, &r.profile)
+				err := row.Scan(into...)
+				if first != nil {
+					r.packed = append(r.packed, first)
+				}
+				return err
 			}})
 			if purchases {
 				stmts = append(stmts, db.Stmt{SQL: sqlFetchSegments, Args: []any{int64(ord)}, Scan: func(row db.Row) error {

@@ -6,6 +6,7 @@ import (
 	"crypto/cipher"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -360,13 +361,14 @@ func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put) (*change, er
 }
 
 const (
-	sqlInsertCustomer = `INSERT INTO customers (ord, brand, updated, erased, sealed) VALUES ($1, $2, $3, 0, $4)`
+	sqlInsertCustomer = `INSERT INTO customers (ord, brand, updated, erased, sealed, bought) VALUES ($1, $2, $3, 0, $4, $5)`
 	sqlInsertSecret   = `INSERT INTO customer_keys (ord, brand, kek, version, epoch, segments, wrapped) VALUES ($1, $2, $3, 1, 0, $4, $5)`
 	sqlInsertExternal = `INSERT INTO externals (value, ord) VALUES ($1, $2) ON CONFLICT DO NOTHING`
 	sqlDeleteExternal = `DELETE FROM externals WHERE value = $1 AND ord = $2`
 	sqlInsertLookup   = `INSERT INTO lookups (value, ord) VALUES ($1, $2) ON CONFLICT DO NOTHING`
 	sqlDeleteLookup   = `DELETE FROM lookups WHERE value = $1 AND ord = $2`
 	sqlUpdateCustomer = `UPDATE customers SET updated = $2, sealed = $3 WHERE ord = $1 AND erased = 0`
+	sqlFirstSegment   = `UPDATE customers SET bought = $2 WHERE ord = $1 AND erased = 0`
 	sqlTouchCustomer  = `UPDATE customers SET updated = $2 WHERE ord = $1 AND erased = 0`
 	sqlMoveVersion    = `UPDATE customer_keys SET version = $2, epoch = $3, segments = $4 WHERE ord = $1 AND version = $5 AND epoch = $6 AND segments = $7`
 	sqlFormerSince    = `SELECT coalesce(max(until), 0) FROM former_values WHERE ord = $1 AND field = $2`
@@ -451,7 +453,7 @@ func (c *change) write(ctx context.Context, q db.Queryer, brand record.BrandID, 
 		if err := one(sqlInsertExternal, c.external, ord); err != nil {
 			return err
 		}
-		add(sqlInsertCustomer, ord, int64(brand), us, c.profile)
+		add(sqlInsertCustomer, ord, int64(brand), us, c.profile, c.first())
 		add(sqlInsertSecret, ord, int64(brand), c.kek, len(c.packed), c.wrapped)
 	} else {
 		version, epoch, segments := c.version, c.epoch, c.segments+len(c.packed)
@@ -493,13 +495,39 @@ func (c *change) write(ctx context.Context, q db.Queryer, brand record.BrandID, 
 		}
 		add(sqlInsertFormer, ord, int64(f.field), us, since, f.fingerprint)
 	}
-	first := c.segments
 	if c.rewrite {
-		first = 0
 		add(sqlClearSegments, ord)
+		add(sqlFirstSegment, ord, c.first())
 	}
-	for i, b := range c.packed {
-		add(sqlInsertSegment, ord, first+i, b)
+	for n, b := range c.later() {
+		add(sqlInsertSegment, ord, n, b)
 	}
 	return q.Batch(ctx, stmts)
+}
+
+// whole reports whether the packed segments are all that the customer has then.
+func (c *change) whole() bool { return c.made || c.rewrite }
+
+// first is the segment that stands beside the profile, in one row with it: nearly all
+// customers have no other. nil is none.
+func (c *change) first() []byte {
+	if c.whole() && len(c.packed) > 0 {
+		return c.packed[0]
+	}
+	return nil
+}
+
+// later yields the segments that stand in rows of their own, with their numbers.
+func (c *change) later() iter.Seq2[int, []byte] {
+	return func(yield func(int, []byte) bool) {
+		at, packed := c.segments, c.packed
+		if c.whole() {
+			at, packed = min(1, len(packed)), packed[min(1, len(packed)):]
+		}
+		for i, b := range packed {
+			if !yield(at+i, b) {
+				return
+			}
+		}
+	}
 }
