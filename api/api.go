@@ -237,11 +237,12 @@ type ClassFigures struct {
 
 // Exposure says what could be stolen at a brand, or at several.
 type Exposure struct {
-	At    time.Time     `json:"at"`
-	Since time.Time     `json:"since" doc:"From when on use was measured."`
-	Own   bool          `json:"own,omitempty" doc:"Only the caller's own: it may not audit."`
-	Total int           `json:"total" doc:"Rows that there are; top may have cut some off."`
-	Rows  []ExposureRow `json:"rows" doc:"The greatest gap in 30 days first."`
+	At     time.Time     `json:"at"`
+	Since  time.Time     `json:"since" doc:"From when on use was measured."`
+	UsesAt time.Time     `json:"uses_at,omitzero" doc:"Up to when: before at, where it took longer to count than a request may."`
+	Own    bool          `json:"own,omitempty" doc:"Only the caller's own: it may not audit."`
+	Total  int           `json:"total" doc:"Rows that there are; top may have cut some off."`
+	Rows   []ExposureRow `json:"rows" doc:"The greatest gap in 30 days first."`
 }
 
 // BoundChange is a loss bound before and after a change of budgets or policy.

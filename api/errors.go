@@ -22,6 +22,7 @@ const (
 	TypeTimeout         = "timeout"
 	TypePartlyDone      = "partly-done"     // what was asked for holds; the rest did not end well
 	TypeOutcomeUnknown  = "outcome-unknown" // it may have been done
+	TypeUnfinished      = "unfinished"      // it goes on: ask again
 	TypeInternal        = "internal"
 )
 
@@ -34,7 +35,7 @@ type Error struct {
 	Detail  string         `json:"detail,omitempty"`
 	Fields  []string       `json:"fields,omitempty" doc:"The fields that were denied or refused."`
 	Errors  []InvalidValue `json:"errors,omitempty" doc:"What was wrong in the request, and where."`
-	RetryIn int64          `json:"retry_in_seconds,omitempty" doc:"After which the same request fits; 0: never, or unknown."`
+	RetryIn int64          `json:"retry_in_seconds,omitempty" doc:"After which the same request fits; 0: never, or unknown. Also in the header Retry-After."`
 }
 
 // InvalidValue says where a request was wrong. It never holds the value.

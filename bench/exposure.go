@@ -51,8 +51,9 @@ func (b *bench) exposure(ctx context.Context) {
 	at := time.Now()
 	before := heap()
 	began := time.Now()
-	h, err := exposure.Replay(ctx, l, 1, at)
+	h, err := exposure.NewReplay(ctx, l, 1, at)
 	fatal(err)
+	fatal(h.Go(ctx))
 	took, held := time.Since(began), heap()-before
 	uses := h.Measure()
 	fmt.Printf("## Exposure over %d entries in 30 days, %d in 60, %s\n%v, %d MiB held, %d holders; the brand %+v\n",

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
@@ -39,7 +41,10 @@ days.
               use of the 30 days, rounded up.
   GAP         COULD TAKE without USES, in 30 days. Rows are sorted by it.
 
-Whoever may not audit a brand sees their own rows there, without what is used.`
+Whoever may not audit a brand sees their own rows there, without what is used.
+
+At a brand with millions of disclosures it takes a while: the server counts, and the
+command waits and says how far it is.`
 }
 
 // Run shows what could be stolen.
@@ -58,7 +63,47 @@ func (c *exposureCmd) Run(ctx context.Context, std Streams) error {
 		}
 	}
 	query.Set("top", strconv.Itoa(c.Top))
-	return ask(ctx, std, &c.remote, "GET", path+"?"+query.Encode(), nil, c.show)
+	query.Set("wait", strconv.Itoa(exposureWait))
+	return c.with(ctx, std, func(v *connection) error {
+		var x api.Exposure
+		err := counted(ctx, std, func() error { return v.Do(ctx, "GET", path+"?"+query.Encode(), nil, &x) })
+		if err != nil {
+			return err
+		}
+		return c.print(std, x, func(w io.Writer) { c.show(w, &x) })
+	})
+}
+
+// exposureWait is after how many seconds the server says how far it is.
+const exposureWait = 2
+
+// counted asks until what is counted is counted, and says how far it is: on a terminal
+// in one line that is drawn anew, else in a line every minute.
+func counted(ctx context.Context, std Streams, ask func() error) error {
+	drawn, said := false, time.Now()
+	for {
+		err := ask()
+		e, ok := errors.AsType[*api.Error](err)
+		if !ok || e.Type != api.TypeUnfinished {
+			if drawn {
+				fmt.Fprint(std.Err, "\r\x1b[K")
+			}
+			return err
+		}
+		switch {
+		case std.Terminal:
+			drawn = true
+			fmt.Fprintf(std.Err, "\r\x1b[K%s", e.Detail)
+		case time.Since(said) > time.Minute:
+			said = time.Now()
+			fmt.Fprintln(std.Err, e.Detail)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(e.RetryIn) * time.Second):
+		}
+	}
 }
 
 func (c *exposureCmd) show(w io.Writer, x *api.Exposure) {
@@ -87,6 +132,9 @@ func (c *exposureCmd) show(w io.Writer, x *api.Exposure) {
 	t.Flush()
 	if x.Total > len(x.Rows) {
 		fmt.Fprintf(w, "%d of %d; --top 0 shows all\n", len(x.Rows), x.Total)
+	}
+	if x.At.Sub(x.UsesAt) > time.Minute {
+		fmt.Fprintf(w, "what is used was counted up to %s: counting took longer than a request may\n", x.UsesAt.Format(time.TimeOnly))
 	}
 	if few {
 		fmt.Fprintln(w, "?  measured at fewer than 100 moments: what it uses is the most that it used")

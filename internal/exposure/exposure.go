@@ -13,8 +13,10 @@
 // # What is used
 //
 // Use is measured by a replay of the last 60 days of the log ([budget.History]): there is
-// no table of it. One replay runs at a time on a server, it streams, and what it found is
-// kept until the log grows.
+// no table of it. One replay runs at a time on a server, it streams, and it goes on while
+// nobody waits for it: who cannot wait so long is told how far it is, and finds it done
+// later. Else what it found is kept until the log grows. It is the brand's own: nothing
+// that is counted, kept or told of one brand is of another.
 package exposure
 
 import (
@@ -54,24 +56,24 @@ type Desk struct {
 	Ledger *ledger.Ledger
 	DB     *db.DB
 
-	replaying *semaphore.Weighted
-	mu        sync.Mutex
-	kept      map[record.BrandID]measured // owned by uses
+	// Before, if it is not nil, is called before each attempt to count, which fails with
+	// its error: so a test makes counting slow, or ill.
+	Before func(ctx context.Context, brand record.BrandID) error
+
+	life    context.Context // of what counts: the desk's own
+	stop    context.CancelFunc
+	running sync.WaitGroup
+	turn    *semaphore.Weighted
+	mu      sync.Mutex
+	counts  map[record.BrandID]*count // that run; owned by mu, as what follows
+	kept    map[record.BrandID]*measured
 }
 
-// measured is what was used, as of an entry and a step.
-type measured struct {
-	size uint64
-	step int64
-	uses map[budget.Holder]budget.Uses
-}
-
-// maxKept bounds the brands whose measures are kept: some hundred KiB each.
-const maxKept = 64
-
-// New returns the desk.
+// New returns the desk. Close it.
 func New(door *admit.Door, l *ledger.Ledger, d *db.DB) *Desk {
-	return &Desk{Door: door, Ledger: l, DB: d, replaying: semaphore.NewWeighted(1), kept: map[record.BrandID]measured{}}
+	life, stop := context.WithCancel(context.Background())
+	return &Desk{Door: door, Ledger: l, DB: d, life: life, stop: stop, turn: semaphore.NewWeighted(1),
+		counts: map[record.BrandID]*count{}, kept: map[record.BrandID]*measured{}}
 }
 
 // Ask narrows what is told. The zero Ask is for everything.
@@ -80,6 +82,24 @@ type Ask struct {
 	Kind      string // lineage, principal, role or brand
 	Class     string // sort by this class, and leave out who has nothing of it
 	Top       int    // no more rows; 0: all
+	// Wait bounds how long what is used may be counted before the answer is an
+	// *UnfinishedError; 0, and at most: as long as the request may take.
+	Wait time.Duration
+}
+
+// waiting bounds ctx by how long whoever asks waits.
+func (a *Ask) waiting(ctx context.Context) (context.Context, context.CancelFunc) {
+	wait := a.Wait
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		if left -= min(reserve, left/4); wait == 0 || left < wait {
+			wait = left
+		}
+	}
+	if wait == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, wait)
 }
 
 // Brand tells what could be stolen at a brand. Whoever may not audit is told of their own
@@ -143,13 +163,24 @@ func (d *Desk) tell(ctx context.Context, visits []*admit.Visit, own bool, ask As
 		return nil, fmt.Errorf("reading the database's clock: %w", err)
 	}
 	out := &api.Exposure{At: now, Since: now.Add(-budget.Month.Length()), Own: own, Rows: []api.ExposureRow{}}
+	waiting, cancel := ask.waiting(ctx)
+	defer cancel()
 	found := false
+	var told []record.BrandID
 	for _, v := range visits {
 		asked := ask
+		m := &measured{at: now}
 		if own {
 			asked.Principal = v.Who.Name
+		} else if m, err = d.uses(waiting, v.Brand.Name, v.Brand.ID, now); err != nil {
+			d.promise(told)
+			return nil, err
 		}
-		rows, known, err := d.rows(ctx, v, now, own, asked)
+		told = append(told, v.Brand.ID)
+		if !own && (out.UsesAt.IsZero() || m.at.Before(out.UsesAt)) {
+			out.UsesAt = m.at
+		}
+		rows, known, err := d.rows(ctx, v, now, own, asked, m.uses)
 		if err != nil {
 			return nil, err
 		}
@@ -168,7 +199,7 @@ func (d *Desk) tell(ctx context.Context, visits []*admit.Visit, own bool, ask As
 }
 
 // rows returns those of a brand, and whether the principal that was asked for is there.
-func (d *Desk) rows(ctx context.Context, v *admit.Visit, now time.Time, own bool, ask Ask) ([]api.ExposureRow, bool, error) {
+func (d *Desk) rows(ctx context.Context, v *admit.Visit, now time.Time, own bool, ask Ask, uses map[budget.Holder]budget.Uses) ([]api.ExposureRow, bool, error) {
 	people, err := d.people(ctx, v.Brand.ID, now)
 	if err != nil {
 		return nil, false, err
@@ -178,11 +209,7 @@ func (d *Desk) rows(ctx context.Context, v *admit.Visit, now time.Time, own bool
 		return nil, false, err
 	}
 	list := bounds(t, people)
-	uses := map[budget.Holder]budget.Uses{}
 	if !own {
-		if uses, err = d.uses(ctx, v.Brand.ID, now); err != nil {
-			return nil, false, err
-		}
 		if list, err = d.withFormer(ctx, list, uses); err != nil {
 			return nil, false, err
 		}
@@ -310,38 +337,6 @@ func (d *Desk) purposes(ctx context.Context, brand record.BrandID) ([]string, er
 		}
 	}
 	return out, nil
-}
-
-// uses measures what everybody used. Who asks while another asks waits, and mostly finds
-// what the other found.
-func (d *Desk) uses(ctx context.Context, brand record.BrandID, now time.Time) (map[budget.Holder]budget.Uses, error) {
-	if err := d.replaying.Acquire(ctx, 1); err != nil {
-		return nil, fmt.Errorf("waiting for another measurement: %w", err)
-	}
-	defer d.replaying.Release(1)
-	size, err := d.Ledger.Size(ctx, brand)
-	if err != nil {
-		return nil, err
-	}
-	step := now.Unix() / int64(budget.BucketLength.Seconds())
-	d.mu.Lock()
-	m, ok := d.kept[brand]
-	d.mu.Unlock()
-	if ok && m.size == size && m.step == step {
-		return m.uses, nil
-	}
-	h, err := Replay(ctx, d.Ledger, brand, now)
-	if err != nil {
-		return nil, err
-	}
-	m = measured{size, step, h.Measure()}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.kept) >= maxKept {
-		clear(d.kept)
-	}
-	d.kept[brand] = m
-	return m.uses, nil
 }
 
 // now tells what a holder uses now, by class.

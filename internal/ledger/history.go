@@ -14,33 +14,70 @@ import (
 
 const sqlGroupAt = `SELECT at FROM log_groups WHERE brand = $1 AND first <= $2 ORDER BY first DESC LIMIT 1`
 
-// Since hands fn what was released from a time on, oldest first. It streams: a page of
-// groups is in memory at a time.
-func (l *Ledger) Since(ctx context.Context, brand record.BrandID, at time.Time, fn func(d budget.Disclosure) error) error {
+// Span is a part of a brand's log: the entries from From on, up to To and without it.
+type Span struct{ From, To uint64 }
+
+// Since returns the part of a brand's log from a time on, as long as it is now. It begins
+// with an entry before which all are older.
+func (l *Ledger) Since(ctx context.Context, brand record.BrandID, at time.Time) (Span, error) {
 	size, err := l.Size(ctx, brand)
 	if err != nil {
-		return err
+		return Span{}, err
 	}
 	from, err := l.indexAt(ctx, brand, size, at)
-	if err != nil {
-		return err
-	}
-	return l.pages(ctx, brand, from, size, sqlReadEntries, func(r db.Row, g *group) error {
+	return Span{from, size}, err
+}
+
+// spanBatch is how many entries of a span are handed over at a time.
+const spanBatch = 256
+
+// Disclosures hands fn the disclosures of a part of a brand's log, oldest first, some at a
+// time, with the entry that follows what was handed over so far: whoever is interrupted
+// goes on from there. It streams: a page of groups is in memory at a time.
+func (l *Ledger) Disclosures(ctx context.Context, brand record.BrandID, s Span, fn func(next uint64, list []budget.Disclosure) error) error {
+	next := s.From
+	var list []budget.Disclosure
+	err := l.pages(ctx, brand, s.From, s.To, sqlReadEntries, func(r db.Row, g *group) error {
 		return r.Scan(&g.first, &g.count, &g.leaves, &g.subjects)
 	}, func(it item) error {
-		if len(it.encoded) == 0 {
+		if it.index >= s.To { // within a group
 			return nil
 		}
-		e, ords, err := it.open()
-		if err != nil || !released(e.Kind) {
+		next = it.index + 1
+		d, released, err := it.disclosure()
+		if err != nil {
 			return err
 		}
-		class, err := classOf(e.Class)
-		if err != nil {
-			return errors.Join(ErrTampered, err)
+		if released {
+			list = append(list, d)
 		}
-		return fn(budget.Disclosure{At: e.At, Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: class, Ords: ords})
+		if (next-s.From)%spanBatch != 0 {
+			return nil
+		}
+		full := list
+		list = make([]budget.Disclosure, 0, spanBatch)
+		return fn(next, full)
 	})
+	if err == nil && (next-s.From)%spanBatch != 0 {
+		err = fn(next, list)
+	}
+	return err
+}
+
+// disclosure returns what counts of an entry that released something.
+func (it *item) disclosure() (d budget.Disclosure, is bool, err error) {
+	if len(it.encoded) == 0 {
+		return d, false, nil
+	}
+	e, ords, err := it.open()
+	if err != nil || !released(e.Kind) {
+		return d, false, err
+	}
+	class, err := classOf(e.Class)
+	if err != nil {
+		return d, false, errors.Join(ErrTampered, err)
+	}
+	return budget.Disclosure{At: e.At, Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: class, Ords: ords}, true, nil
 }
 
 // indexAt returns an entry before which all are older than a time: entries are in the

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
+	"strconv"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/access"
@@ -160,6 +162,9 @@ func problem(err error) *api.Error {
 		}
 		return e
 	}
+	if more, ok := errors.AsType[*exposure.UnfinishedError](err); ok {
+		return &api.Error{Type: api.TypeUnfinished, Title: "Still counting", Status: http.StatusServiceUnavailable, Detail: more.Error(), RetryIn: 1}
+	}
 	for _, k := range kinds() {
 		if errors.Is(err, k.err) {
 			detail := k.err.Error()
@@ -170,6 +175,15 @@ func problem(err error) *api.Error {
 		}
 	}
 	return internal()
+}
+
+// headers returns what an error says outside of its body.
+func headers(e *api.Error) http.Header {
+	h := http.Header{}
+	if e.RetryIn > 0 {
+		h.Set("Retry-After", strconv.FormatInt(e.RetryIn, 10))
+	}
+	return h
 }
 
 // fail counts and answers an error.
@@ -183,6 +197,7 @@ func writeError(w http.ResponseWriter, e *api.Error) {
 	if e.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="cloakroom"`)
 	}
+	maps.Copy(w.Header(), headers(e))
 	w.WriteHeader(e.Status)
 	json.NewEncoder(w).Encode(e)
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -60,10 +61,10 @@ func routeAs[I, O any](s *Server, status int, method, path, id, summary string, 
 		if err != nil {
 			e := problem(err)
 			s.metrics.failed(e.Type)
-			if e.Status >= http.StatusInternalServerError {
+			if e.Status >= http.StatusInternalServerError && e.Type != api.TypeUnfinished {
 				s.log.Error("a request failed", "operation", id, "type", e.Type, "cause", err)
 			}
-			return nil, e
+			return nil, huma.ErrorWithHeaders(e, headers(e))
 		}
 		return &answered[O]{out}, nil
 	})
@@ -296,10 +297,11 @@ type ExposureQuery struct {
 	Kind      string `query:"kind" enum:"lineage,principal,role,brand" doc:"Only holders of this kind."`
 	Class     string `query:"class" enum:"clear,masked,search,export" doc:"Sort by this class, and leave out who has nothing of it."`
 	Top       int    `query:"top" minimum:"0" doc:"No more rows than this; 0: all."`
+	Wait      int    `query:"wait" minimum:"0" maximum:"3600" doc:"Seconds after which it is answered how far it is counted; 0, and at most: as many as a request may take."`
 }
 
 func (q *ExposureQuery) ask() exposure.Ask {
-	return exposure.Ask{Principal: q.Principal, Kind: q.Kind, Class: q.Class, Top: q.Top}
+	return exposure.Ask{Principal: q.Principal, Kind: q.Kind, Class: q.Class, Top: q.Top, Wait: time.Duration(q.Wait) * time.Second}
 }
 
 // ViewQuery is part of requests.

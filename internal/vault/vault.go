@@ -400,6 +400,9 @@ func (v *Vault) Watch(ctx context.Context, log *slog.Logger, events string) erro
 // Close ends what runs, and closes the database.
 func (v *Vault) Close() error {
 	var errs []error
+	if v.Exposure != nil {
+		v.Exposure.Close()
+	}
 	if v.Ledger != nil {
 		errs = append(errs, v.Ledger.Close())
 	}
