@@ -24,7 +24,13 @@ type bought struct {
 func (b *bought) emptied(customers, purchases int) bought {
 	first := slices.Grow(b.first[:0], customers)[:customers]
 	clear(first)
-	return bought{purchases: slices.Grow(b.purchases[:0], purchases), lines: slices.Grow(b.lines[:0], purchases), groups: b.groups[:0], first: first}
+	out := bought{purchases: b.purchases[:0], lines: b.lines[:0], groups: b.groups[:0], first: first}
+	if cap(out.purchases) < purchases {
+		// Room for some more: chunks are never quite alike, and this is a lot of memory.
+		out.purchases = slices.Grow(out.purchases, purchases+purchases/4)
+		out.lines = slices.Grow(out.lines, purchases+purchases/4)
+	}
+	return out
 }
 
 func (b *bought) full() bool { return len(b.purchases) >= joinRows || b.bytes >= joinBytes }

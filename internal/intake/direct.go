@@ -16,7 +16,7 @@ import (
 
 // DirectChunk is how many customers go to a Direct at once, with their purchases:
 // more make each chunk's index rows fall closer together, and cost memory.
-const DirectChunk = 5000
+const DirectChunk = 2500
 
 // Direct is the sink of a process that has the vault open itself: rows go from the
 // parser to the sealer as they are. While one chunk is written to the database, the

@@ -88,7 +88,7 @@ func (j *joiner) renew() {
 	}
 	j.chunk.rows = slices.Grow(j.memory.customers[:0], j.size)
 	like := len(j.bought.purchases) // of the chunk before
-	j.bought = j.memory.bought.emptied(j.size, like+like/8)
+	j.bought = j.memory.bought.emptied(j.size, like)
 }
 
 // done takes back a chunk that nobody looks at any more.

@@ -177,7 +177,7 @@ func openProduct(ks []productKey, brand record.BrandID, id uint64, b []byte) (pr
 func (s *Store) packer(ctx context.Context, brand record.BrandID, n int, of func(i int) []record.Purchase) (*packer, error) {
 	pk := &packer{
 		brand: brand, products: s.products(ctx, brand), known: map[product]uint64{},
-		numbers: make([][]uint64, n), memory: &sync.Pool{New: func() any { return &memory{} }},
+		numbers: make([][]uint64, n), memory: &s.memories,
 	}
 	type tally struct {
 		product

@@ -25,14 +25,14 @@ type brandKeys struct {
 
 	wrap   cipher.AEAD // under kek
 	blind  map[record.Field]blinders
-	memory *sync.Pool // of *memory
+	memory *sync.Pool // the store's
 }
 
 // blinders make the indexes of one field under the newest keys.
 type blinders struct{ index, incident *blinder }
 
 func (s *Store) brandKeys(ctx context.Context, brand record.BrandID) (*brandKeys, error) {
-	out := brandKeys{brand: brand, memory: &sync.Pool{New: func() any { return &memory{} }}}
+	out := brandKeys{brand: brand, memory: &s.memories}
 	var err error
 	if out.kek, err = s.ring.Current(ctx, brand, keys.KEK); err != nil {
 		return nil, err

@@ -74,7 +74,7 @@ type packer struct {
 	products products
 	known    map[product]uint64 // numbers of those in the catalogue
 	numbers  [][]uint64         // of each customer's new purchases, 0: none
-	memory   *sync.Pool         // of *memory
+	memory   *sync.Pool         // the store's
 }
 
 // append returns nil where nothing changes.

@@ -80,11 +80,15 @@ type Store struct {
 	ring      *keys.Ring
 	catalogue *catalogue
 	copies    sync.Pool // of *copied: large, and made for each chunk of an import
+	memories  sync.Pool // of *memory
 }
 
 // New returns the store of a database whose keys are in ring.
 func New(d *db.DB, ring *keys.Ring) *Store {
-	return &Store{db: d, ring: ring, catalogue: newCatalogue(), copies: sync.Pool{New: func() any { return &copied{} }}}
+	return &Store{
+		db: d, ring: ring, catalogue: newCatalogue(),
+		copies: sync.Pool{New: func() any { return &copied{} }}, memories: sync.Pool{New: func() any { return &memory{} }},
+	}
 }
 
 // sealed closes plain under a key with a fresh random nonce: version, nonce,
