@@ -24,6 +24,21 @@ const (
 	attempts = 3
 )
 
+// waiting bounds ctx by how long whoever asks waits.
+func (a *Ask) waiting(ctx context.Context) (context.Context, context.CancelFunc) {
+	wait := a.Wait
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		if left -= min(reserve, left/4); wait == 0 || left < wait {
+			wait = left
+		}
+	}
+	if wait == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, wait)
+}
+
 // UnfinishedError is returned while what is used at a brand is being counted for longer
 // than a request may take. It goes on, and whoever asks again finds it further or done.
 type UnfinishedError struct {

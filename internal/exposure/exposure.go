@@ -87,21 +87,6 @@ type Ask struct {
 	Wait time.Duration
 }
 
-// waiting bounds ctx by how long whoever asks waits.
-func (a *Ask) waiting(ctx context.Context) (context.Context, context.CancelFunc) {
-	wait := a.Wait
-	if deadline, ok := ctx.Deadline(); ok {
-		left := time.Until(deadline)
-		if left -= min(reserve, left/4); wait == 0 || left < wait {
-			wait = left
-		}
-	}
-	if wait == 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, wait)
-}
-
 // Brand tells what could be stolen at a brand. Whoever may not audit is told of their own
 // credentials, without how much anybody uses.
 func (d *Desk) Brand(ctx context.Context, c identity.Caller, brand string, ask Ask) (*api.Exposure, error) {
