@@ -2,6 +2,7 @@ package decoymail
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -30,6 +31,10 @@ const (
 	// maxConnections and maxFrom bound how many send at one time, and from one network.
 	maxConnections = 128
 	maxFrom        = 8
+	// maxLine bounds a line of what is said, or of a mail: twice what RFC 5321 lets be sent.
+	maxLine = 2000
+	// refusing bounds how long it takes to say that there is no room.
+	refusing = 100 * time.Millisecond
 	// idle bounds the wait for the next line, and lifetime a whole connection.
 	idle     = time.Minute
 	lifetime = 10 * time.Minute
@@ -46,6 +51,8 @@ type Listener struct {
 	Report func(ctx context.Context, brand string, req api.CanaryMailRequest) error
 	TLS    *tls.Config // offered, if there is one
 	Log    *slog.Logger
+
+	idle, lifetime time.Duration // 0: the constants of that name
 }
 
 // Serve takes mail until the context ends.
@@ -59,13 +66,15 @@ func (l *Listener) Serve(ctx context.Context, from net.Listener) error {
 	s.ErrorLog = log.New(io.Discard, "", 0) // it would name addresses
 	s.TLSConfig = l.TLS
 	s.MaxMessageBytes, s.MaxRecipients = MaxMessage, MaxRecipients
-	s.ReadTimeout, s.WriteTimeout = idle, idle
+	s.MaxLineLength = maxLine
+	s.ReadTimeout = cmp.Or(l.idle, idle)
+	s.WriteTimeout = s.ReadTimeout
 	stop := context.AfterFunc(ctx, func() {
 		s.Close()
 		from.Close() // which Close forgets where Serve did not begin yet
 	})
 	defer stop()
-	err := s.Serve(&limited{Listener: from, from: map[string]int{}})
+	err := s.Serve(&limited{Listener: from, lifetime: cmp.Or(l.lifetime, lifetime), from: map[string]int{}})
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -156,12 +165,15 @@ func (s *session) Data(r io.Reader) error {
 // limited bounds connections: all, those of one network, and how long each lasts.
 type limited struct {
 	net.Listener
+	lifetime time.Duration
+
 	mu   sync.Mutex
 	all  int
 	from map[string]int
 }
 
-// Accept returns the next connection that there is room for. The others are closed.
+// Accept returns the next connection that there is room for. The others are told to come
+// again, and closed.
 func (l *limited) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
@@ -177,10 +189,12 @@ func (l *limited) Accept() (net.Conn, error) {
 		}
 		l.mu.Unlock()
 		if !room {
+			c.SetWriteDeadline(time.Now().Add(refusing)) // nobody waits for whoever does not listen
+			io.WriteString(c, "421 4.3.2 too many connections, come again later\r\n")
 			c.Close()
 			continue
 		}
-		ends := time.AfterFunc(lifetime, func() { c.Close() })
+		ends := time.AfterFunc(l.lifetime, func() { c.Close() })
 		return &counting{Conn: c, free: sync.OnceFunc(func() {
 			ends.Stop()
 			l.mu.Lock()

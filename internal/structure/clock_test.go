@@ -27,6 +27,7 @@ var hostClock = map[string]string{
 	"internal/db/schema.go":            "when a migration ran, for people",
 	"internal/db/settings.go":          "how far this machine's clock is from the database's",
 	"internal/db/sqlite.go":            "on one machine it is the database's",
+	"internal/decoymail/listen.go":     "how long it takes to refuse a connection",
 	"internal/exposure/count.go":       "how long a request waits, and for how long what was counted is promised",
 	"internal/ledger/refusal.go":       "how long repeats of a refusal are gathered",
 	"internal/server/server.go":        "how long a request took",
