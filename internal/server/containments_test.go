@@ -561,6 +561,81 @@ func TestContainWhileTheDatabaseIsSlow(t *testing.T) {
 	}
 }
 
+// The connection is cut after COMMIT was sent and before its answer, at each commit of a
+// containment in turn. Whoever asked is told what is true, or that it is not known; the
+// list then says what holds, and so does who was to be stopped.
+func TestAContainmentWhoseCommitIsNotAnswered(t *testing.T) {
+	var left atomic.Int32 // commits until the one that is cut; 0: none is
+	h := newHouse(t, dbtest.CutCommits(t, dbtest.VaultDSN(t), func() bool {
+		for n := left.Load(); n > 0; n = left.Load() {
+			if left.CompareAndSwap(n, n-1) {
+				return n == 1
+			}
+		}
+		return false
+	}))
+	ctx := t.Context()
+	const path = "/v1/brands/gucci/containments"
+	responder := h.as["incident-responder"]
+	told := map[string]int{}
+	for cut := 1; ; cut++ {
+		thief, key := h.person(t, fmt.Sprint("thief-", cut), "person", map[string]string{"gucci": "support-agent"})
+		left.Store(int32(cut))
+		err := responder.Do(ctx, "POST", path, api.ContainRequest{Credential: key.ID}, nil)
+		unused := left.Swap(0)
+		var list []api.Containment
+		eventually(t, "the list is read", func() bool { return responder.Do(ctx, "GET", path, nil, &list) == nil })
+		i := slices.IndexFunc(list, func(c api.Containment) bool { return c.Target == key.Lineage })
+		stopped := isType(thief.Do(ctx, "GET", "/v1/brands/gucci/purposes", nil, nil), api.TypeContained)
+		if stopped != (i >= 0) {
+			t.Errorf("commit %d cut: listed %v, stopped %v", cut, i >= 0, stopped)
+		}
+		if unused > 0 { // it takes fewer commits
+			h.must(err)
+			if !stopped {
+				t.Error("contained, and not stopped")
+			}
+			break
+		}
+		var e *api.Error
+		if !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable {
+			t.Fatalf("commit %d cut: %v", cut, err)
+		}
+		told[e.Type]++
+		switch {
+		case e.Type == api.TypeOutcomeUnknown && strings.Contains(e.Detail, "contain list"): // the commit took effect
+			if !stopped {
+				t.Errorf("commit %d cut: %v; it was lost", cut, err)
+			}
+		case e.Type == api.TypeLogUnavailable:
+			if stopped {
+				t.Errorf("commit %d cut: told that nothing was stopped, and it was", cut)
+			}
+		case e.Type == api.TypePartlyDone:
+			if !stopped || !strings.Contains(e.Detail, fmt.Sprint("containment ", list[i].ID)) {
+				t.Errorf("commit %d cut: told that it holds: %v; %v", cut, err, stopped)
+			}
+		default:
+			t.Errorf("commit %d cut: %v", cut, err)
+		}
+		if i >= 0 {
+			var shown api.Containment
+			h.must(responder.Do(ctx, "GET", fmt.Sprint(path, "/", list[i].ID), nil, &shown))
+			if shown.Target != key.Lineage || !shown.Ended.IsZero() || shown.Credentials != 1 {
+				t.Errorf("commit %d cut: shown %+v", cut, shown)
+			}
+		}
+		var again api.Containment // as the answer says
+		h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: key.ID}, &again))
+		if again.ID == 0 || i >= 0 && again.ID != list[i].ID {
+			t.Errorf("commit %d cut, sent again: %+v", cut, again)
+		}
+	}
+	if told[api.TypeOutcomeUnknown] != 1 || told[api.TypeLogUnavailable] == 0 || told[api.TypePartlyDone] == 0 {
+		t.Errorf("what was told: %v", told)
+	}
+}
+
 func TestARuleContains(t *testing.T) { onEach(t, testARuleContains) }
 
 // A canary that is looked at contains whoever looked, where the brand's rules say so:
