@@ -73,6 +73,7 @@ const (
 	alarmDetail  = "alarm"
 	reasonDetail = "reason"
 
+	budgetDetail = "budget" // of a refusal: whose budget
 	exportDetail = "export" // of an entry by which customers leave with an export
 
 	changeRules = "rules"

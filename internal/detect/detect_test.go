@@ -328,3 +328,40 @@ func TestDistinctCountsAndMerges(t *testing.T) {
 		}
 	})
 }
+
+// A crowd at its own budgets is noticed by whoever has seen a few refused on some days, and
+// a role's budget that is used up for everybody neither is one nor hides the next.
+func TestACrowdIsOfThoseWhomTheirOwnBudgetsRefuse(t *testing.T) {
+	const people, known, robbed = 80, 20, 21
+	d := New(1, rules(t), nil)
+	crowds := map[string]int{} // by whose budget: at which refusal of the day
+	refuse := func(day, from, to int, whose string) {
+		for p := from; p < to; p++ {
+			e := &entry.Entry{Kind: entry.KindRefusal, Brand: 1, Principal: uint64(p), Credential: uint64(p), Role: access.SupportAgent, At: at(day, 15, p),
+				Detail: map[string]string{"reason": "budget-exhausted", "times": "1", "budget": whose}}
+			for _, a := range d.Observe(d.Next(), e, nil) {
+				if a.Rule == Crowd && crowds[whose] == 0 {
+					crowds[whose] = p
+				}
+			}
+		}
+	}
+	few := map[int]int{5: 4, 8: 2, 10: 1, 12: 5, 13: 4}
+	for day := range robbed + 1 {
+		for p := 1; p <= people; p++ {
+			e, ords := read(uint64(p), at(day, 9, p), record.Ordinal(p))
+			d.Observe(d.Next(), e, ords)
+		}
+		refuse(day, 1, 1+few[day], "principal")
+		switch day {
+		case known - 1:
+			refuse(day, 1, people, "role")
+			refuse(day, 1, people, "brand")
+		case robbed:
+			refuse(day, 1, 40, "lineage")
+		}
+	}
+	if n := crowds["lineage"]; len(crowds) != 1 || n < 6 || n > 13 {
+		t.Errorf("crowds by whose budget refused: %v", crowds)
+	}
+}

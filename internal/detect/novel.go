@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cloakroom/cloakroom/internal/budget"
 	"github.com/cloakroom/cloakroom/internal/entry"
 )
 
@@ -170,7 +171,7 @@ func (s *sight) refusals() {
 			}
 			c.hour, c.n = s.now.hour, 0
 		}
-		if known == "budget-exhausted" {
+		if known == "budget-exhausted" && s.ownBudget() {
 			s.refused()
 		}
 		c.n += times
@@ -183,4 +184,12 @@ func (s *sight) refusals() {
 			fmt.Sprintf("%s as %s in the hour from %s UTC", some(c.n, "request was refused", "requests were refused"), reason, clock(hourOfDay(s.now.hour))))
 		return
 	}
+}
+
+// ownBudget reports whether the budget that refused is the principal's own: that of a role
+// or a brand refuses everybody at once when it is used up, whoever used it. Entries of older
+// releases do not say.
+func (s *sight) ownBudget() bool {
+	whose := s.e.Detail[budgetDetail]
+	return whose != budget.Role.String() && whose != budget.Brand.String()
 }

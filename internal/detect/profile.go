@@ -144,7 +144,9 @@ func (c *crowd) unusual(day int64, sigma float64, least int, known bool) bool {
 func (c *crowd) close(day int64) {
 	mean := c.mean(day)
 	learned := clip(c.today, mean, c.alpha())
-	c.spread.learn(c.today, mean)
+	// Against a mean near none every count is wild: a day with three or four would make
+	// hundreds thinkable.
+	c.spread.learn(c.today, max(mean, 1))
 	c.all.learn(learned, fadeDay)
 	c.on[weekday(day)].learn(learned, fadeHour)
 	c.today = 0

@@ -49,7 +49,7 @@ func (l *Ledger) Hold(ctx context.Context, r Release) (Hold, error) {
 		err = c.proj.book.Check(d)
 	}
 	if err != nil {
-		c.refuse(ctx, refusalOf(r))
+		c.refuse(ctx, refusalOf(r, err))
 		return Hold{}, err
 	}
 	return Hold{release: r, valid: true}, nil
@@ -76,7 +76,7 @@ func (l *Ledger) Append(ctx context.Context, h Hold, commit Commit) (Receipt, er
 	req.class, req.revision = rel.Class, revision.Of(ctx)
 	if err := c.await(ctx, req); err != nil {
 		if refusedByBudget(err) {
-			c.refuse(ctx, refusalOf(rel))
+			c.refuse(ctx, refusalOf(rel, err))
 		}
 		return Receipt{}, err
 	}

@@ -299,6 +299,42 @@ func TestRefusalsAreLoggedOnceAndCounted(t *testing.T) {
 	}
 }
 
+// Of a request that a budget refuses the log says whose budget it was.
+func TestARefusalSaysWhoseBudgetItWas(t *testing.T) {
+	d := dbtest.SQLite(t, db.Options{})
+	begin(t, d)
+	l := open(t, d)
+	for _, kind := range []budget.HolderKind{budget.Lineage, budget.Principal, budget.Role, budget.Brand} {
+		var list []budget.Rule
+		for k := budget.Lineage; k <= budget.Brand; k++ {
+			limit := uint32(100)
+			if k == kind {
+				limit = 1
+			}
+			list = append(list, budget.Rule{Kind: k, Class: budget.Clear, Window: budget.Hour, Limit: limit})
+		}
+		r, err := budget.NewRules(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		setRules(t, l, r)
+		if _, err := reveal(t, l, agent(7, 70), 1, 2); !refusedByBudget(err) {
+			t.Fatalf("two customers under the %s's budget of one: %v", kind, err)
+		}
+	}
+	l.Close()
+	var whose []string
+	err := open(t, d).Scan(t.Context(), brand, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
+		if e.Kind == entry.KindRefusal {
+			whose = append(whose, e.Detail[BudgetDetail])
+		}
+		return nil
+	})
+	if err != nil || !slices.Equal(whose, []string{"lineage", "principal", "role", "brand"}) {
+		t.Errorf("refused by the budgets of %v, %v", whose, err)
+	}
+}
+
 const (
 	sqlTestReadOnly = `PRAGMA query_only = ON`
 	sqlTestRename   = `ALTER TABLE log_groups RENAME TO gone`

@@ -2,14 +2,20 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/cloakroom/cloakroom/internal/budget"
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/record"
 )
+
+// BudgetDetail is the detail of a KindRefusal entry that says whose budget refused, as
+// budget.HolderKind names it. Entries of older releases have none.
+const BudgetDetail = "budget"
 
 // Refusal is a request that policy or budget refused.
 type Refusal struct {
@@ -17,6 +23,7 @@ type Refusal struct {
 	Action  string // clear, masked, search, write ...
 	Purpose string
 	Reason  string // a stable word: policy-denied, budget-exhausted ...
+	Budget  string // whose budget refused, where one did: lineage, principal, role, brand
 	Fields  record.FieldSet
 }
 
@@ -25,8 +32,8 @@ type Refusal struct {
 const maxRefusals = 4096
 
 type refusalKey struct {
-	principal, credential   uint64
-	action, purpose, reason string
+	principal, credential           uint64
+	action, purpose, reason, budget string
 }
 
 // refusal counts the repeats of one that was logged when it came first.
@@ -46,7 +53,7 @@ type refusals struct {
 // admit reports whether a refusal is the first of its kind, and counts it
 // otherwise.
 func (s *refusals) admit(r Refusal, now time.Time, window time.Duration) bool {
-	key := refusalKey{r.Who.Principal, r.Who.Credential, r.Action, r.Purpose, r.Reason}
+	key := refusalKey{r.Who.Principal, r.Who.Credential, r.Action, r.Purpose, r.Reason, r.Budget}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.open) >= maxRefusals && s.open[key] == nil {
@@ -111,6 +118,9 @@ func (r Refusal) entry(times int) entry.Entry {
 	e := entryOf(r.Who, entry.KindRefusal)
 	e.Purpose, e.Fields = r.Purpose, r.Fields
 	e.Detail = map[string]string{"action": r.Action, "reason": r.Reason, "times": strconv.Itoa(times)}
+	if r.Budget != "" {
+		e.Detail[BudgetDetail] = r.Budget
+	}
 	return e
 }
 
@@ -138,9 +148,19 @@ func (c *chain) closing() bool {
 	}
 }
 
-func refusalOf(r Release) Refusal {
-	return Refusal{
+// refusalOf is what is logged of a release that a budget refused.
+func refusalOf(r Release, err error) Refusal {
+	out := Refusal{
 		Who: r.Grant.Who(), Action: r.Class.String(), Purpose: r.Grant.Purpose(),
 		Reason: "budget-exhausted", Fields: r.Grant.Fields(),
 	}
+	var full *budget.ExhaustedError
+	var none *budget.NoRuleError
+	switch {
+	case errors.As(err, &full):
+		out.Budget = full.Holder.Kind.String()
+	case errors.As(err, &none):
+		out.Budget = none.Kind.String()
+	}
+	return out
 }
