@@ -80,16 +80,28 @@ func (r *raid) look(ctx context.Context, now int64) error {
 			after := at - r.began
 			r.out.PagedAfter = &after
 		}
-		for _, t := range guilty {
-			when := max(now, r.c.responder.heard(a, at)+r.c.responder.Reset)
-			if t.answer != 0 && t.answer <= when {
-				continue // somebody is at it
-			}
-			t.answer, t.alarm = when, a.ID
-			r.line.put(when, func(ctx context.Context, at int64) error { return r.reset(ctx, t, at) })
+		if a.Rule == "peers" || a.Rule == "crowd" {
+			// Who is meant is looked up at the desk.
+			r.line.put(max(now, r.c.responder.heard(a, at)), func(_ context.Context, at int64) error {
+				r.answer(r.guilty(a, at), a, at+r.c.responder.Reset)
+				return nil
+			})
+			continue
 		}
+		r.answer(guilty, a, max(now, r.c.responder.heard(a, at)+r.c.responder.Reset))
 	}
 	return nil
+}
+
+// answer has the passwords of thieves reset, of whom somebody is not at already.
+func (r *raid) answer(guilty []*thief, a *api.Alarm, when int64) {
+	for _, t := range guilty {
+		if t.answer != 0 && t.answer <= when {
+			continue
+		}
+		t.answer, t.alarm = when, a.ID
+		r.line.put(when, func(ctx context.Context, at int64) error { return r.reset(ctx, t, at) })
+	}
 }
 
 // guilty returns the thieves whom an alarm leads to. One about a whole role leads to
