@@ -2,7 +2,6 @@ package drill
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -51,19 +50,12 @@ func decoys(ctx context.Context, h *house, s *state, responder *person) error {
 
 // withdraw has the responder retire every canary.
 func (h *house) withdraw(ctx context.Context, responder *person) error {
-	const tries = 20 // of requests that a slow machine did not end in time: what they did stays done
-	slow := 0
 	for left := 1; left > 0; {
 		var gone api.CanariesRetired
-		err := h.as(responder.key).Do(ctx, http.MethodPost, client.Path("brands", brand, "canaries", "retire"), nil, &gone)
-		switch {
-		case err == nil:
-			left = gone.Left
-		case ctx.Err() == nil && slow < tries && (errors.Is(err, context.DeadlineExceeded) || isType(err, api.TypeTimeout)):
-			slow++
-		default:
+		if err := h.as(responder.key).Do(ctx, http.MethodPost, client.Path("brands", brand, "canaries", "retire"), nil, &gone); err != nil {
 			return fmt.Errorf("retiring canaries: %w", err)
 		}
+		left = gone.Left
 	}
 	return nil
 }
