@@ -13,13 +13,16 @@ import (
 // encoding for one content: what decodes encodes to the same bytes again, so that
 // a sealed record can be compared and no bytes can hide in it.
 
-// CodecVersion is the first byte of every record written by this version, but for
-// segments of purchases.
-const CodecVersion = 1
+// ProfileVersion is the first byte of every profile written by this version. Those of
+// version 1, which wrote phone numbers, days and times as texts, are read too.
+const ProfileVersion = 2
 
 // SegmentVersion is the first byte of every segment written by this version. Those of
 // version 1, which wrote ids and changed texts whole, are read too.
 const SegmentVersion = 2
+
+// ProductVersion is the first byte of every product of the catalogue.
+const ProductVersion = 1
 
 // MaxSegmentPurchases bounds one segment, so that a damaged count cannot make a
 // reader reserve memory. Segments usually hold about 32.
@@ -49,7 +52,7 @@ const (
 // AppendCustomer appends the binary form of c to dst. It does not check limits:
 // what [Customer.Check] refuses may not decode again.
 func AppendCustomer(dst []byte, c *Customer) []byte {
-	dst = append(dst, CodecVersion)
+	dst = append(dst, ProfileVersion)
 	var present uint64
 	for i, v := range c.Columns {
 		if v != "" {
@@ -57,9 +60,9 @@ func AppendCustomer(dst []byte, c *Customer) []byte {
 		}
 	}
 	dst = binary.AppendUvarint(dst, present)
-	for _, v := range c.Columns {
+	for i, v := range c.Columns {
 		if v != "" {
-			dst = appendString(dst, v)
+			dst = appendColumn(dst, Field(i), v)
 		}
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(c.Attributes)))
@@ -81,13 +84,13 @@ func AppendCustomer(dst []byte, c *Customer) []byte {
 
 // DecodeCustomer reads a customer. On an error c is left as it was.
 func DecodeCustomer(b []byte, c *Customer) error {
-	r := newReader(b, CodecVersion)
+	whole := len(b) > 0 && b[0] == 1 // texts, as version 1 wrote them
+	r := newReader(b, ProfileVersion)
 	var out Customer
 	present := r.uvarint(1<<NumColumns - 1)
 	for i := range out.Columns {
 		if present&(1<<i) != 0 {
-			out.Columns[i] = r.text(MaxValueBytes)
-			r.require(out.Columns[i] != "")
+			out.Columns[i] = r.column(Field(i), whole)
 		}
 	}
 	if n := r.uvarint(MaxAttributes); n > 0 && !r.bad {
@@ -204,7 +207,7 @@ func appendID(dst []byte, before, id string) []byte {
 // DecodePurchases reads a segment. An error of product is returned as it is, and
 // is not [ErrCorrupt]: the catalogue failed, not the record.
 func DecodePurchases(b []byte, product func(id uint64) (sku, description string, err error)) ([]Purchase, error) {
-	whole := len(b) > 0 && b[0] == CodecVersion // ids and texts, as version 1 wrote them
+	whole := len(b) > 0 && b[0] == 1 // ids and texts, as version 1 wrote them
 	r := newReader(b, SegmentVersion)
 	n := r.uvarint(MaxSegmentPurchases)
 	if r.bad {
@@ -268,12 +271,12 @@ func DecodePurchases(b []byte, product func(id uint64) (sku, description string,
 
 // AppendProduct appends the binary form of a product of the catalogue to dst.
 func AppendProduct(dst []byte, sku, description string) []byte {
-	return appendString(appendString(append(dst, CodecVersion), sku), description)
+	return appendString(appendString(append(dst, ProductVersion), sku), description)
 }
 
 // DecodeProduct reads a product of the catalogue.
 func DecodeProduct(b []byte) (sku, description string, err error) {
-	r := newReader(b, CodecVersion)
+	r := newReader(b, ProductVersion)
 	sku, description = r.text(MaxPurchaseValue), r.text(MaxPurchaseValue)
 	if err := r.end(); err != nil {
 		return "", "", fmt.Errorf("decoding product: %w", err)

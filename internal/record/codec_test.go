@@ -16,7 +16,16 @@ import (
 func drawCustomer(t *rapid.T) record.Customer {
 	var c record.Customer
 	for i := range c.Columns {
-		c.Columns[i] = rapid.StringN(0, 40, 200).Draw(t, "column")
+		text := rapid.StringN(0, 40, 200)
+		switch record.Field(i) {
+		case record.Phone:
+			text = rapid.OneOf(text, rapid.StringMatching(`\+?[0-9() .-]{0,20}`))
+		case record.BirthDate:
+			text = rapid.OneOf(text, rapid.StringMatching(`[0-9]{4}-[01][0-9]-[0-3][0-9]`))
+		case record.CreatedAt:
+			text = rapid.OneOf(text, rapid.StringMatching(`[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](Z|\+01:00)`))
+		}
+		c.Columns[i] = text.Draw(t, "column")
 	}
 	n := rapid.IntRange(0, 5).Draw(t, "attributes")
 	for range n {
@@ -81,11 +90,11 @@ func TestCorruptRecords(t *testing.T) {
 	good := record.AppendCustomer(nil, &c)
 	for name, b := range map[string][]byte{
 		"empty":             {},
-		"another version":   append([]byte{record.CodecVersion + 1}, good[1:]...),
+		"another version":   append([]byte{record.ProfileVersion + 1}, good[1:]...),
 		"cut":               good[:len(good)-1],
 		"trailing byte":     append(bytes.Clone(good), 0),
-		"non-minimal count": {record.CodecVersion, 0x80, 0x00, 0},
-		"length over all":   {record.CodecVersion, 1, 0xff, 0x07},
+		"non-minimal count": {record.ProfileVersion, 0x80, 0x00, 0},
+		"length over all":   {record.ProfileVersion, 1, 0xff, 0x07},
 	} {
 		got := record.Customer{Columns: [record.NumColumns]string{"kept"}}
 		if err := record.DecodeCustomer(b, &got); !errors.Is(err, record.ErrCorrupt) {
@@ -100,10 +109,13 @@ func TestCorruptRecords(t *testing.T) {
 func FuzzDecodeCustomer(f *testing.F) {
 	c := record.Customer{Attributes: map[string]string{"a": "1", "b": ""}}
 	c.Set(record.City, "Łódź")
+	c.Set(record.Phone, "+48 22 123 45 67")
+	c.Set(record.BirthDate, "1984-02-29")
+	c.Set(record.CreatedAt, "2024-05-31T12:00:07Z")
 	f.Add(record.AppendCustomer(nil, &c))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var c record.Customer
-		if record.DecodeCustomer(b, &c) == nil && !bytes.Equal(record.AppendCustomer(nil, &c), b) {
+		if record.DecodeCustomer(b, &c) == nil && b[0] == record.ProfileVersion && !bytes.Equal(record.AppendCustomer(nil, &c), b) {
 			t.Error("two encodings of one customer")
 		}
 	})
