@@ -248,12 +248,18 @@ func unpack(t *testing.T, release, engine, dsn string) (dir string, f facts) {
 	return dir, f
 }
 
-// A database that the first release made opens with this one: everybody in it can be
-// read and erased, and its log continues what was signed then.
-func TestUpgradeFromV1(t *testing.T) {
+// A database that an earlier release made opens with this one: everybody in it can be
+// read, changed and erased, and its log continues what was signed then.
+func TestUpgrade(t *testing.T) {
+	for _, release := range []string{"v1", "v2"} {
+		t.Run(release, func(t *testing.T) { upgradeFrom(t, release) })
+	}
+}
+
+func upgradeFrom(t *testing.T, release string) {
 	engines(t, func(t *testing.T, engine, dsn string) {
 		ctx := t.Context()
-		dir, f := unpack(t, "v1", engine, dsn)
+		dir, f := unpack(t, release, engine, dsn)
 		v, err := vault.Open(ctx, dir, vault.Options{Database: dsn})
 		must(t, err)
 		defer v.Close()
@@ -314,6 +320,36 @@ func TestUpgradeFromV1(t *testing.T) {
 		}
 		_, err = localClient(v, "").Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{{"external_id": "NEW-1", "given_name": "Noor"}}})
 		must(t, err)
+		// One whose records are of then is written in today's form.
+		changed := 0
+		for _, w := range f.Customers {
+			if len(w.Purchases) < 2 || f.Erased[w.Token] != "" || changed == 4 {
+				continue
+			}
+			changed++
+			more, other := w.Purchases[0], w.Purchases[1]
+			more.ID, other.Description = "after the upgrade", "another one"
+			adds := []api.Purchase{more}
+			if changed%2 == 0 {
+				adds = append(adds, other)
+			}
+			_, err := admin.Put(ctx, w.Brand, api.PutRequest{Customers: []api.Fields{{"external_id": w.Fields["external_id"], "birth_date": "1984-02-29"}}})
+			must(t, err)
+			_, err = admin.AddPurchases(ctx, w.Brand, api.PurchasesRequest{Customers: []api.CustomerPurchases{{Token: w.Token, Purchases: adds}}})
+			must(t, err)
+			fields, bought := maps.Clone(w.Fields), append(slices.Clone(w.Purchases), more)
+			fields["birth_date"] = "1984-02-29"
+			if len(adds) > 1 {
+				bought[1] = other
+			}
+			got := reveal(t, officer, w.Brand, w.Token).Customers[0]
+			if !maps.Equal(got.Fields, fields) || !slices.Equal(got.Purchases, bought) {
+				t.Errorf("a customer of %s is not as they were changed", w.Brand)
+			}
+		}
+		if changed != 4 {
+			t.Errorf("%d customers were changed", changed)
+		}
 		for brand := range f.Logs {
 			verify(brand)
 		}
