@@ -58,7 +58,12 @@ func scripts(t *testing.T, server string) {
 			"emptied": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Setenv("CLOAKROOM_DATABASE", dbtest.DSN(t))
 			},
-			"agekey": scriptAgeKey,
+			"agekey":     scriptAgeKey,
+			"mailserver": scriptMailServer,
+			"mailed":     scriptMailed,
+			"freeport":   scriptFreePort,
+			"sendmail":   scriptSendMail,
+			"decoy":      scriptDecoy,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("CDNOW", cdnow)
