@@ -59,6 +59,7 @@ type chain struct {
 	proj     *projection // set before ready is closed
 	signer   note.Signer
 	refusals refusals
+	company  int // the committer's: above 0, other servers write this log too
 
 	snapped   atomic.Uint64 // size of the newest snapshot known, or where one failed
 	snapBytes atomic.Uint64 // of it
@@ -91,7 +92,7 @@ func (c *chain) replay(ctx context.Context) (*projection, error) {
 	c.snapped.Store(max(c.snapped.Load(), p.size))
 	c.snapBytes.Store(max(c.snapBytes.Load(), bytes))
 	var s sight
-	if err := c.l.db.Batch(ctx, c.look(&s, sqlReadHead, p.size)); err != nil {
+	if err := c.l.db.Batch(ctx, c.look(&s, sqlReadHead)); err != nil {
 		return nil, err
 	}
 	return p, c.catchUp(ctx, c.l.db, p, &s)
@@ -101,8 +102,8 @@ func (c *chain) replay(ctx context.Context) (*projection, error) {
 // each in the worst case, and a few hundred bytes each in practice.
 const pageGroups = 64
 
-// sight is what one look at a log finds: its head, and the first page of groups from
-// the size on that is known already.
+// sight is what one look at a log finds: its head, and, if they were asked for, the
+// first page of groups from the size on that is known already.
 type sight struct {
 	found bool
 	size  uint64
@@ -111,23 +112,25 @@ type sight struct {
 	page  []group
 }
 
-// look returns the statements that fill a sight. Where headSQL locks the head, the
-// groups are read after the lock was granted, and so include all that its earlier
-// holder committed.
-func (c *chain) look(s *sight, headSQL string, known uint64) []db.Stmt {
+// look returns the statement that fills a sight with the head.
+func (c *chain) look(s *sight, headSQL string) []db.Stmt {
 	*s = sight{}
-	return []db.Stmt{
-		{SQL: headSQL, Args: []any{int64(c.brand)}, Scan: func(r db.Row) error {
-			s.found = true
-			return r.Scan(&s.size, &s.at, &s.cp)
-		}},
-		{SQL: sqlReadGroups, Args: []any{int64(c.brand), known, pageGroups}, Scan: func(r db.Row) error {
-			var g group
-			err := g.scan(r)
-			s.page = append(s.page, g)
-			return err
-		}},
-	}
+	return []db.Stmt{{SQL: headSQL, Args: []any{int64(c.brand)}, Scan: func(r db.Row) error {
+		s.found = true
+		return r.Scan(&s.size, &s.at, &s.cp)
+	}}}
+}
+
+// since returns the statement that reads a page of groups from a size on. After one
+// that locks the head it reads all that the lock's earlier holder committed.
+func (c *chain) since(page *[]group, known uint64) db.Stmt {
+	*page = nil
+	return db.Stmt{SQL: sqlReadGroups, Args: []any{int64(c.brand), known, pageGroups}, Scan: func(r db.Row) error {
+		var g group
+		err := g.scan(r)
+		*page = append(*page, g)
+		return err
+	}}
 }
 
 // catchUp applies what was appended since the projection's size, and holds the
@@ -141,8 +144,12 @@ func (c *chain) catchUp(ctx context.Context, q db.Queryer, p *projection, s *sig
 	case s.size < p.size, s.size == p.size && p.checkpoint != nil && !bytes.Equal(s.cp, p.checkpoint):
 		return fmt.Errorf("the log had %d entries and now says %d: %w", p.size, s.size, ErrTampered)
 	}
-	page := s.page
-	for p.size < s.size {
+	for page := s.page; p.size < s.size; page = nil {
+		if page == nil {
+			if err := q.Batch(ctx, []db.Stmt{c.since(&page, p.size)}); err != nil {
+				return err
+			}
+		}
 		before := p.size
 		for i := range page {
 			if p.size < s.size {
@@ -154,14 +161,6 @@ func (c *chain) catchUp(ctx context.Context, q db.Queryer, p *projection, s *sig
 		if p.size == before || p.size > s.size {
 			return fmt.Errorf("the log has entries up to %d and its head says %d: %w", p.size, s.size, ErrTampered)
 		}
-		if p.size == s.size {
-			break
-		}
-		var next sight
-		if err := q.Batch(ctx, c.look(&next, sqlReadHead, p.size)); err != nil {
-			return err
-		}
-		page = next.page
 	}
 	if !bytes.Equal(s.cp, p.checkpoint) {
 		root, err := p.grow().root()
@@ -292,6 +291,13 @@ const (
 // are kept for good.
 const checkpointEvery = 4096
 
+// companyGroups is for how many groups after the last one before which another server
+// had written, the entries of others are asked for together with the lock. A server
+// alone does not ask: PostgreSQL plans that statement anew each time, for as long as
+// all the others of the transaction take. The first that others write then costs one
+// round trip more.
+const companyGroups = 16
+
 // commit logs a group in one transaction of two round trips and answers its requests.
 // What queues while the first is under way joins the group.
 func (c *chain) commit(rs []*request) {
@@ -311,8 +317,15 @@ func (c *chain) commit(rs []*request) {
 		var now time.Time
 		var rev int64
 		err = c.l.db.Pipeline(ctx, func() []db.Stmt {
-			return append(c.look(&s, lock, c.proj.size), db.Stmt{Now: &now}, revision.Stmt(&rev))
+			first := c.look(&s, lock)
+			if c.company > 0 {
+				first = append(first, c.since(&s.page, c.proj.size))
+			}
+			return append(first, db.Stmt{Now: &now}, revision.Stmt(&rev))
 		}, func(q db.Queryer) (_ []db.Stmt, err error) {
+			if c.company = max(0, c.company-1); s.size > c.proj.size {
+				c.company = companyGroups
+			}
 			if err = c.catchUp(ctx, q, c.proj, &s); err != nil {
 				return nil, err
 			}
