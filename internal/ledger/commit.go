@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -213,6 +214,7 @@ func (c *chain) run() {
 		}
 		select {
 		case r := <-c.queue:
+			runtime.Gosched() // whoever is about to queue is in this group then
 			c.commit(c.collect(nil, r))
 			c.snapshotSoon(ctx)
 		case <-tick.C:
@@ -328,6 +330,9 @@ func (c *chain) commit(rs []*request) {
 			}
 			if err = c.catchUp(ctx, q, c.proj, &s); err != nil {
 				return nil, err
+			}
+			if c.company == 0 {
+				runtime.Gosched() // nobody else waits for the lock meanwhile
 			}
 			rs = c.collect(rs, nil)
 			if d, err = c.draft(c.proj, rs, now, rev); err != nil {
