@@ -49,6 +49,7 @@ var distributed = []Placement{
 	{Table: "log_checkpoints", Column: "brand", With: "log_heads"},
 	{Table: "log_snapshots", Column: "brand", With: "log_heads"},
 	{Table: "log_snapshot_parts", Column: "brand", With: "log_heads"},
+	{Table: "log_index", Column: "brand", With: "log_heads"},
 	{Table: "log_commitments", Column: "brand", With: "log_heads"},
 	{Table: "catalogue", Column: "brand", With: "log_heads"},
 	{Table: "write_answers", Column: "name"},

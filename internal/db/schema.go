@@ -350,6 +350,14 @@ var migrations = []string{
 	);`,
 	// seal
 	`ALTER TABLE customers ADD COLUMN bought {blob};`,
+	// ledger
+	`CREATE TABLE log_index (
+		brand  integer NOT NULL,
+		bucket integer NOT NULL,
+		first  bigint NOT NULL,
+		data   {blob} NOT NULL,
+		PRIMARY KEY (brand, bucket, first)
+	);`,
 }
 
 const (

@@ -59,6 +59,7 @@ var parts = []struct {
 	{"alarm_events", PartNone},
 	{"write_answers", PartNone}, // of writes that a restore may not hold
 	{"log_snapshot_parts", PartNone},
+	{"log_index", PartNone},
 }
 
 // ErrUnfinished is returned for a database whose restore did not end.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"iter"
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/cloakroom/cloakroom/internal/record"
@@ -80,6 +81,20 @@ func (s *Set) Add(ords ...record.Ordinal) {
 
 // Has reports whether a customer is in the set.
 func (s *Set) Has(ord record.Ordinal) bool { return s.m.Contains(uint32(ord)) }
+
+// Len is how many customers the set has.
+func (s *Set) Len() int { return int(s.m.GetCardinality()) }
+
+// All yields the customers of the set, ascending.
+func (s *Set) All() iter.Seq[record.Ordinal] {
+	return func(yield func(record.Ordinal) bool) {
+		for it := s.m.Iterator(); it.HasNext(); {
+			if !yield(record.Ordinal(it.Next())) {
+				return
+			}
+		}
+	}
+}
 
 // Meets reports whether a list of customers has one of the set, without decoding the
 // list into customers. What is not a list is ErrMalformed.

@@ -65,14 +65,19 @@ type chain struct {
 	snapped   atomic.Uint64 // size of the newest snapshot known, or where one failed
 	snapBytes atomic.Uint64 // of it
 	snapping  atomic.Bool   // one is being written
+	indexed   atomic.Uint64 // entries that the index covers as far as is known, or where writing it failed
+	suspect   atomic.Uint64 // from where on the index has to be written again; trusted for nowhere
+	indexing  atomic.Bool   // it is being written
 	snaps     sync.WaitGroup
 }
 
 func newChain(l *Ledger, brand record.BrandID) *chain {
-	return &chain{
+	c := &chain{
 		l: l, brand: brand, queue: make(chan *request, l.opts.Queue), ready: make(chan struct{}),
 		refusals: refusals{open: map[refusalKey]*refusal{}},
 	}
+	c.suspect.Store(trusted)
+	return c
 }
 
 // load makes the projection: from the newest snapshot that holds, and the log since.
@@ -201,6 +206,7 @@ func (c *chain) run() {
 	if err != nil {
 		return
 	}
+	c.indexSoon(ctx) // of a log that has none yet, or that others wrote
 	window := c.l.opts.RefusalWindow
 	if window < 0 {
 		window = DefaultRefusalWindow // there is nothing to flush
@@ -217,6 +223,7 @@ func (c *chain) run() {
 			runtime.Gosched() // whoever is about to queue is in this group then
 			c.commit(c.collect(nil, r))
 			c.snapshotSoon(ctx)
+			c.indexSoon(ctx)
 		case <-tick.C:
 			c.flushRefusals()
 		case <-c.l.quit:

@@ -20,7 +20,6 @@ type group struct {
 	leaves   []byte // as in an entry bundle: 16-bit length, leaf
 	hashes   []byte // the stored hashes that the leaves brought, 32 bytes each
 	subjects []byte // per entry: 32-bit length, and if not 0: salt, encoded list
-	bare     bool   // leaves and hashes were not read
 }
 
 const (
@@ -63,16 +62,14 @@ func (g *group) each(fn func(it item) error) error {
 	}
 	for i := range g.count {
 		it := item{index: g.first + uint64(i)}
-		if !g.bare {
-			if len(leaves) < 2 {
-				return bad(i, "missing")
-			}
-			n := int(binary.BigEndian.Uint16(leaves))
-			if leaves = leaves[2:]; len(leaves) < n {
-				return bad(i, "cut short")
-			}
-			it.leaf, leaves = leaves[:n], leaves[n:]
+		if len(leaves) < 2 {
+			return bad(i, "missing")
 		}
+		n := int(binary.BigEndian.Uint16(leaves))
+		if leaves = leaves[2:]; len(leaves) < n {
+			return bad(i, "cut short")
+		}
+		it.leaf, leaves = leaves[:n], leaves[n:]
 		if len(subjects) < 4 {
 			return bad(i, "its list of customers is missing")
 		}

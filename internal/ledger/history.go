@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/budget"
-	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/record"
 )
 
@@ -37,9 +36,7 @@ const spanBatch = 256
 func (l *Ledger) Disclosures(ctx context.Context, brand record.BrandID, s Span, fn func(next uint64, list []budget.Disclosure) error) error {
 	next := s.From
 	var list []budget.Disclosure
-	err := l.pages(ctx, brand, s.From, s.To, sqlReadEntries, func(r db.Row, g *group) error {
-		return r.Scan(&g.first, &g.count, &g.leaves, &g.subjects)
-	}, func(it item) error {
+	err := l.pages(ctx, brand, s.From, s.To, sqlReadEntries, scanEntries, func(it item) error {
 		if it.index >= s.To { // within a group
 			return nil
 		}

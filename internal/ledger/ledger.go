@@ -57,6 +57,8 @@ type Options struct {
 	// SnapshotEvery is how many entries come, at least, between two snapshots of what
 	// follows from a brand's log. 0 means DefaultSnapshotEvery.
 	SnapshotEvery uint64
+	// IndexSpan is how many entries are indexed together. 0 means DefaultIndexSpan.
+	IndexSpan uint64
 	// Notify, if set, is called after every group commit of this server. It must not
 	// block.
 	Notify func(brand record.BrandID)
@@ -95,6 +97,9 @@ func Open(d *db.DB, signer Signer, opts Options) *Ledger {
 	}
 	if opts.SnapshotEvery == 0 {
 		opts.SnapshotEvery = DefaultSnapshotEvery
+	}
+	if opts.IndexSpan == 0 {
+		opts.IndexSpan = DefaultIndexSpan
 	}
 	return &Ledger{db: d, signer: signer, opts: opts, chains: map[record.BrandID]*chain{}, quit: make(chan struct{})}
 }

@@ -284,17 +284,16 @@ type Disclosure struct {
 // Released reports whether the entry released fields.
 func (d *Disclosure) Released() bool { return released(d.Entry.Kind) }
 
-const (
-	sqlReadLists   = `SELECT first, count, subjects FROM log_groups WHERE brand = $1 AND first >= $2 ORDER BY first LIMIT $3`
-	sqlReadEntries = `SELECT first, count, entries, subjects FROM log_groups WHERE brand = $1 AND first >= $2 ORDER BY first LIMIT $3`
-)
+const sqlReadEntries = `SELECT first, count, entries, subjects FROM log_groups WHERE brand = $1 AND first >= $2 ORDER BY first LIMIT $3`
+
+func scanEntries(r db.Row, g *group) error {
+	return r.Scan(&g.first, &g.count, &g.leaves, &g.subjects)
+}
 
 // walk hands fn every entry from an index on whose list of customers has one of a set,
 // with the list. It decodes no other, and holds each list against its entry.
 func (l *Ledger) walk(ctx context.Context, brand record.BrandID, from, size uint64, wanted *entry.Set, fn func(it item, e entry.Entry, ords []record.Ordinal) error) error {
-	return l.pages(ctx, brand, from, size, sqlReadEntries, func(r db.Row, g *group) error {
-		return r.Scan(&g.first, &g.count, &g.leaves, &g.subjects)
-	}, func(it item) error {
+	return l.pages(ctx, brand, from, size, sqlReadEntries, scanEntries, func(it item) error {
 		if len(it.encoded) == 0 {
 			return nil
 		}
@@ -313,57 +312,6 @@ func (l *Ledger) walk(ctx context.Context, brand record.BrandID, from, size uint
 			return err
 		}
 		return fn(it, e, ords)
-	})
-}
-
-// Concerning hands fn every entry from an index on that concerns a customer, oldest
-// first. It reads the log twice: for those who are in an entry together with the
-// customer, and for how often each of them was released before it.
-func (l *Ledger) Concerning(ctx context.Context, brand record.BrandID, ord record.Ordinal, from uint64, fn func(d Disclosure) error) error {
-	size, err := l.Size(ctx, brand)
-	if err != nil {
-		return err
-	}
-	var one, all entry.Set
-	one.Add(ord)
-	all.Add(ord)
-	err = l.pages(ctx, brand, 0, size, sqlReadLists, func(r db.Row, g *group) error {
-		g.bare = true
-		return r.Scan(&g.first, &g.count, &g.subjects)
-	}, func(it item) error {
-		met, err := one.Meets(it.encoded)
-		if err == nil && met && it.index >= from {
-			var ords []record.Ordinal
-			ords, err = entry.DecodeSubjects(it.encoded)
-			all.Add(ords...)
-		}
-		if err != nil {
-			return fmt.Errorf("entry %d: %w: %w", it.index, ErrTampered, err)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	before := map[record.Ordinal]uint32{}
-	return l.walk(ctx, brand, 0, size, &all, func(it item, e entry.Entry, ords []record.Ordinal) error {
-		if _, ok := slices.BinarySearch(ords, ord); ok && it.index >= from {
-			d := Disclosure{Index: it.index, Entry: e, Leaf: slices.Clone(it.leaf), Ords: ords, Counters: make([]uint32, len(ords))}
-			for i, o := range ords {
-				d.Counters[i] = before[o]
-			}
-			if err := fn(d); err != nil {
-				return err
-			}
-		}
-		if released(e.Kind) {
-			for _, o := range ords {
-				if all.Has(o) {
-					before[o]++
-				}
-			}
-		}
-		return nil
 	})
 }
 

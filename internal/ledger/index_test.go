@@ -1,0 +1,238 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/budget"
+	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/record"
+)
+
+type indexRow struct {
+	bucket int
+	first  uint64
+}
+
+func indexRows(t testing.TB, d *db.DB) map[indexRow]string {
+	t.Helper()
+	out := map[indexRow]string{}
+	err := d.Rows(t.Context(), func(r db.Row) error {
+		var at indexRow
+		var data []byte
+		err := r.Scan(&at.bucket, &at.first, &data)
+		out[at] = string(data)
+		return err
+	}, `SELECT bucket, first, data FROM log_index WHERE brand = 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// asked is a log of some hundred entries of one customer, of several and of none.
+func asked(t *testing.T, d *db.DB) *Ledger {
+	t.Helper()
+	begin(t, d)
+	l := Open(d, signer, Options{IndexSpan: 1 << 40}) // which indexes nothing by itself
+	t.Cleanup(func() { l.Close() })
+	setRules(t, l, rules(t, 1000))
+	for i := range 120 {
+		ords := []record.Ordinal{record.Ordinal(1 + i%7), record.Ordinal(60 + i%11), record.Ordinal(4000 + 64*(i%5))}[:1+i%3]
+		if i%10 == 9 {
+			if _, err := l.Record(t.Context(), Event{Kind: entry.KindWrite, Who: agent(1, 1), Ords: ords, Commit: committing(ords, 0)}); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if _, err := reveal(t, l, agent(1, 1), ords...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l
+}
+
+// indexing returns a chain that indexes when it is told to.
+func indexing(t *testing.T, d *db.DB, span uint64) *chain {
+	t.Helper()
+	l := Open(d, signer, Options{IndexSpan: span})
+	c := reading(t, l)
+	if err := c.load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+var everybody = []record.Ordinal{1, 2, 7, 60, 70, 4000, 4064, 4256, 9999}
+
+// Whatever of the index is there, the answer is that of the whole log; and an index that
+// was cut off anywhere, as a kill leaves it, goes on to the same rows.
+func TestAnIndexThatWasCutOffGoesOn(t *testing.T) {
+	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
+		l := asked(t, d)
+		for _, ord := range everybody {
+			whoRead(t, l, ord)
+		}
+		c := indexing(t, d, 5)
+		if err := c.writeIndex(t.Context()); err != nil { // counts from the beginning
+			t.Fatal(err)
+		}
+		whole := indexRows(t, d)
+		if len(whole) != 24*indexBuckets || c.indexed.Load() != 120 {
+			t.Fatalf("%d rows, up to %d", len(whole), c.indexed.Load())
+		}
+		for _, from := range []uint64{0, 5, 60, 100, 115} { // the last three ask back
+			for _, ord := range everybody {
+				whoRead(t, l, ord)
+			}
+			if _, err := d.Exec(t.Context(), `DELETE FROM log_index WHERE first >= $1`, from); err != nil {
+				t.Fatal(err)
+			}
+			for _, ord := range everybody {
+				whoRead(t, l, ord)
+			}
+			if err := indexing(t, d, 5).writeIndex(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if !maps.Equal(indexRows(t, d), whole) {
+				t.Fatalf("cut off at %d, it went on to other rows", from)
+			}
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := d.Exec(t.Context(), `DELETE FROM log_index WHERE first >= 50`); err != nil {
+			t.Fatal(err)
+		}
+		if err := indexing(t, d, 5).writeIndex(gone); err == nil {
+			t.Fatal("indexed under a context that has ended")
+		}
+	})
+}
+
+// An index that was changed from outside hides nothing, and is written again.
+func TestAChangedIndexHidesNothing(t *testing.T) {
+	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
+		l := asked(t, d)
+		if err := indexing(t, d, 5).writeIndex(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		whole := indexRows(t, d)
+		exec := func(sql string, args ...any) {
+			t.Helper()
+			if n, err := d.Exec(t.Context(), sql, args...); err != nil || n == 0 {
+				t.Fatalf("%s: %d, %v", sql, n, err)
+			}
+		}
+		const set = `UPDATE log_index SET data = $3 WHERE bucket = $1 AND first = $2`
+		row := func(bucket int, first uint64) []byte { return []byte(whole[indexRow{bucket, first}]) }
+		flip := func(bucket int, first uint64, at int) {
+			bad := row(bucket, first)
+			bad[(at+len(bad))%len(bad)] ^= 1
+			exec(set, bucket, first, bad)
+		}
+		for name, change := range map[string]func(){
+			"a byte":                  func() { flip(1, 50, 2) },
+			"how far it reaches":      func() { flip(1, 50, 0) },
+			"its code":                func() { flip(1, 50, -1) },
+			"the newest":              func() { flip(0, 115, 3) },
+			"of those with her":       func() { flip(60, 10, 1) },
+			"none":                    func() { exec(set, 1, 50, []byte{}) },
+			"another bucket's":        func() { exec(set, 1, 50, row(3, 50)) },
+			"another span's":          func() { exec(set, 1, 50, row(1, 55)) },
+			"one is gone":             func() { exec(`DELETE FROM log_index WHERE bucket = 1 AND first = 50`) },
+			"one with her is gone":    func() { exec(`DELETE FROM log_index WHERE bucket = 60 AND first = 10`) },
+			"all but the first":       func() { exec(`DELETE FROM log_index WHERE first > 0 AND bucket = 1`) },
+			"the first":               func() { exec(`DELETE FROM log_index WHERE first = 0 AND bucket = 1`) },
+			"one that reaches beyond": func() { exec(`UPDATE log_index SET first = 1000 WHERE bucket = 1 AND first = 115`) },
+		} {
+			t.Run(name, func(t *testing.T) {
+				change()
+				for _, ord := range everybody {
+					whoRead(t, l, ord)
+				}
+				c := indexing(t, d, 5)
+				for _, ord := range everybody {
+					if err := concerningBy(t.Context(), c, ord); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := c.writeIndex(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if name == "one that reaches beyond" {
+					exec(`DELETE FROM log_index WHERE first = 1000`)
+				}
+				if !maps.Equal(indexRows(t, d), whole) {
+					t.Fatal("it was not written again")
+				}
+			})
+		}
+		// A row of another brand's index, whose key is another.
+		s, err := signer(t.Context(), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := newChain(l, 2)
+		other.signer = s
+		theirs, err := other.indexKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := reading(t, l)
+		ours, err := c.indexKey()
+		if err != nil || bytes.Equal(ours, theirs) {
+			t.Fatalf("brands share a key of the index, %v", err)
+		}
+		data := other.encodeSpan(ours, 1, 50, 55, nil, nil)
+		if _, err := c.openSpan(ours, 1, 50, data); !errors.Is(err, errIndex) {
+			t.Fatal("a row of another brand was taken")
+		}
+	})
+}
+
+func concerningBy(ctx context.Context, c *chain, ord record.Ordinal) error {
+	size, _, err := c.l.head(ctx, brand)
+	if err != nil {
+		return err
+	}
+	return c.concerning(ctx, ord, 0, size, func(Disclosure) error { return nil })
+}
+
+// A server writes the index as its log grows, and what it finds missing.
+func TestAServerIndexesByItself(t *testing.T) {
+	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
+		asked(t, d)
+		until := func(first uint64) {
+			t.Helper()
+			for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+				if _, ok := indexRows(t, d)[indexRow{0, first}]; ok {
+					return
+				}
+				if time.Now().After(end) {
+					t.Fatalf("nothing is indexed from %d on", first)
+				}
+			}
+		}
+		l := Open(d, signer, Options{IndexSpan: 10})
+		defer l.Close()
+		if _, err := l.Usage(t.Context(), brand, budget.Holder{Kind: budget.Brand}); err != nil { // which opens the log
+			t.Fatal(err)
+		}
+		until(110)
+		for range 10 {
+			if _, err := reveal(t, l, agent(2, 2), 4000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		until(120)
+		for _, ord := range everybody {
+			whoRead(t, l, ord)
+		}
+	})
+}
