@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/entry"
@@ -49,12 +51,16 @@ func (d *Desk) WhoRead(ctx context.Context, c identity.Caller, brand, token stri
 	if err != nil {
 		return nil, err
 	}
+	inclusion, err := d.Ledger.Inclusions(ctx, v.Brand.ID, uint64(tree.N))
+	if err != nil {
+		return nil, err
+	}
 	names := map[uint64]string{}
 	err = d.Ledger.Concerning(ctx, v.Brand.ID, ords[0], 0, func(rel ledger.Disclosure) error {
 		if !rel.Released() || rel.Index > r.Entry() {
 			return nil
 		}
-		p, err := d.prove(ctx, v.Brand.ID, rel, ords[0], uint64(tree.N))
+		p, err := d.prove(ctx, v.Brand.ID, rel, ords[0], inclusion)
 		if err != nil {
 			return err
 		}
@@ -71,7 +77,7 @@ func (d *Desk) WhoRead(ctx context.Context, c identity.Caller, brand, token stri
 	return out, nil
 }
 
-func (d *Desk) prove(ctx context.Context, brand record.BrandID, rel ledger.Disclosure, ord record.Ordinal, size uint64) (*api.Proof, error) {
+func (d *Desk) prove(ctx context.Context, brand record.BrandID, rel ledger.Disclosure, ord record.Ordinal, included func(index uint64) (tlog.RecordProof, error)) (*api.Proof, error) {
 	logKeys, err := d.Seal.LogKeys(ctx, brand, rel.Ords)
 	if err != nil {
 		return nil, err
@@ -80,7 +86,7 @@ func (d *Desk) prove(ctx context.Context, brand record.BrandID, rel ledger.Discl
 	if err != nil {
 		return nil, err
 	}
-	inclusion, err := d.Ledger.Inclusion(ctx, brand, rel.Index, size)
+	inclusion, err := included(rel.Index)
 	if err != nil {
 		return nil, err
 	}

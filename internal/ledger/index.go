@@ -335,35 +335,60 @@ func (c *chain) concerning(ctx context.Context, ord record.Ordinal, from, size u
 		if p.index < from {
 			continue
 		}
-		d, err := c.named(ctx, r, key, p, ord)
+		d, err := c.disclosed(ctx, r, key, p, ord)
 		if err != nil {
 			return err
 		}
 		if err := fn(d); err != nil {
 			return err
 		}
-		if len(r.kept) > maxKept {
-			clear(r.kept)
-		}
 	}
 	return c.read(ctx, ord, covered, max(from, covered), size, fn)
 }
 
-// maxKept bounds the groups that are in memory while the index is followed.
-const maxKept = 64
-
-// named returns an entry that the index names.
-func (c *chain) named(ctx context.Context, r *rows, key []byte, p posting, ord record.Ordinal) (Disclosure, error) {
-	it, err := r.item(p.index)
+// indexedCommitments is Commitments of what the index covers, and how much that is.
+func (c *chain) indexedCommitments(ctx context.Context, ord record.Ordinal, from, size uint64, logKey []byte) (out []Kept, covered uint64, err error) {
+	key, err := c.indexKey()
 	if err != nil {
-		return Disclosure{}, err
+		return nil, 0, err
 	}
-	e, ords, err := it.open()
+	list, covered, err := c.lookup(ctx, key, ord, size)
 	if err != nil {
-		return Disclosure{}, err
+		return nil, 0, err
+	}
+	r := c.l.rows(ctx, c.brand)
+	for _, p := range list {
+		if p.alone || p.index < from {
+			continue
+		}
+		e, _, _, err := r.named(p, ord)
+		if err != nil {
+			return nil, 0, err
+		}
+		out = append(out, Kept{p.index, entry.Commitment(logKey, e.Nonce, e.Fields, p.before)})
+	}
+	return out, covered, nil
+}
+
+// named reads an entry that the index names, with its customers and its leaf.
+func (r *rows) named(p posting, ord record.Ordinal) (e entry.Entry, it item, ords []record.Ordinal, err error) {
+	if it, err = r.item(p.index); err != nil {
+		return e, it, nil, err
+	}
+	if e, ords, err = it.open(); err != nil {
+		return e, it, nil, err
 	}
 	if _, ok := slices.BinarySearch(ords, ord); !ok || p.alone != (len(ords) == 1) || p.released != released(e.Kind) {
-		return Disclosure{}, fmt.Errorf("entry %d: it is not the one that was logged: %w", p.index, ErrTampered)
+		return e, it, nil, fmt.Errorf("entry %d: it is not the one that was logged: %w", p.index, ErrTampered)
+	}
+	return e, it, ords, nil
+}
+
+// disclosed returns what Concerning says of an entry that the index names.
+func (c *chain) disclosed(ctx context.Context, r *rows, key []byte, p posting, ord record.Ordinal) (Disclosure, error) {
+	e, it, ords, err := r.named(p, ord)
+	if err != nil {
+		return Disclosure{}, err
 	}
 	d := Disclosure{Index: p.index, Entry: e, Leaf: bytes.Clone(it.leaf), Ords: ords}
 	if p.alone {

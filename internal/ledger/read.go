@@ -61,17 +61,21 @@ func CheckpointRoot(vkey string, checkpoint []byte) (tlog.Tree, error) {
 	return cp.Tree, nil
 }
 
-// rows reads hashes and leaves from the groups that hold them. It keeps the groups
-// that it read, and so serves one answer only.
+// rows reads hashes and leaves from the groups that hold them. It keeps the hashes that
+// it was asked for and some of the groups that it read, and so serves one answer only.
 type rows struct {
-	ctx   context.Context
-	l     *Ledger
-	brand record.BrandID
-	kept  map[uint64]*group
+	ctx    context.Context
+	l      *Ledger
+	brand  record.BrandID
+	kept   map[uint64]*group
+	hashes map[int64]tlog.Hash
 }
 
+// maxKept bounds the groups that rows keeps.
+const maxKept = 64
+
 func (l *Ledger) rows(ctx context.Context, brand record.BrandID) *rows {
-	return &rows{ctx, l, brand, map[uint64]*group{}}
+	return &rows{ctx, l, brand, map[uint64]*group{}, map[int64]tlog.Hash{}}
 }
 
 func (r *rows) group(index uint64) (*group, error) {
@@ -91,6 +95,9 @@ func (r *rows) group(index uint64) (*group, error) {
 	if index-g.first >= uint64(g.count) {
 		return nil, ErrNoEntry
 	}
+	if len(r.kept) == maxKept {
+		clear(r.kept)
+	}
 	r.kept[g.first] = &g
 	return &g, nil
 }
@@ -99,6 +106,10 @@ func (r *rows) group(index uint64) (*group, error) {
 func (r *rows) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	out := make([]tlog.Hash, len(indexes))
 	for i, x := range indexes {
+		if h, ok := r.hashes[x]; ok {
+			out[i] = h
+			continue
+		}
 		level, n := tlog.SplitStoredHashIndex(x)
 		g, err := r.group(uint64(n+1)<<level - 1) // the leaf that completed this subtree
 		if err != nil {
@@ -107,6 +118,7 @@ func (r *rows) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 		if out[i], err = g.hash(x); err != nil {
 			return nil, err
 		}
+		r.hashes[x] = out[i]
 	}
 	return out, nil
 }
@@ -138,13 +150,26 @@ func (l *Ledger) Entry(ctx context.Context, brand record.BrandID, index uint64) 
 
 // Inclusion proves that an entry is in the tree of a size.
 func (l *Ledger) Inclusion(ctx context.Context, brand record.BrandID, index, size uint64) (tlog.RecordProof, error) {
+	prove, err := l.Inclusions(ctx, brand, size)
+	if err != nil {
+		return nil, err
+	}
+	return prove(index)
+}
+
+// Inclusions returns what proves that entries are in the tree of a size: one answer's,
+// because it keeps what the proofs have in common.
+func (l *Ledger) Inclusions(ctx context.Context, brand record.BrandID, size uint64) (func(index uint64) (tlog.RecordProof, error), error) {
 	if err := l.within(ctx, brand, size); err != nil {
 		return nil, err
 	}
-	if index >= size {
-		return nil, ErrNoEntry
-	}
-	return tlog.ProveRecord(int64(size), int64(index), l.rows(ctx, brand))
+	r := l.rows(ctx, brand)
+	return func(index uint64) (tlog.RecordProof, error) {
+		if index >= size {
+			return nil, ErrNoEntry
+		}
+		return tlog.ProveRecord(int64(size), int64(index), r)
+	}, nil
 }
 
 // Consistency proves that the tree of a size continues that of an older one.
@@ -327,10 +352,14 @@ type Kept struct {
 	Hash  [32]byte
 }
 
+// lookedUpAtOnce is for up to how many customers the index is asked, one after another.
+// More are found sooner by reading the log once for all of them.
+const lookedUpAtOnce = 64
+
 // Commitments returns what Keep needs of the entries from an index on, for customers whose
-// log keys are given, and up to which size of the log it read. It reads those entries once
-// for all of them, and none before: how often a customer was released until then follows
-// from how often it was until now.
+// log keys are given, and up to which size of the log it looked. Of few customers it looks
+// up what the log's index covers; the rest it reads once for all of them. There, how often
+// a customer was released until then follows from how often it was until now.
 func (l *Ledger) Commitments(ctx context.Context, brand record.BrandID, from uint64, logKeys map[record.Ordinal][]byte) (kept map[record.Ordinal][]Kept, size uint64, err error) {
 	c, err := l.chain(ctx, brand)
 	if err != nil {
@@ -338,9 +367,26 @@ func (l *Ledger) Commitments(ctx context.Context, brand record.BrandID, from uin
 	}
 	all := slices.Sorted(maps.Keys(logKeys))
 	totals, known := c.proj.releases(all)
-	start := min(from, known) // other servers may have logged what this one has not read
-	if size, err = l.Size(ctx, brand); err != nil {
+	if size, err = l.Size(ctx, brand); err != nil { // not before: it must reach as far as the counts
 		return nil, 0, err
+	}
+	kept = map[record.Ordinal][]Kept{}
+	unread := slices.Repeat([]uint64{from}, len(all)) // of each, what the index has not covered
+	if from+l.opts.IndexSpan <= size && len(all) <= lookedUpAtOnce {
+		for i, ord := range all {
+			list, covered, err := c.indexedCommitments(ctx, ord, from, size, logKeys[ord])
+			if err != nil {
+				return nil, 0, err
+			}
+			if len(list) > 0 {
+				kept[ord] = list
+			}
+			unread[i] = max(from, covered)
+		}
+	}
+	start := known // other servers may have logged what this one has not read
+	for _, at := range unread {
+		start = min(start, at)
 	}
 	type found struct {
 		ord   record.Ordinal
@@ -358,7 +404,7 @@ func (l *Ledger) Commitments(ctx context.Context, brand record.BrandID, from uin
 			if !ok {
 				continue
 			}
-			if len(ords) > 1 && it.index >= from {
+			if len(ords) > 1 && it.index >= unread[i] {
 				list = append(list, found{ord, it.index, &e, since[i]})
 			}
 			if released(e.Kind) {
@@ -373,7 +419,6 @@ func (l *Ledger) Commitments(ctx context.Context, brand record.BrandID, from uin
 	if err != nil {
 		return nil, 0, err
 	}
-	kept = map[record.Ordinal][]Kept{}
 	for _, f := range list {
 		i, _ := slices.BinarySearch(all, f.ord)
 		kept[f.ord] = append(kept[f.ord], Kept{f.index, entry.Commitment(logKeys[f.ord], f.e.Nonce, f.e.Fields, totals[i]-sinceKnown[i]+f.since)})
