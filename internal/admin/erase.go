@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -36,7 +35,7 @@ func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string
 	}
 	x := d.erasing(id, logKeys)
 	r, err := x.one(ctx, v, ords[0])
-	if err = errors.Join(err, x.end(ctx)); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return &api.Erased{Receipt: api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}, Token: token}, nil
@@ -64,7 +63,7 @@ func (d *Desk) EraseFor(ctx context.Context, v *admit.Visit, ords []record.Ordin
 		default:
 		}
 	}
-	return gone, errors.Join(err, x.end(ctx))
+	return gone, err
 }
 
 // finishedAtOnce is how many erasures are finished with one reading of the log.
@@ -101,13 +100,10 @@ func (d *Desk) FinishErasures(ctx context.Context, brand record.BrandID) (n int,
 		}
 		x := d.erasing(brand, logKeys)
 		for _, y := range some {
-			if err = x.erase(ctx, y.receipt, y.ord); err != nil {
-				break
+			if err := x.erase(ctx, y.receipt, y.ord); err != nil {
+				return n, err
 			}
 			n++
-		}
-		if err = errors.Join(err, x.end(ctx)); err != nil {
-			return n, err
 		}
 	}
 	return n, nil
@@ -118,10 +114,9 @@ func (d *Desk) FinishErasures(ctx context.Context, brand record.BrandID) (n int,
 type erasing struct {
 	d       *Desk
 	brand   record.BrandID
-	logKeys map[record.Ordinal][]byte // of those who are to be erased
+	logKeys map[record.Ordinal][]byte // of those who are still to be erased
 	read    uint64                    // the size up to which the log was read
 	kept    map[record.Ordinal][]ledger.Kept
-	last    []record.Ordinal // erased since the log was read
 }
 
 func (d *Desk) erasing(brand record.BrandID, logKeys map[record.Ordinal][]byte) *erasing {
@@ -141,16 +136,15 @@ func (x *erasing) one(ctx context.Context, v *admit.Visit, ord record.Ordinal) (
 	return r, x.erase(ctx, r, ord)
 }
 
-// erase destroys a customer's key, and keeps before what the proofs of others need. What was
-// logged between its reading of the log and the end of the key is read by the next of them,
-// or by end: a crash before that costs those who are in such an entry beside the erased
-// customer their proof of that entry.
+// erase destroys a customer's key, and keeps before what the proofs of others need of the
+// entries up to the erasure's. Later ones, of whoever had read the customer before the key
+// was gone, bring it along.
 func (x *erasing) erase(ctx context.Context, r ledger.Receipt, ord record.Ordinal) error {
+	// The log is not read inside the transaction: that would hold one connection while it
+	// waits for another, and idle for longer than the database lets a transaction.
 	if err := x.catchUp(ctx); err != nil {
 		return err
 	}
-	// The log is not read inside the transaction: that would hold one connection while it
-	// waits for another, and idle for longer than the database lets a transaction.
 	err := x.d.Seal.Erase(ctx, r, ord, func(ctx context.Context, q db.Queryer, _ []byte) error {
 		return x.d.Ledger.Keep(ctx, q, x.brand, ord, x.kept[ord])
 	})
@@ -158,37 +152,19 @@ func (x *erasing) erase(ctx context.Context, r ledger.Receipt, ord record.Ordina
 		return err
 	}
 	delete(x.kept, ord)
-	x.last = append(x.last, ord)
+	delete(x.logKeys, ord)
 	return nil
 }
 
-// end does what is left for who was erased last, also where the rest is given up.
-func (x *erasing) end(ctx context.Context) error {
-	if len(x.last) == 0 {
-		return nil
-	}
-	return x.catchUp(context.WithoutCancel(ctx))
-}
-
-// catchUp reads what was logged since the log was read, and keeps of it what concerns who
-// was erased meanwhile.
+// catchUp reads what was logged since the log was read.
 func (x *erasing) catchUp(ctx context.Context) error {
 	more, size, err := x.d.Ledger.Commitments(ctx, x.brand, x.read, x.logKeys)
 	if err != nil {
 		return err
 	}
 	for ord, kept := range more {
-		if !slices.Contains(x.last, ord) {
-			x.kept[ord] = append(x.kept[ord], kept...)
-			continue
-		}
-		if err := x.d.Ledger.Keep(ctx, x.d.DB, x.brand, ord, kept); err != nil {
-			return fmt.Errorf("the customer is erased; keeping what the proofs of others need: %w", err)
-		}
+		x.kept[ord] = append(x.kept[ord], kept...)
 	}
-	for _, ord := range x.last {
-		delete(x.logKeys, ord)
-	}
-	x.read, x.last = size, nil
+	x.read = size
 	return nil
 }

@@ -385,7 +385,9 @@ type draft struct {
 	cp    []byte
 	rs    []*request // those accepted
 	es    []entry.Entry
-	moved int64 // heads that the commit moved
+	gone  entry.Set // whom the group itself erases
+	kept  []db.Stmt // commitments of who was erased before their entry came
+	moved int64     // heads that the commit moved
 }
 
 func (c *chain) draft(p *projection, rs []*request, now time.Time, rev int64) (*draft, error) {
@@ -459,7 +461,25 @@ func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
 	d.g.subjects = appendSubjects(d.g.subjects, r.salt, r.encoded)
 	r.index, r.at = d.tree.size-1, d.at
 	d.rs, d.es = append(d.rs, r), append(d.es, e)
+	if e.Kind == entry.KindErasure {
+		d.gone.Add(r.ords...)
+	}
+	d.keep(r)
 	return nil
+}
+
+// keep keeps what the proofs of others need of who is in an entry beside them and was
+// erased before it came: whoever asked for it had read them before. The erasure keeps what
+// was logged until it was, and nothing after.
+func (d *draft) keep(r *request) {
+	if len(r.ords) < 2 {
+		return
+	}
+	for i, ord := range r.ords {
+		if d.p.erased.Has(ord) || d.gone.Has(ord) {
+			d.kept = append(d.kept, keepStmt(d.c.brand, ord, Kept{r.index, r.commitments[i]}))
+		}
+	}
 }
 
 // store returns the statements that write the group: none if nothing was accepted.
@@ -473,6 +493,7 @@ func (d *draft) store() []db.Stmt {
 		{SQL: sqlInsertGroup, Args: []any{brand, d.g.first, d.g.count, d.g.at, d.g.leaves, d.g.hashes, notNil(d.g.subjects)}},
 		{SQL: sqlMoveHead, Args: []any{brand, size, d.g.at, d.cp, d.g.first}, Affected: &d.moved},
 	}
+	stmts = append(stmts, d.kept...)
 	if d.g.first/checkpointEvery != size/checkpointEvery {
 		stmts = append(stmts, db.Stmt{SQL: sqlKeepCheckpoint, Args: []any{brand, size, d.g.at, d.cp}})
 	}

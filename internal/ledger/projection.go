@@ -25,6 +25,7 @@ type projection struct {
 	edge       map[int64]tlog.Hash // the right edge of the tree: all that appending needs
 	book       *budget.Book
 	counters   map[uint32]*[pageSize]uint32
+	erased     entry.Set // the committer's, who alone asks and adds
 }
 
 const pageSize = 4096
@@ -191,6 +192,8 @@ func (p *projection) note(e entry.Entry, ords []record.Ordinal) error {
 			return fmt.Errorf("%w: %w", ErrTampered, err)
 		}
 		p.book.SetRules(rules)
+	case e.Kind == entry.KindErasure:
+		p.erased.Add(ords...)
 	}
 	return nil
 }

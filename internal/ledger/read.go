@@ -426,13 +426,18 @@ func (l *Ledger) Commitments(ctx context.Context, brand record.BrandID, from uin
 	return kept, size, nil
 }
 
-// Keep stores commitments, inside the transaction that erases the customer.
+// Keep stores commitments, inside the transaction that erases the customer. Of entries
+// that come after the erasure's own, whoever logs them keeps it.
 func (l *Ledger) Keep(ctx context.Context, q db.Queryer, brand record.BrandID, ord record.Ordinal, kept []Kept) error {
 	stmts := make([]db.Stmt, len(kept))
 	for i, k := range kept {
-		stmts[i] = db.Stmt{SQL: sqlKeepCommitment, Args: []any{int64(brand), k.Entry, int64(ord), k.Hash[:]}}
+		stmts[i] = keepStmt(brand, ord, k)
 	}
 	return q.Batch(ctx, stmts)
+}
+
+func keepStmt(brand record.BrandID, ord record.Ordinal, k Kept) db.Stmt {
+	return db.Stmt{SQL: sqlKeepCommitment, Args: []any{int64(brand), k.Entry, int64(ord), k.Hash[:]}}
 }
 
 // Proof shows a customer in an entry.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/budget"
 	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/record"
 )
 
 // A snapshot is a projection as it stood at a size of the log, so that a start
@@ -40,7 +41,9 @@ const (
 	// transaction of its own, so that commits in between wait for no large one.
 	snapshotPart = 256 << 10
 
-	snapshotVersion = "cloakroom log projection 1"
+	snapshotVersion = "cloakroom log projection 2"
+	// snapshotVersion1 is that of earlier releases, which did not say who was erased.
+	snapshotVersion1 = "cloakroom log projection 1"
 )
 
 const (
@@ -129,6 +132,12 @@ func (p *projection) encode(w *bufio.Writer) error {
 			}
 		}
 	}
+	put(uint64(p.erased.Len()))
+	last := uint64(0)
+	for ord := range p.erased.All() {
+		put(uint64(ord) - last)
+		last = uint64(ord)
+	}
 	return p.book.Encode(w)
 }
 
@@ -159,7 +168,8 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 		}
 		return b
 	}
-	if v := text(); failed == nil && string(v) != snapshotVersion {
+	version := string(text())
+	if failed == nil && version != snapshotVersion && version != snapshotVersion1 {
 		failed = errSnapshot // of another release
 	}
 	p.size, p.at = next(1<<62), int64(next(1<<62))
@@ -182,6 +192,15 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 			break
 		}
 		p.counters[at] = page
+	}
+	if version != snapshotVersion1 {
+		ord := uint64(0)
+		for range next(1 << 32) {
+			if ord += next(1<<32 - 1 - ord); failed != nil {
+				break
+			}
+			p.erased.Add(record.Ordinal(ord))
+		}
 	}
 	if failed == nil {
 		p.book, failed = budget.DecodeBook(r)

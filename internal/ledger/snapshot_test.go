@@ -130,9 +130,13 @@ func TestWhatFollowsFromTheLogIsTheSameByEveryWay(t *testing.T) {
 				}
 				slices.Sort(ords)
 				who := rapid.Uint64Range(1, 3).Draw(rt, "who")
-				switch rapid.IntRange(0, 5).Draw(rt, "what") {
-				case 0:
-					_, err := l.Record(ctx, Event{Kind: entry.KindWrite, Who: agent(who, who), Ords: ords, Commit: committing(ords, 0)})
+				switch what := rapid.IntRange(0, 6).Draw(rt, "what"); what {
+				case 0, 6:
+					kind := entry.KindWrite
+					if what == 6 {
+						kind, ords = entry.KindErasure, ords[:1]
+					}
+					_, err := l.Record(ctx, Event{Kind: kind, Who: agent(who, who), Ords: ords, Commit: committing(ords, 0)})
 					if err != nil {
 						rt.Fatal(err)
 					}

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,5 +66,54 @@ func manyAreErasedAsEachAlone(t *testing.T, h *house) {
 		if err != nil || len(d.Disclosures) != want {
 			t.Errorf("who read customer %d: %+v, %v", i, d, err)
 		}
+	}
+}
+
+// Entries that are logged while customers are erased, with these in them, are proven
+// afterwards to the others in them.
+func TestReadsMeanwhileAreProven(t *testing.T) { onEach(t, readsMeanwhileAreProven) }
+
+func readsMeanwhileAreProven(t *testing.T, h *house) {
+	ctx := t.Context()
+	var req api.PutRequest
+	for i := range 41 {
+		req.Customers = append(req.Customers, api.Fields{"external_id": fmt.Sprintf("M-%d", i), "given_name": "Zoe"})
+	}
+	w, err := h.as["application"].Put(ctx, "gucci", req)
+	h.must(err)
+	var tokens []string
+	for _, r := range w.Results {
+		tokens = append(tokens, r.Token)
+	}
+	v := h.server.vault
+	local, err := v.Identity.EnsureLocal(ctx, "administrator")
+	h.must(err)
+	visit, err := v.Disclose.Door.Enter(ctx, local, "gucci")
+	h.must(err)
+	ords, err := v.Disclose.Seal.Resolve(ctx, visit.Brand.ID, tokens)
+	h.must(err)
+	var reading sync.WaitGroup
+	for range 4 {
+		reading.Go(func() {
+			for some := true; some; {
+				some = false
+				for _, token := range tokens[1:] {
+					_, err := h.as["application"].Reveal(ctx, "gucci", api.RevealRequest{Tokens: []string{tokens[0], token}, Fields: []string{"given_name"}, Purpose: "order-fulfilment"})
+					if err != nil && !isType(err, api.TypeUnknownToken) {
+						t.Errorf("reading: %v", err)
+						return
+					}
+					some = some || err == nil
+				}
+			}
+		})
+	}
+	gone, err := v.Admin.EraseFor(ctx, visit, ords[1:], time.Minute)
+	if err != nil || !slices.Equal(gone, ords[1:]) {
+		t.Errorf("%d were erased, %v", len(gone), err)
+	}
+	reading.Wait()
+	if d, err := h.as["data-protection-officer"].WhoRead(ctx, "gucci", tokens[0]); err != nil || len(d.Disclosures) == 0 {
+		t.Errorf("who read the one who stays: %v", err)
 	}
 }
