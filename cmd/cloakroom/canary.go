@@ -91,7 +91,7 @@ func (c *canaryPlaceCmd) Run(ctx context.Context, std Streams) error {
 			}
 			fmt.Fprintf(w, "%s%d placed and %d waiting for imports: %d canaries among %d customers\n", would, placed, out.Waiting, total, out.Customers)
 			if out.Waiting > 0 {
-				fmt.Fprintln(w, "they go in among the new customers of the next imports, at least 20 in one request")
+				fmt.Fprintln(w, "they go in among the new customers of the next imports, best of 20 or more in one request, and slowly with 5 or more")
 			}
 			if c.Now {
 				fmt.Fprintln(w, "whoever holds the database can tell those placed at once")

@@ -20,14 +20,17 @@ import (
 type order struct {
 	style
 	Rate    float64 `json:"rate,omitempty"`    // which share of all customers they are to be
-	Waiting int     `json:"waiting,omitempty"` // how many are owed beside, to customers who are there
+	Waiting int     `json:"waiting,omitempty"` // how many are owed beside, to customers who are there, and to those of small imports
 	Share   float64 `json:"share,omitempty"`   // which share of all they are, as far as is known
 }
 
 const (
-	// mixLeast is how many customers an import has to make for decoys to go in among them:
-	// of three in an entry where two are usual, one is easily found.
+	// mixLeast is how many customers an import has to make for decoys to go in among them
+	// by the rate. What it owes smaller ones is noted, and waits.
 	mixLeast = 20
+	// mixFew is how many it has to make for one that waits to go in, now and then: of three
+	// in an entry where two are usual, one is easily found.
+	mixFew = 5
 	// mixMost is which share of an import's customers the decoys that wait are at most,
 	// beyond those of the rate: a heap of them would stand out.
 	mixMost = 0.02
@@ -43,7 +46,7 @@ type mixer struct {
 	mu     sync.Mutex
 	recent *generate.Likeness // of small imports
 	before *generate.Likeness // the one before it, while recent is of few
-	owed   float64            // decoys that fell due and did not go in; below 0 the reverse
+	owed   float64            // what rounding left over; 0 on average, so that a restart loses nothing
 }
 
 func (s *Store) mixer(brand record.BrandID) *mixer {
@@ -106,9 +109,19 @@ func (s *Store) Mix(ctx context.Context, brand record.BrandID, puts []sealed.Put
 	waiting := func(fresh int) int { return min(o.Waiting, int(math.Ceil(mixMost*float64(fresh)))) }
 	most := 0
 	among := &sealed.Among{Draw: s.Draw}
-	if like != nil && len(puts) >= mixLeast {
+	few := len(puts) < mixLeast
+	// Of those that wait one goes in with a small import as often as its share allows.
+	lot := 1.0
+	if few && o.Waiting > 0 && like != nil {
+		lot = s.chance()
+	}
+	seldom := func(fresh int) bool { return fresh >= mixFew && lot < (each+mixMost)*float64(fresh) }
+	if like != nil && (!few || seldom(len(puts))) {
 		due := each*float64(len(puts)) + max(0, m.owed)
 		most = int(math.Ceil(min(due, (each+mixMost)*float64(len(puts))))) + 1 + waiting(len(puts))
+		if few {
+			most = 1
+		}
 		most = max(0, min(most, maxListed-len(have.list), intake.MaxChunk-len(puts)))
 		names := used(have.list)
 		for i := range puts {
@@ -122,7 +135,7 @@ func (s *Store) Mix(ctx context.Context, brand record.BrandID, puts []sealed.Put
 		}
 		most = len(among.Puts)
 	}
-	taken, of, waited := 0, -1, 0
+	taken, of, waited, owing := 0, -1, 0, 0
 	among.Take = func(fresh int) int {
 		if of >= 0 { // the import is prepared anew
 			return min(taken, fresh)
@@ -130,11 +143,18 @@ func (s *Store) Mix(ctx context.Context, brand record.BrandID, puts []sealed.Put
 		of = fresh
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		due := m.owed + each*float64(fresh)
 		if fresh < mixLeast || most == 0 {
-			m.owed = due
-			return 0
+			// Rounded at random: so no server has to remember the rest.
+			if fresh > 0 && each > 0 {
+				owing = int(math.Floor(each*float64(fresh) + s.chance()))
+			}
+			if few && most > 0 && seldom(fresh) {
+				waited = 1
+			}
+			taken = waited
+			return taken
 		}
+		due := m.owed + each*float64(fresh)
 		regular := int(math.Floor(min(due, (each+mixMost)*float64(fresh)) + s.chance()))
 		regular = min(max(regular, 0), most)
 		m.owed = due - float64(regular)
@@ -150,11 +170,11 @@ func (s *Store) Mix(ctx context.Context, brand record.BrandID, puts []sealed.Put
 				mixed = append(mixed, decoyOf(ord, &among.Puts[i]))
 			}
 		}
-		if len(mixed)+len(told) == 0 {
+		if len(mixed)+len(told)+owing == 0 {
 			return nil
 		}
-		before, fewer := told, waited
-		told, waited = nil, 0
+		before, fewer := told, waited-owing
+		told, waited, owing = nil, 0, 0
 		for _, d := range mixed {
 			told = append(told, d.Ord)
 		}

@@ -61,7 +61,7 @@ func (a *Among) place(p *Prepared, fresh []int, made []bool, n int) []int {
 	}
 	others := fresh[own:]
 	take := 0
-	if len(others) > 0 {
+	if a.Take != nil { // also where nobody can: it counts
 		take = min(a.Take(own), len(others))
 	}
 	for _, i := range others[take:] {
