@@ -239,11 +239,11 @@ func (d *Desk) place(ctx context.Context, v *admit.Visit, y style, like *generat
 		return err
 	}
 	names := used(st.Decoys)
+	puts, err := y.invent(like, n, names, random)
+	if err != nil {
+		return err
+	}
 	for range draws {
-		puts, err := y.invent(like, n, names, random)
-		if err != nil {
-			return err
-		}
 		var told []record.Ordinal
 		_, err = d.Intake.Fresh(ctx, v, puts, func(ctx context.Context, ords []record.Ordinal) error {
 			before := told
@@ -259,7 +259,8 @@ func (d *Desk) place(ctx context.Context, v *admit.Visit, y style, like *generat
 		if err == nil {
 			return nil
 		}
-		if !errors.Is(err, intake.ErrTaken) {
+		taken, ok := errors.AsType[*intake.TakenError](err)
+		if !ok {
 			// Whether they were written may be unknown: they stay known, and retiring takes
 			// those that are not there for retired.
 			return err
@@ -268,6 +269,13 @@ func (d *Desk) place(ctx context.Context, v *admit.Visit, y style, like *generat
 			if err := d.retired(ctx, v.Brand.ID, r, told); err != nil {
 				return err
 			}
+		}
+		others, err := y.invent(like, len(taken.At), names, random)
+		if err != nil {
+			return err
+		}
+		for i, at := range taken.At {
+			puts[at] = others[i]
 		}
 	}
 	return fmt.Errorf("%w: too many of the drawn external ids are customers' already: give more --digits or another --prefix", ErrRequest)

@@ -14,6 +14,14 @@ import (
 // ErrTaken is returned where a customer that was to be new is there already.
 var ErrTaken = errors.New("a customer of this external id is there already")
 
+// TakenError is ErrTaken with the places of those customers in what was to be written.
+type TakenError struct{ At []int }
+
+func (*TakenError) Error() string { return ErrTaken.Error() }
+
+// Unwrap makes it ErrTaken.
+func (*TakenError) Unwrap() error { return ErrTaken }
+
 // Fresh makes customers that must not be there yet, for a visit that was let do so, as
 // any import does: checked, logged, sealed. Before they are there for anybody, known is
 // told their ordinals, in the order of puts; again with others where a write has to be
@@ -28,13 +36,17 @@ func (d *Desk) Fresh(ctx context.Context, v *admit.Visit, puts []seal.Put, known
 			return nil, err
 		}
 		ords := make([]record.Ordinal, len(puts))
+		var taken TakenError
 		for i := range puts {
 			switch ords[i] = p.Ord(i); {
 			case p.Err(i) != nil:
 				return nil, p.Err(i)
 			case p.Outcome(i) != seal.Created:
-				return nil, ErrTaken
+				taken.At = append(taken.At, i)
 			}
+		}
+		if len(taken.At) > 0 {
+			return nil, &taken
 		}
 		return p, known(ctx, ords)
 	}

@@ -260,3 +260,36 @@ func noDecoyBeforeItIsKnown(t *testing.T, h *house) {
 		t.Errorf("a decoy in a customer's place: %v", err)
 	}
 }
+
+// Where many of the numbers that are drawn are customers', the others are kept and those
+// drawn again, until every decoy has one of its own.
+func TestDecoysFindFreeNumbers(t *testing.T) { onEach(t, decoysFindFreeNumbers) }
+
+func decoysFindFreeNumbers(t *testing.T, h *house) {
+	ctx := t.Context()
+	const taken = 3000 // of the 9,000 of four digits
+	for from := 0; from < taken; from += 500 {
+		var put api.PutRequest
+		for i := range 500 {
+			put.Customers = append(put.Customers, api.Fields{"external_id": fmt.Sprint("T", 1000+3*(from+i)), "given_name": "Zoe"})
+		}
+		_, err := h.Put(ctx, "gucci", put)
+		h.must(err)
+	}
+	const n = 40
+	var placed api.CanariesPlaced
+	h.must(h.as["incident-responder"].Do(ctx, "POST", client.Path("brands", "gucci", "canaries"), api.CanaryRequest{Count: n, Now: true, Prefix: "T", Digits: 4}, &placed))
+	var list []api.Canary
+	h.must(h.as["incident-responder"].Do(ctx, "GET", client.Path("brands", "gucci", "canaries"), nil, &list))
+	ids := map[string]bool{}
+	for _, c := range list {
+		ids[c.ExternalID] = true
+		var number int
+		if _, err := fmt.Sscanf(c.ExternalID, "T%d", &number); err != nil || number < 1000 || number > 9999 || (number-1000)%3 == 0 {
+			t.Errorf("a decoy has the number %s", c.ExternalID)
+		}
+	}
+	if placed.Placed != n || placed.Customers != taken || len(ids) != n {
+		t.Errorf("%d decoys of %d numbers: %+v", len(list), len(ids), placed)
+	}
+}
