@@ -16,7 +16,8 @@ const (
 	sqlTestApart      = `SELECT count(*) FROM purchases WHERE ord = $1`
 	sqlTestCopyFirst  = `INSERT INTO purchases (ord, segment, sealed) SELECT ord, 0, bought FROM customers WHERE ord = $1`
 	sqlTestNoFirst    = `UPDATE customers SET bought = NULL WHERE ord = $1`
-	sqlTestOtherFirst = `UPDATE customers SET bought = (SELECT bought FROM customers o WHERE o.ord = $1 + 1) WHERE ord = $1`
+	sqlTestGetFirst   = `SELECT bought FROM customers WHERE ord = $1`
+	sqlTestOtherFirst = `UPDATE customers SET bought = $2 WHERE ord = $1`
 )
 
 // A customer's first segment stands beside the profile or, as releases before this one
@@ -84,7 +85,11 @@ func TestTheFirstSegmentStandsInOneOfTwoPlaces(t *testing.T) {
 			if _, err := v.read(record.AllFields, ord); !errors.Is(err, ErrDamaged) {
 				t.Errorf("no first segment gave %v", err)
 			}
-			v.exec(sqlTestOtherFirst, int64(ord))
+			var others []byte
+			if err := d.Row(ctx, sqlTestGetFirst, int64(ord+1)).Scan(&others); err != nil {
+				t.Fatal(err)
+			}
+			v.exec(sqlTestOtherFirst, int64(ord), others)
 			if _, err := v.read(record.AllFields, ord); !errors.Is(err, ErrDamaged) {
 				t.Errorf("another customer's first segment gave %v", err)
 			}
