@@ -8,7 +8,37 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/admit"
+	"github.com/cloakroom/cloakroom/internal/record"
 )
+
+// some puts customers and returns their tokens.
+func (h *house) some(n int) (tokens []string) {
+	h.t.Helper()
+	var req api.PutRequest
+	for i := range n {
+		req.Customers = append(req.Customers, api.Fields{"external_id": fmt.Sprintf("M-%d", i), "given_name": "Zoe"})
+	}
+	w, err := h.as["application"].Put(h.t.Context(), "gucci", req)
+	h.must(err)
+	for _, r := range w.Results {
+		tokens = append(tokens, r.Token)
+	}
+	return tokens
+}
+
+// whoEnters is the administrator at a brand, and the ordinals of its customers.
+func (h *house) whoEnters(tokens []string) (*admit.Visit, []record.Ordinal) {
+	h.t.Helper()
+	ctx, v := h.t.Context(), h.server.vault
+	local, err := v.Identity.EnsureLocal(ctx, "administrator")
+	h.must(err)
+	visit, err := v.Disclose.Door.Enter(ctx, local, "gucci")
+	h.must(err)
+	ords, err := v.Disclose.Seal.Resolve(ctx, visit.Brand.ID, tokens)
+	h.must(err)
+	return visit, ords
+}
 
 // Who is erased together with others is erased as if alone: the proofs of those who are in
 // entries beside them stay, and what does not fit into the time is left as it was.
@@ -16,16 +46,7 @@ func TestManyAreErasedAsEachAlone(t *testing.T) { onEach(t, manyAreErasedAsEachA
 
 func manyAreErasedAsEachAlone(t *testing.T, h *house) {
 	ctx := t.Context()
-	var req api.PutRequest
-	for i := range 6 {
-		req.Customers = append(req.Customers, api.Fields{"external_id": fmt.Sprintf("M-%d", i), "given_name": "Zoe"})
-	}
-	w, err := h.as["application"].Put(ctx, "gucci", req)
-	h.must(err)
-	var tokens []string
-	for _, r := range w.Results {
-		tokens = append(tokens, r.Token)
-	}
+	tokens := h.some(6)
 	reveal := func(tokens ...string) error {
 		_, err := h.as["support-agent"].Reveal(ctx, "gucci", api.RevealRequest{Tokens: tokens, Fields: []string{"given_name"}, Purpose: "customer-support"})
 		return err
@@ -37,12 +58,7 @@ func manyAreErasedAsEachAlone(t *testing.T, h *house) {
 	h.must(reveal(tokens[0], tokens[2], tokens[5]))
 
 	v := h.server.vault
-	local, err := v.Identity.EnsureLocal(ctx, "administrator")
-	h.must(err)
-	visit, err := v.Disclose.Door.Enter(ctx, local, "gucci")
-	h.must(err)
-	ords, err := v.Disclose.Seal.Resolve(ctx, visit.Brand.ID, tokens)
-	h.must(err)
+	visit, ords := h.whoEnters(tokens)
 
 	gone, err := v.Admin.EraseFor(ctx, visit, ords[1:4], 0)
 	if err != nil || !slices.Equal(gone, ords[1:2]) {
@@ -75,23 +91,9 @@ func TestReadsMeanwhileAreProven(t *testing.T) { onEach(t, readsMeanwhileAreProv
 
 func readsMeanwhileAreProven(t *testing.T, h *house) {
 	ctx := t.Context()
-	var req api.PutRequest
-	for i := range 41 {
-		req.Customers = append(req.Customers, api.Fields{"external_id": fmt.Sprintf("M-%d", i), "given_name": "Zoe"})
-	}
-	w, err := h.as["application"].Put(ctx, "gucci", req)
-	h.must(err)
-	var tokens []string
-	for _, r := range w.Results {
-		tokens = append(tokens, r.Token)
-	}
+	tokens := h.some(41)
 	v := h.server.vault
-	local, err := v.Identity.EnsureLocal(ctx, "administrator")
-	h.must(err)
-	visit, err := v.Disclose.Door.Enter(ctx, local, "gucci")
-	h.must(err)
-	ords, err := v.Disclose.Seal.Resolve(ctx, visit.Brand.ID, tokens)
-	h.must(err)
+	visit, ords := h.whoEnters(tokens)
 	var reading sync.WaitGroup
 	for range 4 {
 		reading.Go(func() {
