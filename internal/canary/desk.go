@@ -278,7 +278,7 @@ func (d *Desk) place(ctx context.Context, v *admit.Visit, y style, like *generat
 			puts[at] = others[i]
 		}
 	}
-	return fmt.Errorf("%w: too many of the drawn external ids are customers' already: give more --digits or another --prefix", ErrRequest)
+	return errNumbers
 }
 
 // retire marks decoys.

@@ -35,6 +35,9 @@ func random() uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
+// errNumbers is returned where drawing again and again finds too few free external ids.
+var errNumbers = fmt.Errorf("%w: too many of the drawn external ids are customers' already: give more --digits or another --prefix", ErrRequest)
+
 // inventor returns what invents customers after a likeness.
 func (y style) inventor(like *generate.Likeness) *generate.Inventor {
 	v := &generate.Inventor{Likeness: like, Domain: y.Domain, Purchases: true, ID: like.ExternalID}
@@ -63,7 +66,7 @@ func (y style) invent(like *generate.Likeness, n int, used map[string]bool, seed
 			mail, err := record.NormalEmail(c.Get(record.Email))
 			if used[id] || err == nil && used[mail] {
 				if try == tries {
-					return nil, fmt.Errorf("%w: too many of the drawn external ids are customers' already: give more --digits or another --prefix", ErrRequest)
+					return nil, errNumbers
 				}
 				continue
 			}
