@@ -217,7 +217,8 @@ func TestASlowClient(t *testing.T) {
 	}()
 	for deadline := time.Now().Add(time.Minute); ; {
 		if _, err := io.WriteString(c, "N"); err != nil {
-			break
+			<-ended // it reads the end, too, before the connection is closed here
+			return
 		}
 		select {
 		case <-ended:
