@@ -2,7 +2,6 @@ package intake
 
 import (
 	"context"
-	"errors"
 
 	"github.com/cloakroom/cloakroom/internal/admit"
 	"github.com/cloakroom/cloakroom/internal/entry"
@@ -11,16 +10,11 @@ import (
 	"github.com/cloakroom/cloakroom/internal/seal"
 )
 
-// ErrTaken is returned where a customer that was to be new is there already.
-var ErrTaken = errors.New("a customer of this external id is there already")
-
-// TakenError is ErrTaken with the places of those customers in what was to be written.
+// TakenError is returned where customers that were to be new are there already. At has
+// their places in what was to be written.
 type TakenError struct{ At []int }
 
-func (*TakenError) Error() string { return ErrTaken.Error() }
-
-// Unwrap makes it ErrTaken.
-func (*TakenError) Unwrap() error { return ErrTaken }
+func (*TakenError) Error() string { return "a customer of this external id is there already" }
 
 // Fresh makes customers that must not be there yet, for a visit that was let do so, as
 // any import does: checked, logged, sealed. Before they are there for anybody, known is

@@ -256,7 +256,8 @@ func noDecoyBeforeItIsKnown(t *testing.T, h *house) {
 	if w.Results[0].Outcome != "new" {
 		t.Errorf("a decoy that is not known is there: %+v", w.Results[0])
 	}
-	if err := fresh(nil); !errors.Is(err, intake.ErrTaken) || asked != 1 {
+	err = fresh(nil)
+	if taken, ok := errors.AsType[*intake.TakenError](err); !ok || !slices.Equal(taken.At, []int{0}) || asked != 1 {
 		t.Errorf("a decoy in a customer's place: %v", err)
 	}
 }
