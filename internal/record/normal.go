@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/nyaruka/phonenumbers"
 	"golang.org/x/net/idna"
@@ -143,9 +144,25 @@ func validText(s string) bool { return textReason(strings.TrimSpace(s), len(s)) 
 // fold makes a value comparable: NFKC, case folded, single spaces. Folding can
 // undo NFKC and the reverse, hence twice: the form of a form is itself.
 func fold(s string) string {
+	if ascii(s) {
+		return spaces(strings.ToLower(s)) // its own NFKC
+	}
+	return slowFold(s)
+}
+
+func slowFold(s string) string {
 	folder := cases.Fold()
 	s = norm.NFKC.String(folder.String(norm.NFKC.String(s)))
 	return spaces(norm.NFKC.String(folder.String(s)))
+}
+
+func ascii(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 func spaces(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -2,6 +2,7 @@ package record
 
 import (
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"sync"
 
@@ -33,6 +34,11 @@ func plainEmail(s string) (string, bool) {
 				return "", false
 			}
 		case (c == '-' || c == '_' || c == '+') && at < 0:
+		case c == '-':
+			// One hyphen inside a part of a domain is; two may begin an encoded name.
+			if !letterOrDigit(s[i-1]) || i == len(s)-1 || !letterOrDigit(s[i+1]) {
+				return "", false
+			}
 		case c == '@' && at < 0 && i > 0:
 			at = i
 		default:
@@ -48,22 +54,30 @@ func plainEmail(s string) (string, bool) {
 	return s, true
 }
 
+func letterOrDigit(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
 // plan is what is to be known of a country's numbers.
 type plan struct {
 	lengths  []int32        // of a national number
 	prefixes *regexp.Regexp // what a national number may begin with that is not of it; nil: nothing
+	first    [10]bool       // the digits that prefixes may begin with: most numbers begin with none of them
 }
 
+// longestCode is the most digits of a country calling code.
+const longestCode = 3
+
 // plans are read when the first number is, by country calling code.
-var plans = sync.OnceValue(func() map[int]plan {
-	out := map[int]plan{}
+var plans = sync.OnceValue(func() *[1000]*plan {
+	var out [1000]*plan
 	all, err := phonenumbers.MetadataCollection()
 	if err != nil {
-		return out // no number is plain then
+		return &out // no number is plain then
 	}
 	for _, m := range all.GetMetadata() {
 		code := int(m.GetCountryCode())
-		if m.GetId() != phonenumbers.GetRegionCodeForCountryCode(code) || m.GetGeneralDesc().GetNationalNumberPattern() == "" {
+		if code < 1 || code >= len(out) || m.GetId() != phonenumbers.GetRegionCodeForCountryCode(code) || m.GetGeneralDesc().GetNationalNumberPattern() == "" {
 			continue
 		}
 		p := plan{lengths: m.GetGeneralDesc().GetPossibleLength()}
@@ -71,11 +85,52 @@ var plans = sync.OnceValue(func() map[int]plan {
 			if p.prefixes, err = regexp.Compile("^(?:" + prefixes + ")"); err != nil {
 				continue
 			}
+			if p.first, err = firstDigits(prefixes); err != nil {
+				continue
+			}
 		}
-		out[code] = p
+		out[code] = &p
 	}
-	return out
+	return &out
 })
+
+// firstDigits returns the digits that a text which begins with a match may begin with:
+// all of them where the empty text is one.
+func firstDigits(expr string) (first [10]bool, err error) {
+	re, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return first, err
+	}
+	prog, err := syntax.Compile(re.Simplify())
+	if err != nil {
+		return first, err
+	}
+	seen := make([]bool, len(prog.Inst))
+	var from func(pc uint32)
+	from = func(pc uint32) {
+		if seen[pc] {
+			return
+		}
+		seen[pc] = true
+		switch in := &prog.Inst[pc]; in.Op {
+		case syntax.InstMatch:
+			for d := range first {
+				first[d] = true
+			}
+		case syntax.InstRune, syntax.InstRune1, syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
+			for d := range first {
+				first[d] = first[d] || in.MatchRune(rune('0'+d))
+			}
+		case syntax.InstAlt, syntax.InstAltMatch:
+			from(in.Out)
+			from(in.Arg)
+		case syntax.InstCapture, syntax.InstNop, syntax.InstEmptyWidth:
+			from(in.Out)
+		}
+	}
+	from(uint32(prog.Start))
+	return first, nil
+}
 
 // plainPhone returns the normal form of a number written as + and digits, with or
 // without spaces, that is nothing but country calling code and national number.
@@ -83,8 +138,8 @@ func plainPhone(s string) (string, bool) {
 	if len(s) < 8 || len(s) > plainMost/2 || s[0] != '+' || s[1] == ' ' {
 		return "", false
 	}
-	b := make([]byte, 1, plainMost/2)
-	b[0] = '+'
+	var digits [plainMost / 2]byte
+	b := append(digits[:0], '+')
 	for i := 1; i < len(s); i++ {
 		switch c := s[i]; {
 		case c >= '0' && c <= '9':
@@ -93,21 +148,25 @@ func plainPhone(s string) (string, bool) {
 			return "", false
 		}
 	}
-	code := 0
-	for n := 1; n <= 3 && n < len(b); n++ {
+	code, all := 0, plans()
+	for n := 1; n <= longestCode && n < len(b); n++ {
 		code = 10*code + int(b[n]-'0')
-		p, ok := plans()[code]
-		if !ok {
+		p := all[code]
+		if p == nil {
 			continue
 		}
 		national := b[n+1:]
-		if code < 1 || b[1] == '0' || len(national) < 4 || national[0] == '0' || p.prefixes != nil && p.prefixes.Match(national) {
+		if b[1] == '0' || len(national) < 4 || national[0] == '0' || p.prefixes != nil && p.first[national[0]-'0'] && p.prefixes.MatchString(string(national)) {
 			return "", false
 		}
 		for _, l := range p.lengths {
-			if int(l) == len(national) {
-				return string(b), true
+			if int(l) != len(national) {
+				continue
 			}
+			if len(b) == len(s) {
+				return s, true
+			}
+			return string(b), true
 		}
 		return "", false
 	}

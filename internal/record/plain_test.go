@@ -1,6 +1,7 @@
 package record
 
 import (
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -30,6 +31,7 @@ func TestPlainFormsAreTheNormalForms(t *testing.T) {
 			mail := rapid.OneOf(
 				rapid.StringMatching(`[A-Za-z0-9._+-]{1,10}@[A-Za-z0-9.]{1,12}\.[a-z]{2,4}`),
 				rapid.StringMatching(`[a-z@.A-Z0-9-]{1,20}`),
+				rapid.StringMatching(`[a-z]@(xn|x|ab|A)?-{0,2}[a-z0-9-]{0,3}(-[a-z]{1,3}){0,2}\.?[a-zA-Z]{1,2}-?`),
 			).Draw(t, "email")
 			if n, ok := plainEmail(mail); ok {
 				full, err := slowEmail(mail)
@@ -50,8 +52,61 @@ func TestPlainFormsAreTheNormalForms(t *testing.T) {
 			t.Errorf("%s is not plain", s)
 		}
 	}
-	if _, ok := plainEmail("Ana.Lima+shop@Example.com"); !ok {
-		t.Error("a usual address is not plain")
+	for _, s := range []string{"Ana.Lima+shop@Example.com", "ana@my-shop.Example-mail.com"} {
+		if _, ok := plainEmail(s); !ok {
+			t.Errorf("%s is not plain", s)
+		}
+	}
+}
+
+// What is ASCII is folded at a glance as by the rules.
+func TestASCIIFoldsByTheRules(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := string(rapid.SliceOfN(rapid.ByteRange(0, 0x7f), 0, 40).Draw(t, "text"))
+		if got, want := fold(s), slowFold(s); got != want {
+			t.Fatalf("%q is folded to %q, and %q by the rules", s, got, want)
+		}
+	})
+}
+
+// A number whose first digit no national prefix of its country begins with begins with
+// none.
+func TestFirstDigitsOfPrefixes(t *testing.T) {
+	prefixed, free := 0, 0
+	for code, p := range plans() {
+		if p == nil || p.prefixes == nil {
+			continue
+		}
+		prefixed++
+		for d := range p.first {
+			if p.first[d] {
+				continue
+			}
+			free++
+			rapid.Check(t, func(t *rapid.T) {
+				national := strconv.Itoa(d) + rapid.StringMatching(`[0-9]{0,14}`).Draw(t, "rest")
+				if p.prefixes.MatchString(national) {
+					t.Fatalf("+%d: %s begins with a prefix", code, national)
+				}
+			})
+		}
+	}
+	if prefixed < 100 || free < 8*prefixed/2 {
+		t.Errorf("%d countries have prefixes, with %d digits that none begins with: the test is blind", prefixed, free)
+	}
+	for _, tt := range []struct{ expr, first string }{
+		{"0|90(1[245])?", "09"}, {"(?:0?1|8[0-2])5", "018"}, {"0?(?:11)?", "0123456789"}, {"[2-4]", "234"}, {`\d7`, "0123456789"},
+	} {
+		first, err := firstDigits(tt.expr)
+		got := ""
+		for d, is := range first {
+			if is {
+				got += strconv.Itoa(d)
+			}
+		}
+		if err != nil || got != tt.first {
+			t.Errorf("%s begins with %q, want %q, %v", tt.expr, got, tt.first, err)
+		}
 	}
 }
 
