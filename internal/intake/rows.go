@@ -298,6 +298,13 @@ func fieldOf(err error) (field, code, reason string) {
 // parseTime returns a time in UTC at the precision that a record keeps, so that the
 // same file read again compares equal to what was stored.
 func parseTime(s string) (time.Time, error) {
+	if at, ok := record.PlainTime(s); ok {
+		return at, nil
+	}
+	return parseAnyTime(s)
+}
+
+func parseAnyTime(s string) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339, s)
 	if err != nil {
 		if at, err = time.Parse(time.DateOnly, s); err != nil {

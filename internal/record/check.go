@@ -84,7 +84,7 @@ func (p *Purchase) check(tidy bool) error {
 			}
 		}
 	}
-	if year, us := p.At.Year(), p.At.UnixMicro(); p.At.IsZero() || year < 1 || year > 9999 || us < minMicro || us > maxMicro {
+	if !inYears(p.At) {
 		return &FieldError{"purchase.at", "is missing or outside the years 1 to 9999"}
 	}
 	if p.Amount.Scale > MaxScale {
@@ -94,6 +94,16 @@ func (p *Purchase) check(tidy bool) error {
 		return &FieldError{"purchase.currency", "is not an ISO 4217 code such as EUR"}
 	}
 	return nil
+}
+
+// inYears reports whether a time is there, and of the years 1 to 9999 both in its own
+// zone and in UTC.
+func inYears(at time.Time) bool {
+	if s := at.Unix(); at.Location() == time.UTC && s > minMicro/1_000_000 && s < maxMicro/1_000_000 {
+		return true
+	}
+	year, us := at.Year(), at.UnixMicro()
+	return !at.IsZero() && year >= 1 && year <= 9999 && us >= minMicro && us <= maxMicro
 }
 
 // textReason says why a text cannot be kept, or "".
@@ -131,10 +141,16 @@ func columnReason(f Field, v string) string {
 			return "is not an ISO 3166-1 code such as FR"
 		}
 	case BirthDate:
+		if _, ok := dayOf(v); ok {
+			break
+		}
 		if _, err := time.Parse(time.DateOnly, v); err != nil {
 			return "is not a date such as 1984-05-31"
 		}
 	case CreatedAt:
+		if _, ok := secondOf(v); ok {
+			break
+		}
 		if _, err := time.Parse(time.RFC3339, v); err == nil {
 			break
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -69,15 +70,15 @@ func AppendCustomer(dst []byte, c *Customer) []byte {
 	if len(c.Attributes) == 0 {
 		return dst
 	}
-	var few [8]string
-	names := few[:0]
-	for name := range c.Attributes {
-		names = append(names, name)
+	type attribute struct{ name, value string }
+	var few [8]attribute
+	all := few[:0]
+	for name, v := range c.Attributes {
+		all = append(all, attribute{name, v})
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		dst = appendString(dst, name)
-		dst = appendString(dst, c.Attributes[name])
+	slices.SortFunc(all, func(a, b attribute) int { return strings.Compare(a.name, b.name) })
+	for i := range all {
+		dst = appendString(appendString(dst, all[i].name), all[i].value)
 	}
 	return dst
 }
@@ -119,7 +120,7 @@ func AppendPurchases(dst []byte, ps []Purchase, products []uint64) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(ps)))
 	var memory [3][8]string
 	currencies, stores, channels := texts(memory[0][:1]), texts(memory[1][:1]), texts(memory[2][:1])
-	var before Purchase
+	before := &Purchase{}
 	var last int64
 	for i := range ps {
 		p := &ps[i]
@@ -157,15 +158,15 @@ func AppendPurchases(dst []byte, ps []Purchase, products []uint64) []byte {
 		}
 		dst = binary.AppendVarint(dst, p.Amount.Units)
 		if flags&flagCurrency == 0 {
-			dst = currencies.append(dst, p.Currency)
+			dst, currencies = currencies.append(dst, p.Currency)
 		}
 		if flags&flagStore == 0 {
-			dst = stores.append(dst, p.Store)
+			dst, stores = stores.append(dst, p.Store)
 		}
 		if flags&flagChannel == 0 {
-			dst = channels.append(dst, p.Channel)
+			dst, channels = channels.append(dst, p.Channel)
 		}
-		before, last = *p, now
+		before, last = p, now
 	}
 	return dst
 }
@@ -175,13 +176,12 @@ func AppendPurchases(dst []byte, ps []Purchase, products []uint64) []byte {
 type texts []string
 
 // append appends a text: its number, from 1, where it stood in the field before, else
-// 0 and the text.
-func (ts *texts) append(dst []byte, s string) []byte {
-	if i := slices.Index(*ts, s); i >= 0 {
-		return binary.AppendUvarint(dst, uint64(i)+1)
+// 0 and the text. It returns the texts with it, so that few of them lie on the stack.
+func (ts texts) append(dst []byte, s string) ([]byte, texts) {
+	if i := slices.Index(ts, s); i >= 0 {
+		return binary.AppendUvarint(dst, uint64(i)+1), ts
 	}
-	*ts = append(*ts, s)
-	return appendString(append(dst, 0), s)
+	return appendString(append(dst, 0), s), append(ts, s)
 }
 
 // idMost is the longest part of an id whose length fits beside the other's in a byte.

@@ -190,6 +190,13 @@ func secondOf(v string) (seconds uint64, ok bool) {
 	return days*daySeconds + uint64(h*3600+m*60+s), true
 }
 
+// PlainTime reads a time of the years 1 to 9999 that is written as 2024-05-31T12:00:00Z,
+// in UTC. It reports false for every other form, however good.
+func PlainTime(v string) (time.Time, bool) {
+	s, ok := secondOf(v)
+	return time.Unix(minMicro/1e6+int64(s), 0).UTC(), ok
+}
+
 // digits returns a number of decimal digits, -1 where there is anything else.
 func digits(v string) int {
 	n := 0

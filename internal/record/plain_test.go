@@ -3,6 +3,7 @@ package record
 import (
 	"strconv"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -122,4 +123,60 @@ func TestPlainAmountsAreAmounts(t *testing.T) {
 	if a, ok := plainAmount("1250.00"); !ok || a.String() != "1250.00" {
 		t.Error("a usual amount is not plain")
 	}
+}
+
+// A day or time that is read at a glance is what package time reads.
+func TestPlainTimesAreTimes(t *testing.T) {
+	plainly := 0
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.OneOf(
+			rapid.StringMatching(`(0000|0001|2023|2024|9999)-(0[0-9]|1[0-3])-([0-2][0-9]|3[0-2])`),
+			rapid.StringMatching(`[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9]Z`),
+			rapid.StringMatching(`[0-9 +-]{4}-0[0-9]-0[0-9][T ]0[0-9]:0[0-9]:[0-9,.]{2}[Z+]`),
+		).Draw(t, "time")
+		if _, ok := dayOf(s); ok {
+			plainly++
+			if _, err := time.Parse(time.DateOnly, s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if at, ok := PlainTime(s); ok {
+			plainly++
+			if want, err := time.Parse(time.RFC3339, s); err != nil || at != want {
+				t.Fatalf("%s is %v at a glance, %v by the rules, %v", s, at, want, err)
+			}
+		}
+	})
+	if plainly == 0 {
+		t.Error("no time was plain: the test is blind")
+	}
+}
+
+// A time is looked at by its seconds alone only where its year says the same.
+func TestTimesInYears(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		edge := rapid.SampledFrom([]int64{minMicro / 1e6, maxMicro / 1_000_000, 0}).Draw(t, "edge")
+		at := time.Unix(edge+rapid.Int64Range(-2*daySeconds, 2*daySeconds).Draw(t, "seconds"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns"))
+		at = at.In(rapid.SampledFrom([]*time.Location{time.UTC, time.FixedZone("east", daySeconds), time.FixedZone("far", -400*daySeconds)}).Draw(t, "zone"))
+		year, us := at.Year(), at.UnixMicro()
+		if want := !at.IsZero() && year >= 1 && year <= 9999 && us >= minMicro && us <= maxMicro; inYears(at) != want {
+			t.Fatalf("%v: %v, want %v", at, !want, want)
+		}
+	})
+}
+
+// Ids are told apart whichever way many of them are compared.
+func TestDistinctIDs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(rapid.StringMatching(`(A|B|1)?-?[0-9]{8}`), rapid.StringMatching(`[A-Z]{0,2}[0-9]{1,9}`))
+		ids := rapid.SliceOfN(text, 0, 60).Draw(t, "ids")
+		seen := map[string]bool{}
+		ps := make([]Purchase, len(ids))
+		for i, id := range ids {
+			ps[i].ID, seen[id] = id, true
+		}
+		if got := DistinctIDs(ps); got != (len(seen) == len(ids)) {
+			t.Fatalf("%q: %v", ids, got)
+		}
+	})
 }
