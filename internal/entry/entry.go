@@ -300,7 +300,7 @@ func Commitment(logKey []byte, nonce [16]byte, fields record.FieldSet, counter u
 	binary.BigEndian.PutUint32(msg[20:], counter)
 	if len(logKey) > sha256.BlockSize {
 		m := hmac.New(sha256.New, logKey)
-		m.Write(msg[:])
+		m.Write(bytes.Clone(msg[:])) // which alone goes to the heap then
 		return [32]byte(m.Sum(nil))
 	}
 	// The same without the memory that crypto/hmac takes: there is one of these for

@@ -184,10 +184,11 @@ func (s *Store) packer(ctx context.Context, brand record.BrandID, n int, of func
 		number          uint64
 		customers, last int
 	}
-	total := 0
+	total, most := 0, 0
 	for i := range n {
-		total += len(of(i))
+		total, most = total+len(of(i)), max(most, len(of(i)))
 	}
+	pk.created = make([]Outcome, most)
 	var tallies []tally
 	at := map[product]int{} // in tallies
 	all := make([]uint64, 0, total)

@@ -23,9 +23,9 @@ type brandKeys struct {
 	history  []byte
 	incident []keys.Key // the group's: one person in several brands
 
-	wrap   cipher.AEAD // under kek
-	blind  map[record.Field]blinders
-	memory *sync.Pool // the store's
+	wrap   cipher.AEAD                 // under kek
+	blind  [record.NumColumns]blinders // those of searchable columns and of the external id
+	memory *sync.Pool                  // the store's
 }
 
 // blinders make the indexes of one field under the newest keys.
@@ -51,7 +51,6 @@ func (s *Store) brandKeys(ctx context.Context, brand record.BrandID) (*brandKeys
 	if out.wrap, err = gcm(out.kek.Bytes()); err != nil {
 		return nil, err
 	}
-	out.blind = map[record.Field]blinders{}
 	for _, f := range append(searchable(), record.ExternalID) {
 		out.blind[f] = blinders{newBlinder(out.index[0].Bytes(), indexLabel(f)), newBlinder(out.incident[0].Bytes(), indexLabel(f))}
 	}
@@ -100,11 +99,11 @@ func normals(c *record.Customer) iter.Seq2[record.Field, string] {
 	}
 }
 
-// lookups returns the index values of a customer as they are written now, each once.
-func (k *brandKeys) lookups(c *record.Customer) []int64 {
-	out := make([]int64, 0, 4) // of an address and a number
+// lookups appends the index values of a customer as they are written now, each once, to
+// an empty slice.
+func (k *brandKeys) lookups(out []int64, c *record.Customer) []int64 {
 	for f, n := range normals(c) {
-		b := k.blind[f]
+		b := &k.blind[f]
 		for _, v := range [...]int64{b.index.of(n), b.incident.of(n)} {
 			if !slices.Contains(out, v) {
 				out = append(out, v)
@@ -125,11 +124,20 @@ func (k *brandKeys) externals(id string) ([]int64, error) {
 	if len(k.index) > 1 {
 		return externals(id, k.index...)
 	}
-	n, err := record.NormalExternalID(id)
+	v, err := k.external(id)
 	if err != nil {
 		return nil, err
 	}
-	return []int64{k.blind[record.ExternalID].index.of(n)}, nil
+	return []int64{v}, nil
+}
+
+// external returns the index value of an external id as it is written now.
+func (k *brandKeys) external(id string) (int64, error) {
+	n, err := record.NormalExternalID(id)
+	if err != nil {
+		return 0, err
+	}
+	return k.blind[record.ExternalID].index.of(n), nil
 }
 
 func externals(id string, under ...keys.Key) ([]int64, error) {
@@ -229,14 +237,15 @@ func (s *Store) find(ctx context.Context, brand record.BrandID, n int, look bool
 			if !given {
 				continue
 			}
+			if !look && len(k.index) == 1 {
+				out[i].value, out[i].err = k.external(text)
+				continue
+			}
 			var values []int64
 			if values, out[i].err = k.externals(text); out[i].err != nil {
 				continue
 			}
 			out[i].value = values[0]
-			if !look && len(values) == 1 {
-				continue
-			}
 			for _, v := range values {
 				if s.db.Engine() == db.Postgres && n >= copyAtLeast {
 					all, of[v] = append(all, v), i

@@ -74,6 +74,7 @@ type packer struct {
 	products products
 	known    map[product]uint64 // numbers of those in the catalogue
 	numbers  [][]uint64         // of each customer's new purchases, 0: none
+	created  []Outcome          // as many as a customer can need, and of all of them
 	memory   *sync.Pool         // the store's
 }
 
@@ -115,12 +116,12 @@ func (pk *packer) pack(c *change, i int, purchases []record.Purchase) ([]Outcome
 	if len(purchases) == 0 {
 		return nil, nil
 	}
-	kept, outcomes, _ := merge(nil, purchases)
-	numbers := pk.numbers[i]
-	if &kept[0] != &purchases[0] {
-		numbers = pk.numbered(kept)
+	if record.DistinctIDs(purchases) {
+		pk.seal(c, purchases, pk.numbers[i])
+		return pk.created[:len(purchases):len(purchases)], nil
 	}
-	pk.seal(c, kept, numbers)
+	kept, outcomes, _ := merge(nil, purchases)
+	pk.seal(c, kept, pk.numbered(kept))
 	return outcomes, nil
 }
 
@@ -129,6 +130,9 @@ func (pk *packer) seal(c *change, added []record.Purchase, numbers []uint64) {
 	epoch, first := c.epoch, c.segments
 	if c.rewrite {
 		epoch, first = epoch+1, 0
+	}
+	if len(added) <= segmentPurchases {
+		c.packed = c.one[:0]
 	}
 	m := pk.memory.Get().(*memory)
 	defer pk.memory.Put(m)

@@ -188,10 +188,10 @@ func newSecret() (s secret) {
 
 // derive is the package's derive for one short block, without the memory that
 // crypto/hkdf takes: each customer needs two, and a test holds that both agree.
-func (s *secret) derive(label string) []byte {
+func (s *secret) derive(label string) [keyBytes]byte {
 	const block, most = sha256.BlockSize, 64
 	if len(label) >= most {
-		return derive(s[:], label)
+		return [keyBytes]byte(derive(s[:], label))
 	}
 	// HMAC (RFC 2104) under a key shorter than a block, of the label and the number of
 	// the only block of HKDF-Expand.
@@ -208,12 +208,20 @@ func (s *secret) derive(label string) []byte {
 	inner[n] = 1
 	sum := sha256.Sum256(inner[:n+1])
 	copy(outer[block:], sum[:])
-	out := sha256.Sum256(outer[:])
-	return out[:]
+	return sha256.Sum256(outer[:])
 }
 
-func (s *secret) dek() []byte    { return s.derive("cloakroom data key 1") }
-func (s *secret) logKey() []byte { return s.derive("cloakroom log key 1") }
+// Small enough to be inlined: the keys lie on the stack of who asks for them.
+
+func (s *secret) dek() []byte {
+	key := s.derive("cloakroom data key 1")
+	return key[:]
+}
+
+func (s *secret) logKey() []byte {
+	key := s.derive("cloakroom log key 1")
+	return key[:]
+}
 
 // derive is HKDF-Expand (RFC 5869): its input is a uniform key already.
 func derive(key []byte, label string) []byte {

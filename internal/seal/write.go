@@ -50,7 +50,7 @@ type change struct {
 	made       bool // a new customer
 	secret     secret
 	aead       cipher.AEAD // under the data key, if it was needed
-	logKey     []byte
+	logKey     [keyBytes]byte
 	kek        int
 	wrapped    []byte // of a new customer
 	version    uint64 // before
@@ -58,12 +58,14 @@ type change struct {
 	segments   int    // before
 	profile    []byte // sealed anew, nil: stays
 	external   int64
-	oldExt     []int64 // replaced, under every key; none: it stays
-	gone, come []int64 // lookups
+	oldExt     []int64  // replaced, under every key; none: it stays
+	gone, come []int64  // lookups
+	room       [4]int64 // for come, of an address and a number
 	former     []former
 	early      bool // its external id is another's by the same write
 	rewrite    bool // all segments are replaced, in the next epoch
 	packed     [][]byte
+	one        [1][]byte // for packed, which is no longer at most customers
 }
 
 type former struct {
@@ -94,7 +96,7 @@ func (p *Prepared) Ords() []record.Ordinal {
 // Commitment returns a ledger.Commit for the customers that will change.
 func (p *Prepared) Commitment(fields record.FieldSet) ledger.Commit {
 	return func(i int, nonce [16]byte, counter uint32) [32]byte {
-		return entry.Commitment(p.changes[i].logKey, nonce, fields, counter)
+		return entry.Commitment(p.changes[i].logKey[:], nonce, fields, counter)
 	}
 }
 
@@ -207,21 +209,23 @@ func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts
 	if among != nil {
 		fresh = among.place(p, fresh, made, own)
 	}
+	var first record.Ordinal
 	if len(fresh) > 0 {
-		first, err := s.reserve(ctx, len(fresh))
-		if err != nil {
+		if first, err = s.reserve(ctx, len(fresh)); err != nil {
 			return nil, err
 		}
 		for n, i := range fresh {
 			p.ords[i] = first + record.Ordinal(n)
 		}
 	}
+	changes := make([]change, len(fresh)) // by ordinal
 	return p, p.each(len(puts), func(i int) (*change, error) {
 		if p.outcomes[i] == Failed {
 			return nil, nil
 		}
 		if made[i] {
-			c, err := k.create(brand, p.ords[i], &puts[i].Customer, found[i].value)
+			c := &changes[p.ords[i]-first]
+			err := k.create(c, brand, p.ords[i], &puts[i].Customer, found[i].value)
 			if err == nil {
 				p.detail[i], err = pk.pack(c, i, puts[i].Purchases)
 			}
@@ -271,7 +275,7 @@ func (p *Prepared) each(n int, fn func(i int) (*change, error)) error {
 	err := share(n, func(i int) error {
 		c, err := fn(i)
 		if c != nil && err == nil {
-			c.logKey, c.aead = c.secret.logKey(), nil // which is large, and has done its work
+			c.logKey, c.aead = [keyBytes]byte(c.secret.logKey()), nil // which is large, and has done its work
 			made[i] = c
 		}
 		return err
@@ -291,18 +295,19 @@ var errOtherExternal = errors.New("external_id: its index falls together with an
 // firstVersion is the version of a new customer's profile.
 const firstVersion = 1
 
-func (k *brandKeys) create(brand record.BrandID, ord record.Ordinal, c *record.Customer, external int64) (*change, error) {
-	ch := &change{ord: ord, made: true, secret: newSecret(), kek: k.kek.Version, external: external, come: k.lookups(c)}
+// create fills in the change that makes a customer.
+func (k *brandKeys) create(ch *change, brand record.BrandID, ord record.Ordinal, c *record.Customer, external int64) (err error) {
+	ch.ord, ch.made, ch.secret, ch.kek, ch.external = ord, true, newSecret(), k.kek.Version, external
+	ch.come = k.lookups(ch.room[:0], c)
 	m := k.memory.Get().(*memory)
 	defer k.memory.Put(m)
 	ch.wrapped = m.closed(k.wrap, ch.secret[:], appendWrapPlace(m.place[:0], brand, ord, ch.kek))
-	var err error
 	if ch.aead, err = gcm(ch.secret.dek()); err != nil {
-		return nil, fmt.Errorf("sealing a customer: %w", err)
+		return fmt.Errorf("sealing a customer: %w", err)
 	}
 	m.plain = record.AppendCustomer(m.plain[:0], c)
 	ch.profile = m.closed(ch.aead, m.plain, appendPlace(m.place[:0], brand, ord, profileRecord, firstVersion))
-	return ch, nil
+	return nil
 }
 
 // update returns nil where nothing changes.
@@ -344,7 +349,7 @@ func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put) (*change, er
 		ch.external, ch.oldExt = now[0], was
 	}
 	gone := k.everyLookup(&old)
-	for _, v := range k.lookups(&c) {
+	for _, v := range k.lookups(nil, &c) {
 		if !gone[v] || k.moving() { // while keys move it may not be there yet
 			ch.come = append(ch.come, v)
 		}
