@@ -138,11 +138,20 @@ func (f *Finder) Contains(text string) bool {
 }
 
 // plausible reports whether enough digits stand near enough to each other for a card.
-// It errs to true: every rune beyond ASCII counts as a digit. Nearly all texts end here.
+// It errs to true: every rune beyond ASCII counts as digits, but for the usual letters.
+// Nearly all texts end here.
 func (f *Finder) plausible(text string) bool {
 	digits, gap := 0, false
 	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
+		c := text[i]
+		if c >= utf8.RuneSelf {
+			if r, size := utf8.DecodeRuneInString(text[i:]); letter(r) {
+				i += size - 1
+				digits, gap = 0, false
+				continue
+			}
+		}
+		switch {
 		case c >= '0' && c <= '9' || c >= utf8.RuneSelf:
 			if digits++; digits >= minDigits {
 				return true
@@ -155,6 +164,14 @@ func (f *Finder) plausible(text string) bool {
 		}
 	}
 	return false
+}
+
+// letter reports whether a rune beyond ASCII is of the ranges in which names and
+// addresses are mostly written, none of which has a digit, a separator or an invisible
+// rune: Latin to Cyrillic, Hebrew and Arabic, Devanagari, Kana, Han and Hangul.
+func letter(r rune) bool {
+	return r >= 0xc0 && r <= 0x589 || r >= 0x5d0 && r <= 0x65f || r >= 0x900 && r <= 0x965 ||
+		r >= 0x3041 && r <= 0x309f || r >= 0x30a1 && r <= 0x30ff || r >= 0x4e00 && r <= 0x9fff || r >= 0xac00 && r <= 0xd7a3
 }
 
 // Harmless reports whether a text is printable ASCII in no part of which a card number

@@ -67,6 +67,27 @@ func TestGrouping(t *testing.T) {
 	})
 }
 
+// The quick look says of every rune inside a number what the rules say: a card at the end
+// of another run makes them be asked.
+func TestQuickLookAtEveryRune(t *testing.T) {
+	f := cards.New()
+	found := 0
+	for r := range rune(0x1ffff) {
+		for _, text := range []string{"41111111" + string(r) + "11111111", "4111 1111 1111 111" + string(r)} {
+			got := f.Contains(text)
+			if got {
+				found++
+			}
+			if got != f.Contains(text+"\n00000000000000000000\n") {
+				t.Fatalf("the quick look leaves out a card in %q", text)
+			}
+		}
+	}
+	if found < 50 {
+		t.Errorf("only %d of the texts have a card: the test is blind", found)
+	}
+}
+
 func FuzzContains(f *testing.F) {
 	finder := cards.New()
 	f.Add("4111 1111 1111 1111 12/27")
