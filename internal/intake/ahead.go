@@ -111,6 +111,17 @@ func (c *chunk) flush(give func([]CustomerRow, []loser) bool) bool {
 	return len(rows) == 0 || give(rows, lost)
 }
 
+// attributes returns the empty map, or nil, of a row of an earlier chunk that lay where
+// the next one will: a map is larger than all the texts in it.
+func (c *chunk) attributes() map[string]string {
+	if len(c.rows) == cap(c.rows) {
+		return nil
+	}
+	m := c.rows[:len(c.rows)+1][len(c.rows)].Customer.Attributes
+	clear(m)
+	return m
+}
+
 // add takes a row in, or lays it over an earlier one of the same customer.
 func (c *chunk) add(row *CustomerRow) {
 	id := normalID(&row.Customer)

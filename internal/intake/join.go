@@ -115,7 +115,9 @@ func (j *joiner) chunks(ctx context.Context, customers *Reader) <-chan joined {
 		rows, err := customerRows(customers)
 		var row CustomerRow
 		for {
-			if row = (CustomerRow{}); err == nil {
+			row = CustomerRow{}
+			row.Customer.Attributes = j.chunk.attributes()
+			if err == nil {
 				err = rows.next(ctx, &row)
 			}
 			if err == io.EOF {

@@ -119,6 +119,10 @@ func each[T any](ctx context.Context, r *Reader, open func(*Reader) (*rows[T], e
 type checker struct {
 	cards *cards.Finder
 	names []string // of the columns, by slot
+
+	// The external id of the purchase before, as it was written and its normal form:
+	// those of one customer usually stand together.
+	written, normal string
 }
 
 func newChecker(t *table) *checker { return &checker{cards: cards.New(), names: t.names} }
@@ -144,7 +148,7 @@ func (c *checker) hasCard(in *row) (field string, found bool) {
 
 const cardReason = "holds a payment card number, which must not be kept here"
 
-// customer reads a row into an empty one.
+// customer reads a row into an empty one, which may have a map for its attributes.
 func (c *checker) customer(in *row, out *CustomerRow) {
 	c.columns(in, out)
 	if out.Reject != nil {
@@ -270,11 +274,15 @@ func (c *checker) purchase(in *row, out *PurchaseRow) {
 		refuse(c.names[colExternalID], CodeMissingExternalID, "is missing")
 		return
 	}
-	var err error
-	if out.ExternalID, err = record.NormalExternalID(external); err != nil {
-		refuse(c.names[colExternalID], CodeBadField, err.Error())
-		return
+	if external != c.written {
+		normal, err := record.NormalExternalID(external)
+		if err != nil {
+			refuse(c.names[colExternalID], CodeBadField, err.Error())
+			return
+		}
+		c.written, c.normal = external, normal
 	}
+	out.ExternalID = c.normal
 	check := (*record.Purchase).Check
 	if in.tidy {
 		check = (*record.Purchase).CheckTidy
