@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/cloakroom/cloakroom/internal/cards"
 	"github.com/cloakroom/cloakroom/internal/record"
@@ -90,15 +91,31 @@ func (c *csvRows) simple(line string) bool {
 				return false
 			}
 		} else {
-			text, rest, more = strings.Cut(rest, ",")
+			end := strings.IndexByte(rest, ',')
+			if more = end >= 0; more {
+				text, rest = rest[:end], rest[end+1:]
+			} else {
+				text, rest = rest, ""
+			}
 			if quotes && strings.IndexByte(text, '"') >= 0 {
 				return false
 			}
 		}
-		c.out[i].text = strings.TrimSpace(text)
+		c.out[i].text = trimmed(text)
 	}
 	return !more
 }
+
+// trimmed is strings.TrimSpace, at a glance where there is nothing to trim.
+func trimmed(s string) string {
+	if s == "" || visible(s[0]) && visible(s[len(s)-1]) {
+		return s
+	}
+	return strings.TrimSpace(s)
+}
+
+// visible reports whether a byte is an ASCII character that is no space.
+func visible(c byte) bool { return c > ' ' && c < utf8.RuneSelf }
 
 // cells makes one string of the values that are kept, so that a dropped column is
 // not held in memory as long as its neighbours are.
@@ -119,7 +136,7 @@ func (c *csvRows) cells() []cell {
 		if h.slot == slotDrop {
 			continue
 		}
-		h.text = strings.TrimSpace(all[from:c.ends[i]])
+		h.text = trimmed(all[from:c.ends[i]])
 		from = c.ends[i]
 		c.out = append(c.out, h)
 	}

@@ -41,7 +41,8 @@ func (l *lines) text() (line string, long bool, err error) {
 		return string(line), long, err
 	}
 	l.n++
-	line, l.block, _ = strings.Cut(l.block, "\n")
+	end := strings.IndexByte(l.block, '\n')
+	line, l.block = l.block[:end], l.block[end+1:]
 	return strings.TrimSuffix(line, "\r"), false, nil
 }
 
