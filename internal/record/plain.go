@@ -65,6 +65,27 @@ type plan struct {
 	first    [10]bool       // the digits that prefixes may begin with: most numbers begin with none of them
 }
 
+// prefixed reports whether something may be taken off a national number, or put in its
+// place.
+func (p *plan) prefixed(national []byte) bool {
+	return p.prefixes != nil && p.first[national[0]-'0'] && !matchesNothing(p.prefixes, string(national))
+}
+
+// matchesNothing reports whether there is no match in a text, or one that is empty in all
+// its groups' absence: nothing is taken off for that.
+func matchesNothing(re *regexp.Regexp, text string) bool {
+	at := re.FindStringSubmatchIndex(text)
+	if at == nil {
+		return true
+	}
+	for _, i := range at[2:] {
+		if i >= 0 {
+			return false
+		}
+	}
+	return at[1] == 0
+}
+
 // longestCode is the most digits of a country calling code.
 const longestCode = 3
 
@@ -88,14 +109,17 @@ var plans = sync.OnceValue(func() *[1000]*plan {
 			if p.first, err = firstDigits(prefixes); err != nil {
 				continue
 			}
+			if !matchesNothing(p.prefixes, "") {
+				p.first = [10]bool{true, true, true, true, true, true, true, true, true, true}
+			}
 		}
 		out[code] = &p
 	}
 	return &out
 })
 
-// firstDigits returns the digits that a text which begins with a match may begin with:
-// all of them where the empty text is one.
+// firstDigits returns the digits that a match which is not empty may begin with: all of
+// them where that depends on what stands around it.
 func firstDigits(expr string) (first [10]bool, err error) {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
@@ -113,7 +137,7 @@ func firstDigits(expr string) (first [10]bool, err error) {
 		}
 		seen[pc] = true
 		switch in := &prog.Inst[pc]; in.Op {
-		case syntax.InstMatch:
+		case syntax.InstEmptyWidth:
 			for d := range first {
 				first[d] = true
 			}
@@ -124,7 +148,7 @@ func firstDigits(expr string) (first [10]bool, err error) {
 		case syntax.InstAlt, syntax.InstAltMatch:
 			from(in.Out)
 			from(in.Arg)
-		case syntax.InstCapture, syntax.InstNop, syntax.InstEmptyWidth:
+		case syntax.InstCapture, syntax.InstNop:
 			from(in.Out)
 		}
 	}
@@ -156,7 +180,7 @@ func plainPhone(s string) (string, bool) {
 			continue
 		}
 		national := b[n+1:]
-		if b[1] == '0' || len(national) < 4 || national[0] == '0' || p.prefixes != nil && p.first[national[0]-'0'] && p.prefixes.MatchString(string(national)) {
+		if b[1] == '0' || len(national) < 4 || national[0] == '0' || p.prefixed(national) {
 			return "", false
 		}
 		for _, l := range p.lengths {
