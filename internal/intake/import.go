@@ -113,7 +113,7 @@ func Run(ctx context.Context, sink Sink, o Options) (Report, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the parser
-	im := &importer{Options: o, sink: sink, rejects: newRejects(o.Rejects), sums: sums{}}
+	im := &importer{Options: o, sink: sink, rejects: newRejects(o.Rejects), sums: newSums()}
 	im.report.Customers.RejectedBy = map[string]int64{}
 	im.report.Purchases.RejectedBy = map[string]int64{}
 	var err error
@@ -133,7 +133,7 @@ type importer struct {
 	sink    Sink
 	report  Report
 	rejects *rejects
-	sums    sums
+	sums    *sums
 }
 
 func (im *importer) customers(ctx context.Context) error {

@@ -53,7 +53,11 @@ func (r *rejects) flush() error {
 }
 
 // sums adds amounts by currency and number of decimals. They can pass 64 bits.
-type sums map[sumKey]*sum
+type sums struct {
+	of   map[sumKey]*sum
+	last sumKey // of the amount before, and its sum: mostly the next one's too
+	sum  *sum
+}
 
 type sumKey struct {
 	currency string
@@ -66,14 +70,14 @@ type sum struct {
 	small int64
 }
 
-func (s sums) add(p *record.Purchase) {
+func newSums() *sums { return &sums{of: map[sumKey]*sum{}} }
+
+func (s *sums) add(p *record.Purchase) {
 	key := sumKey{p.Currency, p.Amount.Scale}
-	t := s[key]
-	if t == nil {
-		t = &sum{}
-		key.currency = strings.Clone(key.currency) // not the file that it was read from
-		s[key] = t
+	if s.sum == nil || s.last != key {
+		s.turn(key)
 	}
+	t := s.sum
 	units := p.Amount.Units
 	if units > 0 && t.small > math.MaxInt64-units || units < 0 && t.small < math.MinInt64-units {
 		t.large.Add(&t.large, big.NewInt(t.small))
@@ -82,14 +86,25 @@ func (s sums) add(p *record.Purchase) {
 	t.small += units
 }
 
+// turn turns to the sum of another currency or number of decimals.
+func (s *sums) turn(key sumKey) {
+	key.currency = strings.Clone(key.currency) // not the file that it was read from
+	t := s.of[key]
+	if t == nil {
+		t = &sum{}
+		s.of[key] = t
+	}
+	s.last, s.sum = key, t
+}
+
 // texts returns each currency's sum with the decimals of the finest amount in it.
-func (s sums) texts() map[string]string {
+func (s *sums) texts() map[string]string {
 	scales := map[string]uint8{}
-	for k := range s {
+	for k := range s.of {
 		scales[k.currency] = max(scales[k.currency], k.scale)
 	}
 	totals := map[string]*big.Int{}
-	for k, t := range s {
+	for k, t := range s.of {
 		units := new(big.Int).Add(&t.large, big.NewInt(t.small))
 		units.Mul(units, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(scales[k.currency]-k.scale)), nil))
 		if totals[k.currency] == nil {

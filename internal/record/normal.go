@@ -147,13 +147,12 @@ func fold(s string) string {
 	if ascii(s) {
 		return spaces(strings.ToLower(s)) // its own NFKC
 	}
-	return slowFold(s)
-}
-
-func slowFold(s string) string {
 	folder := cases.Fold()
-	s = norm.NFKC.String(folder.String(norm.NFKC.String(s)))
-	return spaces(norm.NFKC.String(folder.String(s)))
+	once := norm.NFKC.String(folder.String(norm.NFKC.String(s)))
+	if once == s {
+		return spaces(s)
+	}
+	return spaces(norm.NFKC.String(folder.String(once)))
 }
 
 func ascii(s string) bool {

@@ -168,11 +168,16 @@ func dayOf(v string) (days uint64, ok bool) {
 	if year < 1 || month < 1 || month > 12 || day < 1 || day > 31 {
 		return 0, false
 	}
-	at := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC)
-	if at.Day() != day {
+	leap := year%4 == 0 && (year%100 != 0 || year%400 == 0)
+	if most := 30 + (month+month/8)%2; day > 28 && (month == 2 && !(leap && day == 29) || day > most) {
 		return 0, false // no such day in this month
 	}
-	return uint64(at.Unix()-minMicro/1e6) / daySeconds, true
+	// Years from March on: the odd day is the last one, and months lengthen evenly.
+	if month < 3 {
+		year, month = year-1, month+12
+	}
+	const january = 306 // days from March on to the first day of the year 1
+	return uint64(365*year + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 + day - 1 - january), true
 }
 
 // secondOf returns the number of seconds from 0001-01-01 to a time of the years 1 to

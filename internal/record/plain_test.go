@@ -1,10 +1,13 @@
 package record
 
 import (
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
 
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
 	"pgregory.net/rapid"
 )
 
@@ -60,11 +63,21 @@ func TestPlainFormsAreTheNormalForms(t *testing.T) {
 	}
 }
 
-// What is ASCII is folded at a glance as by the rules.
-func TestASCIIFoldsByTheRules(t *testing.T) {
+// Folding at a glance is folding by the rules.
+func TestFoldsByTheRules(t *testing.T) {
+	slow := func(s string) string {
+		folder := cases.Fold()
+		s = norm.NFKC.String(folder.String(norm.NFKC.String(s)))
+		return spaces(norm.NFKC.String(folder.String(s)))
+	}
 	rapid.Check(t, func(t *rapid.T) {
-		s := string(rapid.SliceOfN(rapid.ByteRange(0, 0x7f), 0, 40).Draw(t, "text"))
-		if got, want := fold(s), slowFold(s); got != want {
+		s := rapid.OneOf(
+			rapid.Custom(func(t *rapid.T) string {
+				return string(rapid.SliceOfN(rapid.ByteRange(0, 0x7f), 0, 40).Draw(t, "ascii"))
+			}),
+			rapid.String(), rapid.StringOf(rapid.SampledFrom([]rune("aAéÉßẞſǅﬁ\u0345\u0301\u00a8 \u00a0Ω"))),
+		).Draw(t, "text")
+		if got, want := fold(s), slow(s); got != want {
 			t.Fatalf("%q is folded to %q, and %q by the rules", s, got, want)
 		}
 	})
@@ -179,4 +192,30 @@ func TestDistinctIDs(t *testing.T) {
 			t.Fatalf("%q: %v", ids, got)
 		}
 	})
+}
+
+// Each day has its number, and there is no day that package time does not know.
+func TestDaysAreCounted(t *testing.T) {
+	var days uint64
+	for at := time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC); at.Year() < 10000; at = at.AddDate(0, 0, 1) {
+		y, m, d := at.Date()
+		if y%100 > 4 && y%100 < 96 && m > 3 {
+			days++
+			continue
+		}
+		if got, ok := dayOf(at.Format(time.DateOnly)); !ok || got != days {
+			t.Fatalf("%v is day %d, want %d, %v", at, got, days, ok)
+		}
+		if days++; at.AddDate(0, 0, 1).Day() != 1 {
+			continue
+		}
+		for d++; d < 40; d++ {
+			if _, ok := dayOf(fmt.Sprintf("%04d-%02d-%02d", y, m, d)); ok {
+				t.Fatalf("there is no %04d-%02d-%02d", y, m, d)
+			}
+		}
+	}
+	if days != maxDays {
+		t.Errorf("%d days, want %d", days, maxDays)
+	}
 }

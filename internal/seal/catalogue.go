@@ -190,17 +190,25 @@ func (s *Store) packer(ctx context.Context, brand record.BrandID, n int, of func
 	}
 	pk.created = make([]Outcome, most)
 	var tallies []tally
-	at := map[product]int{} // in tallies
+	// Where each is in tallies: the first of a SKU, which nearly always is the only one, and
+	// by themselves the others.
+	first, at := map[string]int{}, map[product]int{}
 	all := make([]uint64, 0, total)
 	s.catalogue.mu.RLock()
 	for i := range n {
 		bought, from := of(i), len(all)
 		for j := range bought {
 			x := product{bought[j].SKU, bought[j].Description}
-			k, seen := at[x]
+			k, seen := first[x.sku]
+			if !seen {
+				first[x.sku] = len(tallies)
+			} else if tallies[k].description != x.description {
+				if k, seen = at[x]; !seen {
+					at[x] = len(tallies)
+				}
+			}
 			if !seen {
 				k = len(tallies)
-				at[x] = k
 				tallies = append(tallies, tally{product: x, number: s.catalogue.numbers[brandProduct{brand, x}]})
 			}
 			if t := &tallies[k]; !seen || t.last != i {
