@@ -69,41 +69,45 @@ func (c *csvRows) simple(line string) bool {
 		c.alone--
 		line = strings.Clone(line)
 	}
-	quotes := strings.IndexByte(line, '"') >= 0
-	rest, more := line, true
 	if len(c.out) != len(c.head) {
 		c.out = slices.Clone(c.head)
 	}
+	at := 0 // where the next value begins; behind the end where there is none
+	quote := indexFrom(line, 0, '"')
 	for i := range c.out {
-		if !more {
+		if at > len(line) {
 			return false
 		}
 		var text string
-		if quotes && strings.HasPrefix(rest, `"`) {
-			end := strings.IndexByte(rest[1:], '"') + 1
-			if end == 0 {
+		if at == quote {
+			end := indexFrom(line, at+1, '"')
+			if end > len(line) {
 				return false
 			}
-			text, rest = rest[1:end], rest[end+1:]
-			if more = strings.HasPrefix(rest, ","); more {
-				rest = rest[1:]
-			} else if rest != "" {
+			text, at = line[at+1:end], end+2
+			if at <= len(line) && line[end+1] != ',' {
 				return false
 			}
+			quote = indexFrom(line, end+1, '"')
 		} else {
-			end := strings.IndexByte(rest, ',')
-			if more = end >= 0; more {
-				text, rest = rest[:end], rest[end+1:]
-			} else {
-				text, rest = rest, ""
-			}
-			if quotes && strings.IndexByte(text, '"') >= 0 {
+			end := min(indexFrom(line, at, ','), len(line))
+			if quote < end {
 				return false
 			}
+			text, at = line[at:end], end+1
 		}
 		c.out[i].text = trimmed(text)
 	}
-	return !more
+	return at > len(line)
+}
+
+// indexFrom returns where a byte stands in a text from a place on, one behind the end
+// where it does not.
+func indexFrom(s string, from int, c byte) int {
+	if i := strings.IndexByte(s[from:], c); i >= 0 {
+		return from + i
+	}
+	return len(s) + 1
 }
 
 // trimmed is strings.TrimSpace, at a glance where there is nothing to trim.
