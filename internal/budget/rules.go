@@ -130,7 +130,15 @@ type Limits [numWindows]struct {
 // Rules is a checked set of rules; it does not change once made.
 type Rules struct {
 	list  []Rule // sorted, no two for the same
-	exact map[Rule]uint32
+	exact map[scope]Limits
+}
+
+// scope is whom a rule is for, in every window.
+type scope struct {
+	kind      HolderKind
+	class     Class
+	role      string
+	principal uint64
 }
 
 func compareRules(a, b Rule) int {
@@ -141,7 +149,7 @@ func compareRules(a, b Rule) int {
 // NewRules checks rules and returns the set. A brand's rule is for any; a role's is
 // not for one principal: such a limit would be shared by those it was not set for.
 func NewRules(list []Rule) (*Rules, error) {
-	r := &Rules{list: slices.Clone(list), exact: make(map[Rule]uint32, len(list))}
+	r := &Rules{list: slices.Clone(list), exact: make(map[scope]Limits, len(list))}
 	slices.SortFunc(r.list, compareRules)
 	for _, rule := range r.list {
 		switch {
@@ -154,12 +162,13 @@ func NewRules(list []Rule) (*Rules, error) {
 		case !roleName(rule.Role):
 			return nil, fmt.Errorf("%w: a role is named by a-z, 0-9 and -", ErrRules)
 		}
-		key := rule
-		key.Limit = 0
-		if _, twice := r.exact[key]; twice {
+		key := scope{rule.Kind, rule.Class, rule.Role, rule.Principal}
+		limits := r.exact[key]
+		if limits[rule.Window].Set {
 			return nil, fmt.Errorf("%w: two limits for the same", ErrRules)
 		}
-		r.exact[key] = rule.Limit
+		limits[rule.Window].Limit, limits[rule.Window].Set = rule.Limit, true
+		r.exact[key] = limits
 	}
 	return r, nil
 }
@@ -175,16 +184,14 @@ func (r *Rules) List() []Rule { return slices.Clone(r.list) }
 // principal, else for the role, else for any. All unset means refused.
 func (r *Rules) Resolve(kind HolderKind, principal uint64, role string, class Class) Limits {
 	var out Limits
-	for w := range numWindows {
-		key := Rule{Kind: kind, Class: class, Window: w}
-		for _, who := range [...]struct {
-			role      string
-			principal uint64
-		}{{"", principal}, {role, 0}, {"", 0}} {
-			key.Role, key.Principal = who.role, who.principal
-			if limit, ok := r.exact[key]; ok {
-				out[w].Limit, out[w].Set = limit, true
-				break
+	for _, key := range [...]scope{{kind, class, "", principal}, {kind, class, role, 0}, {kind, class, "", 0}} {
+		limits, ok := r.exact[key]
+		if !ok {
+			continue
+		}
+		for w := range out {
+			if !out[w].Set {
+				out[w] = limits[w]
 			}
 		}
 	}
