@@ -128,11 +128,13 @@ func entryOf(who identity.Who, kind entry.Kind) entry.Entry {
 // are made with the counters that are expected.
 func (c *chain) request(e entry.Entry, ords []record.Ordinal, commit Commit) *request {
 	r := &request{entry: e, ords: ords, commit: commit, done: make(chan struct{})}
-	rand.Read(r.entry.Nonce[:])
+	var random [len(r.entry.Nonce) + saltBytes]byte
+	rand.Read(random[:]) // at once: each time is a system call
+	copy(r.entry.Nonce[:], random[:])
 	if len(ords) == 0 {
 		return r
 	}
-	rand.Read(r.salt[:])
+	copy(r.salt[:], random[len(r.entry.Nonce):])
 	r.encoded = entry.EncodeSubjects(ords)
 	r.entry.Subjects = entry.SubjectsDigest(r.salt, r.encoded)
 	r.entry.Count = entry.Bucket(len(ords))
