@@ -86,6 +86,7 @@ func (c *chain) load(ctx context.Context) error {
 	if err != nil {
 		return unavailable(fmt.Errorf("reading the log of brand %d: %w", c.brand, err))
 	}
+	p.recent = &recent{from: p.size, to: p.size}
 	c.proj = p
 	return nil
 }

@@ -146,7 +146,7 @@ func (d *draft) adopt() {
 	d.books.Commit()
 	for i, r := range d.rs {
 		r.size = d.tree.size
-		if err := d.p.note(d.es[i], r.ords); err != nil {
+		if err := d.p.note(r.index, d.es[i], r.ords); err != nil {
 			r.failed = err // unreachable: budget rules are checked before they queue
 		}
 	}

@@ -66,10 +66,11 @@ type span struct {
 	rest       []byte
 }
 
-// place is a customer in an entry of the span that is being written.
+// place is a customer in an entry.
 type place struct {
 	ord             record.Ordinal
-	offset          uint32
+	before          uint32 // as in posting
+	index           uint64
 	released, alone bool
 }
 
@@ -98,8 +99,8 @@ func (c *chain) indexCode(key []byte, bucket int, first uint64, data []byte) []b
 }
 
 // encodeSpan returns the row of one bucket. The places are those of the bucket, by
-// customer and then by entry; before is how often each was released before the span.
-func (c *chain) encodeSpan(key []byte, bucket int, first, end uint64, places []place, before func(record.Ordinal) uint32) []byte {
+// customer and then by entry; before has to be set in each customer's first one.
+func (c *chain) encodeSpan(key []byte, bucket int, first, end uint64, places []place) []byte {
 	out := binary.AppendUvarint(nil, end-first)
 	last := uint64(0)
 	for len(places) > 0 {
@@ -110,12 +111,12 @@ func (c *chain) encodeSpan(key []byte, bucket int, first, end uint64, places []p
 		}
 		q := uint64(ord/indexBuckets) + 1
 		out = binary.AppendUvarint(out, q-last)
-		out = binary.AppendUvarint(out, uint64(before(ord)))
+		out = binary.AppendUvarint(out, uint64(places[0].before))
 		out = binary.AppendUvarint(out, uint64(n))
 		last = q
-		at := uint32(0)
+		at := first
 		for _, p := range places[:n] {
-			v := uint64(p.offset-at) << 2
+			v := (p.index - at) << 2
 			if p.released {
 				v |= 1
 			}
@@ -123,7 +124,7 @@ func (c *chain) encodeSpan(key []byte, bucket int, first, end uint64, places []p
 				v |= 2
 			}
 			out = binary.AppendUvarint(out, v)
-			at = p.offset
+			at = p.index
 		}
 		places = places[n:]
 	}

@@ -36,13 +36,9 @@ func indexRows(t testing.TB, d *db.DB) map[indexRow]string {
 	return out
 }
 
-// asked is a log of some hundred entries of one customer, of several and of none.
-func asked(t *testing.T, d *db.DB) *Ledger {
+// ask logs some hundred entries of one customer, of several and of none.
+func ask(t *testing.T, l *Ledger) {
 	t.Helper()
-	begin(t, d)
-	l := Open(d, signer, Options{IndexSpan: 1 << 40}) // which indexes nothing by itself
-	t.Cleanup(func() { l.Close() })
-	setRules(t, l, rules(t, 1000))
 	for i := range 120 {
 		ords := []record.Ordinal{record.Ordinal(1 + i%7), record.Ordinal(60 + i%11), record.Ordinal(4000 + 64*(i%5))}[:1+i%3]
 		if i%10 == 9 {
@@ -55,6 +51,16 @@ func asked(t *testing.T, d *db.DB) *Ledger {
 			t.Fatal(err)
 		}
 	}
+}
+
+// asked is a log of such entries that is not indexed.
+func asked(t *testing.T, d *db.DB) *Ledger {
+	t.Helper()
+	begin(t, d)
+	l := Open(d, signer, Options{IndexSpan: 1 << 40}) // which indexes nothing by itself
+	t.Cleanup(func() { l.Close() })
+	setRules(t, l, rules(t, 1000))
+	ask(t, l)
 	return l
 }
 
@@ -189,7 +195,7 @@ func TestAChangedIndexHidesNothing(t *testing.T) {
 		if err != nil || bytes.Equal(ours, theirs) {
 			t.Fatalf("brands share a key of the index, %v", err)
 		}
-		data := other.encodeSpan(ours, 1, 50, 55, nil, nil)
+		data := other.encodeSpan(ours, 1, 50, 55, nil)
 		if _, err := c.openSpan(ours, 1, 50, data); !errors.Is(err, errIndex) {
 			t.Fatal("a row of another brand was taken")
 		}
@@ -235,4 +241,59 @@ func TestAServerIndexesByItself(t *testing.T) {
 			whoRead(t, l, ord)
 		}
 	})
+}
+
+// What a server indexes of the entries that it knows is what anybody indexes who reads
+// them, whoever of several logged them.
+func TestWhatIsKeptIsIndexedAsWhatIsRead(t *testing.T) {
+	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
+		other := asked(t, d)
+		l := Open(d, signer, Options{IndexSpan: 1 << 40})
+		defer l.Close()
+		c, err := l.chain(t.Context(), brand)
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := c.proj.size
+		ask(t, other)
+		ask(t, l)
+		if _, err := reveal(t, l, agent(1, 1), 7); err != nil {
+			t.Fatal(err)
+		}
+		places, known, kept := c.proj.recently(start)
+		if _, _, before := c.proj.recently(start - 1); !kept || before || known != start+241 {
+			t.Fatalf("kept %v up to %d, and more than that %v", kept, known, before)
+		}
+		here := indexing(t, d, 5)
+		from := start
+		if err := here.writeRecent(t.Context(), make([]byte, 32), &from, places, known); err != nil || from+5 <= known {
+			t.Fatalf("indexed up to %d of %d: %v", from, known, err)
+		}
+		rows := indexRows(t, d)
+		from = start
+		if err := here.writeSpans(t.Context(), make([]byte, 32), &from); err != nil {
+			t.Fatal(err)
+		}
+		if len(rows) != int(known-start)/5*indexBuckets || !maps.Equal(indexRows(t, d), rows) {
+			t.Fatalf("%d rows, and others when read", len(rows))
+		}
+		c.proj.forget(known - 3)
+		if places, _, kept = c.proj.recently(known - 3); !kept || len(places) == 0 || places[0].index != known-3 {
+			t.Fatal("forgot what comes after")
+		}
+		if _, _, kept = c.proj.recently(known - 4); kept {
+			t.Fatal("kept what is indexed")
+		}
+	})
+}
+
+func TestWhatIsKeptIsBounded(t *testing.T) {
+	var r recent
+	ords := make([]record.Ordinal, 1000)
+	for i := range uint64(3 * maxRecent / 1000) {
+		r.add(i, &entry.Entry{Kind: entry.KindDisclosure}, ords, func(record.Ordinal) uint32 { return 0 })
+		if len(r.places) > maxRecent || len(r.places) != 1000*int(r.to-r.from) || r.to != i+1 {
+			t.Fatalf("%d places of %d to %d", len(r.places), r.from, r.to)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/entry"
@@ -53,15 +54,40 @@ func (c *chain) writeIndex(ctx context.Context) error {
 		return err
 	}
 	start = min(start, c.suspect.Swap(trusted))
-	if err := c.writeSpans(ctx, key, &start); err != nil {
+	if places, known, kept := c.proj.recently(start); kept {
+		err = c.writeRecent(ctx, key, &start, places, known)
+	} else {
+		err = c.writeSpans(ctx, key, &start)
+	}
+	if err != nil {
 		c.mistrust(start)
 		return err
 	}
 	c.indexed.Store(start)
+	c.proj.forget(start)
 	return nil
 }
 
-// writeSpans indexes the whole spans from start on, and moves it.
+// writeRecent indexes the whole spans from start on, and moves it: of the entries up to
+// known, whose places were kept.
+func (c *chain) writeRecent(ctx context.Context, key []byte, start *uint64, places []place, known uint64) error {
+	for {
+		end := *start + c.l.opts.IndexSpan
+		if len(places) >= spanCustomers {
+			end = min(end, places[spanCustomers-1].index+1)
+		}
+		if end > known {
+			return nil
+		}
+		n := sort.Search(len(places), func(i int) bool { return places[i].index >= end })
+		if err := c.writeSpan(ctx, key, *start, end, places[:n]); err != nil {
+			return err
+		}
+		*start, places = end, places[n:]
+	}
+}
+
+// writeSpans is writeRecent of entries that are read back.
 func (c *chain) writeSpans(ctx context.Context, key []byte, start *uint64) error {
 	_, known := c.proj.releases(nil)
 	// How often everybody was released before each span is asked back from what is so
@@ -90,7 +116,7 @@ func (c *chain) writeSpans(ctx context.Context, key []byte, start *uint64) error
 			return err
 		}
 		for _, o := range ords {
-			places = append(places, place{o, uint32(it.index - *start), released(e.Kind), len(ords) == 1})
+			places = append(places, place{ord: o, index: it.index, released: released(e.Kind), alone: len(ords) == 1})
 		}
 		end := it.index + 1
 		if end-*start < c.l.opts.IndexSpan && len(places) < spanCustomers {
@@ -108,7 +134,10 @@ func (c *chain) writeSpans(ctx context.Context, key []byte, start *uint64) error
 			}
 			before = func(ord record.Ordinal) uint32 { return then[ord] }
 		}
-		if err := c.writeSpan(ctx, key, *start, end, places, before); err != nil {
+		for i := range places {
+			places[i].before = before(places[i].ord)
+		}
+		if err := c.writeSpan(ctx, key, *start, end, places); err != nil {
 			return err
 		}
 		if counts != nil {
@@ -142,7 +171,7 @@ func (c *chain) covered(ctx context.Context, key []byte) (uint64, error) {
 }
 
 // writeSpan writes the rows of a span in one transaction.
-func (c *chain) writeSpan(ctx context.Context, key []byte, first, end uint64, places []place, before func(record.Ordinal) uint32) error {
+func (c *chain) writeSpan(ctx context.Context, key []byte, first, end uint64, places []place) error {
 	slices.SortStableFunc(places, func(a, b place) int {
 		return cmp.Or(cmp.Compare(bucketOf(a.ord), bucketOf(b.ord)), cmp.Compare(a.ord, b.ord))
 	})
@@ -153,7 +182,7 @@ func (c *chain) writeSpan(ctx context.Context, key []byte, first, end uint64, pl
 		for n < len(rest) && bucketOf(rest[n].ord) == b {
 			n++
 		}
-		stmts[b] = db.Stmt{SQL: sqlWriteIndex, Args: []any{int64(c.brand), b, first, c.encodeSpan(key, b, first, end, rest[:n], before)}}
+		stmts[b] = db.Stmt{SQL: sqlWriteIndex, Args: []any{int64(c.brand), b, first, c.encodeSpan(key, b, first, end, rest[:n])}}
 		rest = rest[n:]
 	}
 	if err := c.l.db.Tx(ctx, func(q db.Queryer) error { return q.Batch(ctx, stmts) }); err != nil {

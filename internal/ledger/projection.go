@@ -26,6 +26,7 @@ type projection struct {
 	book       *budget.Book
 	counters   map[uint32]*[pageSize]uint32
 	erased     entry.Set // the committer's, who alone asks and adds
+	recent     *recent   // nil where nothing is kept: while a log is read that may be long
 }
 
 const pageSize = 4096
@@ -154,7 +155,7 @@ func (p *projection) apply(g *group) error {
 		if err := tree.add(it.leaf); err != nil {
 			return err
 		}
-		return p.take(e, ords)
+		return p.take(it.index, e, ords)
 	})
 	if err != nil {
 		return err
@@ -168,8 +169,8 @@ func (p *projection) apply(g *group) error {
 }
 
 // take counts one entry in the projection, budgets included.
-func (p *projection) take(e entry.Entry, ords []record.Ordinal) error {
-	if err := p.note(e, ords); err != nil || !released(e.Kind) || len(ords) == 0 {
+func (p *projection) take(index uint64, e entry.Entry, ords []record.Ordinal) error {
+	if err := p.note(index, e, ords); err != nil || !released(e.Kind) || len(ords) == 0 {
 		return err
 	}
 	class, err := classOf(e.Class)
@@ -182,7 +183,10 @@ func (p *projection) take(e entry.Entry, ords []record.Ordinal) error {
 }
 
 // note is take without the budgets, which a group of our own counts by itself.
-func (p *projection) note(e entry.Entry, ords []record.Ordinal) error {
+func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) error {
+	if p.recent != nil {
+		p.recent.add(index, &e, ords, p.released)
+	}
 	switch {
 	case released(e.Kind):
 		p.count(ords)
