@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/cloakroom/cloakroom/internal/budget"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/entry"
@@ -33,6 +35,7 @@ func (c *chain) draft(p *projection, rs []*request, now time.Time, rev int64) (*
 	books := p.book.Begin(fromMicros(max(now.UnixMicro(), p.at)))
 	d := &draft{c: c, p: p, tree: p.grow(), books: books, rev: rev, at: fromMicros(books.At().UnixMicro())}
 	d.g = group{first: p.size, at: d.at.UnixMicro()}
+	d.room(rs)
 	running := map[record.Ordinal]uint32{}
 	for _, r := range rs {
 		r.failed = nil
@@ -53,6 +56,21 @@ func (c *chain) draft(p *projection, rs []*request, now time.Time, rev int64) (*
 		return nil, fmt.Errorf("signing a checkpoint: %w", err)
 	}
 	return d, nil
+}
+
+// usualLeaf is about what the leaf of a release has, in bytes.
+const usualLeaf = 320
+
+// room makes as much room as the group will take, about: growing into it would make and
+// drop as much again.
+func (d *draft) room(rs []*request) {
+	subjects := 0
+	for _, r := range rs {
+		subjects += 4 + saltBytes + len(r.encoded)
+	}
+	d.g.leaves, d.g.subjects = make([]byte, 0, len(rs)*usualLeaf), make([]byte, 0, subjects)
+	d.tree.hashes = make([]byte, 0, (2*len(rs)+10)*tlog.HashSize) // two for each leaf, and those that complete older trees
+	d.rs, d.es = make([]*request, 0, len(rs)), make([]entry.Entry, 0, len(rs))
 }
 
 // add decides one request. What it refuses is answered alone; an error refuses the
