@@ -326,6 +326,9 @@ func (b *bench) sealed(ctx context.Context, f *files) (took, own, cpu time.Durat
 		c := session(ctx, dsn)
 		fatal(c.QueryRow(ctx, sqlBulkLogSize).Scan(&log))
 		fatal(c.Close(ctx))
+		if b.bare {
+			b.dump(ctx, dsn)
+		}
 		fatal(v.Close())
 	})
 	return took, own, cpu, size, log
@@ -372,7 +375,7 @@ func (b *bench) bulk(ctx context.Context) {
 		b.cost(ctx, f)
 		return
 	}
-	var one, two, loads []float64
+	var one, two, loads, bare, above []float64
 	for r := range b.rounds {
 		ours, _, ourCPU, size, log := b.sealed(ctx, f)
 		plain, plainCPU, was := b.plain(ctx, f, 1)
@@ -383,8 +386,16 @@ func (b *bench) bulk(ctx context.Context) {
 			r+1, ours.Seconds(), float64(f.n)/ours.Seconds(), plain.Seconds(), both.Seconds(), one[r], two[r],
 			ourCPU.Seconds(), plainCPU.Seconds(), ourCPU.Seconds()/plainCPU.Seconds(),
 			size/int64(f.n), log/int64(f.n), was/int64(f.n), float64(size)/float64(was))
+		if b.bare {
+			took, cpu := b.floor(ctx)
+			bare, above = append(bare, took.Seconds()/plain.Seconds()), append(above, ours.Seconds()/took.Seconds())
+			fmt.Printf("the same rows by bare COPY: %.2fs, %.2fx of plain; CPU %.2fs, %.2fx\n", took.Seconds(), bare[r], cpu.Seconds(), cpu.Seconds()/plainCPU.Seconds())
+		}
 	}
 	fmt.Printf("median: %.2fx of one plain session, %.2fx of two\n", median(one), median(two))
+	if b.bare {
+		fmt.Printf("median: the same rows by bare COPY: %.2fx of one plain session; the import takes %.2fx of that\n", median(bare), median(above))
+	}
 	if !b.pgcrypto {
 		return
 	}
@@ -413,6 +424,10 @@ func (b *bench) cost(ctx context.Context, f *files) {
 		n := uint64(f.n)
 		fmt.Printf("%.0f customers/s; a customer: own CPU %.1f us, with the server %.1f us, %d allocations, %d bytes; %d collections, %d pages\n", float64(n)/took.Seconds(),
 			cpu.Seconds()*1e6/float64(n), both.Seconds()*1e6/float64(n), (after.Mallocs-before.Mallocs)/n, (after.TotalAlloc-before.TotalAlloc)/n, after.NumGC-before.NumGC, faults()-was)
+		if b.bare {
+			bare, cpu := b.floor(ctx)
+			fmt.Printf("the same rows by bare COPY: %.0f customers/s, %.2fx of the import's time; a customer: CPU with the server %.1f us\n", float64(n)/bare.Seconds(), bare.Seconds()/took.Seconds(), cpu.Seconds()*1e6/float64(n))
+		}
 	}
 }
 

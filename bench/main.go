@@ -40,6 +40,7 @@ type bench struct {
 	pgcrypto  bool
 	verbose   bool
 	alone     bool
+	bare      bool
 	shapes    string
 	of        string
 	entries   int
@@ -59,6 +60,7 @@ func main() {
 	flag.BoolVar(&b.pgcrypto, "pgcrypto", true, "compare bulk with pgcrypto too")
 	flag.BoolVar(&b.verbose, "v", false, "say more of bulk")
 	flag.BoolVar(&b.alone, "alone", false, "bulk compares with nothing and says what a customer costs")
+	flag.BoolVar(&b.bare, "bare", false, "bulk also copies the rows that the import made, as they are, into empty tables: what of its time is the database's own")
 	flag.StringVar(&b.shapes, "shapes", "1/1,8/1,32/1,128/1,8/500", "clients and batches of reveal")
 	flag.StringVar(&b.of, "of", "", "of reveal measure only logged, without or plain: for a profile")
 	flag.IntVar(&b.entries, "entries", 100000, "entries of the log that start begins from and who-read asks, and of 30 days of exposure")
