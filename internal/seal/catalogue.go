@@ -24,6 +24,8 @@ const (
 	catalogueKept = 1 << 16
 	// cataloguePage is how many products are read when one is missing.
 	cataloguePage = 256
+	// catalogueBatch is of how many products the catalogue is asked in one round trip.
+	catalogueBatch = 256
 	// catalogueAttempts bounds how often numbers are sought for new products while
 	// other servers take the same ones.
 	catalogueAttempts = 50
@@ -262,25 +264,12 @@ func (s *Store) number(ctx context.Context, brand record.BrandID, wanted []produ
 	index := newBlinder(ks[0].index, productIndexLabel)
 	for range catalogueAttempts {
 		var missing []product
-		for _, x := range wanted {
-			var id uint64
-			var b []byte
-			err := s.db.Row(ctx, sqlFindProduct, int64(brand), index.of(string(record.AppendProduct(nil, x.sku, x.description)))).Scan(&id, &b)
-			if errors.Is(err, db.ErrNoRows) {
-				missing = append(missing, x)
-				continue
-			}
+		for some := range slices.Chunk(wanted, catalogueBatch) {
+			rest, err := s.findProducts(ctx, brand, some, ks, index, known)
 			if err != nil {
 				return err
 			}
-			got, err := openProduct(ks, brand, id, b)
-			if err != nil {
-				return err
-			}
-			if got == x {
-				s.catalogue.keep(brand, id, x)
-				known[x] = id
-			}
+			missing = append(missing, rest...)
 		}
 		if wanted = missing; len(wanted) == 0 {
 			return nil
@@ -302,4 +291,38 @@ func (s *Store) number(ctx context.Context, brand record.BrandID, wanted []produ
 		}
 	}
 	return errors.New("other servers catalogue products without end: try again")
+}
+
+// findProducts notes the numbers of those products that have one, and returns the rest.
+func (s *Store) findProducts(ctx context.Context, brand record.BrandID, wanted []product, ks []productKey, index *blinder, known map[product]uint64) (missing []product, err error) {
+	stmts := make([]db.Stmt, len(wanted))
+	there := make([]bool, len(wanted))
+	for i, x := range wanted {
+		stmts[i] = db.Stmt{SQL: sqlFindProduct, Args: []any{int64(brand), index.of(string(record.AppendProduct(nil, x.sku, x.description)))}, Scan: func(r db.Row) error {
+			var id uint64
+			var b []byte
+			err := r.Scan(&id, &b)
+			if err != nil {
+				return err
+			}
+			got, err := openProduct(ks, brand, id, b)
+			if err != nil {
+				return err
+			}
+			if there[i] = true; got == x {
+				s.catalogue.keep(brand, id, x)
+				known[x] = id
+			}
+			return nil
+		}}
+	}
+	if err := s.db.Batch(ctx, stmts); err != nil {
+		return nil, err
+	}
+	for i, x := range wanted {
+		if !there[i] {
+			missing = append(missing, x)
+		}
+	}
+	return missing, nil
 }
