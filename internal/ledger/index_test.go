@@ -289,11 +289,21 @@ func TestWhatIsKeptIsIndexedAsWhatIsRead(t *testing.T) {
 
 func TestWhatIsKeptIsBounded(t *testing.T) {
 	var r recent
-	ords := make([]record.Ordinal, 1000)
-	for i := range uint64(3 * maxRecent / 1000) {
-		r.add(i, &entry.Entry{Kind: entry.KindDisclosure}, ords, func(record.Ordinal) uint32 { return 0 })
-		if len(r.places) > maxRecent || len(r.places) != 1000*int(r.to-r.from) || r.to != i+1 {
+	none := func(record.Ordinal) uint32 { return 0 }
+	e := &entry.Entry{Kind: entry.KindDisclosure}
+	ords := make([]record.Ordinal, keptEntry)
+	index := uint64(0)
+	for ; index < 3*maxRecent/keptEntry; index++ {
+		r.add(index, e, ords, none)
+		if len(r.places) > maxRecent || len(r.places) != keptEntry*int(r.to-r.from) || r.to != index+1 {
 			t.Fatalf("%d places of %d to %d", len(r.places), r.from, r.to)
 		}
+	}
+	r.add(index, e, make([]record.Ordinal, keptEntry+1), none)
+	if len(r.places) != 0 || r.from != index+1 || r.to != index+1 {
+		t.Errorf("%d places of %d to %d after an entry of many", len(r.places), r.from, r.to)
+	}
+	if maxRecent >= spanCustomers {
+		t.Error("what is kept may have spans that end by their customers")
 	}
 }

@@ -72,10 +72,7 @@ func (c *chain) writeIndex(ctx context.Context) error {
 // known, whose places were kept.
 func (c *chain) writeRecent(ctx context.Context, key []byte, start *uint64, places []place, known uint64) error {
 	for {
-		end := *start + c.l.opts.IndexSpan
-		if len(places) >= spanCustomers {
-			end = min(end, places[spanCustomers-1].index+1)
-		}
+		end := *start + c.l.opts.IndexSpan // which maxRecent are too few customers to end
 		if end > known {
 			return nil
 		}

@@ -16,12 +16,21 @@ type recent struct {
 	places   []place // in the order of the log
 }
 
-// maxRecent bounds what is kept. Beyond it, which is where the index cannot be written,
-// everything is forgotten and read back later.
-const maxRecent = 2 * spanCustomers
+const (
+	// keptEntry is of how many customers an entry is kept at most. Reading back costs by
+	// the entry and keeping by the customer: what many large ones need is read.
+	keptEntry = 8
+	// maxRecent bounds what is kept: several spans of single releases. Beyond it, which is
+	// where the index cannot be written, everything is forgotten and read back later.
+	maxRecent = keptEntry * DefaultIndexSpan
+)
 
 // add keeps an entry's customers, whose counters are those before it.
 func (r *recent) add(index uint64, e *entry.Entry, ords []record.Ordinal, counter func(record.Ordinal) uint32) {
+	if len(ords) > keptEntry {
+		*r = recent{from: index + 1, to: index + 1}
+		return
+	}
 	if index != r.to || len(r.places)+len(ords) > maxRecent {
 		r.from, r.places = index, nil
 	}
