@@ -32,7 +32,8 @@ const (
 	DefaultIndexSpan = 4096
 	spanCustomers    = 1 << 18
 	// indexBuckets is how many rows a span has. A customer is looked for in one of each.
-	indexBuckets = 64
+	indexBuckets = 1 << bucketBits
+	bucketBits   = 6
 	// indexPage is how many rows are read at a time: of a kilobyte each in practice, and
 	// of one megabyte in the worst case.
 	indexPage = 64

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"sort"
 
@@ -77,6 +78,7 @@ func (c *chain) writeRecent(ctx context.Context, key []byte, start *uint64, plac
 			return nil
 		}
 		n := sort.Search(len(places), func(i int) bool { return places[i].index >= end })
+		sortPlaces(places[:n])
 		if err := c.writeSpan(ctx, key, *start, end, places[:n]); err != nil {
 			return err
 		}
@@ -131,8 +133,11 @@ func (c *chain) writeSpans(ctx context.Context, key []byte, start *uint64) error
 			}
 			before = func(ord record.Ordinal) uint32 { return then[ord] }
 		}
+		sortPlaces(places)
 		for i := range places {
-			places[i].before = before(places[i].ord)
+			if i == 0 || places[i].ord != places[i-1].ord {
+				places[i].before = before(places[i].ord)
+			}
 		}
 		if err := c.writeSpan(ctx, key, *start, end, places); err != nil {
 			return err
@@ -167,11 +172,19 @@ func (c *chain) covered(ctx context.Context, key []byte) (uint64, error) {
 	return s.end, nil
 }
 
-// writeSpan writes the rows of a span in one transaction.
-func (c *chain) writeSpan(ctx context.Context, key []byte, first, end uint64, places []place) error {
-	slices.SortStableFunc(places, func(a, b place) int {
-		return cmp.Or(cmp.Compare(bucketOf(a.ord), bucketOf(b.ord)), cmp.Compare(a.ord, b.ord))
+// sortPlaces sorts by bucket, customer and entry: as one number, whose first bits are the
+// last ones of the customer's. Of large entries there are hundreds of thousands.
+func sortPlaces(places []place) {
+	slices.SortFunc(places, func(a, b place) int {
+		if x, y := bits.RotateLeft32(uint32(a.ord), -bucketBits), bits.RotateLeft32(uint32(b.ord), -bucketBits); x != y {
+			return cmp.Compare(x, y)
+		}
+		return cmp.Compare(a.index, b.index)
 	})
+}
+
+// writeSpan writes the rows of a span, whose places are sorted, in one transaction.
+func (c *chain) writeSpan(ctx context.Context, key []byte, first, end uint64, places []place) error {
 	stmts := make([]db.Stmt, indexBuckets)
 	rest := places
 	for b := range stmts {
