@@ -8,7 +8,6 @@ import (
 	"math"
 	"math/bits"
 	"slices"
-	"sort"
 
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/entry"
@@ -77,7 +76,7 @@ func (c *chain) writeRecent(ctx context.Context, key []byte, start *uint64, plac
 		if end > known {
 			return nil
 		}
-		n := sort.Search(len(places), func(i int) bool { return places[i].index >= end })
+		n := firstOf(places, end)
 		sortPlaces(places[:n])
 		if err := c.writeSpan(ctx, key, *start, end, places[:n]); err != nil {
 			return err

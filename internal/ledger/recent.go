@@ -40,9 +40,10 @@ func (r *recent) add(index uint64, e *entry.Entry, ords []record.Ordinal, counte
 	}
 }
 
-// at returns the position of the first place that is of an entry or of a later one.
-func (r *recent) at(index uint64) int {
-	return sort.Search(len(r.places), func(i int) bool { return r.places[i].index >= index })
+// firstOf returns the position of the first of places in the order of the log that is of
+// an entry or of a later one.
+func firstOf(places []place, index uint64) int {
+	return sort.Search(len(places), func(i int) bool { return places[i].index >= index })
 }
 
 // recently returns the places of all entries from one on, if they are kept, and up to
@@ -51,7 +52,7 @@ func (p *projection) recently(from uint64) (places []place, known uint64, ok boo
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if r := p.recent; r != nil && r.from <= from && from <= r.to && r.to == p.known {
-		return slices.Clone(r.places[r.at(from):]), p.known, true
+		return slices.Clone(r.places[firstOf(r.places, from):]), p.known, true
 	}
 	return nil, 0, false
 }
@@ -61,7 +62,7 @@ func (p *projection) forget(before uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if r := p.recent; r != nil && r.from < before {
-		r.places = slices.Clone(r.places[r.at(before):])
+		r.places = slices.Clone(r.places[firstOf(r.places, before):])
 		r.from = min(before, r.to)
 	}
 }
