@@ -326,9 +326,6 @@ func parseQuantity(s string) (int64, error) {
 	if s == "" {
 		return 0, errEmpty
 	}
-	if len(s) == 1 && s[0] >= '0' && s[0] <= '9' {
-		return int64(s[0] - '0'), nil
-	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
 		return 0, errQuantity

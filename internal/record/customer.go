@@ -48,30 +48,31 @@ type Purchase struct {
 	Channel     string
 }
 
+// fewIDs is of how many ids comparing each with each is cheaper than sorting them.
+const fewIDs = 24
+
 // DistinctIDs reports whether purchases have each an id of their own.
 func DistinctIDs(ps []Purchase) bool {
-	// By what ids usually differ in first. Of few, comparing each with each is cheaper
-	// than sorting.
-	const few = 24
-	var memory [few]uint64
-	ends := memory[:0]
-	if len(ps) > few {
-		ends = make([]uint64, 0, len(ps))
+	if len(ps) > fewIDs {
+		return distinctMany(ps)
 	}
+	var ends [fewIDs]uint64
 	for i := range ps {
-		id := ps[i].ID
-		end := endOf(id)
-		if len(ps) <= few {
-			for j, e := range ends {
-				if e == end && id == ps[j].ID {
-					return false
-				}
+		ends[i] = endOf(ps[i].ID)
+		for j := range i {
+			if ends[j] == ends[i] && ps[j].ID == ps[i].ID {
+				return false
 			}
 		}
-		ends = append(ends, end)
 	}
-	if len(ps) <= few {
-		return true
+	return true
+}
+
+// distinctMany is DistinctIDs of many.
+func distinctMany(ps []Purchase) bool {
+	ends := make([]uint64, len(ps))
+	for i := range ps {
+		ends[i] = endOf(ps[i].ID)
 	}
 	slices.Sort(ends)
 	if len(slices.Compact(ends)) == len(ps) {
@@ -84,7 +85,7 @@ func DistinctIDs(ps []Purchase) bool {
 	return len(seen) == len(ps)
 }
 
-// endOf returns the last eight bytes of a text.
+// endOf returns the last eight bytes of a text: what ids usually differ in.
 func endOf(s string) (end uint64) {
 	if n := len(s) - 8; n >= 0 {
 		s = s[n:]
