@@ -16,8 +16,10 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/cloakroom/cloakroom/internal/access"
+	"github.com/cloakroom/cloakroom/internal/canary"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/record"
 	"github.com/cloakroom/cloakroom/internal/vault"
@@ -319,7 +321,10 @@ func (r *restore) verify(ctx context.Context) error {
 	if err := r.v.Start(ctx, vault.Options{Origin: r.origin, Database: r.Database, Begin: vault.MustExist}); err != nil {
 		return err
 	}
-	next := max(r.data.NextOrdinal, r.keys.NextOrdinal, r.log.NextOrdinal, int64(last(r.keyed))+1, int64(last(r.in))+1)
+	next, err := r.nextOrdinal(ctx)
+	if err != nil {
+		return err
+	}
 	used := make([]bool, len(r.Checkpoints))
 	for _, l := range r.log.Logs {
 		was, err := r.v.Ledger.Checkpoint(ctx, l.Brand)
@@ -360,7 +365,10 @@ func (r *restore) verify(ctx context.Context) error {
 			}
 		}
 		err = r.v.Ledger.Scan(ctx, l.Brand, 0, func(_ uint64, e entry.Entry, ords []record.Ordinal) error {
-			for _, ord := range ords {
+			// Earlier releases logged a search that found nobody under an ordinal of its
+			// own: it is no customer's, and one of them would leave none for new customers.
+			customers, _ := record.Customers(ords)
+			for _, ord := range customers {
 				next = max(next, int64(ord)+1)
 				if e.Kind == entry.KindErasure {
 					r.erased.Add(uint32(ord))
@@ -394,6 +402,31 @@ func (r *restore) verify(ctx context.Context) error {
 		}
 		return db.LoadTable(ctx, q, t, []string{"one", "next"}, [][]any{{int64(1), next}})
 	})
+}
+
+// nextOrdinal returns an ordinal above every one that was given, as far as the backups and
+// what was loaded from them say; the logs say more.
+func (r *restore) nextOrdinal(ctx context.Context) (int64, error) {
+	next, plausible := max(int64(last(r.keyed)), int64(last(r.in)))+1, true
+	for _, s := range []*source{r.data, r.keys, r.log} {
+		if s.NextOrdinal <= int64(record.FirstNobody) {
+			next = max(next, s.NextOrdinal)
+		} else {
+			plausible = false // a backup of a vault whose counter an earlier restore ruined
+		}
+	}
+	if plausible {
+		return next, nil
+	}
+	// The list of decoys names ordinals that were reserved and never logged.
+	for _, l := range r.log.Logs {
+		decoy, err := r.v.Admin.Decoys.Last(ctx, l.Brand)
+		if err != nil && !errors.Is(err, canary.ErrDamaged) && !errors.Is(err, keys.ErrNoKey) { // which `db check` reports
+			return 0, fmt.Errorf("reading the decoys of %s: %w", l.Name, err)
+		}
+		next = max(next, int64(decoy)+1)
+	}
+	return next, nil
 }
 
 func last(b *roaring.Bitmap) uint32 {

@@ -170,6 +170,19 @@ func (s *Store) ByAddress(ctx context.Context, brand record.BrandID, normal stri
 	return have.list[i], true, nil
 }
 
+// Last returns the greatest ordinal that a brand's decoys have or had, 0 if there are none.
+// The list also names ordinals that were reserved for an import that failed.
+func (s *Store) Last(ctx context.Context, brand record.BrandID) (last record.Ordinal, err error) {
+	st, _, err := s.read(ctx, s.db, brand)
+	if err != nil {
+		return 0, err
+	}
+	for _, d := range st.Decoys {
+		last = max(last, d.Ord)
+	}
+	return last, nil
+}
+
 // Check reports whether what is stored of a brand opens; it tells nothing of it.
 func (s *Store) Check(ctx context.Context, brand record.BrandID) error {
 	_, _, err := s.read(ctx, s.db, brand)

@@ -18,14 +18,23 @@ import (
 // customer is a token. The zero Ordinal is nobody.
 type Ordinal uint32
 
-// FirstNobody is where the ordinals begin that no customer gets. A search that found
-// nobody is logged and counted with one of them, drawn at random, so that it costs
-// what finding somebody costs. Whoever turns the log's ordinals into customers leaves
-// them out.
+// FirstNobody is the first ordinal that no customer gets. Earlier releases logged a
+// search that found nobody under one of these, drawn at random. Their entries stay in the
+// log, so a reader separates them from customers with [Customers].
 const FirstNobody Ordinal = 1<<32 - 1<<20
 
 // Nobody reports whether the ordinal stands for a search that found nobody.
 func (o Ordinal) Nobody() bool { return o >= FirstNobody }
+
+// Customers returns those of an ascending list who are customers, and how many of the
+// list stand for a search that found nobody.
+func Customers(ords []Ordinal) (customers []Ordinal, nobody int) {
+	n := len(ords)
+	for n > 0 && ords[n-1].Nobody() {
+		n--
+	}
+	return ords[:n], len(ords) - n
+}
 
 // BrandID numbers a brand (a controller in the sense of GDPR Art. 4(7)).
 type BrandID uint16
