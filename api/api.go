@@ -396,6 +396,17 @@ type Checked struct {
 	Done   bool         `json:"done"`
 }
 
+// MendRequest asks the vault to repair what it can repair by itself.
+type MendRequest struct {
+	DryRun bool `json:"dry_run,omitempty" doc:"Say what is wrong and what would be repaired; change nothing."`
+}
+
+// Mended is what was wrong, and what was repaired, or in a dry run would be.
+type Mended struct {
+	Faults  []CheckFault `json:"faults"`
+	Repairs []string     `json:"repairs" doc:"What was changed, or in a dry run would be. A fault without a repair needs a person."`
+}
+
 // BackupRequest asks for a backup on the machine of the vault.
 type BackupRequest struct {
 	Dir         string   `json:"dir" maxLength:"4096" doc:"A directory on the machine of the vault; must not hold anything."`

@@ -45,7 +45,7 @@ type finding struct {
 // Help is the long help text.
 func (doctorCmd) Help() string {
 	return `Looks at the data directory's files and who may read them, asks the vault whether it
-can serve, and replays the log of every brand. With --database it looks at what of
+can serve and has ordinals left for new customers, and replays the log of every brand. With --database it looks at what of
 PostgreSQL's settings the vault's promises rest on, too. Changes nothing. EXIT STATUS: 0 all
 well, 1 something is wrong.`
 }
@@ -92,6 +92,8 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 			}
 		}
 		add("health", v.Do(ctx, "GET", "/v1/health", nil, nil), "the vault can serve")
+		well, err := ordinals(ctx, v)
+		add("ordinals", err, well)
 		var list []api.Brand
 		if err := v.Do(ctx, "GET", "/v1/brands", nil, &list); err != nil {
 			return err
@@ -142,4 +144,23 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 		return fmt.Errorf("%d of %d checks failed", bad, len(found))
 	}
 	return nil
+}
+
+// ordinals asks whether new customers can be given ordinals, and says what to do if not.
+func ordinals(ctx context.Context, v *connection) (well string, err error) {
+	var out api.Mended
+	err = v.Do(ctx, "POST", "/v1/mend", api.MendRequest{DryRun: true}, &out)
+	if e, ok := errors.AsType[*api.Error](err); ok && (e.Type == api.TypeUnknownBrand || e.Type == api.TypePolicyDenied) {
+		return "not looked at: this key may not administer the group", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	for _, f := range out.Faults {
+		err = errors.Join(err, errors.New(f.What))
+	}
+	if err != nil && len(out.Repairs) > 0 {
+		err = fmt.Errorf("%w: cloakroom db mend", err)
+	}
+	return "enough are left for new customers", err
 }

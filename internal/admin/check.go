@@ -41,6 +41,9 @@ func (d *Desk) Check(ctx context.Context, c identity.Caller, at api.CheckPlace) 
 	}
 	out := &api.Checked{Faults: []api.CheckFault{}}
 	if at == (api.CheckPlace{}) {
+		if err := d.checkOrdinals(ctx, out); err != nil {
+			return nil, err
+		}
 		if err := d.checkDecoys(ctx, out); err != nil {
 			return nil, err
 		}
@@ -48,7 +51,7 @@ func (d *Desk) Check(ctx context.Context, c identity.Caller, at api.CheckPlace) 
 	if out.Last, err = d.Seal.Last(ctx); err != nil {
 		return nil, err
 	}
-	place := seal.Place(at)
+	place, before := seal.Place(at), int64(len(out.Faults))
 	enough := time.After(checkFor)
 	for over := false; !over && !place.Done() && len(out.Faults) < checkFaults; {
 		place, err = d.Seal.Inspect(ctx, place, func(f seal.Fault) {
@@ -63,6 +66,7 @@ func (d *Desk) Check(ctx context.Context, c identity.Caller, at api.CheckPlace) 
 		default:
 		}
 	}
+	place.Faults += before
 	out.Next, out.Done = api.CheckPlace(place), place.Done()
 	return out, nil
 }

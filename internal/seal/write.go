@@ -129,18 +129,18 @@ func (p *Prepared) sort() {
 }
 
 const (
-	sqlReserve = `UPDATE ordinals SET next = next + $1 WHERE one = 1 RETURNING next`
+	sqlReserve = `UPDATE ordinals SET next = next + $1 WHERE one = 1 AND next + $1 <= $2 RETURNING next`
 )
 
 // reserve takes n ordinals that nobody else gets.
 func (s *Store) reserve(ctx context.Context, n int) (record.Ordinal, error) {
 	var next int64
-	err := s.db.Tx(ctx, func(q db.Queryer) error { return q.Row(ctx, sqlReserve, n).Scan(&next) })
+	err := s.db.Tx(ctx, func(q db.Queryer) error { return q.Row(ctx, sqlReserve, n, int64(record.FirstNobody)).Scan(&next) })
+	if errors.Is(err, db.ErrNoRows) {
+		return 0, ErrNoOrdinals
+	}
 	if err != nil {
 		return 0, fmt.Errorf("reserving ordinals: %w", err)
-	}
-	if next > int64(record.FirstNobody) {
-		return 0, errors.New("the deployment has no ordinals left for new customers")
 	}
 	return record.Ordinal(next - int64(n)), nil
 }

@@ -62,6 +62,7 @@ func kinds() []struct {
 		{identity.ErrExpired, api.TypeUnauthenticated, "Expired", http.StatusUnauthorized},
 		{identity.ErrDisabled, api.TypeUnauthenticated, "Disabled", http.StatusUnauthorized},
 		{seal.ErrDamaged, api.TypeDamaged, "A record is damaged", http.StatusInternalServerError},
+		{seal.ErrNoOrdinals, api.TypeInternal, "No ordinal left", http.StatusInsufficientStorage},
 		{ledger.ErrUnavailable, api.TypeLogUnavailable, "The log cannot be written", http.StatusServiceUnavailable},
 		{ledger.ErrTampered, api.TypeLogUnavailable, "The log was tampered with", http.StatusServiceUnavailable},
 		{ledger.ErrClosed, api.TypeLogUnavailable, "The vault is stopping", http.StatusServiceUnavailable},

@@ -289,6 +289,9 @@ func (s *Server) routes() {
 	route(s, "POST", "/v1/check", "check", "Check the next part of the database; shows no value", maxBody, func(ctx context.Context, c identity.Caller, in *struct{ Body api.CheckPlace }) (*api.Checked, error) {
 		return v.Admin.Check(ctx, c, in.Body)
 	})
+	route(s, "POST", "/v1/mend", "mend", "Repair what the vault can repair by itself, or with dry_run say what that is; shows no value", maxBody, func(ctx context.Context, c identity.Caller, in *struct{ Body api.MendRequest }) (*api.Mended, error) {
+		return v.Admin.Mend(ctx, c, in.Body)
+	})
 }
 
 // ExposureQuery is part of requests.

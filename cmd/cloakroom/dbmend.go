@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/cloakroom/cloakroom/api"
+)
+
+type dbMendCmd struct {
+	remote
+	DryRun bool `help:"Say what is wrong and what would be repaired; change nothing."`
+}
+
+// Help is the long help text.
+func (dbMendCmd) Help() string {
+	return `Repairs what follows from the rest of the vault: the counter of ordinals, which an
+earlier release's restore could set so high that every new customer was refused. The counter
+gets the number after the greatest that the tables, the logs and the lists of decoys name.
+The repair is an entry of the group's log. It changes nothing of any customer, and may run
+while the vault serves; then it asks the server. EXIT STATUS: 0 nothing is wrong any more,
+1 something is.`
+}
+
+// Run repairs a vault.
+func (c *dbMendCmd) Run(ctx context.Context, std Streams) error {
+	var out api.Mended
+	err := c.with(ctx, std, func(v *connection) error {
+		return v.Do(ctx, "POST", "/v1/mend", api.MendRequest{DryRun: c.DryRun}, &out)
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.print(std, out, func(w io.Writer) {
+		for _, f := range out.Faults {
+			fmt.Fprintf(w, "%s: %s\n", f.Table, f.What)
+		}
+		verb := "repaired"
+		if c.DryRun {
+			verb = "would repair"
+		}
+		for _, r := range out.Repairs {
+			fmt.Fprintln(w, verb, r)
+		}
+		if len(out.Faults) == 0 {
+			fmt.Fprintln(w, "nothing to repair")
+		}
+	}); err != nil {
+		return err
+	}
+	left := len(out.Faults)
+	if !c.DryRun {
+		left -= len(out.Repairs)
+	}
+	if left > 0 {
+		return fmt.Errorf("faults left: %d", left)
+	}
+	return nil
+}
