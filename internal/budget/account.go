@@ -18,14 +18,16 @@ func bucketOf(micros int64) uint32 {
 	return uint32(n)
 }
 
-// tally is how many customers were last disclosed in a bucket.
+// tally is what a bucket counts: the customers last disclosed in it, and each search of it
+// that found nobody.
 type tally struct {
 	bucket uint32
 	count  int
+	absent int // of count, the searches
 }
 
-// account is what one holder took in one class. The sum over tallies is the number
-// of customers in last that are not yet forgotten.
+// account is what one holder took in one class. The sum over tallies, searches that found
+// nobody aside, is the number of customers in last that are not yet forgotten.
 type account struct {
 	last    lastSeen
 	tallies []tally // ascending by bucket, no zero counts
@@ -67,6 +69,17 @@ func (a *account) change(bucket uint32, by int) {
 	}
 }
 
+// miss counts searches that found nobody. Each counts for itself: the log keeps nothing of
+// the value that was searched for, so no two are known to be alike.
+func (a *account) miss(absent int, now uint32) {
+	if absent == 0 {
+		return
+	}
+	a.change(now, absent)
+	i, _ := a.index(now)
+	a.tallies[i].absent += absent
+}
+
 // touch makes now the last bucket of a customer.
 func (a *account) touch(ord record.Ordinal, now uint32) {
 	was := a.last.get(ord)
@@ -96,7 +109,7 @@ func (a *account) forget(from uint32) {
 	}
 }
 
-// used returns the customers whose last bucket is from or later. It moves the
+// used returns what the buckets from from on count. It moves the
 // window's sum there, forward or back, over the buckets in between only.
 func (a *account) used(w Window, from uint32) int {
 	s := &a.sums[w]
@@ -114,16 +127,18 @@ func (a *account) used(w Window, from uint32) int {
 
 // overlay is what the running group adds to an account.
 type overlay struct {
-	ords map[record.Ordinal]struct{} // all of them last seen in the group's bucket
-	left map[uint32]int              // customers that the group took out of an older bucket
+	ords   map[record.Ordinal]struct{} // all of them last seen in the group's bucket
+	left   map[uint32]int              // customers that the group took out of an older bucket
+	absent int                         // searches that found nobody
 }
 
 func newOverlay() *overlay {
-	return &overlay{map[record.Ordinal]struct{}{}, map[uint32]int{}}
+	return &overlay{ords: map[record.Ordinal]struct{}{}, left: map[uint32]int{}}
 }
 
-func (o *overlay) add(a *account, ords []record.Ordinal, now uint32) {
-	for _, ord := range ords {
+func (o *overlay) add(a *account, d *Disclosure, now uint32) {
+	o.absent += d.Absent
+	for _, ord := range d.Ords {
 		if _, in := o.ords[ord]; in {
 			continue
 		}
@@ -156,14 +171,15 @@ func (v view) last(ord record.Ordinal) uint32 {
 	return 0
 }
 
-// used returns the distinct customers in the window that ends now.
+// used returns what the window that ends now counts: distinct customers, and searches
+// that found nobody.
 func (v view) used(w Window) int {
 	from, n := w.from(v.now), 0
 	if v.account != nil {
 		n = v.account.used(w, from)
 	}
 	if v.overlay != nil {
-		n += len(v.overlay.ords)
+		n += len(v.overlay.ords) + v.overlay.absent
 		for bucket, left := range v.overlay.left {
 			if bucket >= from {
 				n -= left
@@ -173,10 +189,11 @@ func (v view) used(w Window) int {
 	return n
 }
 
-// missing returns how many of ords are not in the window.
-func (v view) missing(ords []record.Ordinal, w Window) int {
-	from, n := w.from(v.now), 0
-	for _, ord := range ords {
+// missing returns what a disclosure adds to the window: customers that are not in it, and
+// searches that found nobody.
+func (v view) missing(d *Disclosure, w Window) int {
+	from, n := w.from(v.now), d.Absent
+	for _, ord := range d.Ords {
 		if at := v.last(ord); at < from || at == 0 {
 			n++
 		}
@@ -184,18 +201,19 @@ func (v view) missing(ords []record.Ordinal, w Window) int {
 	return n
 }
 
-// fits returns the first bucket in which ords would be accepted if nothing else
+// fits returns the first bucket in which a disclosure would be accepted if nothing else
 // happened, or 0 for never. Customers asked for again do not leave the window.
-func (v view) fits(ords []record.Ordinal, w Window, limit int) uint32 {
-	if len(ords) > limit {
+func (v view) fits(d *Disclosure, w Window, limit int) uint32 {
+	cost := len(d.Ords) + d.Absent
+	if cost > limit {
 		return 0
 	}
 	asked := map[uint32]int{}
-	for _, ord := range ords {
+	for _, ord := range d.Ords {
 		asked[v.last(ord)]++
 	}
 	from := w.from(v.now)
-	others := v.used(w) - (len(ords) - v.missing(ords, w))
+	others := v.used(w) - (cost - v.missing(d, w))
 	if v.account != nil {
 		i, _ := v.account.index(from)
 		for ; i < len(v.account.tallies); i++ {
@@ -207,7 +225,7 @@ func (v view) fits(ords []record.Ordinal, w Window, limit int) uint32 {
 			if v.overlay != nil {
 				n -= v.overlay.left[t.bucket]
 			}
-			if others -= n; others+len(ords) <= limit {
+			if others -= n; others+cost <= limit {
 				return t.bucket + w.buckets() + 1
 			}
 		}

@@ -4,6 +4,9 @@
 //
 // # What is counted
 //
+// A search that finds nobody costs one, as one that finds a customer does, and each time
+// again: whoever tries values from a list is stopped as early as whoever takes customers.
+//
 // A disclosure counts against four holders at once: the lineage of the credential,
 // its principal, the role and the whole brand. Each holder has its own count for
 // each [Class], and each count is held against an hour, a day and 30 days, where
@@ -14,7 +17,8 @@
 // There are no budget tables. A [Book] is a projection of a brand's log: per holder
 // the 5-minute bucket of the last disclosure of each customer, and a count per
 // bucket. The distinct customers of a trailing window are those whose last
-// disclosure lies in it. A bucket that is partly in the window counts whole, so the
+// disclosure lies in it. Searches that found nobody are a count per bucket, and nothing
+// stands for one of them. A bucket that is partly in the window counts whole, so the
 // only error is towards refusing, by at most one bucket.
 //
 // # Who may change it
@@ -44,7 +48,8 @@ const BucketLength = 5 * time.Minute
 // would decide without what was committed since.
 var ErrStale = errors.New("the budget moved on since this group began")
 
-// ErrNoCustomers is returned for a disclosure that names no customer or no time.
+// ErrNoCustomers is returned for a disclosure without a customer, a class or a time, unless
+// it is a search that found nobody.
 var ErrNoCustomers = errors.New("a disclosure needs a customer and a time after 1970")
 
 // Disclosure is what a budget needs to know of one logged release of fields.
@@ -55,6 +60,20 @@ type Disclosure struct {
 	Role      string
 	Class     Class
 	Ords      []record.Ordinal // in any order; repeats count once; not to be changed once given to a group
+	Absent    int              // searches that found nobody, each of which counts
+}
+
+// count makes a disclosure what is counted of it: distinct customers, and the searches
+// that found nobody apart from them, also where an earlier release logged those under
+// ordinals of their own.
+func (d *Disclosure) count() error {
+	d.Ords = distinct(d.Ords)
+	customers, nobody := record.Customers(d.Ords)
+	d.Ords = customers
+	if d.Absent += nobody; d.Absent < nobody || !d.Class.valid() || len(d.Ords)+d.Absent == 0 {
+		return ErrNoCustomers
+	}
+	return nil
 }
 
 // Holder is one whose budget is counted. ID is the lineage or principal, Role the
@@ -92,8 +111,8 @@ type ExhaustedError struct {
 	Class  Class
 	Window Window
 	Limit  uint32
-	Used   int           // distinct customers in the window now
-	Asked  int           // customers asked for that are not among them
+	Used   int           // distinct customers in the window now, and searches that found nobody
+	Asked  int           // what the request adds to them
 	Retry  time.Duration // until the same request fits; 0: it never will
 }
 
@@ -144,8 +163,11 @@ func (b *Book) SetRules(rules *Rules) {
 // Apply counts a committed entry. Entries come in the order of the log; one that is
 // earlier than the last counts at the time of the last, which errs towards refusing.
 func (b *Book) Apply(d Disclosure) error {
-	if !d.Class.valid() || len(d.Ords) == 0 || bucketOf(d.At.UnixMicro()) == 0 {
+	if bucketOf(d.At.UnixMicro()) == 0 {
 		return ErrNoCustomers
+	}
+	if err := d.count(); err != nil {
+		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -171,6 +193,7 @@ func (b *Book) apply(d *Disclosure, at int64) {
 		for _, ord := range d.Ords {
 			a.touch(ord, now)
 		}
+		a.miss(d.Absent, now)
 		a.forget(Month.from(now))
 	}
 }
@@ -241,7 +264,7 @@ func (g *Group) Decide(d Disclosure) error {
 			o = newOverlay()
 			g.overlays[key] = o
 		}
-		o.add(b.accounts[key], d.Ords, bucketOf(g.at))
+		o.add(b.accounts[key], &d, bucketOf(g.at))
 	}
 	g.accepted = append(g.accepted, d)
 	return nil
@@ -251,10 +274,12 @@ func (g *Group) Decide(d Disclosure) error {
 // caller holds the book's lock.
 func (g *Group) refusal(d *Disclosure) error {
 	now := bucketOf(g.at)
-	if !d.Class.valid() || len(d.Ords) == 0 || now == 0 {
+	if now == 0 {
 		return ErrNoCustomers
 	}
-	d.Ords = distinct(d.Ords)
+	if err := d.count(); err != nil {
+		return err
+	}
 	b := g.book
 	if g.began != b.changes {
 		return ErrStale
@@ -271,12 +296,12 @@ func (g *Group) refusal(d *Disclosure) error {
 			if !limits[w].Set {
 				continue
 			}
-			used, asked := v.used(w), v.missing(d.Ords, w)
+			used, asked := v.used(w), v.missing(d, w)
 			if uint64(used)+uint64(asked) <= uint64(limits[w].Limit) {
 				continue
 			}
 			e := &ExhaustedError{Holder: h, Class: d.Class, Window: w, Limit: limits[w].Limit, Used: used, Asked: asked}
-			if fits := v.fits(d.Ords, w, int(limits[w].Limit)); fits > 0 {
+			if fits := v.fits(d, w, int(limits[w].Limit)); fits > 0 {
 				e.Retry = time.Duration(int64(fits)*bucketMicros-g.at) * time.Microsecond
 			}
 			if worst == nil || worst.Retry > 0 && (e.Retry == 0 || e.Retry > worst.Retry) {
@@ -309,8 +334,8 @@ type Used struct {
 	Count  int
 }
 
-// Usage returns the distinct customers of a holder in every class and window at a
-// time, as they are counted against its budget.
+// Usage returns what a holder used of its budget in every class and window at a time:
+// distinct customers, and searches that found nobody.
 func (b *Book) Usage(h Holder, at time.Time) []Used {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -71,8 +71,11 @@ func (h *History) From() time.Time {
 // Add counts a disclosure. They come in the order of the log.
 func (h *History) Add(d Disclosure) error {
 	now := bucketOf(d.At.UnixMicro())
-	if !d.Class.valid() || len(d.Ords) == 0 || now == 0 {
+	if now == 0 {
 		return ErrNoCustomers
+	}
+	if err := d.count(); err != nil {
+		return err
 	}
 	if day := dayOf(d.At.UnixMicro()); day != h.swept {
 		h.swept = day
@@ -87,9 +90,9 @@ func (h *History) Add(d Disclosure) error {
 			all = &tracks{}
 			h.holders[holder] = all
 		}
-		all.of(d.Class).add(h.from, now, d.Ords)
-		if !d.Ords[0].Nobody() {
-			all.of(numClasses).add(h.from, now, d.Ords)
+		all.of(d.Class).add(h.from, now, d.Ords, d.Absent)
+		if len(d.Ords) > 0 {
+			all.of(numClasses).add(h.from, now, d.Ords, 0)
 		}
 	}
 	return nil
@@ -150,7 +153,7 @@ func (all *tracks) of(c Class) *track {
 	return all[c]
 }
 
-func (t *track) add(from, now uint32, ords []record.Ordinal) {
+func (t *track) add(from, now uint32, ords []record.Ordinal, absent int) {
 	if now != t.step {
 		t.close(from)
 		t.account.forget(Month.from(now))
@@ -159,6 +162,7 @@ func (t *track) add(from, now uint32, ords []record.Ordinal) {
 	for _, ord := range ords {
 		t.touch(ord, now)
 	}
+	t.miss(absent, now)
 }
 
 // close counts the step that is over.

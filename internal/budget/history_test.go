@@ -17,15 +17,16 @@ func bruteUse(log []logged, holds func(budget.Disclosure) bool, now time.Time) (
 	bucket := func(t time.Time) int64 { return t.Unix() / 300 }
 	lengths := [3]int64{12, 288, 8640}
 	in := func(step, length int64) uint32 {
-		seen := map[record.Ordinal]bool{}
+		seen, absent := map[record.Ordinal]bool{}, 0
 		for _, e := range log {
 			if b := bucket(e.at); holds(e.d) && b >= step-length && b <= step {
+				absent += e.d.Absent
 				for _, o := range e.d.Ords {
 					seen[o] = true
 				}
 			}
 		}
-		return uint32(len(seen))
+		return uint32(len(seen) + absent)
 	}
 	var steps []int64
 	for _, e := range log {
@@ -60,7 +61,9 @@ func TestAHistoryMeasuresWhatItSays(t *testing.T) {
 			at = at.Add(time.Duration(rapid.Int64Range(0, 3).Draw(t, "gap")) * pace)
 			d := person(t)
 			d.At, d.Class = at, budget.Class(rapid.IntRange(0, 3).Draw(t, "class"))
-			if d.Class == budget.Search && rapid.Bool().Draw(t, "nobody") {
+			if d.Class == budget.Search && rapid.Bool().Draw(t, "absent") {
+				d.Absent = 1
+			} else if d.Class == budget.Search && rapid.Bool().Draw(t, "nobody") { // as earlier releases logged it
 				d.Ords = []record.Ordinal{record.FirstNobody + record.Ordinal(len(log))}
 			} else {
 				for o := range rapid.IntRange(1, 3).Draw(t, "n") {
@@ -87,7 +90,7 @@ func TestAHistoryMeasuresWhatItSays(t *testing.T) {
 					t.Fatalf("%s, %s: %+v, want %+v", holder, class, got[holder].Class[class], want)
 				}
 			}
-			persons := func(d budget.Disclosure) bool { return holds(d) && !d.Ords[0].Nobody() }
+			persons := func(d budget.Disclosure) bool { return holds(d) && len(d.Ords) > 0 && !d.Ords[0].Nobody() }
 			if want := bruteUse(log, persons, now); got[holder].Together != want {
 				t.Fatalf("%s together: %+v, want %+v", holder, got[holder].Together, want)
 			}

@@ -48,9 +48,12 @@ func (b *Book) Encode(w *bufio.Writer) error {
 		a := b.accounts[key]
 		put(uint64(key.class), uint64(key.holder.Kind), key.holder.ID)
 		text([]byte(key.holder.Role))
-		n := 0
+		n, searches := 0, 0
 		for _, t := range a.tallies {
-			n += t.count
+			n += t.count - t.absent
+			if t.absent > 0 {
+				searches++
+			}
 		}
 		put(uint64(a.horizon), uint64(n))
 		last := record.Ordinal(0)
@@ -60,6 +63,12 @@ func (b *Book) Encode(w *bufio.Writer) error {
 				last = ord
 			}
 		}
+		put(uint64(searches))
+		for _, t := range a.tallies {
+			if t.absent > 0 {
+				put(uint64(t.bucket-a.horizon), uint64(t.absent))
+			}
+		}
 	}
 	return w.Flush() // the first error of all writes
 }
@@ -67,8 +76,18 @@ func (b *Book) Encode(w *bufio.Writer) error {
 // maxSnapshotText bounds the texts in a snapshot, which are read whole.
 const maxSnapshotText = 1 << 20
 
+// maxAbsent bounds the searches of one bucket, far above what can be logged in five minutes.
+const maxAbsent = 1 << 40
+
 // DecodeBook reads what Encode wrote. It reads no further.
-func DecodeBook(r *bufio.Reader) (*Book, error) {
+func DecodeBook(r *bufio.Reader) (*Book, error) { return decodeBook(r, true) }
+
+// DecodeOlderBook reads what Encode of earlier releases wrote, which counted a search that
+// found nobody as a customer. Where there is such a search, the book does not say how many
+// there were, so it is ErrSnapshot.
+func DecodeOlderBook(r *bufio.Reader) (*Book, error) { return decodeBook(r, false) }
+
+func decodeBook(r *bufio.Reader, absent bool) (*Book, error) {
 	in := reader{r: r}
 	rules, err := DecodeRules(in.text())
 	if in.err == nil && err != nil {
@@ -92,7 +111,7 @@ func DecodeBook(r *bufio.Reader) (*Book, error) {
 		for range in.next(1 << 32) {
 			at += in.next(1 << 32)
 			bucket := a.horizon + uint32(in.next(1<<31-1))
-			if in.err == nil && (at == 0 || at >= 1<<32 || bucket == 0) {
+			if in.err == nil && (at == 0 || at >= uint64(record.FirstNobody) || bucket == 0) {
 				in.err = ErrSnapshot
 			}
 			if in.err != nil {
@@ -104,6 +123,9 @@ func DecodeBook(r *bufio.Reader) (*Book, error) {
 		for _, bucket := range slices.Sorted(maps.Keys(count)) {
 			a.change(bucket, count[bucket])
 		}
+		if absent {
+			in.absent(a)
+		}
 		a.swept = a.last.len()
 		b.accounts[key] = a
 	}
@@ -111,6 +133,22 @@ func DecodeBook(r *bufio.Reader) (*Book, error) {
 		return nil, fmt.Errorf("%w: %w", ErrSnapshot, in.err)
 	}
 	return b, nil
+}
+
+// absent reads the searches of an account that found nobody.
+func (r *reader) absent(a *account) {
+	last := uint32(0)
+	for range r.next(1 << 31) {
+		bucket, n := a.horizon+uint32(r.next(1<<31-1)), r.next(maxAbsent)
+		if r.err == nil && (bucket <= last || n == 0 || bucket >= 1<<31) {
+			r.err = ErrSnapshot
+		}
+		if r.err != nil {
+			return
+		}
+		a.miss(int(n), bucket)
+		last = bucket
+	}
 }
 
 // reader keeps the first error; after it everything is 0.

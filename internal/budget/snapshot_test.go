@@ -52,9 +52,10 @@ func TestADecodedBookDecidesAlike(t *testing.T) {
 			now = now.Add(rapid.SampledFrom([]time.Duration{0, time.Minute, 7 * time.Minute, time.Hour, 25 * time.Hour, 31 * 24 * time.Hour}).Draw(t, "later"))
 			id := rapid.Uint64Range(1, 3).Draw(t, "who")
 			d := Disclosure{At: now, Lineage: id, Principal: id / 2, Role: "support-agent", Class: Class(rapid.IntRange(0, 1).Draw(t, "class"))}
-			for _, o := range rapid.SliceOfN(rapid.Uint32Range(1, 12), 1, 4).Draw(t, "customers") {
+			for _, o := range rapid.SliceOfN(rapid.Uint32Range(1, 12), 0, 4).Draw(t, "customers") {
 				d.Ords = append(d.Ords, record.Ordinal(o))
 			}
+			d.Absent = rapid.IntRange(0, 2).Draw(t, "absent")
 			x, y := a.Begin(now), b.Begin(now)
 			ex, ey := x.Decide(d), y.Decide(d)
 			if !reflect.DeepEqual(ex, ey) {
@@ -122,6 +123,7 @@ func TestIdleAccountsGo(t *testing.T) {
 func FuzzDecodeBook(f *testing.F) {
 	b := NewBook(DefaultRules())
 	b.Apply(Disclosure{At: time.Unix(1e9, 0), Lineage: 1, Principal: 2, Role: "analyst", Ords: []record.Ordinal{1, 5, 70000}})
+	b.Apply(Disclosure{At: time.Unix(1e9, 0), Lineage: 1, Principal: 2, Role: "analyst", Class: Search, Absent: 3})
 	f.Add(encoded(f, b))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		b, err := DecodeBook(bufio.NewReader(bytes.NewReader(in)))

@@ -137,6 +137,8 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 	if now.day != d.day {
 		d.newDay(now.day)
 	}
+	ords, absent := record.Customers(ords)
+	absent += e.Absent()
 	d.space.add(ords)
 	if e.Kind == entry.KindDetection {
 		if text := e.Detail[rulesDetail]; e.Detail[changeDetail] == changeRules && !d.pinned {
@@ -146,7 +148,7 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 		}
 		return nil
 	}
-	s := &sight{d: d, index: index, e: e, ords: ords, now: now}
+	s := &sight{d: d, index: index, e: e, ords: ords, absent: absent, now: now}
 	if e.Kind == entry.KindCanary && e.Detail[changeDetail] == ChangeMail {
 		s.mail() // whoever reports it has done nothing
 		return s.alarms
@@ -162,7 +164,7 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 	case e.Principal == 0:
 	default:
 		s.novelties()
-		if released(e) {
+		if s.released() {
 			s.hours()
 			s.volumes()
 			s.walk()
@@ -173,11 +175,14 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 	return s.alarms
 }
 
-// released reports whether somebody was shown customers in the ordinary way. Exports
-// have an approval, a budget and canaries of their own.
-func released(e *entry.Entry) bool {
-	return (e.Kind == entry.KindDisclosure || e.Kind == entry.KindSearch) && e.Count > 0 && e.Class != "export"
+// released reports whether the entry shows customers in the ordinary way, or that a search
+// found none. Exports have an approval, a budget and canaries of their own.
+func (s *sight) released() bool {
+	return (s.e.Kind == entry.KindDisclosure || s.e.Kind == entry.KindSearch) && s.count() > 0 && s.e.Class != "export"
 }
+
+// count is how many customers the entry counts for.
+func (s *sight) count() int { return len(s.ords) + s.absent }
 
 // sight is one entry while it is looked at.
 type sight struct {
@@ -185,6 +190,7 @@ type sight struct {
 	index  uint64
 	e      *entry.Entry
 	ords   []record.Ordinal
+	absent int // searches that found nobody: each counts as a customer does
 	now    moment
 	p      *profile
 	r      *role

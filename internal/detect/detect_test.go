@@ -365,3 +365,50 @@ func TestACrowdIsOfThoseWhomTheirOwnBudgetsRefuse(t *testing.T) {
 		t.Errorf("crowds by whose budget refused: %v", crowds)
 	}
 }
+
+// Whoever tries values from a list is as unusual as whoever takes customers: a search that
+// found nobody counts as one, each time, whichever release logged it.
+func TestSearchesForNobodyAreVolume(t *testing.T) {
+	surges := map[string][]Alarm{}
+	for _, kind := range []string{"customers", "nobody", "nobody, as earlier releases logged it"} {
+		d := New(1, rules(t), nil)
+		index := uint64(0)
+		observe := func(when time.Time, ord record.Ordinal) []Alarm {
+			e, ords := read(3, when, ord)
+			e.Kind, e.Class, e.Level = entry.KindSearch, "search", "masked"
+			switch kind {
+			case "nobody":
+				e.Count, ords = 0, nil
+			case "nobody, as earlier releases logged it":
+				ords = []record.Ordinal{record.FirstNobody + ord}
+			}
+			index++
+			return d.Observe(index, e, ords)
+		}
+		for day := range 40 {
+			for i := range 8 {
+				observe(at(day, 9+i%2, i), record.Ordinal(1000*day+10*i+1))
+			}
+		}
+		for i := range 300 {
+			for _, a := range observe(at(41, 9, i), record.Ordinal(500_000+1000*i)) {
+				a.Entry, a.Key = 0, ""
+				if a.Rule == Surge {
+					surges[kind] = append(surges[kind], a)
+				}
+			}
+		}
+	}
+	want := surges["customers"]
+	if len(want) == 0 {
+		t.Fatal("300 customers in an hour are no surge")
+	}
+	for kind, got := range surges {
+		if len(got) != len(want) || got[0] != want[0] {
+			t.Errorf("%s: %+v, not %+v", kind, got, want)
+		}
+	}
+	if len(surges) != 3 {
+		t.Errorf("surges of %d kinds", len(surges))
+	}
+}

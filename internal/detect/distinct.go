@@ -19,10 +19,12 @@ const (
 	registers    = 1 << registerBits
 )
 
-// distinct counts distinct customers in at most about a kilobyte.
+// distinct counts distinct customers in at most about a kilobyte, and searches that found
+// nobody.
 type distinct struct {
-	few  []uint32 // ascending, while there are few
-	many *sketch
+	few    []uint32 // ascending, while there are few
+	many   *sketch
+	absent int // the searches, no two of which are one
 }
 
 // sketch is the estimate. The sum of 2^-rank is kept as it changes, exactly, in units
@@ -95,6 +97,7 @@ func mix(o uint32) uint64 {
 }
 
 func (s *distinct) merge(o *distinct) {
+	s.absent += o.absent
 	if o.many == nil {
 		for _, x := range o.few {
 			s.add(record.Ordinal(x))
@@ -111,7 +114,7 @@ func (s *distinct) merge(o *distinct) {
 
 func (s *distinct) count() int {
 	if s.many == nil {
-		return len(s.few)
+		return len(s.few) + s.absent
 	}
-	return s.many.count()
+	return s.many.count() + s.absent
 }

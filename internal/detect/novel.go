@@ -30,11 +30,11 @@ func (s *sight) novelties() {
 	since := func(what string) string { return fmt.Sprintf("%s, in %d days", what, days) }
 	if e.Purpose != "" && remember(&p.purposes, e.Purpose, maxPurposes) && known {
 		s.signs = append(s.signs, "the purpose "+e.Purpose)
-		s.raise(Purpose, rules.Purpose.Grade, len(s.ords), since(list(p.purposes[:len(p.purposes)-1], "no purpose")),
+		s.raise(Purpose, rules.Purpose.Grade, s.count(), since(list(p.purposes[:len(p.purposes)-1], "no purpose")),
 			"the purpose "+e.Purpose+", for the first time")
 	}
 	if a := action(e); remember(&p.actions, a, maxActions) && known {
-		s.raise(Action, rules.Action.Grade, len(s.ords), since(list(p.actions[:len(p.actions)-1], "nothing")), a+", for the first time")
+		s.raise(Action, rules.Action.Grade, s.count(), since(list(p.actions[:len(p.actions)-1], "nothing")), a+", for the first time")
 	}
 	if e.Credential != 0 && remember(&p.credentials, e.Credential, maxCredentials) && known {
 		p.young = young{credential: e.Credential, until: s.now.hour + youth}
@@ -50,7 +50,7 @@ func (s *sight) novelties() {
 	added := e.Fields &^ p.fields[level]
 	if added != 0 && p.fields[level] != 0 && known {
 		s.signs = append(s.signs, added.String()+" "+e.Level)
-		s.raise(Fields, rules.Fields.Grade, len(s.ords), since(p.fields[level].String()+" "+e.Level),
+		s.raise(Fields, rules.Fields.Grade, s.count(), since(p.fields[level].String()+" "+e.Level),
 			added.String()+" "+e.Level+", for the first time")
 	}
 	p.fields[level] |= e.Fields
@@ -87,7 +87,7 @@ func (s *sight) credential() {
 		return
 	}
 	y.told = g
-	s.raise(Credential, g, len(s.ords), fmt.Sprintf("%s, in %d days", some(len(p.credentials)-1, "other credential", "other credentials"), (s.now.hour-p.first)/hoursPerDay),
+	s.raise(Credential, g, s.count(), fmt.Sprintf("%s, in %d days", some(len(p.credentials)-1, "other credential", "other credentials"), (s.now.hour-p.first)/hoursPerDay),
 		fmt.Sprintf("credential %d of the lineage %d, %s", s.e.Credential, s.e.Lineage, what))
 }
 
@@ -129,7 +129,7 @@ func (s *sight) hours() {
 		}
 		if !seen {
 			s.signs = append(s.signs, "work at "+s.now.at.Format("15:04")+" UTC")
-			s.raise(Hours, s.d.rules.Hours.Grade, len(s.ords), "nothing between "+clock(h-1)+" and "+clock(h+2)+" UTC in four weeks",
+			s.raise(Hours, s.d.rules.Hours.Grade, s.count(), "nothing between "+clock(h-1)+" and "+clock(h+2)+" UTC in four weeks",
 				"customers at "+s.now.at.Format("15:04")+" UTC on a "+s.now.at.Format("Monday"))
 		}
 	}

@@ -242,6 +242,9 @@ func (s *sight) take() (newHour bool) {
 		today.add(o)
 		p.inWeek.add(o)
 	}
+	p.inHour.absent += s.absent
+	today.absent += s.absent
+	p.inWeek.absent += s.absent
 	return newHour
 }
 

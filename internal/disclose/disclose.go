@@ -7,8 +7,6 @@ package disclose
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -120,33 +118,21 @@ func (d *Desk) Search(ctx context.Context, c identity.Caller, brand string, req 
 	if err := u.Confirm(by, req.Value, req.Country); err != nil {
 		return nil, err
 	}
-	rel := ledger.Release{Grant: g, Class: budget.Search, Ticket: req.Ticket, Detail: map[string]string{"by": by.String()}}
 	if len(u.Ords()) == 0 {
-		return d.nobody(ctx, v, rel)
+		// The log keeps nothing of the value that was searched for, so the same search
+		// costs again.
+		nobody, err := d.Ledger.Hold(ctx, ledger.Release{Grant: g, Class: budget.Search, Ticket: req.Ticket, Absent: true,
+			Detail: map[string]string{"by": by.String(), "found": "nobody"}})
+		if err != nil {
+			return nil, err
+		}
+		r, err := d.Ledger.Append(ctx, nobody, nil)
+		if err != nil {
+			return nil, err
+		}
+		return &api.Disclosed{Receipt: receipt(v, r), Customers: []api.Customer{}}, nil
 	}
-	return d.release(ctx, v, u, rel)
-}
-
-// nobody logs a search that found nobody, in the place of a customer with an ordinal
-// that nobody has. It is drawn at random, and its commitment too: the log keeps
-// nothing of the value that was searched for, so the same search costs again.
-func (d *Desk) nobody(ctx context.Context, v *admit.Visit, rel ledger.Release) (*api.Disclosed, error) {
-	var drawn [4]byte
-	rand.Read(drawn[:])
-	rel.Ords = []record.Ordinal{record.FirstNobody | record.Ordinal(binary.BigEndian.Uint32(drawn[:]))}
-	rel.Detail["found"] = "nobody"
-	hold, err := d.Ledger.Hold(ctx, rel)
-	if err != nil {
-		return nil, err
-	}
-	r, err := d.Ledger.Append(ctx, hold, func(int, [16]byte, uint32) (c [32]byte) {
-		rand.Read(c[:])
-		return c
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &api.Disclosed{Receipt: receipt(v, r), Customers: []api.Customer{}}, nil
+	return d.release(ctx, v, u, ledger.Release{Grant: g, Class: budget.Search, Ticket: req.Ticket, Detail: map[string]string{"by": by.String()}})
 }
 
 // there fetches those who are still there: an index can outlive an erasure.

@@ -64,9 +64,7 @@ func (r *raid) judge(ctx context.Context) error {
 			return nil
 		}
 		for _, ord := range ords {
-			if !ord.Nobody() {
-				logged.Add(uint32(ord))
-			}
+			logged.Add(uint32(ord))
 		}
 		return nil
 	})

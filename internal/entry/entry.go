@@ -116,6 +116,19 @@ type Entry struct {
 	Detail     map[string]string
 }
 
+// searchClass is the Class of what counts against the budget of searches.
+const searchClass = "search"
+
+// Absent returns how many searches that found nobody the entry counts for in its budget.
+// Such an entry names no customer. In an entry of an earlier release a customer's ordinal
+// stands for the search: see [record.Customers].
+func (e *Entry) Absent() int {
+	if e.Kind == KindSearch && e.Class == searchClass && e.Count == 0 {
+		return 1
+	}
+	return 0
+}
+
 // wire is the leaf. Members that are empty are left out.
 type wire struct {
 	Version    uint64            `cbor:"0,keyasint"`

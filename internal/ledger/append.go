@@ -24,7 +24,7 @@ func (l *Ledger) Hold(ctx context.Context, r Release) (Hold, error) {
 	switch {
 	case !r.Grant.Valid():
 		return Hold{}, errors.New("a release needs a grant")
-	case len(r.Ords) == 0:
+	case (len(r.Ords) == 0) != r.Absent, r.Absent && r.Class != budget.Search:
 		return Hold{}, budget.ErrNoCustomers
 	case !entry.ValidTicket(r.Ticket):
 		return Hold{}, errors.New("a ticket is up to 64 letters, digits, dots, hyphens and underscores")
@@ -33,12 +33,11 @@ func (l *Ledger) Hold(ctx context.Context, r Release) (Hold, error) {
 		return Hold{}, err
 	}
 	r.Ords = slices.Clone(r.Ords)
-	who := r.Grant.Who()
-	c, err := l.chain(ctx, who.Brand)
+	c, err := l.chain(ctx, r.Grant.Who().Brand)
 	if err != nil {
 		return Hold{}, err
 	}
-	d := budget.Disclosure{Lineage: who.Lineage, Principal: who.Principal, Role: who.Role, Class: r.Class, Ords: r.Ords}
+	d := r.disclosure()
 	if d.At, err = l.db.Estimate(ctx); err != nil {
 		return Hold{}, unavailable(err)
 	}
@@ -57,9 +56,10 @@ func (l *Ledger) Hold(ctx context.Context, r Release) (Hold, error) {
 
 // Append decides the budgets and logs the release, durably, in one transaction. A
 // refusal is *budget.ExhaustedError or *budget.NoRuleError. With any error nothing
-// may be shown.
+// may be shown, not even that nobody was found. commit is nil for a search that found
+// nobody.
 func (l *Ledger) Append(ctx context.Context, h Hold, commit Commit) (Receipt, error) {
-	if !h.valid || commit == nil {
+	if !h.valid || commit == nil != h.release.Absent {
 		return Receipt{}, errors.New("appending needs a hold and the customers' commitments")
 	}
 	rel := h.release
@@ -92,7 +92,7 @@ func (l *Ledger) Record(ctx context.Context, ev Event) (Receipt, error) {
 	e := entryOf(ev.Who, ev.Kind)
 	e.Purpose, e.Ticket, e.Fields, e.Detail = ev.Purpose, ev.Ticket, ev.Fields, ev.Detail
 	switch {
-	case ev.Kind == entry.KindDisclosure, ev.Kind == entry.KindSearch && len(ev.Ords) > 0:
+	case ev.Kind == entry.KindDisclosure, ev.Kind == entry.KindSearch:
 		return Receipt{}, errors.New("a release is appended with a hold, not recorded")
 	case ev.Kind == entry.KindBudget:
 		if _, err := budget.DecodeRules([]byte(ev.Detail[RulesDetail])); err != nil {

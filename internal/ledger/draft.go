@@ -82,19 +82,19 @@ func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
 	}
 	e := r.entry
 	e.At = d.at
-	if len(r.ords) > 0 {
-		if released(e.Kind) {
-			err := d.books.Decide(budget.Disclosure{
-				Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: r.class, Ords: r.ords,
-			})
-			if errors.Is(err, budget.ErrStale) {
-				return err
-			}
-			if err != nil {
-				r.failed = err
-				return nil
-			}
+	if released(e.Kind) {
+		err := d.books.Decide(budget.Disclosure{
+			Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: r.class, Ords: r.ords, Absent: e.Absent(),
+		})
+		if errors.Is(err, budget.ErrStale) {
+			return err
 		}
+		if err != nil {
+			r.failed = err
+			return nil
+		}
+	}
+	if len(r.ords) > 0 {
 		for i, ord := range r.ords {
 			n := d.p.counter(ord) + running[ord]
 			if n != r.counters[i] {

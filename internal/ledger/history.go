@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sort"
 	"time"
@@ -41,11 +40,11 @@ func (l *Ledger) Disclosures(ctx context.Context, brand record.BrandID, s Span, 
 			return nil
 		}
 		next = it.index + 1
-		d, released, err := it.disclosure()
+		d, counts, err := it.disclosure()
 		if err != nil {
 			return err
 		}
-		if released {
+		if counts {
 			list = append(list, d)
 		}
 		if (next-s.From)%spanBatch != 0 {
@@ -61,20 +60,13 @@ func (l *Ledger) Disclosures(ctx context.Context, brand record.BrandID, s Span, 
 	return err
 }
 
-// disclosure returns what counts of an entry that released something.
-func (it *item) disclosure() (d budget.Disclosure, is bool, err error) {
-	if len(it.encoded) == 0 {
-		return d, false, nil
-	}
+// disclosure returns what counts of an entry in the budgets, if it counts.
+func (it *item) disclosure() (d budget.Disclosure, counts bool, err error) {
 	e, ords, err := it.open()
-	if err != nil || !released(e.Kind) {
+	if err != nil {
 		return d, false, err
 	}
-	class, err := classOf(e.Class)
-	if err != nil {
-		return d, false, errors.Join(ErrTampered, err)
-	}
-	return budget.Disclosure{At: e.At, Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: class, Ords: ords}, true, nil
+	return disclosureOf(&e, ords)
 }
 
 // indexAt returns an entry before which all are older than a time: entries are in the

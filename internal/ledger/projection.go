@@ -170,16 +170,29 @@ func (p *projection) apply(g *group) error {
 
 // take counts one entry in the projection, budgets included.
 func (p *projection) take(index uint64, e entry.Entry, ords []record.Ordinal) error {
-	if err := p.note(index, e, ords); err != nil || !released(e.Kind) || len(ords) == 0 {
+	if err := p.note(index, e, ords); err != nil {
 		return err
+	}
+	d, counts, err := disclosureOf(&e, ords)
+	if err != nil || !counts {
+		return err
+	}
+	return p.book.Apply(d)
+}
+
+// disclosureOf returns what counts of an entry in the budgets, if it counts.
+func disclosureOf(e *entry.Entry, ords []record.Ordinal) (d budget.Disclosure, counts bool, err error) {
+	absent := e.Absent()
+	if !released(e.Kind) || len(ords)+absent == 0 {
+		return d, false, nil
 	}
 	class, err := classOf(e.Class)
 	if err != nil {
-		return errors.Join(ErrTampered, err)
+		return d, false, errors.Join(ErrTampered, err)
 	}
-	return p.book.Apply(budget.Disclosure{
-		At: e.At, Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: class, Ords: ords,
-	})
+	return budget.Disclosure{
+		At: e.At, Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: class, Ords: ords, Absent: absent,
+	}, true, nil
 }
 
 // note is take without the budgets, which a group of our own counts by itself.

@@ -45,7 +45,17 @@ type Release struct {
 	Class  budget.Class
 	Ticket string
 	Ords   []record.Ordinal // ascending
+	Absent bool             // a search that found nobody, which costs one; without Ords
 	Detail map[string]string
+}
+
+func (r *Release) disclosure() budget.Disclosure {
+	who := r.Grant.Who()
+	d := budget.Disclosure{Lineage: who.Lineage, Principal: who.Principal, Role: who.Role, Class: r.Class, Ords: r.Ords}
+	if r.Absent {
+		d.Absent = 1
+	}
+	return d
 }
 
 // Hold is a release whose budgets had room when it was asked for. It is no promise:

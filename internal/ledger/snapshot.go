@@ -41,9 +41,11 @@ const (
 	// transaction of its own, so that commits in between wait for no large one.
 	snapshotPart = 256 << 10
 
-	snapshotVersion = "cloakroom log projection 2"
-	// snapshotVersion1 is that of earlier releases, which did not say who was erased.
+	snapshotVersion = "cloakroom log projection 3"
+	// Those of earlier releases: the second counted a search that found nobody as a
+	// customer, the first did not say who was erased either.
 	snapshotVersion1 = "cloakroom log projection 1"
+	snapshotVersion2 = "cloakroom log projection 2"
 )
 
 const (
@@ -169,8 +171,13 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 		return b
 	}
 	version := string(text())
-	if failed == nil && version != snapshotVersion && version != snapshotVersion1 {
-		failed = errSnapshot // of another release
+	decode := budget.DecodeBook
+	switch version {
+	case snapshotVersion:
+	case snapshotVersion1, snapshotVersion2:
+		decode = budget.DecodeOlderBook
+	default:
+		failed = errors.Join(failed, errSnapshot) // of another release
 	}
 	p.size, p.at = next(1<<62), int64(next(1<<62))
 	p.checkpoint = text()
@@ -203,7 +210,7 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 		}
 	}
 	if failed == nil {
-		p.book, failed = budget.DecodeBook(r)
+		p.book, failed = decode(r)
 	}
 	if failed == nil {
 		if _, err := r.ReadByte(); err != io.EOF {
