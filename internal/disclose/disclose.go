@@ -91,6 +91,9 @@ func (d *Desk) View(ctx context.Context, c identity.Caller, brand, token, purpos
 // Search shows those who have a value, masked. One that finds nobody is logged, and
 // counted against the search budget, as one that finds a customer: so whoever tries
 // addresses from a list is stopped as early as whoever takes customers.
+//
+// The budget must have room for one before anything is looked up, so that a caller whose
+// budget is exhausted is refused alike whoever has the value, and learns nothing by trying.
 func (d *Desk) Search(ctx context.Context, c identity.Caller, brand string, req api.SearchRequest) (*api.Disclosed, error) {
 	by, err := record.ParseField(req.By)
 	if err != nil {
@@ -104,6 +107,11 @@ func (d *Desk) Search(ctx context.Context, c identity.Caller, brand string, req 
 		return nil, err
 	}
 	g, err := v.View(ctx, req.Purpose, record.AllFields)
+	if err != nil {
+		return nil, err
+	}
+	nobody, err := d.Ledger.Hold(ctx, ledger.Release{Grant: g, Class: budget.Search, Ticket: req.Ticket, Absent: true,
+		Detail: map[string]string{"by": by.String(), "found": "nobody"}})
 	if err != nil {
 		return nil, err
 	}
@@ -121,11 +129,6 @@ func (d *Desk) Search(ctx context.Context, c identity.Caller, brand string, req 
 	if len(u.Ords()) == 0 {
 		// The log keeps nothing of the value that was searched for, so the same search
 		// costs again.
-		nobody, err := d.Ledger.Hold(ctx, ledger.Release{Grant: g, Class: budget.Search, Ticket: req.Ticket, Absent: true,
-			Detail: map[string]string{"by": by.String(), "found": "nobody"}})
-		if err != nil {
-			return nil, err
-		}
 		r, err := d.Ledger.Append(ctx, nobody, nil)
 		if err != nil {
 			return nil, err

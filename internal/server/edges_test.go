@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/entry"
 )
 
 func (h *house) setBudget(prefix string, limit int) {
@@ -79,6 +81,47 @@ func searchesThatFindNobodyAreCounted(t *testing.T, h *house) {
 	}
 }
 
+// Once a search budget is exhausted, every search gets the same answer: of a customer who
+// was found before, of one who was not, and of nobody. Trying again tells nothing.
+func TestAnExhaustedSearchBudgetTellsNothing(t *testing.T) {
+	onEach(t, anExhaustedSearchBudgetTellsNothing)
+}
+
+func anExhaustedSearchBudgetTellsNothing(t *testing.T, h *house) {
+	ctx := t.Context()
+	_, err := h.Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe(), {"external_id": "C-2", "email": "other@example.com"}}})
+	h.must(err)
+	h.setBudget("principal any search hour", 3)
+	search := func(value string) (*api.Disclosed, error) {
+		return h.as["support-agent"].Search(ctx, "gucci", api.SearchRequest{By: "email", Value: value, Purpose: "customer-support"})
+	}
+	for _, value := range []string{zoe()["email"], "nobody@example.com", "nobody@example.com"} {
+		_, err := search(value)
+		h.must(err)
+	}
+	before := len(h.entriesOf(entry.KindSearch))
+	var words string
+	for range 20 {
+		for _, value := range []string{zoe()["email"], "other@example.com", "nobody@example.com", "nobody-else@example.com"} {
+			out, err := search(value)
+			var e *api.Error
+			if !errors.As(err, &e) || e.Type != api.TypeBudgetExhausted {
+				t.Fatalf("a search beyond the budget gave %+v, %v", out, err)
+			}
+			said := strings.Split(e.Detail, ";")[0] // when it fits moves with the clock
+			if words == "" {
+				words = said
+			}
+			if said != words {
+				t.Fatalf("one is refused with %q, and another with %q", words, said)
+			}
+		}
+	}
+	if n := len(h.entriesOf(entry.KindSearch)) - before; n != 0 {
+		t.Errorf("%d searches were logged beyond the budget", n)
+	}
+}
+
 // A thief who keeps to masked views, or to searches, is given as many customers as the
 // budget of that says and no more, by however many keys, and the log names exactly them.
 func TestOneKindOfAnswerAloneIsBounded(t *testing.T) { onEach(t, oneKindOfAnswerAloneIsBounded) }
@@ -112,6 +155,12 @@ func oneKindOfAnswerAloneIsBounded(t *testing.T, h *house) {
 	} {
 		given := map[string]bool{}
 		for i := range 12 {
+			if i == 7 {
+				for range 3 { // within the budget a customer is counted once
+					_, err := c.ask(keys[0], c.from)
+					h.must(err)
+				}
+			}
 			d, err := c.ask(keys[i%2], c.from+i)
 			if i >= 8 {
 				if !isType(err, api.TypeBudgetExhausted) {
@@ -124,8 +173,11 @@ func oneKindOfAnswerAloneIsBounded(t *testing.T, h *house) {
 				given[x.Token] = true
 			}
 		}
-		if _, err := c.ask(keys[1], c.from); err != nil {
-			t.Errorf("%s: who was seen within the hour was refused: %v", c.kind, err)
+		// Beyond it a customer who was seen within the hour is seen again for nothing. A
+		// search is refused before anything is looked up: see
+		// TestAnExhaustedSearchBudgetTellsNothing.
+		if _, err := c.ask(keys[1], c.from); (err != nil) != (c.kind == "search") {
+			t.Errorf("%s: who was seen within the hour: %v", c.kind, err)
 		}
 		if len(given) != 8 {
 			t.Errorf("%s: %d customers were given", c.kind, len(given))
