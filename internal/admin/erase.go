@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -12,10 +13,15 @@ import (
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/record"
 	"github.com/cloakroom/cloakroom/internal/seal"
 )
+
+// ErrErasing is returned where an erasure is logged and could not be carried out in time.
+// It is not refused: FinishCutOff carries it out.
+var ErrErasing = errors.New("the erasure is logged and not carried out yet: the vault carries it out within minutes, also after a restart; send no other request for it")
 
 // Erase erases a customer. It cannot be undone.
 func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string) (*api.Erased, error) {
@@ -70,23 +76,22 @@ func (d *Desk) EraseFor(ctx context.Context, v *admit.Visit, ords []record.Ordin
 const finishedAtOnce = 1000
 
 // FinishErasures erases the customers of a brand whose erasure is in the log and who
-// are there all the same: a restored copy that is older than its log has them. It
-// returns how many it erased.
-func (d *Desk) FinishErasures(ctx context.Context, brand record.BrandID) (n int, err error) {
-	type due struct {
+// are there all the same: a restored copy that is older than its log has them. Of those
+// customers only the ones that due names are erased. It returns how many it erased.
+func (d *Desk) FinishErasures(ctx context.Context, brand record.BrandID, due func(entry uint64, ord record.Ordinal) bool) (n int, err error) {
+	type found struct {
 		receipt ledger.Receipt
 		ord     record.Ordinal
 		logKey  []byte
 	}
-	var list []due
-	found := map[record.Ordinal]bool{}
+	var list []found
+	seen := map[record.Ordinal]bool{}
 	err = d.Ledger.Erasures(ctx, brand, func(r ledger.Receipt, ords []record.Ordinal) error {
+		ords = slices.DeleteFunc(slices.Clone(ords), func(ord record.Ordinal) bool { return seen[ord] || !due(r.Entry(), ord) })
 		logKeys, err := d.Seal.LogKeys(ctx, brand, ords)
 		for ord, key := range logKeys {
-			if !found[ord] {
-				list = append(list, due{r, ord, key})
-			}
-			found[ord] = true
+			list = append(list, found{r, ord, key})
+			seen[ord] = true
 		}
 		return err
 	})
@@ -109,6 +114,43 @@ func (d *Desk) FinishErasures(ctx context.Context, brand record.BrandID) (n int,
 	return n, nil
 }
 
+// FinishCutOff carries out the erasures that were logged at least so long ago and that a
+// kill, or a database that did not answer, cut off. A write that came in between does not
+// save the customer: the log said that they are erased. It returns how many it erased; an
+// erasure that fails does not keep it from the others.
+func (d *Desk) FinishCutOff(ctx context.Context, age time.Duration) (n int, err error) {
+	list, err := d.Ledger.ErasuresDue(ctx, age)
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, due := range list {
+		erased, err := d.finish(ctx, due)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("carrying out the erasure of entry %d of brand %d: %w", due.Entry, due.Brand, err))
+		}
+		if erased {
+			n++
+		}
+	}
+	return n, errors.Join(errs...)
+}
+
+// finish carries out one erasure that is due, and reports whether the customer was still
+// there.
+func (d *Desk) finish(ctx context.Context, due ledger.Due) (bool, error) {
+	r, err := d.Ledger.Erasure(ctx, due)
+	if err != nil {
+		return false, err
+	}
+	logKeys, err := d.Seal.LogKeys(ctx, due.Brand, []record.Ordinal{due.Ord})
+	if err != nil {
+		return false, err
+	}
+	x := d.erasing(due.Brand, logKeys)
+	return len(logKeys) > 0, x.erase(ctx, r, due.Ord)
+}
+
 // erasing erases customers of one brand, one after another. What the proofs of others
 // need is in the log, which it reads once for all of them and then only what was added.
 type erasing struct {
@@ -123,7 +165,12 @@ func (d *Desk) erasing(brand record.BrandID, logKeys map[record.Ordinal][]byte) 
 	return &erasing{d: d, brand: brand, logKeys: logKeys, kept: map[record.Ordinal][]ledger.Kept{}}
 }
 
-// one logs the erasure of a customer and does it.
+// patience is how long an erasure that is logged may take, also when nobody waits for the
+// answer any more.
+const patience = 10 * time.Second
+
+// one logs the erasure of a customer and carries it out. From the entry on nothing refuses
+// it: what stops it here leaves it to FinishCutOff, and is ErrErasing.
 func (x *erasing) one(ctx context.Context, v *admit.Visit, ord record.Ordinal) (r ledger.Receipt, err error) {
 	u, err := x.d.Seal.Fetch(ctx, x.brand, []record.Ordinal{ord}, 0)
 	if err != nil {
@@ -133,27 +180,44 @@ func (x *erasing) one(ctx context.Context, v *admit.Visit, ord record.Ordinal) (
 	if err != nil {
 		return r, err
 	}
-	return r, x.erase(ctx, r, ord)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if err := x.erase(ctx, r, ord); err != nil {
+		return r, fmt.Errorf("%w: %w", ErrErasing, err)
+	}
+	return r, nil
 }
 
 // erase destroys a customer's key, and keeps before what the proofs of others need of the
-// entries up to the erasure's. Later ones, of whoever had read the customer before the key
-// was gone, bring it along.
+// entries up to the erasure's. Entries logged later, by requests that had already read the
+// customer, carry this data themselves. It retries for as long as the context lasts when
+// somebody else changes the customer.
 func (x *erasing) erase(ctx context.Context, r ledger.Receipt, ord record.Ordinal) error {
-	// The log is not read inside the transaction: that would hold one connection while it
-	// waits for another, and idle for longer than the database lets a transaction.
-	if err := x.catchUp(ctx); err != nil {
-		return err
+	for {
+		// The log is not read inside the transaction: that would hold one connection while
+		// it waits for another, and idle for longer than the database lets a transaction.
+		if err := x.catchUp(ctx); err != nil {
+			return err
+		}
+		err := x.d.Seal.Erase(ctx, r, ord, func(ctx context.Context, q db.Queryer, _ []byte) error {
+			if err := x.d.Ledger.Keep(ctx, q, x.brand, ord, x.kept[ord]); err != nil {
+				return err
+			}
+			return x.d.Ledger.ErasureEnded(ctx, q, x.brand, ord)
+		})
+		switch {
+		case (errors.Is(err, seal.ErrConflict) || errors.Is(err, keys.ErrRotated)) && ctx.Err() == nil:
+			continue
+		case errors.Is(err, seal.ErrNoCustomer): // another request or server erased them
+			err = x.d.Ledger.ErasureEnded(ctx, x.d.DB, x.brand, ord)
+		}
+		if err != nil {
+			return err
+		}
+		delete(x.kept, ord)
+		delete(x.logKeys, ord)
+		return nil
 	}
-	err := x.d.Seal.Erase(ctx, r, ord, func(ctx context.Context, q db.Queryer, _ []byte) error {
-		return x.d.Ledger.Keep(ctx, q, x.brand, ord, x.kept[ord])
-	})
-	if err != nil {
-		return err
-	}
-	delete(x.kept, ord)
-	delete(x.logKeys, ord)
-	return nil
 }
 
 // catchUp reads what was logged since the log was read.

@@ -115,11 +115,27 @@ const (
 	tendEvery = 2 * time.Second
 	// tendAgain is how long it waits after an error.
 	tendAgain = 5 * time.Second
+	// finishEvery is how often a server looks for erasures that were cut off, and how old
+	// one is then: younger ones are in flight at another server.
+	finishEvery = time.Minute
 )
 
-// Tend works on rotations until the context ends: those begun here, and those that a
-// server left behind that stopped. Of several servers one works at a time.
+// Tend carries out what servers left behind that stopped, until the context ends: erasures
+// that were logged and cut off, and rotations. It also works on rotations begun here. Of
+// several servers one works on a rotation at a time.
 func (d *Desk) Tend(ctx context.Context, log *slog.Logger) {
+	finish := func(age time.Duration) {
+		n, err := d.FinishCutOff(ctx, age)
+		if n > 0 {
+			log.Info("erasures that were logged and cut off were carried out", "customers", n)
+		}
+		if err != nil && ctx.Err() == nil {
+			log.Error("carrying out erasures that were cut off", "cause", err)
+		}
+	}
+	finish(0)
+	finishing := time.NewTicker(finishEvery)
+	defer finishing.Stop()
 	holder := rand.Text()
 	defer d.Ring.Release(context.WithoutCancel(ctx), holder)
 	if d.DB.Engine() == db.SQLite { // one process has it: whoever held a lease was killed
@@ -146,6 +162,8 @@ func (d *Desk) Tend(ctx context.Context, log *slog.Logger) {
 		select {
 		case <-ctx.Done():
 		case <-d.wake():
+		case <-finishing.C:
+			finish(finishEvery)
 		case <-time.After(wait):
 		}
 	}

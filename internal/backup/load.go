@@ -94,6 +94,10 @@ func (r *restore) loadPart(ctx context.Context, s *source, p db.Part) (err error
 			keep = false
 		case pr.table == "customer_keys":
 			keep, err = versions.apply(pr, row)
+		case pr.table == erasuresTable: // of customers who are not here, nothing is due
+			var ord int64
+			ord, err = pr.int(row, "ord")
+			keep = r.live.Contains(uint32(ord))
 		case p == db.PartData:
 			keep, err = r.alive(pr, row)
 		}

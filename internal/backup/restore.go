@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,6 +83,7 @@ type restore struct {
 	in, keyed  *roaring.Bitmap // customers of the data; customers with a key
 	live       *roaring.Bitmap // both
 	erased     *roaring.Bitmap // as the log says
+	due        *roaring.Bitmap // whose erasure was logged and not carried out when the keys were copied
 	progress   func(Progress)
 }
 
@@ -88,7 +91,7 @@ type restore struct {
 // and until the logs are found to be what was signed, the place is marked as not whole,
 // so that no vault opens there. After a kill, run it again: it begins anew.
 func Restore(ctx context.Context, o Options, progress func(Progress)) (_ *Report, err error) {
-	r := &restore{Options: o, in: roaring.New(), keyed: roaring.New(), erased: roaring.New(), progress: progress}
+	r := &restore{Options: o, in: roaring.New(), keyed: roaring.New(), erased: roaring.New(), due: roaring.New(), progress: progress}
 	if r.progress == nil {
 		r.progress = func(Progress) {}
 	}
@@ -236,19 +239,21 @@ func (r *restore) part(s *source, p db.Part) (*partReader, *File, error) {
 // people finds out who is in the data and who has a key, from both parts.
 func (r *restore) people(ctx context.Context) error {
 	for _, x := range []struct {
-		s     *source
-		p     db.Part
-		table string
-		into  *roaring.Bitmap
-	}{{r.data, db.PartData, versionsTable, r.in}, {r.keys, db.PartKeys, "customer_keys", r.keyed}} {
+		s    *source
+		p    db.Part
+		into map[string]*roaring.Bitmap
+	}{
+		{r.data, db.PartData, map[string]*roaring.Bitmap{versionsTable: r.in}},
+		{r.keys, db.PartKeys, map[string]*roaring.Bitmap{"customer_keys": r.keyed, erasuresTable: r.due}},
+	} {
 		pr, _, err := r.part(x.s, x.p)
 		if err != nil {
 			return err
 		}
-		err = eachOf(ctx, pr, x.table, func(row []any) error {
+		err = eachOf(ctx, pr, slices.Collect(maps.Keys(x.into)), func(row []any) error {
 			ord, err := pr.int(row, "ord")
 			if err == nil {
-				x.into.Add(uint32(ord))
+				x.into[pr.table].Add(uint32(ord))
 			}
 			return err
 		})
@@ -263,17 +268,21 @@ func (r *restore) people(ctx context.Context) error {
 	return nil
 }
 
-// eachOf hands fn the rows of one table.
-func eachOf(ctx context.Context, pr *partReader, table string, fn func(row []any) error) error {
+// eachOf hands fn the rows of some tables, and reads no further than it has to.
+func eachOf(ctx context.Context, pr *partReader, tables []string, fn func(row []any) error) error {
 	for n := 0; ; n++ {
 		row, err := pr.next()
-		if err == io.EOF || err == nil && pr.table != table && pr.counts[table] > 0 {
+		if err == io.EOF {
+			return nil
+		}
+		wanted := slices.Contains(tables, pr.table)
+		if err == nil && !wanted && !slices.ContainsFunc(tables, func(t string) bool { return pr.counts[t] == 0 }) {
 			return nil
 		}
 		if err == nil && n%1000 == 0 {
 			err = ctx.Err()
 		}
-		if err == nil && pr.table == table {
+		if err == nil && wanted {
 			err = fn(row)
 		}
 		if err != nil {
@@ -326,6 +335,7 @@ func (r *restore) verify(ctx context.Context) error {
 		return err
 	}
 	used := make([]bool, len(r.Checkpoints))
+	finish := roaring.New()
 	for _, l := range r.log.Logs {
 		was, err := r.v.Ledger.Checkpoint(ctx, l.Brand)
 		if err == nil && string(was) != l.Checkpoint {
@@ -364,7 +374,7 @@ func (r *restore) verify(ctx context.Context) error {
 				return fmt.Errorf("the log of %s: %w", l.Name, err)
 			}
 		}
-		err = r.v.Ledger.Scan(ctx, l.Brand, 0, func(_ uint64, e entry.Entry, ords []record.Ordinal) error {
+		err = r.v.Ledger.Scan(ctx, l.Brand, 0, func(index uint64, e entry.Entry, ords []record.Ordinal) error {
 			// Earlier releases logged a search that found nobody under an ordinal of its
 			// own: it is no customer's, and one of them would leave none for new customers.
 			customers, _ := record.Customers(ords)
@@ -372,6 +382,9 @@ func (r *restore) verify(ctx context.Context) error {
 				next = max(next, int64(ord)+1)
 				if e.Kind == entry.KindErasure {
 					r.erased.Add(uint32(ord))
+					if r.unfinished(l.Brand, index, ord) {
+						finish.Add(uint32(ord))
+					}
 				}
 			}
 			return nil
@@ -390,7 +403,7 @@ func (r *restore) verify(ctx context.Context) error {
 	gone := roaring.AndNot(r.in, r.live)
 	r.report.Unlogged = roaring.AndNot(gone, r.erased).GetCardinality()
 	if r.DryRun {
-		r.report.Finished = roaring.And(r.live, r.erased).GetCardinality()
+		r.report.Finished = roaring.And(r.live, finish).GetCardinality()
 		r.report.Customers -= r.report.Finished
 		return nil
 	}
@@ -436,11 +449,27 @@ func last(b *roaring.Bitmap) uint32 {
 	return b.Maximum()
 }
 
+// erasuresTable holds the erasures that were logged and not carried out. Copies made by
+// older releases do not have it.
+const erasuresTable = "log_erasures"
+
+// unfinished reports whether an erasure of the log has to be carried out on the copy, if
+// the customer is there. The keys are of one state of the vault: an erasure logged after
+// has to be; one logged before it has to be where that state says that it was due. A
+// customer who was there and of whom that state says nothing lives: an older release
+// refused their erasure after its entry. On a copy that cannot tell, all are carried out,
+// as the log says.
+func (r *restore) unfinished(brand record.BrandID, index uint64, ord record.Ordinal) bool {
+	l := r.keys.Manifest.log(brand)
+	_, tells := r.keys.file(db.PartKeys).Rows[erasuresTable]
+	return !tells || l == nil || index >= l.Size || r.due.Contains(uint32(ord))
+}
+
 // finish carries out the erasures that the log holds, logs that the vault was restored,
 // and lets it open.
 func (r *restore) finish(ctx context.Context) error {
 	for _, l := range r.log.Logs {
-		n, err := r.v.Admin.FinishErasures(ctx, l.Brand)
+		n, err := r.v.Admin.FinishErasures(ctx, l.Brand, func(index uint64, ord record.Ordinal) bool { return r.unfinished(l.Brand, index, ord) })
 		if err != nil {
 			return fmt.Errorf("erasing again who the log of %s says was erased: %w", l.Name, err)
 		}

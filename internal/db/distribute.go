@@ -51,6 +51,7 @@ var distributed = []Placement{
 	{Table: "log_snapshot_parts", Column: "brand", With: "log_heads"},
 	{Table: "log_index", Column: "brand", With: "log_heads"},
 	{Table: "log_commitments", Column: "brand", With: "log_heads"},
+	{Table: "log_erasures", Column: "brand", With: "log_heads"},
 	{Table: "catalogue", Column: "brand", With: "log_heads"},
 	{Table: "write_answers", Column: "name"},
 }

@@ -358,6 +358,14 @@ var migrations = []string{
 		data   {blob} NOT NULL,
 		PRIMARY KEY (brand, bucket, first)
 	);`,
+	// ledger
+	`CREATE TABLE log_erasures (
+		brand integer NOT NULL,
+		entry bigint NOT NULL,
+		ord   bigint NOT NULL,
+		at    bigint NOT NULL,
+		PRIMARY KEY (brand, entry, ord)
+	);`,
 }
 
 const (

@@ -49,6 +49,7 @@ var parts = []struct {
 	{"customer_keys", PartKeys},
 	{"rotations", PartKeys},
 	{"root_key", PartKeys},
+	{"log_erasures", PartKeys}, // of the state in which the keys are
 	{"log_heads", PartLog},
 	{"log_groups", PartLog},
 	{"log_checkpoints", PartLog},

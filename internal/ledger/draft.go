@@ -27,7 +27,7 @@ type draft struct {
 	rs    []*request // those accepted
 	es    []entry.Entry
 	gone  entry.Set // whom the group itself erases
-	kept  []db.Stmt // commitments of who was erased before their entry came
+	kept  []db.Stmt // commitments of who was erased before their entry came, and erasures that are due
 	moved int64     // heads that the commit moved
 }
 
@@ -120,6 +120,7 @@ func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
 	d.rs, d.es = append(d.rs, r), append(d.es, e)
 	if e.Kind == entry.KindErasure {
 		d.gone.Add(r.ords...)
+		d.due(r)
 	}
 	d.keep(r)
 	return nil

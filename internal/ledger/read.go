@@ -281,22 +281,6 @@ func (l *Ledger) pages(ctx context.Context, brand record.BrandID, from, size uin
 	return nil
 }
 
-// Erasures hands fn the receipt of every entry that says that customers were erased,
-// with the customers: what erasing needs, for one that was logged and cut off, or that
-// a restored copy has to be told of again.
-func (l *Ledger) Erasures(ctx context.Context, brand record.BrandID, fn func(r Receipt, ords []record.Ordinal) error) error {
-	size, err := l.Size(ctx, brand)
-	if err != nil {
-		return err
-	}
-	return l.Scan(ctx, brand, 0, func(index uint64, e entry.Entry, ords []record.Ordinal) error {
-		if e.Kind != entry.KindErasure {
-			return nil
-		}
-		return fn(Receipt{brand: brand, kind: e.Kind, index: index, size: size, at: e.At, fields: e.Fields, ords: ords}, ords)
-	})
-}
-
 // Disclosure is one entry that concerns a customer, with what proving it takes.
 type Disclosure struct {
 	Index    uint64

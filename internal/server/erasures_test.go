@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -8,7 +9,10 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/admit"
+	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/record"
 )
 
@@ -118,4 +122,120 @@ func readsMeanwhileAreProven(t *testing.T, h *house) {
 	if d, err := h.as["data-protection-officer"].WhoRead(ctx, "gucci", tokens[0]); err != nil || len(d.Disclosures) == 0 {
 		t.Errorf("who read the one who stays: %v", err)
 	}
+}
+
+// A customer who is written all the time is erased all the same: an entry that says so
+// is never followed by a refusal.
+func TestAnErasureWinsOverWrites(t *testing.T) { onEach(t, anErasureWinsOverWrites) }
+
+func anErasureWinsOverWrites(t *testing.T, h *house) {
+	ctx := t.Context()
+	for i, token := range h.some(6) {
+		var writing sync.WaitGroup
+		for w := range 3 {
+			writing.Go(func() {
+				for n := 0; ; n++ {
+					err := h.as["application"].Do(ctx, "PATCH", client.Path("brands", "gucci", "customers", token), api.Fields{"given_name": fmt.Sprintf("Zoe-%d-%d", w, n)}, nil)
+					if isType(err, api.TypeUnknownToken) {
+						return
+					}
+					if err != nil && !isType(err, api.TypeConflict) {
+						t.Errorf("writing customer %d: %v", i, err)
+						return
+					}
+				}
+			})
+		}
+		time.Sleep(20 * time.Millisecond) // so that they write
+		for n := 0; ; n++ {
+			_, err := h.as["data-protection-officer"].Erase(ctx, "gucci", token)
+			if err == nil {
+				break
+			}
+			t.Errorf("erasing customer %d: %v", i, err)
+			if n == 100 {
+				t.FailNow()
+			}
+		}
+		writing.Wait()
+	}
+	if n := h.count(`SELECT count(*) FROM log_erasures`); n != 0 {
+		t.Errorf("%d erasures seem unfinished", n)
+	}
+}
+
+// count returns the number that a statement reads.
+func (h *house) count(sql string) (n int64) {
+	h.t.Helper()
+	h.must(h.server.vault.DB.Row(h.t.Context(), sql).Scan(&n))
+	return n
+}
+
+// cutOff leaves what a server leaves that is killed between the entry of an erasure and
+// the erasure: the entry.
+func (h *house) cutOff(visit *admit.Visit, ord record.Ordinal) {
+	h.t.Helper()
+	ctx, v := h.t.Context(), h.server.vault
+	u, err := v.Disclose.Seal.Fetch(ctx, visit.Brand.ID, []record.Ordinal{ord}, 0)
+	h.must(err)
+	_, err = v.Ledger.Record(ctx, ledger.Event{Kind: entry.KindErasure, Who: visit.Who, Ords: u.Ords(), Commit: u.Commitment(0)})
+	h.must(err)
+}
+
+// An erasure that was logged and cut off is carried out when a server starts; one that
+// another server has logged a moment ago is left to that server.
+func TestAnErasureThatWasCutOffIsFinished(t *testing.T) { onEach(t, anErasureThatWasCutOffIsFinished) }
+
+func anErasureThatWasCutOffIsFinished(t *testing.T, h *house) {
+	ctx := t.Context()
+	tokens := h.some(4)
+	_, err := h.as["support-agent"].Reveal(ctx, "gucci", api.RevealRequest{Tokens: tokens, Fields: []string{"given_name"}, Purpose: "customer-support"})
+	h.must(err)
+	visit, ords := h.whoEnters(tokens)
+	h.cutOff(visit, ords[1])
+	h.cutOff(visit, ords[1]) // two asked for it
+	h.cutOff(visit, ords[2])
+	err = h.as["application"].Do(ctx, "PATCH", client.Path("brands", "gucci", "customers", tokens[2]), api.Fields{"given_name": "Yan"}, nil) // of a moment in which nobody finished it
+	h.must(err)
+
+	v := h.server.vault
+	if n, err := v.Admin.FinishCutOff(ctx, time.Hour); n != 0 || err != nil {
+		t.Errorf("%d erasures were finished that may be in flight, %v", n, err)
+	}
+	if n, err := v.Admin.FinishCutOff(ctx, 0); n != 2 || err != nil {
+		t.Errorf("%d erasures were finished, %v", n, err)
+	}
+	for i, token := range tokens {
+		_, err := h.as["support-agent"].View(ctx, "gucci", token, "customer-support", "")
+		if erased := i == 1 || i == 2; erased != isType(err, api.TypeUnknownToken) || !erased && err != nil {
+			t.Errorf("customer %d: %v", i, err)
+		}
+	}
+	if d, err := h.as["data-protection-officer"].WhoRead(ctx, "gucci", tokens[0]); err != nil || len(d.Disclosures) != 2 {
+		t.Errorf("who read one who stays: %+v, %v", d, err)
+	}
+	if n := h.count(`SELECT count(*) FROM log_erasures`); n != 0 {
+		t.Errorf("%d erasures seem unfinished", n)
+	}
+}
+
+// A row that no entry stands behind erases nobody.
+func TestAnErasureThatIsNotInTheLogIsNotFinished(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		ctx := t.Context()
+		tokens := h.some(2)
+		visit, ords := h.whoEnters(tokens)
+		h.cutOff(visit, ords[0])
+		db := h.server.vault.DB
+		_, err := db.Exec(ctx, `UPDATE log_erasures SET ord = $1`, int64(ords[1]))
+		h.must(err)
+		if n, err := h.server.vault.Admin.FinishCutOff(ctx, 0); n != 0 || !errors.Is(err, ledger.ErrTampered) {
+			t.Errorf("%d were erased, %v", n, err)
+		}
+		for _, token := range tokens {
+			if _, err := h.as["support-agent"].View(ctx, "gucci", token, "customer-support", ""); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }

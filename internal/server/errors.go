@@ -61,6 +61,7 @@ func kinds() []struct {
 		{identity.ErrRevoked, api.TypeUnauthenticated, "Revoked", http.StatusUnauthorized},
 		{identity.ErrExpired, api.TypeUnauthenticated, "Expired", http.StatusUnauthorized},
 		{identity.ErrDisabled, api.TypeUnauthenticated, "Disabled", http.StatusUnauthorized},
+		{admin.ErrErasing, api.TypePartlyDone, "Logged, and not erased yet", http.StatusServiceUnavailable},
 		{seal.ErrDamaged, api.TypeDamaged, "A record is damaged", http.StatusInternalServerError},
 		{seal.ErrNoOrdinals, api.TypeInternal, "No ordinal left", http.StatusInsufficientStorage},
 		{ledger.ErrUnavailable, api.TypeLogUnavailable, "The log cannot be written", http.StatusServiceUnavailable},
