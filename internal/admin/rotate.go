@@ -102,11 +102,10 @@ func (d *Desk) RotateRoot(ctx context.Context, c identity.Caller) (*api.RootRota
 	if err != nil {
 		return nil, err
 	}
-	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindRotation, Who: v.Who, Detail: map[string]string{"step": "begin", "key": "root"}})
-	if err != nil {
-		return nil, err
-	}
-	n, err := d.Ring.RotateRoot(ctx, r.At())
+	n, err := d.Ring.RotateRoot(ctx, func(ctx context.Context) (time.Time, error) {
+		r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindRotation, Who: v.Who, Detail: map[string]string{"step": "begin", "key": "root"}})
+		return r.At(), err
+	})
 	return &api.RootRotated{Keys: n}, err
 }
 

@@ -198,8 +198,22 @@ func vaultID(ctx context.Context, v *vault.Vault) (string, error) {
 }
 
 // Write makes a backup of one state of the vault. It streams: memory does not grow
-// with the vault. progress may be nil.
-func Write(ctx context.Context, v *vault.Vault, req Request, progress func(Progress)) (_ *Manifest, err error) {
+// with the vault. progress may be nil. While the root key is being rotated it is refused
+// with keys.ErrRootRotation.
+func Write(ctx context.Context, v *vault.Vault, req Request, progress func(Progress)) (*Manifest, error) {
+	if _, err := req.check(); err != nil {
+		return nil, err
+	}
+	held, hold, err := v.Admin.Ring.HoldRoot(ctx, keys.ForBackup)
+	if err != nil {
+		return nil, err
+	}
+	defer hold.Release(ctx)
+	return write(held, hold, v, req, progress)
+}
+
+// write is Write for who holds the root key.
+func write(ctx context.Context, hold *keys.RootHold, v *vault.Vault, req Request, progress func(Progress)) (_ *Manifest, err error) {
 	recipients, err := req.check()
 	if err != nil {
 		return nil, err
@@ -216,6 +230,9 @@ func Write(ctx context.Context, v *vault.Vault, req Request, progress func(Progr
 		return nil, fmt.Errorf("making the backup's directory: %w", err)
 	}
 	defer func() {
+		if lost := context.Cause(ctx); err != nil && errors.Is(lost, keys.ErrRootReleased) {
+			err = lost
+		}
 		if err != nil {
 			err = errors.Join(err, sweep(dir))
 		}
@@ -238,8 +255,11 @@ func Write(ctx context.Context, v *vault.Vault, req Request, progress func(Progr
 			}
 			m.Parts = append(m.Parts, *f)
 		}
-		return nil
+		return opens(ctx, q, v.RootKey)
 	})
+	if err == nil {
+		err = hold.Check(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -272,6 +292,19 @@ func Write(ctx context.Context, v *vault.Vault, req Request, progress func(Progr
 		return nil, fmt.Errorf("giving the backup its name: %w", err)
 	}
 	return m, syncDir(filepath.Dir(req.Dir))
+}
+
+// opens refuses a copy whose keys the root key in its file does not open. The file is read
+// anew: what this server opened before may have been wrapped by a root key that is gone.
+func opens(ctx context.Context, q db.Queryer, rootKey string) error {
+	root, err := keys.OpenFile(rootKey, false)
+	if err == nil {
+		err = keys.Opens(ctx, q, root)
+	}
+	if err != nil {
+		return fmt.Errorf("the root key %s does not open what was backed up, so the backup is worth nothing; make another: %w", rootKey, err)
+	}
+	return nil
 }
 
 const (

@@ -10,6 +10,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/db"
 	"github.com/cloakroom/cloakroom/internal/identity"
+	"github.com/cloakroom/cloakroom/internal/keys"
 	"github.com/cloakroom/cloakroom/internal/vault"
 )
 
@@ -60,18 +61,26 @@ func (d *Desk) Start(ctx context.Context, c identity.Caller, in api.BackupReques
 	for i, r := range in.Recipients {
 		detail[fmt.Sprintf("recipient.%d", i+1)] = r
 	}
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	held, hold, err := d.v.Admin.Ring.HoldRoot(run, keys.ForBackup)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
 	receipt, err := d.v.Admin.Announce(ctx, c, detail)
 	if err != nil {
+		hold.Release(ctx)
+		cancel()
 		return nil, err
 	}
 	d.now = api.Backup{State: stateRunning, Dir: req.Dir, Entry: receipt.Entry()}
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	d.cancel, d.done = cancel, done
 	go func() {
 		defer close(done)
 		defer cancel()
-		m, err := Write(run, d.v, req, d.progress)
+		m, err := write(held, hold, d.v, req, d.progress)
+		hold.Release(run)
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if err != nil {

@@ -366,6 +366,13 @@ var migrations = []string{
 		at    bigint NOT NULL,
 		PRIMARY KEY (brand, entry, ord)
 	);`,
+	// keys
+	`CREATE TABLE root_holds (
+		holder text PRIMARY KEY,
+		what   text NOT NULL,
+		since  bigint NOT NULL,
+		until  bigint NOT NULL
+	);`,
 }
 
 const (

@@ -54,6 +54,7 @@ var parts = []struct {
 	{"log_groups", PartLog},
 	{"log_checkpoints", PartLog},
 	{"log_commitments", PartLog},
+	{"root_holds", PartNone},
 	{"log_snapshots", PartNone},
 	{"alarms", PartNone},
 	{"alarm_cursors", PartNone},

@@ -79,6 +79,7 @@ func (k Key) GoString() string { return k.String() }
 type Ring struct {
 	db      *db.DB
 	root    Root
+	process string                    // a name that no other ring has
 	current revision.Cache[name, Key] // by brand and kind, version 0
 
 	mu     sync.RWMutex
@@ -93,7 +94,7 @@ type name struct {
 
 // NewRing returns a ring over the database whose keys root wraps.
 func NewRing(d *db.DB, root Root) *Ring {
-	return &Ring{db: d, root: root, opened: map[name]Key{}}
+	return &Ring{db: d, root: root, process: rand.Text(), opened: map[name]Key{}}
 }
 
 const (

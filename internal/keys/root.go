@@ -57,10 +57,22 @@ type Successor interface {
 // RotateRoot replaces the root key: all keys of all brands are wrapped anew in one
 // transaction, and then the old root key is destroyed. Killed at any point it leaves
 // a vault that opens; run again, it goes on. It returns how many keys it wrapped.
-func (r *Ring) RotateRoot(ctx context.Context, at time.Time) (int, error) {
+//
+// It is refused while a backup runs. begin runs when nothing refuses it any more: it logs
+// the rotation, and returns when that was.
+func (r *Ring) RotateRoot(ctx context.Context, begin func(ctx context.Context) (time.Time, error)) (int, error) {
 	root, ok := r.root.(Successor)
 	if !ok {
 		return 0, errors.New("this root key is not kept by the vault: rotate it where it is kept")
+	}
+	ctx, hold, err := r.HoldRoot(ctx, ForRotation)
+	if err != nil {
+		return 0, err
+	}
+	defer hold.Release(ctx)
+	at, err := begin(ctx)
+	if err != nil {
+		return 0, err
 	}
 	var inForce string
 	if err := r.db.Row(ctx, sqlReadRoot).Scan(&inForce); err != nil {
@@ -76,7 +88,7 @@ func (r *Ring) RotateRoot(ctx context.Context, at time.Time) (int, error) {
 	// A crash from here on leaves a file with both.
 	n := 0
 	if !committed {
-		if n, err = r.rewrapAll(ctx, root, inForce, next, at); err != nil {
+		if n, err = r.rewrapAll(ctx, hold, root, inForce, next, at); err != nil {
 			return 0, fmt.Errorf("wrapping keys under the next root key: %w", err)
 		}
 	}
@@ -88,7 +100,7 @@ func (r *Ring) RotateRoot(ctx context.Context, at time.Time) (int, error) {
 	return n, nil
 }
 
-func (r *Ring) rewrapAll(ctx context.Context, root Successor, inForce, next string, at time.Time) (int, error) {
+func (r *Ring) rewrapAll(ctx context.Context, hold *RootHold, root Successor, inForce, next string, at time.Time) (int, error) {
 	type row struct {
 		n       name
 		wrapped []byte
@@ -101,6 +113,9 @@ func (r *Ring) rewrapAll(ctx context.Context, root Successor, inForce, next stri
 		n, err := q.Exec(ctx, sqlChangeRoot, next, at.UnixMicro(), inForce)
 		if err == nil && n != 1 {
 			err = ErrOtherRoot
+		}
+		if err == nil {
+			err = hold.check(ctx, q) // a backup that began since has copied the keys as they are
 		}
 		if err != nil {
 			return err

@@ -21,6 +21,11 @@ type dying struct {
 	at string
 }
 
+// logged is when a rotation is logged.
+func logged(second int64) func(context.Context) (time.Time, error) {
+	return func(context.Context) (time.Time, error) { return time.Unix(second, 0), nil }
+}
+
 var errKilled = errors.New("killed here")
 
 func (d *dying) Succeed(ctx context.Context, inForce string) (string, bool, error) {
@@ -82,7 +87,7 @@ func TestRootRotationSurvivesAKillAnywhere(t *testing.T) {
 					t.Fatal(err)
 				}
 				for range 2 { // the second time with a root that was in force before
-					if _, err := keys.NewRing(d, &dying{open(), at}).RotateRoot(ctx, time.Unix(2, 0)); err != nil && !errors.Is(err, errKilled) {
+					if _, err := keys.NewRing(d, &dying{open(), at}).RotateRoot(ctx, logged(2)); err != nil && !errors.Is(err, errKilled) {
 						t.Fatal(err)
 					}
 					if k, err := keys.NewRing(d, open()).Current(ctx, 1, keys.KEK); err != nil || k != want {
@@ -97,7 +102,7 @@ func TestRootRotationSurvivesAKillAnywhere(t *testing.T) {
 					} else if k.Version != 1 {
 						t.Fatal(k)
 					}
-					if n, err := keys.NewRing(d, open()).RotateRoot(ctx, time.Unix(4, 0)); err != nil || n == 0 && at != "after the transaction" {
+					if n, err := keys.NewRing(d, open()).RotateRoot(ctx, logged(4)); err != nil || n == 0 && at != "after the transaction" {
 						t.Fatalf("run again it wrapped %d, %v", n, err)
 					}
 					text, err := os.ReadFile(path)
@@ -127,7 +132,7 @@ func TestRootRotationSurvivesAKillAnywhere(t *testing.T) {
 				if !errors.Is(err, keys.ErrOtherRoot) {
 					t.Errorf("a key was wrapped by the old root key: %v", err)
 				}
-				if _, err := stale.RotateRoot(ctx, time.Unix(6, 0)); !errors.Is(err, keys.ErrOtherRoot) {
+				if _, err := stale.RotateRoot(ctx, logged(6)); !errors.Is(err, keys.ErrOtherRoot) {
 					t.Errorf("the root key was rotated by a server that has an old one: %v", err)
 				}
 			})
@@ -153,7 +158,7 @@ func TestTheOldRootKeyIsOverwritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer same.Close()
-	if _, err := keys.NewRing(d, f).RotateRoot(t.Context(), time.Unix(1, 0)); err != nil {
+	if _, err := keys.NewRing(d, f).RotateRoot(t.Context(), logged(1)); err != nil {
 		t.Fatal(err)
 	}
 	was := make([]byte, len(old))

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -121,7 +122,7 @@ func TestNoOlderCopyOpensAfterBothRotations(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect("after the KEK's", 20, 0)
-		if _, err := v.ring.RotateRoot(ctx, time.UnixMicro(9)); err != nil {
+		if _, err := v.ring.RotateRoot(ctx, func(context.Context) (time.Time, error) { return time.UnixMicro(9), nil }); err != nil {
 			t.Fatal(err)
 		}
 		expect("after the root key's too", 0, 0)
