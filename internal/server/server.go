@@ -67,6 +67,7 @@ func newServer(v *vault.Vault, log *slog.Logger, timeout time.Duration) *Server 
 	config.Info.Description = "A customer-data vault. Every error is RFC 9457 with a stable type."
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "/v1/openapi", "", ""
 	config.CreateHooks = nil
+	config.Formats = map[string]huma.Format{"application/json": s.jsonFormat(), "json": s.jsonFormat()}
 	config.Transformers = []huma.Transformer{s.plainErrors}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"key": {Type: "http", Scheme: "bearer"}}
 	config.Security = []map[string][]string{{"key": {}}}
@@ -223,6 +224,10 @@ func (s *Server) plainErrors(_ huma.Context, _ string, v any) (any, error) {
 	e := &api.Error{Type: api.TypeInvalid, Title: "The request is not valid", Status: m.Status}
 	for _, d := range m.Errors {
 		iv := api.InvalidValue{Message: d.Message}
+		if place, ok := strings.CutPrefix(d.Message, notText+": "); ok {
+			e.Errors = refuseText(place).Errors
+			break
+		}
 		switch {
 		case strings.HasPrefix(d.Message, "unexpected property"):
 			iv.Message = "has a member that the API does not know"

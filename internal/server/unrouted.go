@@ -14,6 +14,10 @@ func (s *Server) routed(mux *http.ServeMux) http.Handler {
 		h, found := mux.Handler(r)
 		clean := path.Clean(r.URL.Path) == r.URL.Path
 		if found != "" && clean {
+			if place := s.misplaced(r, found); place != "" {
+				s.fail(w, refuseText(place))
+				return
+			}
 			if keep, changes := s.once[found]; changes && r.Header.Get(headerKey) != "" {
 				s.again(w, r, keep, mux)
 				return
