@@ -145,7 +145,12 @@ type Credential struct {
 // CredentialRequest makes a credential.
 type CredentialRequest struct {
 	Label    string `json:"label,omitempty" maxLength:"64"`
-	ValidFor string `json:"valid_for,omitempty" maxLength:"32" doc:"Such as 720h; empty: until revoked."`
+	ValidFor string `json:"valid_for,omitempty" maxLength:"32" doc:"Such as 720h; empty: until revoked. One made through your own expires with yours at the latest."`
+}
+
+// Revoked says how many credentials a revocation ended.
+type Revoked struct {
+	Revoked int `json:"revoked"`
 }
 
 // RoleRequest gives a role.

@@ -130,6 +130,13 @@ func at(brand string, segments ...string) string {
 	return Path(append([]string{"brands", brand}, segments...)...)
 }
 
+// RevokeCredential ends one credential and all made through it. A caller may end their own
+// and those made through it; administrators end any.
+func (c *Client) RevokeCredential(ctx context.Context, credential uint64) (*api.Revoked, error) {
+	out := &api.Revoked{}
+	return out, c.Do(ctx, http.MethodDelete, Path("credentials", strconv.FormatUint(credential, 10)), nil, out)
+}
+
 // Reveal asks for fields of customers in clear.
 func (c *Client) Reveal(ctx context.Context, brand string, req api.RevealRequest) (*api.Disclosed, error) {
 	out := &api.Disclosed{}

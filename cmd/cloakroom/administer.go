@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
@@ -94,13 +95,14 @@ func (c *purposeRetireCmd) Run(ctx context.Context, std Streams) error {
 }
 
 type principalCmd struct {
-	Create principalCreateCmd `cmd:"" help:"Register a person or service with its roles, and make its first key."`
-	List   principalListCmd   `cmd:"" help:"List principals, their roles and credentials."`
-	Role   principalRoleCmd   `cmd:"" help:"Give or take a role."`
-	Key    principalKeyCmd    `cmd:"" help:"Make a further key."`
-	Renew  principalRenewCmd  `cmd:"" help:"Replace a key; what was made through it goes on."`
-	App    principalAppCmd    `cmd:"" help:"Make a key through your own, for an application that acts for you."`
-	Revoke principalRevokeCmd `cmd:"" help:"Revoke a lineage: a credential and all made through it."`
+	Create     principalCreateCmd     `cmd:"" help:"Register a person or service with its roles, and make its first key."`
+	List       principalListCmd       `cmd:"" help:"List principals, their roles and credentials."`
+	Role       principalRoleCmd       `cmd:"" help:"Give or take a role."`
+	Key        principalKeyCmd        `cmd:"" help:"Make a further key."`
+	Renew      principalRenewCmd      `cmd:"" help:"Replace a key; what was made through it goes on."`
+	App        principalAppCmd        `cmd:"" help:"Make a key through your own, for an application that acts for you."`
+	Disconnect principalDisconnectCmd `cmd:"" help:"Revoke one credential and all made through it; the rest of its lineage stays valid."`
+	Revoke     principalRevokeCmd     `cmd:"" help:"Revoke a lineage: a credential and all made through it."`
 }
 
 type principalCreateCmd struct {
@@ -218,7 +220,17 @@ func (c *principalAppCmd) Run(ctx context.Context, std Streams) error {
 	in := api.CredentialRequest{Label: c.Label, ValidFor: c.ValidFor}
 	return ask(ctx, std, &c.remote, "POST", "/v1/credentials", in, func(w io.Writer, out *api.Credential) {
 		printKey(w, c.Label, out)
+		fmt.Fprintf(w, "%sTo revoke this key alone: cloakroom principal disconnect %d\n", expiry(out), out.ID)
 	})
+}
+
+// expiry says when a credential expires: sooner than asked for, where the one through
+// which it was made does.
+func expiry(c *api.Credential) string {
+	if c.Expires.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("Expires %s. ", c.Expires.UTC().Format(time.RFC3339))
 }
 
 type principalRevokeCmd struct {
@@ -228,11 +240,24 @@ type principalRevokeCmd struct {
 
 // Run revokes a lineage.
 func (c *principalRevokeCmd) Run(ctx context.Context, std Streams) error {
-	type revoked struct {
-		Revoked int `json:"revoked"`
-	}
-	return ask(ctx, std, &c.remote, "DELETE", client.Path("lineages", fmt.Sprint(c.Lineage)), nil, func(w io.Writer, r *revoked) {
-		fmt.Fprintf(w, "revoked %d credentials\n", r.Revoked)
+	return ask(ctx, std, &c.remote, "DELETE", client.Path("lineages", fmt.Sprint(c.Lineage)), nil, printRevoked)
+}
+
+func printRevoked(w io.Writer, r *api.Revoked) { fmt.Fprintf(w, "revoked %d credentials\n", r.Revoked) }
+
+type principalDisconnectCmd struct {
+	remote
+	Credential uint64 `arg:"" help:"As principal app or principal list --json shows it."`
+}
+
+// Run revokes one credential.
+func (c *principalDisconnectCmd) Run(ctx context.Context, std Streams) error {
+	return c.with(ctx, std, func(v *connection) error {
+		out, err := v.RevokeCredential(ctx, c.Credential)
+		if err != nil {
+			return err
+		}
+		return c.print(std, out, func(w io.Writer) { printRevoked(w, out) })
 	})
 }
 

@@ -217,7 +217,7 @@ type exportLinkCmd struct{ exportOne }
 // Help is the long help text.
 func (exportLinkCmd) Help() string {
 	return `For the machine that fetches the files, so that your own key does not have to be there.
-It ends with the export, and with the lineage that asked for it.
+It ends with the export, and where the credential that asked for it is revoked.
 
   CLOAKROOM_KEY=... cloakroom export download --server URL --brand BRAND EXPORT --out DIR`
 }

@@ -348,7 +348,7 @@ func (d *Desk) CreateCredential(ctx context.Context, c identity.Caller, name str
 
 // ConnectApp makes a credential through the caller's own: a session, or an application
 // that the caller lets act for it. It is of the caller's lineage: it shares its budgets,
-// and is revoked with it.
+// is revoked with it, and ends with the caller's own at the latest.
 func (d *Desk) ConnectApp(ctx context.Context, c identity.Caller, req api.CredentialRequest) (*api.Credential, error) {
 	p, err := d.Door.Identity.Get(ctx, c.Principal)
 	if err != nil {
@@ -381,6 +381,13 @@ func (d *Desk) credential(ctx context.Context, who identity.Who, p identity.Prin
 		out.Created, out.Expires = at, time.Time{}
 		if valid > 0 {
 			out.Expires = at.Add(valid)
+		}
+		if parent != 0 {
+			latest, err := d.Door.Identity.Latest(ctx, q, parent)
+			if err != nil {
+				return err
+			}
+			out.Expires = identity.Earlier(out.Expires, latest)
 		}
 		id, key, err := d.Door.Identity.CreateCredential(ctx, q, p.ID, parent, req.Label, out.Expires, at)
 		out.ID, out.Lineage, out.Key = id, id, key.Reveal()
@@ -428,6 +435,60 @@ func (d *Desk) Revoke(ctx context.Context, c identity.Caller, lineage uint64) (i
 	if err == nil && n == 0 {
 		err = identity.ErrNoLineage // a wrong number must not look like a thief stopped
 	}
+	return n, err
+}
+
+// RevokeCredential ends one credential and all made through it, on every server, and
+// returns how many those were. A caller may end their own and those made through it;
+// every other one needs the right to administer.
+func (d *Desk) RevokeCredential(ctx context.Context, c identity.Caller, credential uint64) (int, error) {
+	own, err := d.Door.Identity.Made(ctx, credential, c.Credential)
+	if err != nil {
+		return 0, err
+	}
+	who := identity.Who{Caller: c, Brand: record.Group}
+	if !own {
+		v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+		if errors.Is(err, brands.ErrNoBrand) { // no role at the group: as for an unknown credential
+			err = identity.ErrNoCredential
+		}
+		if err != nil {
+			return 0, err
+		}
+		who = v.Who
+	} else if stopped, err := d.stopped(ctx, who); err != nil {
+		return 0, err
+	} else if stopped {
+		return 0, contain.ErrContained
+	}
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return 0, err
+	}
+	may := func(q db.Queryer, at time.Time) error {
+		if !own {
+			return nil
+		}
+		return d.Door.Identity.MayRevoke(ctx, q, c.Lineage, at)
+	}
+	// Checked before the entry is written: the entry stays where the change fails.
+	switch err := d.Door.Identity.Live(ctx, credential); {
+	case errors.Is(err, identity.ErrRevoked):
+		return 0, identity.ErrNoCredential
+	case err != nil && !errors.Is(err, identity.ErrDisabled):
+		return 0, err
+	}
+	if err := may(d.DB, now); err != nil {
+		return 0, err
+	}
+	n := 0
+	detail := map[string]string{"change": "credential-revoke", "credential": strconv.FormatUint(credential, 10)}
+	err = d.changeAs(ctx, who, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) (err error) {
+		if err = may(q, at); err == nil {
+			n, err = d.Door.Identity.RevokeOne(ctx, q, credential, at)
+		}
+		return err
+	})
 	return n, err
 }
 

@@ -16,3 +16,8 @@ func WithAdvisory(ctx context.Context, d *DB, sql string) error {
 		return err
 	})
 }
+
+// MigrateBefore brings the schema to where the last n migrations have not run.
+func MigrateBefore(ctx context.Context, d *DB, n int) error {
+	return d.migrate(ctx, len(migrations)-n, true)
+}

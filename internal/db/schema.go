@@ -373,6 +373,13 @@ var migrations = []string{
 		since  bigint NOT NULL,
 		until  bigint NOT NULL
 	);`,
+	// identity: no credential ends later than one through which it was made, except a link
+	`CREATE INDEX credentials_by_root ON credentials (root, revoked, expires);
+	UPDATE credentials SET expires = coalesce((
+		WITH RECURSIVE up(parent, expires) AS (SELECT c.parent, c.expires FROM credentials c WHERE c.id = credentials.id
+			UNION ALL SELECT c.parent, c.expires FROM credentials c JOIN up ON c.id = up.parent)
+		SELECT min(up.expires) FROM up WHERE up.expires > 0), 0)
+	WHERE parent <> 0 AND scope = '';`,
 }
 
 const (

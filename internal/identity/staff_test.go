@@ -16,30 +16,31 @@ func TestStaffAndWhatTheirKeysDo(t *testing.T) {
 	soon := now.Add(time.Hour)
 	kinds := []struct {
 		name        string
+		over        time.Time // when the key itself ends
 		make        func(s *Store, d db.Queryer, id, root uint64) error
 		live, links bool
 	}{
-		{"nothing more", func(*Store, db.Queryer, uint64, uint64) error { return nil }, false, false},
-		{"a session", func(s *Store, q db.Queryer, id, root uint64) error {
+		{"nothing more", now, func(*Store, db.Queryer, uint64, uint64) error { return nil }, false, false},
+		{"a session", soon, func(s *Store, q db.Queryer, id, root uint64) error {
 			_, _, err := s.CreateCredential(t.Context(), q, id, root, "app", soon, now)
 			return err
 		}, true, false},
-		{"a link", func(s *Store, q db.Queryer, id, root uint64) error {
+		{"a link", now, func(s *Store, q db.Queryer, id, root uint64) error {
 			_, _, err := s.CreateLink(t.Context(), q, id, root, "exp-1", soon, now)
 			return err
 		}, false, true},
-		{"both", func(s *Store, q db.Queryer, id, root uint64) error {
+		{"both", soon, func(s *Store, q db.Queryer, id, root uint64) error {
 			if _, _, err := s.CreateCredential(t.Context(), q, id, root, "app", soon, now); err != nil {
 				return err
 			}
 			_, _, err := s.CreateLink(t.Context(), q, id, root, "exp-1", soon, now)
 			return err
 		}, true, true},
-		{"a link that is over", func(s *Store, q db.Queryer, id, root uint64) error {
+		{"a link that is over", now, func(s *Store, q db.Queryer, id, root uint64) error {
 			_, _, err := s.CreateLink(t.Context(), q, id, root, "exp-1", now, now)
 			return err
 		}, false, false},
-		{"a link of what was revoked", func(s *Store, q db.Queryer, id, root uint64) error {
+		{"a link of what was revoked", now, func(s *Store, q db.Queryer, id, root uint64) error {
 			if _, _, err := s.CreateLink(t.Context(), q, id, root, "exp-1", soon, now); err != nil {
 				return err
 			}
@@ -62,11 +63,12 @@ func TestStaffAndWhatTheirKeysDo(t *testing.T) {
 				if i%keyEach != 0 {
 					continue
 				}
-				root, _, err := s.CreateCredential(t.Context(), q, id, 0, "key", now, now) // over
+				k := &kinds[i/keyEach%len(kinds)]
+				root, _, err := s.CreateCredential(t.Context(), q, id, 0, "key", k.over, now)
 				if err != nil {
 					return err
 				}
-				if err := kinds[i/keyEach%len(kinds)].make(s, q, id, root); err != nil {
+				if err := k.make(s, q, id, root); err != nil {
 					return err
 				}
 			}
@@ -94,7 +96,7 @@ func TestStaffAndWhatTheirKeysDo(t *testing.T) {
 			}
 			k := &kinds[i/keyEach%len(kinds)]
 			if len(p.Lineages) != 1 || p.Lineages[0].Live != k.live || p.Lineages[0].Links != k.links || p.Lineages[0].Label != "key" {
-				t.Errorf("%s, whose key is over, with %s: %+v", p.Name, k.name, p.Lineages)
+				t.Errorf("%s, whose key is over at %v, with %s: %+v", p.Name, k.over, k.name, p.Lineages)
 			}
 		}
 	})

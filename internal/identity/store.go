@@ -26,12 +26,14 @@ var (
 	// ErrNoLineage is returned where there was nothing to revoke.
 	ErrNoLineage = errors.New("nothing was revoked: there is no such lineage, or all of it is revoked already; `cloakroom principal list` shows lineages")
 	// ErrNoCredential is returned for a credential that there is not, or not any more.
-	ErrNoCredential = errors.New("there is no such credential, or it was revoked; `cloakroom principal list` shows those there are")
+	ErrNoCredential = errors.New("no such credential, or it is revoked already; `cloakroom principal list` shows them to administrators")
 	// ErrLink is returned for a credential that is for one export, where it is shown for
 	// anything else.
 	ErrLink = errors.New("this key downloads the one export that it was made for, and nothing else")
-	// ErrChildren is returned where a lineage has as many credentials as it may.
-	ErrChildren = fmt.Errorf("%d credentials were made through this one already: revoke those that are not used", maxLineage)
+	// ErrChildren is returned where a lineage has as many living credentials as it may.
+	ErrChildren = fmt.Errorf("this lineage has %d living credentials, the most allowed: revoke those not in use with `cloakroom principal disconnect`", maxLineage)
+	// ErrRevocations is returned where a lineage revoked as many of its own as it may for now.
+	ErrRevocations = fmt.Errorf("this lineage revoked credentials %d times within a minute: wait a minute, or let an administrator revoke the lineage", maxRevocations)
 	// ErrNoPrincipal is returned for a principal that is not registered.
 	ErrNoPrincipal = errors.New("no such principal: `cloakroom principal list` shows those there are")
 	// ErrExists is returned for a principal's name that is taken.
@@ -110,18 +112,34 @@ const (
 	sqlFindRole         = `SELECT role FROM roles WHERE principal = $1 AND brand IN ($2, 0) ORDER BY brand DESC LIMIT 1`
 	sqlNextCredential   = `SELECT coalesce(max(id), 0) + 1 FROM credentials`
 	sqlCredentialRoot   = `SELECT root, principal, revoked FROM credentials WHERE id = $1`
+	sqlAncestry         = `WITH RECURSIVE up(parent, expires, revoked) AS (SELECT parent, expires, revoked FROM credentials WHERE id = $1
+		UNION ALL SELECT c.parent, c.expires, c.revoked FROM credentials c JOIN up ON c.id = up.parent)
+		SELECT coalesce(min(CASE WHEN expires > 0 THEN expires END), 0), coalesce(max(revoked), 0) FROM up`
+	sqlDescends = `WITH RECURSIVE up(id, parent) AS (SELECT id, parent FROM credentials WHERE id = $1
+		UNION ALL SELECT c.id, c.parent FROM credentials c JOIN up ON c.id = up.parent)
+		SELECT count(*) FROM up WHERE id = $2`
 	sqlInsertCredential = `INSERT INTO credentials (id, principal, parent, root, hash, label, created, expires, revoked, scope) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9) ON CONFLICT DO NOTHING`
 	sqlLockLineage      = `UPDATE credentials SET revoked = revoked WHERE id = $1`
-	sqlCountLineage     = `SELECT count(*) FROM credentials WHERE root = $1`
-	sqlRenewCredential  = `UPDATE credentials SET hash = $2 WHERE id = $1 AND revoked = 0 AND length(hash) = 32 RETURNING root`
-	sqlRevokeLineage    = `UPDATE credentials SET revoked = $2 WHERE root = $1 AND revoked = 0`
-	sqlAuthenticate     = `SELECT c.id, c.root, c.expires, c.revoked, c.scope, p.id, p.name, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.hash = $1`
-	sqlLive             = `SELECT c.revoked, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.id = $1`
-	sqlLocalCredential  = `SELECT c.id, c.root FROM credentials c WHERE c.principal = $1 AND c.label = $2 ORDER BY c.id LIMIT 1`
+	// Two ranges of an index: the dead are not read.
+	sqlCountLineage    = `SELECT (SELECT count(*) FROM credentials WHERE root = $1 AND revoked = 0 AND expires = 0) + (SELECT count(*) FROM credentials WHERE root = $1 AND revoked = 0 AND expires > $2)`
+	sqlRenewCredential = `UPDATE credentials SET hash = $2 WHERE id = $1 AND revoked = 0 AND length(hash) = 32 RETURNING root`
+	sqlRevokeLineage   = `UPDATE credentials SET revoked = $2 WHERE root = $1 AND revoked = 0`
+	sqlRevokeOne       = `WITH RECURSIVE down(id) AS (SELECT id FROM credentials WHERE id = $1
+		UNION ALL SELECT c.id FROM credentials c JOIN down ON c.parent = down.id WHERE c.root = $3 AND c.revoked = 0)
+		UPDATE credentials SET revoked = $2 WHERE revoked = 0 AND root = $3 AND id IN (SELECT id FROM down)`
+	sqlRevocations     = `SELECT count(DISTINCT revoked) FROM credentials WHERE root = $1 AND revoked > $2`
+	sqlAuthenticate    = `SELECT c.id, c.root, c.parent, c.expires, c.revoked, c.scope, p.id, p.name, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.hash = $1`
+	sqlLive            = `SELECT c.parent, c.revoked, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.id = $1`
+	sqlLocalCredential = `SELECT c.id, c.root FROM credentials c WHERE c.principal = $1 AND c.label = $2 ORDER BY c.id LIMIT 1`
 )
 
-// maxLineage bounds the credentials of one lineage.
-const maxLineage = 1000
+const (
+	// maxLineage bounds the living credentials of one lineage.
+	maxLineage = 1000
+	// maxRevocations bounds how often a lineage may revoke some of its own within a
+	// minute. Each revocation makes requests in flight start over, at every brand.
+	maxRevocations = 20
+)
 
 // attempts bounds how often a number is drawn anew because another server took it.
 const attempts = 20
@@ -199,13 +217,15 @@ func (s *Store) Disable(ctx context.Context, q db.Queryer, principal uint64, at 
 
 // CreateCredential makes a credential inside the caller's transaction and returns
 // its key, which is not kept. parent is the credential through which it is made, or
-// 0; a child is of its parent's lineage and principal. A zero expires means never.
+// 0; a child is of its parent's lineage and principal, and ends with it at the latest.
+// A zero expires means never.
 func (s *Store) CreateCredential(ctx context.Context, q db.Queryer, principal, parent uint64, label string, expires, at time.Time) (uint64, Key, error) {
 	return s.createKey(ctx, q, principal, parent, label, "", expires, at)
 }
 
 // CreateLink makes a credential as CreateCredential does, through parent, that can
-// download one export and do nothing else.
+// download one export and do nothing else. It ends with the export, whose end two people
+// approved, and not with the session that asked for it; revoking the session ends it.
 func (s *Store) CreateLink(ctx context.Context, q db.Queryer, principal, parent uint64, export string, expires, at time.Time) (uint64, Key, error) {
 	return s.createKey(ctx, q, principal, parent, export, export, expires, at)
 }
@@ -236,8 +256,20 @@ func (s *Store) insertCredential(ctx context.Context, q db.Queryer, principal, p
 		if uint64(owner) != principal {
 			return 0, errors.New("a credential belongs to the principal of the one through which it is made")
 		}
+		latest, gone, err := ancestry(ctx, q, int64(parent))
+		switch {
+		case err != nil:
+			return 0, err
+		case gone:
+			return 0, ErrRevoked
+		case export != "":
+		case !latest.IsZero() && !latest.After(at):
+			return 0, ErrExpired
+		default:
+			expires = Earlier(expires, latest)
+		}
 		var have int64
-		if err := q.Row(ctx, sqlCountLineage, root).Scan(&have); err != nil {
+		if err := q.Row(ctx, sqlCountLineage, root, at.UnixMicro()).Scan(&have); err != nil {
 			return 0, fmt.Errorf("counting the credentials of a lineage: %w", err)
 		}
 		if have >= maxLineage {
@@ -263,6 +295,31 @@ func (s *Store) insertCredential(ctx context.Context, q db.Queryer, principal, p
 		}
 	}
 	return 0, errors.New("storing a credential: too many are made at once; try again")
+}
+
+// ancestry returns when the first of a credential and those through which it was made
+// expires, zero for never, and whether one of them is revoked. Rows from before children
+// took over their parents' expiry need it, and whoever changes a parent's row.
+func ancestry(ctx context.Context, q db.Queryer, credential int64) (latest time.Time, revoked bool, err error) {
+	var expires, gone int64
+	if err := q.Row(ctx, sqlAncestry, credential).Scan(&expires, &gone); err != nil {
+		return time.Time{}, false, fmt.Errorf("reading through what a credential was made: %w", err)
+	}
+	return db.Time(expires), gone != 0, nil
+}
+
+// Latest returns when what is made through a credential ends at the latest, zero for never.
+func (s *Store) Latest(ctx context.Context, q db.Queryer, credential uint64) (time.Time, error) {
+	latest, _, err := ancestry(ctx, q, int64(credential))
+	return latest, err
+}
+
+// Earlier returns the earlier of two ends of time, where zero means never.
+func Earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // lockLineage waits for whoever else adds to a lineage or revokes it. So who adds sees
@@ -308,14 +365,18 @@ func (s *Store) Lineage(ctx context.Context, credential uint64) (lineage, princi
 // Live returns why a credential that was let in once would not be now: ErrRevoked or
 // ErrDisabled. That its time is over is not looked at.
 func (s *Store) Live(ctx context.Context, credential uint64) error {
-	var revoked, disabled int64
-	err := s.db.Row(ctx, sqlLive, int64(credential)).Scan(&revoked, &disabled)
+	var parent, revoked, disabled int64
+	err := s.db.Row(ctx, sqlLive, int64(credential)).Scan(&parent, &revoked, &disabled)
+	above := false
+	if err == nil && parent != 0 {
+		_, above, err = ancestry(ctx, s.db, parent)
+	}
 	switch {
 	case errors.Is(err, db.ErrNoRows):
 		return ErrNoCredential
 	case err != nil:
 		return fmt.Errorf("reading a credential: %w", err)
-	case revoked != 0:
+	case revoked != 0 || above:
 		return ErrRevoked
 	case disabled != 0:
 		return ErrDisabled
@@ -339,6 +400,55 @@ func (s *Store) Revoke(ctx context.Context, q db.Queryer, lineage uint64, at tim
 	return int(n), nil
 }
 
+// RevokeOne ends a credential and all made through it, and returns how many those were:
+// ErrNoCredential where there was nothing to end. The rest of the lineage goes on.
+func (s *Store) RevokeOne(ctx context.Context, q db.Queryer, credential uint64, at time.Time) (int, error) {
+	if err := revision.Bump(ctx, q); err != nil {
+		return 0, err
+	}
+	var root, owner, revoked int64
+	err := q.Row(ctx, sqlCredentialRoot, int64(credential)).Scan(&root, &owner, &revoked)
+	if errors.Is(err, db.ErrNoRows) {
+		return 0, ErrNoCredential
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading a credential: %w", err)
+	}
+	if err := lockLineage(ctx, q, root); err != nil {
+		return 0, err
+	}
+	n, err := q.Exec(ctx, sqlRevokeOne, int64(credential), at.UnixMicro(), root)
+	if err != nil {
+		return 0, fmt.Errorf("revoking a credential: %w", err)
+	}
+	if n == 0 {
+		return 0, ErrNoCredential
+	}
+	return int(n), nil
+}
+
+// Made reports whether a credential is another, or was made through it.
+func (s *Store) Made(ctx context.Context, credential, through uint64) (bool, error) {
+	var n int64
+	if err := s.db.Row(ctx, sqlDescends, int64(credential), int64(through)).Scan(&n); err != nil {
+		return false, fmt.Errorf("reading through what a credential was made: %w", err)
+	}
+	return n != 0, nil
+}
+
+// MayRevoke returns ErrRevocations where a lineage revoked so many of its own lately that
+// it has to wait.
+func (s *Store) MayRevoke(ctx context.Context, q db.Queryer, lineage uint64, at time.Time) error {
+	var n int64
+	if err := q.Row(ctx, sqlRevocations, int64(lineage), at.Add(-time.Minute).UnixMicro()).Scan(&n); err != nil {
+		return fmt.Errorf("counting revocations: %w", err)
+	}
+	if n >= maxRevocations {
+		return ErrRevocations
+	}
+	return nil
+}
+
 // Authenticate returns who holds a key. The database finds the hash of the key, not
 // the key: how long it takes tells nothing of use.
 func (s *Store) Authenticate(ctx context.Context, key Key) (Caller, error) {
@@ -359,8 +469,8 @@ func (s *Store) Authenticate(ctx context.Context, key Key) (Caller, error) {
 
 func (s *Store) accept(ctx context.Context, hash [32]byte) (accepted, error) {
 	var a accepted
-	var id, root, revoked, principal, disabled int64
-	err := s.db.Row(ctx, sqlAuthenticate, hash[:]).Scan(&id, &root, &a.expires, &revoked, &a.caller.Export, &principal, &a.caller.Name, &disabled)
+	var id, root, parent, revoked, principal, disabled int64
+	err := s.db.Row(ctx, sqlAuthenticate, hash[:]).Scan(&id, &root, &parent, &a.expires, &revoked, &a.caller.Export, &principal, &a.caller.Name, &disabled)
 	switch {
 	case errors.Is(err, db.ErrNoRows):
 		return accepted{}, ErrUnknownKey
@@ -370,6 +480,18 @@ func (s *Store) accept(ctx context.Context, hash [32]byte) (accepted, error) {
 		return accepted{}, ErrRevoked
 	case disabled != 0:
 		return accepted{}, ErrDisabled
+	}
+	if parent != 0 {
+		latest, gone, err := ancestry(ctx, s.db, parent)
+		if err != nil {
+			return accepted{}, fmt.Errorf("authenticating: %w", err)
+		}
+		if gone {
+			return accepted{}, ErrRevoked
+		}
+		if a.caller.Export == "" { // a link ends with its export
+			a.expires = db.Micros(Earlier(db.Time(a.expires), latest))
+		}
 	}
 	a.caller.Principal, a.caller.Credential, a.caller.Lineage = uint64(principal), uint64(id), uint64(root)
 	return a, nil

@@ -98,6 +98,7 @@ func kinds() []struct {
 		{contain.ErrMost, api.TypeConflict, "Too many containments", http.StatusConflict},
 		{identity.ErrNoCredential, api.TypeNotFound, "No such credential", http.StatusNotFound},
 		{identity.ErrChildren, api.TypeConflict, "Too many credentials", http.StatusConflict},
+		{identity.ErrRevocations, api.TypeConflict, "Too many revocations", http.StatusConflict},
 		{identity.ErrNoLineage, api.TypeNotFound, "Nothing to revoke", http.StatusNotFound},
 		{identity.ErrNoRole, api.TypeNotFound, "No role there", http.StatusNotFound},
 		{ledger.ErrNoEntry, api.TypeNotFound, "No such entry", http.StatusNotFound},

@@ -102,6 +102,7 @@ func (s *Server) routes() {
 		{"PUT", "/v1/principals/{name}/roles/{brand}"},
 		{"DELETE", "/v1/principals/{name}/roles/{brand}"},
 		{"DELETE", "/v1/lineages/{lineage}"},
+		{"DELETE", "/v1/credentials/{credential}"},
 		{"PUT", "/v1/brands/{brand}/customers"},
 		{"PATCH", "/v1/brands/{brand}/customers/{token}"},
 		{"DELETE", "/v1/brands/{brand}/customers/{token}"},
@@ -182,14 +183,17 @@ func (s *Server) routes() {
 	}) (*api.Credential, error) {
 		return v.Admin.RenewKey(ctx, c, in.Credential)
 	})
-	type revoked struct {
-		Revoked int `json:"revoked"`
-	}
+	route(s, "DELETE", "/v1/credentials/{credential}", "credential-revoke", "Revoke one credential, your own or one made through it, with all made through that one; administrators revoke any", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		Credential uint64 `path:"credential"`
+	}) (*api.Revoked, error) {
+		n, err := v.Admin.RevokeCredential(ctx, c, in.Credential)
+		return &api.Revoked{Revoked: n}, err
+	})
 	route(s, "DELETE", "/v1/lineages/{lineage}", "lineage-revoke", "Revoke a credential and all made through it", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
 		Lineage uint64 `path:"lineage"`
-	}) (*revoked, error) {
+	}) (*api.Revoked, error) {
 		n, err := v.Admin.Revoke(ctx, c, in.Lineage)
-		return &revoked{n}, err
+		return &api.Revoked{Revoked: n}, err
 	})
 
 	route(s, "PUT", "/v1/brands/{brand}/customers", "customers-put", "Write customers by external id", maxBulkBody, func(ctx context.Context, c identity.Caller, in *struct {
