@@ -84,14 +84,15 @@ func (w *Watcher) Run(ctx context.Context, log *slog.Logger) error {
 		}
 		failing = err != nil
 		for brand, size := range now {
-			if _, there := sizes[brand]; !there {
+			last, watched := sizes[brand]
+			if !watched { // an empty log has the size of one that is not watched
 				wake := make(chan struct{}, 1)
 				w.mu.Lock()
 				w.wakes[brand] = wake
 				w.mu.Unlock()
 				wg.Go(func() { w.watch(ctx, brand, wake, log) })
 			}
-			if sizes[brand] != size {
+			if !watched || last != size {
 				sizes[brand] = size
 				w.Wake(brand)
 			}

@@ -410,3 +410,38 @@ func TestTheCostOfAStart(t *testing.T) {
 		}
 	})
 }
+
+// A brand whose log is empty still has one watcher, as long as it is empty.
+func TestAnEmptyLogHasOneWatcher(t *testing.T) {
+	each(t, func(t *testing.T, p place) {
+		s := p.server(t)
+		begin := func(b record.BrandID) {
+			t.Helper()
+			err := p.db.Tx(t.Context(), func(q db.Queryer) error {
+				sign, err := signer(t.Context(), b)
+				if err != nil {
+					return err
+				}
+				return ledger.Create(t.Context(), q, b, sign, time.UnixMicro(1))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		wake := func(b record.BrandID) chan struct{} {
+			s.w.mu.Lock()
+			defer s.w.mu.Unlock()
+			return s.w.wakes[b]
+		}
+		begin(100)
+		eventually(t, "an empty log is watched", func() bool { return wake(100) != nil })
+		first := wake(100)
+		begin(101) // once it is watched, the watcher has looked again
+		eventually(t, "a second empty log is watched", func() bool { return wake(101) != nil })
+		begin(102)
+		eventually(t, "a third empty log is watched", func() bool { return wake(102) != nil })
+		if wake(100) != first {
+			t.Error("an empty log got another watcher at another look")
+		}
+	})
+}
