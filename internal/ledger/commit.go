@@ -355,9 +355,11 @@ func (c *chain) commit(rs []*request) {
 		err = fmt.Errorf("the head of the log moved under its lock: %w", ErrTampered)
 	}
 	if err != nil {
-		err = unavailable(fmt.Errorf("writing the log of brand %d: %w", c.brand, err))
-		if errors.Is(err, ErrTampered) {
-			c.tampered = err
+		if c.tampered == nil { // kept as it was found: wrapped once
+			err = unavailable(fmt.Errorf("writing the log of brand %d: %w", c.brand, err))
+			if errors.Is(err, ErrTampered) {
+				c.tampered = err
+			}
 		}
 		for _, r := range rs {
 			r.failed = err

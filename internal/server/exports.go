@@ -78,7 +78,7 @@ func (s *Server) exportFile(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		e := problem(err)
 		if e.Status >= http.StatusInternalServerError {
-			s.log.Error("a request failed", "operation", "export-file", "type", e.Type, "cause", err)
+			s.failures.add("export-file", e.Type, err)
 		}
 		s.fail(w, e)
 		return

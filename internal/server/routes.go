@@ -62,7 +62,7 @@ func routeAs[I, O any](s *Server, status int, method, path, id, summary string, 
 			e := problem(err)
 			s.metrics.failed(e.Type)
 			if e.Status >= http.StatusInternalServerError && e.Type != api.TypeUnfinished {
-				s.log.Error("a request failed", "operation", id, "type", e.Type, "cause", err)
+				s.failures.add(id, e.Type, err)
 			}
 			return nil, huma.ErrorWithHeaders(e, headers(e))
 		}

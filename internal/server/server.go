@@ -42,16 +42,17 @@ const (
 
 // Server answers for one vault.
 type Server struct {
-	vault   *vault.Vault
-	backups *backup.Desk
-	log     *slog.Logger
-	http    http.Handler
-	api     huma.API
-	metrics *metrics
-	bodies  *semaphore.Weighted
-	files   *semaphore.Weighted // files of exports that are written at one time
-	timeout time.Duration
-	once    map[string]bool // the routes that change something, by pattern; false: the answer is not kept
+	vault    *vault.Vault
+	backups  *backup.Desk
+	log      *slog.Logger
+	http     http.Handler
+	api      huma.API
+	metrics  *metrics
+	failures *failures
+	bodies   *semaphore.Weighted
+	files    *semaphore.Weighted // files of exports that are written at one time
+	timeout  time.Duration
+	once     map[string]bool // the routes that change something, by pattern; false: the answer is not kept
 }
 
 // New returns the server of a vault. It logs requests without their contents.
@@ -59,7 +60,7 @@ func New(v *vault.Vault, log *slog.Logger) *Server { return newServer(v, log, Ti
 
 func newServer(v *vault.Vault, log *slog.Logger, timeout time.Duration) *Server {
 	s := &Server{
-		vault: v, backups: backup.NewDesk(v), log: log, metrics: newMetrics(), bodies: semaphore.NewWeighted(maxBodies), files: semaphore.NewWeighted(maxFiles),
+		vault: v, backups: backup.NewDesk(v), log: log, metrics: newMetrics(), failures: newFailures(log), bodies: semaphore.NewWeighted(maxBodies), files: semaphore.NewWeighted(maxFiles),
 		timeout: timeout, once: map[string]bool{},
 	}
 	mux := http.NewServeMux()
