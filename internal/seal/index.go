@@ -248,7 +248,9 @@ func (s *Store) find(ctx context.Context, brand record.BrandID, n int, look bool
 			out[i].value = values[0]
 			for _, v := range values {
 				if s.db.Engine() == db.Postgres && n >= copyAtLeast {
-					all, of[v] = append(all, v), i
+					if _, taken := of[v]; !taken {
+						all, of[v] = append(all, v), i
+					}
 					continue
 				}
 				stmts = append(stmts, db.Stmt{SQL: sqlFindExternal, Args: []any{v}, Scan: func(r db.Row) error {
@@ -270,6 +272,7 @@ func (s *Store) find(ctx context.Context, brand record.BrandID, n int, look bool
 		if !look && len(k.index) == 1 {
 			return k, out, nil
 		}
+		collide(out, func(i int) bool { _, given := id(i); return given })
 		newest := 0
 		err = s.db.Snapshot(ctx, func(q db.Queryer) error {
 			return q.Batch(ctx, append(stmts, keys.Newest(brand, keys.Index, &newest)))
@@ -282,6 +285,21 @@ func (s *Store) find(ctx context.Context, brand record.BrandID, n int, look bool
 		}
 	}
 	return nil, nil, fmt.Errorf("finding customers by external id: %w", keys.ErrRotated)
+}
+
+// collide refuses the later of two things to write whose external ids have one index
+// value: each id stands once in a write.
+func collide(out []asked, given func(i int) bool) {
+	seen := make(map[int64]bool, len(out))
+	for i := range out {
+		switch {
+		case out[i].err != nil || !given(i):
+		case seen[out[i].value]:
+			out[i] = asked{value: out[i].value, err: errOtherExternal}
+		default:
+			seen[out[i].value] = true
+		}
+	}
 }
 
 // matches reports whether the customer really has the value that a search was for.

@@ -29,10 +29,11 @@ func (s *Store) PreparePurchases(ctx context.Context, brand record.BrandID, aske
 	}
 	p := newPrepared(brand, len(asked))
 	for i := range asked {
-		p.ords[i] = found[i].ord
 		if found[i].err != nil {
 			p.fail(i, found[i].err)
+			continue
 		}
+		p.ords[i] = found[i].ord
 	}
 	var known []record.Ordinal
 	for i := range asked {
@@ -53,6 +54,15 @@ func (s *Store) PreparePurchases(ctx context.Context, brand record.BrandID, aske
 	}
 	return p, p.each(len(asked), func(i int) (*change, error) {
 		r := have[p.ords[i]]
+		if r != nil && asked[i].Ord == 0 {
+			var c record.Customer
+			if err := r.openProfile(brand, &c); err != nil {
+				return nil, err
+			}
+			if !sameExternal(&c, asked[i].ExternalID) {
+				r, p.ords[i] = nil, 0 // nobody has this id: it shares the index value of another
+			}
+		}
 		if r == nil {
 			if p.errs[i] == nil {
 				p.fail(i, ErrNoCustomer)

@@ -290,7 +290,9 @@ func (p *Prepared) each(n int, fn func(i int) (*change, error)) error {
 
 var errNotTaken = errors.New("is not made among the others")
 
-var errOtherExternal = errors.New("external_id: its index falls together with another customer's; write it in another form")
+// errOtherExternal refuses one of two external ids with one index value, which is one of
+// 2^64. Under another key their values differ.
+var errOtherExternal = errors.New("external_id: has the index value of another customer's id, so neither was changed: rotate the index key (`cloakroom key rotate --kind index`) and write it again")
 
 // firstVersion is the version of a new customer's profile.
 const firstVersion = 1
@@ -310,11 +312,25 @@ func (k *brandKeys) create(ch *change, brand record.BrandID, ord record.Ordinal,
 	return nil
 }
 
+// sameExternal reports whether a customer who was found by the index value of an external
+// id really has this id. The index values of the two are one, so that they say nothing.
+func sameExternal(c *record.Customer, id string) bool {
+	want, err := record.NormalExternalID(id)
+	if err != nil {
+		return false
+	}
+	got, err := record.NormalExternalID(c.Get(record.ExternalID))
+	return err == nil && got == want
+}
+
 // update returns nil where nothing changes.
 func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put) (*change, error) {
 	var old record.Customer
 	if err := r.openProfile(brand, &old); err != nil {
 		return nil, err
+	}
+	if put.Ord == 0 && !sameExternal(&old, put.Customer.Get(record.ExternalID)) {
+		return nil, errOtherExternal
 	}
 	c := old
 	var changed []former
@@ -341,9 +357,6 @@ func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put) (*change, er
 	now, err := k.externals(c.Get(record.ExternalID))
 	if err != nil {
 		return nil, err
-	}
-	if put.Ord == 0 && now[0] != was[0] {
-		return nil, errOtherExternal
 	}
 	if now[0] != was[0] {
 		ch.external, ch.oldExt = now[0], was
