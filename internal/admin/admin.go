@@ -162,6 +162,9 @@ func (d *Desk) CreateBrand(ctx context.Context, c identity.Caller, req api.Brand
 	if !brands.ValidName(req.Name) {
 		return nil, brands.ErrName
 	}
+	if err := ledger.CheckText("title", req.Title); err != nil {
+		return nil, err
+	}
 	var b brands.Brand
 	err = d.change(ctx, v, entry.KindAdministration, map[string]string{"change": "brand-create", "brand": req.Name}, func(q db.Queryer, at time.Time) (err error) {
 		if b, err = d.Door.Brands.Create(ctx, q, req.Name, req.Title, at); err != nil {
@@ -369,6 +372,9 @@ func (d *Desk) ConnectApp(ctx context.Context, c identity.Caller, req api.Creden
 }
 
 func (d *Desk) credential(ctx context.Context, who identity.Who, p identity.Principal, parent uint64, req api.CredentialRequest, detail map[string]string) (*api.Credential, error) {
+	if err := ledger.CheckText("label", req.Label); err != nil {
+		return nil, err
+	}
 	var valid time.Duration
 	var err error
 	if req.ValidFor != "" {
@@ -500,6 +506,9 @@ func (d *Desk) AddPurpose(ctx context.Context, c identity.Caller, brand string, 
 	}
 	if !brands.ValidName(req.Name) {
 		return brands.ErrName
+	}
+	if err := ledger.CheckText("description", req.Description); err != nil {
+		return err
 	}
 	detail := map[string]string{"change": "purpose-create", "purpose": req.Name, "legal-basis": req.LegalBasis}
 	return d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {

@@ -34,8 +34,8 @@ const maxContainments = 1000
 // The log has what was stopped before it is, and afterwards how long it took. Where it did
 // not end well, the error is a *contain.OutcomeError, which says what holds.
 func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req api.ContainRequest) (*api.Containment, error) {
-	if !entry.ValidTicket(req.Ticket) {
-		return nil, admit.ErrTicket
+	if err := admit.Ticket(req.Ticket); err != nil {
+		return nil, err
 	}
 	began := time.Now() // not the database's clock, which may be set back meanwhile
 	v, err := d.visit(ctx, c, brand, access.ActContain)

@@ -19,6 +19,15 @@ import (
 // ErrTicket is returned for a ticket that cannot stand in the log.
 var ErrTicket = errors.New("a ticket is up to 64 letters, digits, dots, hyphens and underscores: the case's number, no name or address")
 
+// Ticket refuses a ticket that cannot stand in the log. Whatever acts on a request with a
+// ticket calls it first.
+func Ticket(ticket string) error {
+	if !entry.ValidTicket(ticket) {
+		return ErrTicket
+	}
+	return ledger.CheckText("ticket", ticket)
+}
+
 // Door lets callers in.
 type Door struct {
 	Brands   *brands.Store

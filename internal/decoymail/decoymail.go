@@ -131,6 +131,9 @@ func (d *Desk) Receive(ctx context.Context, c identity.Caller, brand string, req
 	if !domain(req.SenderDomain) {
 		return nil, fmt.Errorf("%w: the sender's domain is none", ErrRequest)
 	}
+	if ledger.CheckText("sender", req.SenderDomain) != nil {
+		req.SenderDomain = "" // the sender chose it: the mail is logged all the same
+	}
 	err = d.take(ctx, v, req)
 	select {
 	case <-timer.C:

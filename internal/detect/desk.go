@@ -152,8 +152,8 @@ func (d *Desk) Close(ctx context.Context, c identity.Caller, brand, id string, r
 	if !slices.Contains(api.CloseReasons(), req.Reason) {
 		return nil, fmt.Errorf("%w: the reason is one of %s", ErrAsk, strings.Join(api.CloseReasons(), ", "))
 	}
-	if !entry.ValidTicket(req.Ticket) {
-		return nil, admit.ErrTicket
+	if err := admit.Ticket(req.Ticket); err != nil {
+		return nil, err
 	}
 	return d.step(ctx, c, brand, id, changeClose, req)
 }

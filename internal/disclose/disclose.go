@@ -16,7 +16,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/access"
 	"github.com/cloakroom/cloakroom/internal/admit"
 	"github.com/cloakroom/cloakroom/internal/budget"
-	"github.com/cloakroom/cloakroom/internal/entry"
 	"github.com/cloakroom/cloakroom/internal/identity"
 	"github.com/cloakroom/cloakroom/internal/ledger"
 	"github.com/cloakroom/cloakroom/internal/mask"
@@ -151,8 +150,8 @@ func (d *Desk) there(ctx context.Context, brand record.BrandID, ords []record.Or
 }
 
 func (d *Desk) enter(ctx context.Context, c identity.Caller, brand, purpose, ticket string) (*admit.Visit, error) {
-	if !entry.ValidTicket(ticket) {
-		return nil, admit.ErrTicket
+	if err := admit.Ticket(ticket); err != nil {
+		return nil, err
 	}
 	v, err := d.Door.Enter(ctx, c, brand)
 	if err != nil {

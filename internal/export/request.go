@@ -106,8 +106,8 @@ func filterOf(in *api.ExportFilter) (*seal.Filter, error) {
 // Request asks for an export. With a filter it has to be gathered before it can be
 // approved.
 func (d *Desk) Request(ctx context.Context, c identity.Caller, brand string, req api.ExportRequest) (*api.Export, error) {
-	if !entry.ValidTicket(req.Ticket) {
-		return nil, admit.ErrTicket
+	if err := admit.Ticket(req.Ticket); err != nil {
+		return nil, err
 	}
 	a, err := check(req)
 	if err != nil {

@@ -32,6 +32,9 @@ func (l *Ledger) Hold(ctx context.Context, r Release) (Hold, error) {
 	if err := checkOrds(r.Ords); err != nil {
 		return Hold{}, err
 	}
+	if err := checkTexts(kindOf(r.Class), r.Grant.Purpose(), r.Ticket, r.Detail); err != nil {
+		return Hold{}, err
+	}
 	r.Ords = slices.Clone(r.Ords)
 	c, err := l.chain(ctx, r.Grant.Who().Brand)
 	if err != nil {
@@ -102,6 +105,9 @@ func (l *Ledger) Record(ctx context.Context, ev Event) (Receipt, error) {
 		return Receipt{}, errors.New("an event that concerns customers needs their commitments")
 	}
 	if err := checkOrds(ev.Ords); err != nil {
+		return Receipt{}, err
+	}
+	if err := checkTexts(ev.Kind, ev.Purpose, ev.Ticket, ev.Detail); err != nil {
 		return Receipt{}, err
 	}
 	c, err := l.chain(ctx, ev.Who.Brand)

@@ -102,6 +102,9 @@ func (l *Ledger) Refused(ctx context.Context, r Refusal) {
 }
 
 func (c *chain) refuse(ctx context.Context, r Refusal) {
+	if CheckText("purpose", r.Purpose) != nil { // it is refused and logged, without the number
+		r.Purpose = ""
+	}
 	if c.l.opts.RefusalWindow < 0 {
 		_ = c.await(ctx, c.request(r.entry(1), nil, nil)) // refused, logged or not
 		return

@@ -168,6 +168,10 @@ func problem(err error) *api.Error {
 		}
 		return e
 	}
+	if card, ok := errors.AsType[*ledger.CardError](err); ok {
+		return &api.Error{Type: api.TypeCardNumber, Title: "Payment card number refused", Status: http.StatusUnprocessableEntity,
+			Detail: card.Error(), Fields: []string{card.Field}}
+	}
 	if more, ok := errors.AsType[*exposure.UnfinishedError](err); ok {
 		return &api.Error{Type: api.TypeUnfinished, Title: "Still counting", Status: http.StatusServiceUnavailable, Detail: more.Error(), RetryIn: 1}
 	}
