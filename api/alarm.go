@@ -18,7 +18,9 @@ type Alarm struct {
 	Usual     string    `json:"usual" doc:"What was usual, with figures."`
 	Seen      string    `json:"seen" doc:"What was seen, with figures."`
 	Key       string    `json:"key" doc:"Alarms about one thing on one day have the same key."`
-	Repeat    bool      `json:"repeat,omitempty" doc:"An earlier alarm has the same key: nobody was paged for this one."`
+	Repeat    bool      `json:"repeat,omitempty" doc:"An alarm with the same key is open: only receivers added since that one were notified of this one."`
+	Repeats   int       `json:"repeats,omitempty" doc:"How many alarms with the same key came while this one was open."`
+	Earlier   string    `json:"earlier,omitempty" doc:"The last alarm about the same thing: the one that this one repeats, or the one before it, such as one that was closed."`
 
 	State          string    `json:"state,omitempty" enum:"new,acknowledged,closed"`
 	AcknowledgedBy uint64    `json:"acknowledged_by,omitempty"`

@@ -91,6 +91,15 @@ func printAlarm(w io.Writer, a *api.Alarm) {
 	if !a.ClosedAt.IsZero() {
 		lines = append(lines, [2]string{"closed", strings.TrimSpace(fmt.Sprintf("%s by principal %d: %s %s", a.ClosedAt.Format(time.RFC3339), a.ClosedBy, a.Reason, a.Ticket))})
 	}
+	switch {
+	case a.Earlier != "" && a.Repeat:
+		lines = append(lines, [2]string{"repeats", a.Earlier})
+	case a.Earlier != "":
+		lines = append(lines, [2]string{"earlier", a.Earlier})
+	}
+	if a.Repeats > 0 {
+		lines = append(lines, [2]string{"repeated", strconv.Itoa(a.Repeats) + " times while it was open"})
+	}
 	for _, l := range lines {
 		fmt.Fprintf(w, "  %-13s %s\n", l[0], l[1])
 	}

@@ -380,6 +380,18 @@ var migrations = []string{
 			UNION ALL SELECT c.parent, c.expires FROM credentials c JOIN up ON c.id = up.parent)
 		SELECT min(up.expires) FROM up WHERE up.expires > 0), 0)
 	WHERE parent <> 0 AND scope = '';`,
+	// detect
+	`ALTER TABLE alarms ADD COLUMN topic text NOT NULL DEFAULT '';
+	ALTER TABLE alarms ADD COLUMN earlier bigint NOT NULL DEFAULT 0;
+	ALTER TABLE alarms ADD COLUMN prior bigint NOT NULL DEFAULT 0;
+	ALTER TABLE alarms ADD COLUMN repeats bigint NOT NULL DEFAULT 0;
+	ALTER TABLE alarm_events ADD COLUMN prior bigint NOT NULL DEFAULT 0;
+	DROP INDEX alarms_by_key;
+	CREATE INDEX alarms_by_key ON alarms (brand, dedup, entry);
+	CREATE INDEX alarms_by_topic ON alarms (brand, topic, entry);
+	CREATE INDEX alarms_closed ON alarms (brand, dedup, close_entry) WHERE close_entry <> 0;` +
+		// notify
+		`ALTER TABLE receivers ADD COLUMN since bigint NOT NULL DEFAULT 0;`,
 }
 
 const (

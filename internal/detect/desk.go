@@ -67,6 +67,7 @@ func Shown(brand string, a *Alarm) api.Alarm {
 func (d *Desk) shown(ctx context.Context, brand string, s *Stored, n *names) api.Alarm {
 	a := Shown(brand, &s.Alarm)
 	a.Name, a.Repeat, a.State = n.of(ctx, s.Principal), s.Repeat, string(s.State())
+	a.Repeats, a.Earlier = s.Repeats, s.EarlierID()
 	a.AcknowledgedBy, a.AcknowledgedAt, a.ClosedBy, a.ClosedAt = s.AckedBy, s.AckedAt, s.ClosedBy, s.ClosedAt
 	a.Reason, a.Ticket = s.Reason, s.CloseTicket
 	return a

@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/entry"
@@ -47,10 +48,16 @@ type Alarm struct {
 	Customers int    // whom it concerns, about
 	Usual     string // what was usual, with figures
 	Seen      string // what was seen, with figures
-	// Key is the same for alarms about one thing on one day: whoever was paged for the
-	// first need not be paged for the next.
+	// Key is the same for alarms of one severity about one thing on one day: a receiver
+	// that was notified of one is notified of the next only after somebody closed one.
 	Key     string
 	Contain bool // the rules contain the lineage for it
+}
+
+// topic is what the alarm is about: its key without severity and day.
+func (a *Alarm) topic() string {
+	parts := strings.Split(a.Key, "/")
+	return strings.Join(parts[:max(len(parts)-2, 0)], "/")
 }
 
 // ID names an alarm within its brand.

@@ -33,7 +33,8 @@ type Event struct {
 	What        What
 	At          time.Time
 	Grade       Grade  // of the alarm; what is contained is critical
-	Repeat      bool   // of the alarm: nobody was paged for it
+	Repeat      bool   // of the alarm: only receivers added since the open one were notified
+	prior       uint64 // of the alarm: the entry of the one with its key before it
 	Alarm       Place  // what it is about; zero for a containment
 	Principal   uint64 // who did it
 	Containment int64  // its number
@@ -47,6 +48,8 @@ type Notice struct {
 	Place
 	Alarm *Stored // the one that is new, or that the event is about; nil where the event is about none
 	Event *Event  // nil: the alarm is new
+	// Earlier is the alarm that a new one repeats or comes after; nil for none.
+	Earlier *Stored
 }
 
 // The keys of a KindContainment entry's details.
@@ -62,10 +65,11 @@ const (
 const (
 	eventColumns = `entry, what, at, grade, again, alarm_entry, alarm_rule, principal, containment, took, since, reason, ticket`
 
-	sqlInsertEvent = `INSERT INTO alarm_events (brand, entry, what, at, grade, again, alarm_entry, alarm_rule, principal, containment, took, since, reason, ticket)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING`
-	sqlAfterEvent = `SELECT ` + eventColumns + ` FROM alarm_events WHERE brand = $1 AND (entry > $2 OR entry = $2 AND what > $3) AND grade >= $4 AND again <= $5 ORDER BY entry, what LIMIT $6`
-	sqlStanding   = `SELECT entry, rule, grade, again, ack_entry, close_entry FROM alarms WHERE brand = $1 AND entry = $2 AND rule = $3`
+	sqlInsertEvent = `INSERT INTO alarm_events (brand, entry, what, at, grade, again, alarm_entry, alarm_rule, principal, containment, took, since, reason, ticket, prior)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING`
+	sqlAfterEvent = `SELECT ` + eventColumns + ` FROM alarm_events WHERE brand = $1 AND (entry > $2 OR entry = $2 AND what > $3) AND grade >= $4
+		AND (again <= $5 OR prior < $6 AND alarm_entry >= $6) ORDER BY entry, what LIMIT $7`
+	sqlStanding = `SELECT entry, rule, grade, again, prior, ack_entry, close_entry FROM alarms WHERE brand = $1 AND entry = $2 AND rule = $3`
 )
 
 // containmentOf reads from an entry that something was contained, or goes on again.
@@ -97,6 +101,7 @@ func millis(text string) time.Duration {
 type standing struct {
 	grade       int64
 	again       int64
+	prior       int64
 	ack, closed int64
 }
 
@@ -116,7 +121,7 @@ func stepsOf(ctx context.Context, q db.Queryer, brand record.BrandID, changes []
 			var index int64
 			var rule string
 			s := new(standing)
-			err := r.Scan(&index, &rule, &s.grade, &s.again, &s.ack, &s.closed)
+			err := r.Scan(&index, &rule, &s.grade, &s.again, &s.prior, &s.ack, &s.closed)
 			known[Place{uint64(index), Rule(rule)}] = s
 			return err
 		}})
@@ -131,7 +136,7 @@ func stepsOf(ctx context.Context, q db.Queryer, brand record.BrandID, changes []
 		if s == nil || s.closed != 0 && s.closed < index {
 			continue
 		}
-		ev := Event{Brand: brand, Entry: c.entry, What: WhatAcknowledged, At: c.at, Grade: Grade(s.grade), Repeat: s.again != 0, Alarm: c.alarm, Principal: c.by}
+		ev := Event{Brand: brand, Entry: c.entry, What: WhatAcknowledged, At: c.at, Grade: Grade(s.grade), Repeat: s.again != 0, prior: uint64(s.prior), Alarm: c.alarm, Principal: c.by}
 		at := &s.ack
 		if c.closed {
 			ev.What, ev.Reason, ev.Ticket, at = WhatClosed, c.reason, c.ticket, &s.closed
@@ -152,13 +157,28 @@ func (e *Event) stmt() db.Stmt {
 	}
 	return db.Stmt{SQL: sqlInsertEvent, Args: []any{
 		int64(e.Brand), int64(e.Entry), string(e.What), e.At.UnixMicro(), int64(e.Grade), again, int64(e.Alarm.Entry), string(e.Alarm.Rule), int64(e.Principal),
-		e.Containment, e.Took.Milliseconds(), e.Since.Milliseconds(), e.Reason, e.Ticket,
+		e.Containment, e.Took.Milliseconds(), e.Since.Milliseconds(), e.Reason, e.Ticket, int64(e.prior),
 	}}
 }
 
-// events returns the events of a brand after a place, oldest first, about what is of a
-// grade or graver; without those about repeats if asked so.
-func (s *Store) events(ctx context.Context, brand record.BrandID, p Place, least Grade, repeats int, limit int) ([]Event, error) {
+// Audience is which alarms and events somebody is notified of.
+type Audience struct {
+	Least   Grade  // the lowest severity
+	Repeats bool   // also of alarms that repeat an open one
+	Since   uint64 // of repeats of alarms before this entry, the first; 0 for none
+}
+
+// args are the last arguments of the statements that read for an audience.
+func (a Audience) args(limit int) []any {
+	most := 0
+	if a.Repeats {
+		most = 1
+	}
+	return []any{int64(a.Least), most, int64(a.Since), limit}
+}
+
+// events returns the events of a brand after a place for an audience, oldest first.
+func (s *Store) events(ctx context.Context, brand record.BrandID, p Place, to Audience, limit int) ([]Event, error) {
 	var out []Event
 	err := s.db.Rows(ctx, func(r db.Row) error {
 		e := Event{Brand: brand}
@@ -169,31 +189,26 @@ func (s *Store) events(ctx context.Context, brand record.BrandID, p Place, least
 		e.Took, e.Since = time.Duration(took)*time.Millisecond, time.Duration(since)*time.Millisecond
 		out = append(out, e)
 		return err
-	}, sqlAfterEvent, int64(brand), int64(p.Entry), string(p.Rule), int64(least), repeats, limit)
+	}, sqlAfterEvent, append([]any{int64(brand), int64(p.Entry), string(p.Rule)}, to.args(limit)...)...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the events of brand %d: %w", brand, err)
 	}
 	return out, nil
 }
 
-// Notices returns what there is to tell of a brand after a place, oldest first, of a
-// grade or graver; without repeats and what became of them if asked so. It goes as far as
-// the log is watched: all that stands before that is stored, so nothing comes to stand
-// before a place that was passed.
-func (s *Store) Notices(ctx context.Context, brand record.BrandID, p Place, least Grade, repeats bool, limit int) ([]Notice, error) {
-	most := 0
-	if repeats {
-		most = 1
-	}
+// Notices returns the alarms and events of a brand after a place for an audience, oldest
+// first. The watched part of the log bounds them: everything before that is stored, so
+// nothing can appear behind a position already delivered.
+func (s *Store) Notices(ctx context.Context, brand record.BrandID, p Place, to Audience, limit int) ([]Notice, error) {
 	reached, err := s.Reached(ctx, brand) // first: the two reads below are not of one moment
 	if err != nil {
 		return nil, err
 	}
-	alarms, err := s.read(ctx, brand, sqlAfterAlarm, int64(brand), int64(p.Entry), string(p.Rule), int64(least), most, limit)
+	alarms, err := s.read(ctx, brand, sqlAfterAlarm, append([]any{int64(brand), int64(p.Entry), string(p.Rule)}, to.args(limit)...)...)
 	if err != nil {
 		return nil, err
 	}
-	events, err := s.events(ctx, brand, p, least, most, limit)
+	events, err := s.events(ctx, brand, p, to, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -210,12 +225,20 @@ func (s *Store) Notices(ctx context.Context, brand record.BrandID, p Place, leas
 	})
 	out = out[:min(len(out), limit)]
 	for i := range out {
-		if e := out[i].Event; e != nil && e.Alarm != (Place{}) {
+		n := &out[i]
+		if e := n.Event; e != nil && e.Alarm != (Place{}) {
 			a, err := s.Get(ctx, brand, e.Alarm)
 			if err != nil {
 				return nil, err
 			}
-			out[i].Alarm = &a
+			n.Alarm = &a
+		}
+		if n.Event == nil && n.Alarm.Earlier != 0 {
+			a, err := s.Get(ctx, brand, Place{n.Alarm.Earlier, n.Alarm.Rule})
+			if err != nil {
+				return nil, err
+			}
+			n.Earlier = &a
 		}
 	}
 	return out, nil

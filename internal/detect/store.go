@@ -30,7 +30,9 @@ const (
 // that say who changed it; 0 for none.
 type Stored struct {
 	Alarm
-	Repeat      bool // an earlier alarm has the same key: nobody is paged again
+	Repeat      bool   // an alarm with the same key is open: only receivers added since are notified
+	Repeats     int    // how many alarms repeated this one while it was open
+	Earlier     uint64 // the alarm's entry that this one repeats, or that it comes after; 0 for none
 	AckEntry    uint64
 	AckedBy     uint64
 	AckedAt     time.Time
@@ -40,6 +42,9 @@ type Stored struct {
 	Reason      string // why it was closed
 	CloseTicket string
 }
+
+// ClosedBefore reports whether the alarm was closed when an entry was logged.
+func (s *Stored) ClosedBefore(entry uint64) bool { return s.CloseEntry != 0 && s.CloseEntry < entry }
 
 // State is where the alarm stands.
 func (s *Stored) State() State {
@@ -75,20 +80,20 @@ type Store struct{ db *db.DB }
 func NewStore(d *db.DB) *Store { return &Store{d} }
 
 const (
-	alarmColumns = `entry, rule, at, grade, principal, lineage, role, customers, usual, seen, dedup, again, ack_entry, acked_by, acked_at, close_entry, closed_by, closed_at, reason, ticket`
+	alarmColumns = `entry, rule, at, grade, principal, lineage, role, customers, usual, seen, dedup, again, ack_entry, acked_by, acked_at, close_entry, closed_by, closed_at, reason, ticket, repeats, earlier`
 
-	sqlInsertAlarm = `INSERT INTO alarms (brand, entry, rule, at, grade, principal, lineage, role, customers, usual, seen, dedup, again, ack_entry, acked_by, acked_at, close_entry, closed_by, closed_at, reason, ticket, contain)
+	sqlInsertAlarm = `INSERT INTO alarms (brand, entry, rule, at, grade, principal, lineage, role, customers, usual, seen, dedup, again, ack_entry, acked_by, acked_at, close_entry, closed_by, closed_at, reason, ticket, contain, topic, earlier, prior)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-			$13, 0, 0, 0, 0, 0, 0, '', '', $14)
+			$13, 0, 0, 0, 0, 0, 0, '', '', $14, $15, $16, $17)
 		ON CONFLICT DO NOTHING`
-	// A key is looked for by itself, because clusters refuse to while they insert.
-	sqlFindKey = `SELECT dedup FROM alarms WHERE brand = $1 AND dedup = $2 LIMIT 1`
+	sqlRepeated = `UPDATE alarms SET repeats = repeats + $4 WHERE brand = $1 AND entry = $2 AND rule = $3`
 	// The first to acknowledge and the first to close hold, in the order of the log,
 	// whatever the order in which servers come to say so.
 	sqlAckAlarm   = `UPDATE alarms SET ack_entry = $4, acked_by = $5, acked_at = $6 WHERE brand = $1 AND entry = $2 AND rule = $3 AND (ack_entry = 0 OR ack_entry > $4)`
 	sqlCloseAlarm = `UPDATE alarms SET close_entry = $4, closed_by = $5, closed_at = $6, reason = $7, ticket = $8 WHERE brand = $1 AND entry = $2 AND rule = $3 AND (close_entry = 0 OR close_entry > $4)`
 	sqlReadAlarm  = `SELECT ` + alarmColumns + ` FROM alarms WHERE brand = $1 AND entry = $2 AND rule = $3`
-	sqlAfterAlarm = `SELECT ` + alarmColumns + ` FROM alarms WHERE brand = $1 AND (entry > $2 OR entry = $2 AND rule > $3) AND grade >= $4 AND again <= $5 ORDER BY entry, rule LIMIT $6`
+	sqlAfterAlarm = `SELECT ` + alarmColumns + ` FROM alarms WHERE brand = $1 AND (entry > $2 OR entry = $2 AND rule > $3) AND grade >= $4
+		AND (again <= $5 OR prior < $6 AND entry >= $6) ORDER BY entry, rule LIMIT $7`
 	sqlToContain  = `SELECT brand, ` + alarmColumns + ` FROM alarms WHERE contain = 1 ORDER BY brand, entry LIMIT $1`
 	sqlAnswered   = `UPDATE alarms SET contain = $4 WHERE brand = $1 AND entry = $2 AND rule = $3`
 	sqlListAlarms = `SELECT ` + alarmColumns + ` FROM alarms WHERE brand = $1 AND (entry < $2 OR entry = $2 AND rule < $3) AND grade >= $4
@@ -108,14 +113,14 @@ const (
 
 func scanAlarm(brand record.BrandID, r db.Row) (Stored, error) {
 	s := Stored{Alarm: Alarm{Brand: brand}}
-	var at, grade, principal, lineage, customers, again, acked, closed int64
+	var at, grade, principal, lineage, customers, again, acked, closed, earlier int64
 	var rule string
 	var ackedBy, closedBy, ackEntry, closeEntry int64
 	err := r.Scan(&s.Entry, &rule, &at, &grade, &principal, &lineage, &s.Role, &customers, &s.Usual, &s.Seen, &s.Key, &again,
-		&ackEntry, &ackedBy, &acked, &closeEntry, &closedBy, &closed, &s.Reason, &s.CloseTicket)
+		&ackEntry, &ackedBy, &acked, &closeEntry, &closedBy, &closed, &s.Reason, &s.CloseTicket, &s.Repeats, &earlier)
 	s.Rule, s.Grade, s.At = Rule(rule), Grade(grade), time.UnixMicro(at).UTC()
 	s.Principal, s.Lineage, s.Customers, s.Repeat = uint64(principal), uint64(lineage), int(customers), again != 0
-	s.AckEntry, s.AckedBy, s.CloseEntry, s.ClosedBy = uint64(ackEntry), uint64(ackedBy), uint64(closeEntry), uint64(closedBy)
+	s.AckEntry, s.AckedBy, s.CloseEntry, s.ClosedBy, s.Earlier = uint64(ackEntry), uint64(ackedBy), uint64(closeEntry), uint64(closedBy), uint64(earlier)
 	if acked != 0 {
 		s.AckedAt = time.UnixMicro(acked).UTC()
 	}
@@ -311,27 +316,6 @@ var errMoved = errors.New("another server has moved the cursor")
 // insertChunk bounds the statements of one round trip.
 const insertChunk = 500
 
-// knownKeys returns which of the alarms' keys stand in the table. The cursor's lock
-// keeps others from adding any.
-func knownKeys(ctx context.Context, q db.Queryer, brand record.BrandID, alarms []Alarm) (map[string]bool, error) {
-	known, asked := map[string]bool{}, map[string]bool{}
-	var stmts []db.Stmt
-	for i := range alarms {
-		key := alarms[i].Key
-		if asked[key] {
-			continue
-		}
-		asked[key] = true
-		stmts = append(stmts, db.Stmt{SQL: sqlFindKey, Args: []any{int64(brand), key}, Scan: func(r db.Row) error {
-			var found string
-			err := r.Scan(&found)
-			known[found] = true
-			return err
-		}})
-	}
-	return known, inChunks(ctx, q, stmts)
-}
-
 // commit stores a batch and moves the cursor, in one transaction, if the cursor stands
 // where the batch begins and the server still has the lease: so each alarm is stored
 // once, however many servers watch and whatever dies when.
@@ -351,26 +335,27 @@ func (s *Store) commit(ctx context.Context, brand record.BrandID, server string,
 		if moved != 1 {
 			return errMoved
 		}
-		known, err := knownKeys(ctx, q, brand, b.alarms)
+		links, repeats, err := linksOf(ctx, q, brand, b)
 		if err != nil {
 			return err
 		}
 		var stmts []db.Stmt
 		for i := range b.alarms {
-			a := &b.alarms[i]
-			again := 0
-			if known[a.Key] {
+			a, l := &b.alarms[i], links[i]
+			again, due := 0, 0
+			if l.repeat {
 				again = 1
 			}
-			known[a.Key] = true
-			due := 0
 			if a.Contain {
 				due = 1
 			}
 			stmts = append(stmts, db.Stmt{SQL: sqlInsertAlarm, Args: []any{
 				int64(brand), int64(a.Entry), string(a.Rule), a.At.UnixMicro(), int64(a.Grade), int64(a.Principal), int64(a.Lineage), a.Role,
-				int64(a.Customers), a.Usual, a.Seen, a.Key, again, due,
+				int64(a.Customers), a.Usual, a.Seen, a.Key, again, due, a.topic(), int64(l.earlier), int64(l.prior),
 			}})
+		}
+		for p, n := range repeats {
+			stmts = append(stmts, db.Stmt{SQL: sqlRepeated, Args: []any{int64(brand), int64(p.Entry), string(p.Rule), n}})
 		}
 		if err := inChunks(ctx, q, stmts); err != nil {
 			return err

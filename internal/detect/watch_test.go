@@ -136,7 +136,7 @@ func (p place) disclose(t *testing.T, l *ledger.Ledger, who identity.Who, ord re
 }
 
 func (p place) all(t testing.TB) []Stored {
-	list, err := NewStore(p.db).read(t.Context(), p.brand, sqlAfterAlarm, int64(p.brand), 0, "", int64(Low), 1, 100_000)
+	list, err := NewStore(p.db).read(t.Context(), p.brand, sqlAfterAlarm, int64(p.brand), 0, "", int64(Low), 1, 0, 100_000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestAlarmsAndTheirLivesFollowFromTheLog(t *testing.T) {
 			}
 		}
 		told := func(repeats bool) []Notice {
-			list, err := NewStore(p.db).Notices(t.Context(), p.brand, Place{}, Medium, repeats, 100)
+			list, err := NewStore(p.db).Notices(t.Context(), p.brand, Place{}, Audience{Least: Medium, Repeats: repeats}, 100)
 			if err != nil {
 				t.Fatal(err)
 			}

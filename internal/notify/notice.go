@@ -81,6 +81,7 @@ func (n *notice) data() any {
 		return n.containment()
 	}
 	a := detect.Shown(n.brand, &n.Alarm.Alarm)
+	a.Earlier = n.Alarm.EarlierID()
 	if e == nil {
 		return a
 	}
@@ -98,6 +99,24 @@ func (n *notice) containment() api.ContainmentEvent {
 	e, c := n.Event, n.contained
 	return api.ContainmentEvent{ID: e.Containment, Brand: n.brand, Entry: e.Entry, At: e.At, Kind: string(c.Kind), Target: c.Target, Role: c.Role,
 		Principal: e.Principal, TookMillis: e.Took.Milliseconds(), SinceAlarmMillis: e.Since.Milliseconds(), Ticket: e.Ticket}
+}
+
+// cameAgain reports whether the alarm came after one about the same thing was closed.
+func (n *notice) cameAgain() bool {
+	return n.Event == nil && n.Earlier != nil && n.Earlier.ClosedBefore(n.Entry)
+}
+
+// earlier says which alarm this one repeats or comes after, and how that one stood.
+func (n *notice) earlier() string {
+	e := n.Earlier
+	if e == nil {
+		return ""
+	}
+	id := n.brand + "/" + e.ID() + " of " + e.At.Format(time.RFC3339)
+	if !n.cameAgain() {
+		return id + ", not closed"
+	}
+	return id + ", closed " + e.ClosedAt.Format(time.RFC3339) + " by " + who(e.ClosedBy) + strings.TrimRight(": "+e.Reason+" "+e.CloseTicket, ": ")
 }
 
 // who names a principal by number: names are not for mail.
@@ -129,6 +148,8 @@ func whom(c contain.Containment) string {
 func (n *notice) subject() string {
 	e, a := n.Event, n.Alarm
 	switch {
+	case e == nil && n.cameAgain():
+		return fmt.Sprintf("[%s] %s alarm came again: %s, %s (%s)", n.brand, a.Grade, a.Rule, who(a.Principal), a.ID())
 	case e == nil:
 		return fmt.Sprintf("[%s] %s alarm: %s, %s (%s)", n.brand, a.Grade, a.Rule, who(a.Principal), a.ID())
 	case a != nil:
@@ -195,6 +216,7 @@ func (n *notice) text() string {
 	}
 	line("at", a.At.Format(time.RFC3339)+fmt.Sprintf(", entry %d", a.Entry))
 	line("id", n.brand+"/"+a.ID())
+	line("earlier", n.earlier())
 	if e != nil {
 		fmt.Fprintf(&b, "\n  cloakroom alarm show --brand %s %s\n", n.brand, a.ID())
 		return b.String()

@@ -7,8 +7,9 @@
 // or mail each, in the order of the log. The outbox is the table of alarms itself
 // and the place in it up to which a receiver was served: nothing is copied, nothing can
 // be lost, and what is not taken now is sent later. A receiver that fails is tried
-// again, later and later, and never holds up another. Alarms about one thing on one day
-// are sent once; all of them are stored.
+// again, later and later, and never holds up another. While an alarm is open, others about
+// the same thing on the same day are stored and counted, and sent only to receivers that
+// were added since. The next one after somebody closed it is sent to all.
 //
 // Delivery is at least once: a server that dies after a request and before it noted it
 // leaves one to be sent again, under the same webhook-id or Message-ID.
@@ -65,11 +66,11 @@ var (
 )
 
 const (
-	sqlInsertReceiver = `INSERT INTO receivers (brand, name, url, grade, key, created, entry, rule, delivered, failures, status, next, holder, until)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, 0, '', 0) ON CONFLICT DO NOTHING`
+	sqlInsertReceiver = `INSERT INTO receivers (brand, name, url, grade, key, created, entry, rule, delivered, failures, status, next, holder, until, since)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, 0, '', 0, $9) ON CONFLICT DO NOTHING`
 	sqlDeleteReceiver = `DELETE FROM receivers WHERE brand = $1 AND name = $2`
 	sqlListReceivers  = `SELECT name, url, grade, key, created, delivered, failures, status, next, fault, stopped FROM receivers WHERE brand = $1 ORDER BY name`
-	sqlDueReceivers   = `SELECT brand, name, url, grade, key, created, entry, rule FROM receivers WHERE next <= $1 AND until <= $1 AND stopped = 0 ORDER BY brand, name`
+	sqlDueReceivers   = `SELECT brand, name, url, grade, key, created, entry, rule, since FROM receivers WHERE next <= $1 AND until <= $1 AND stopped = 0 ORDER BY brand, name`
 	sqlLeaseReceiver  = `UPDATE receivers SET holder = $3, until = $4 WHERE brand = $1 AND name = $2 AND next <= $5 AND until <= $5 AND stopped = 0 RETURNING entry, rule, failures, refused`
 	sqlServed         = `UPDATE receivers SET entry = $4, rule = $5, delivered = delivered + $6, failures = $7, status = $8, next = $9, until = $10, fault = $11, refused = $12, stopped = $13
 		WHERE brand = $1 AND name = $2 AND holder = $3`
@@ -86,6 +87,7 @@ type receiver struct {
 	key       int
 	created   int64 // microseconds
 	place     detect.Place
+	since     uint64 // the entry that registered it: repeats of older alarms are news to it; 0 for none
 	delivered int64
 	failures  int
 	status    int
@@ -202,7 +204,7 @@ func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api
 			return err
 		}
 		sealed := base64.StdEncoding.EncodeToString(aead.Seal(nil, nil, []byte(req.URL), nil))
-		n, err := q.Exec(ctx, sqlInsertReceiver, int64(brandID), req.Name, sealed, int64(grade), k.Version, at, int64(from.Entry), string(from.Rule))
+		n, err := q.Exec(ctx, sqlInsertReceiver, int64(brandID), req.Name, sealed, int64(grade), k.Version, at, int64(from.Entry), string(from.Rule), int64(from.Entry))
 		if err != nil {
 			return fmt.Errorf("registering a receiver: %w", err)
 		}

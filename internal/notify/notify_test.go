@@ -107,7 +107,7 @@ func (p place) add(t *testing.T, name, url string) []byte {
 		}
 		sealed := base64.StdEncoding.EncodeToString(aead.Seal(nil, nil, []byte(url), nil))
 		secret = derive(k, "signature", p.brand, name, 5)
-		_, err = q.Exec(t.Context(), sqlInsertReceiver, int64(p.brand), name, sealed, int64(detect.Low), k.Version, 5, 0, "")
+		_, err = q.Exec(t.Context(), sqlInsertReceiver, int64(p.brand), name, sealed, int64(detect.Low), k.Version, 5, 0, "", 0)
 		return err
 	})
 	if err != nil {

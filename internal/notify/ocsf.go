@@ -147,6 +147,9 @@ func findingOf(n *notice) finding {
 		Unmapped: map[string]any{"brand": n.brand, "entry": a.Entry, "role": a.Role, "lineage": strconv.FormatUint(a.Lineage, 10),
 			"customers": a.Customers, "key": a.Key},
 	}
+	if id := n.Alarm.EarlierID(); id != "" {
+		f.Unmapped["earlier"], f.Unmapped["repeat"] = n.brand+"/"+id, n.Alarm.Repeat
+	}
 	if e := n.Event; e != nil {
 		f.Metadata.UID = n.brand + "/" + strconv.FormatUint(e.Entry, 10) + "-" + string(e.What)
 		f.FindingInfo.ModifiedTime = e.At.UnixMilli()
@@ -282,7 +285,7 @@ func (f *Feed) round(ctx context.Context) error {
 	}
 	for _, b := range append(list, brands.Brand{ID: record.Group, Name: brands.GroupName}) {
 		for {
-			list, err := f.Alarms.Notices(ctx, b.ID, f.place[b.ID], detect.Low, true, feedPage)
+			list, err := f.Alarms.Notices(ctx, b.ID, f.place[b.ID], detect.Audience{Least: detect.Low, Repeats: true}, feedPage)
 			if err != nil {
 				return err
 			}

@@ -117,6 +117,11 @@ func (s *Sender) Run(ctx context.Context, log *slog.Logger) error {
 	}
 }
 
+// audience is which alarms and events the receiver is notified of.
+func (r *receiver) audience() detect.Audience {
+	return detect.Audience{Least: r.grade, Since: r.since}
+}
+
 // due returns the receivers that may be served now, and have something to get.
 func (s *Sender) due(ctx context.Context) ([]receiver, error) {
 	now, err := s.DB.Now(ctx)
@@ -126,10 +131,11 @@ func (s *Sender) due(ctx context.Context) ([]receiver, error) {
 	var all []receiver
 	err = s.DB.Rows(ctx, func(row db.Row) error {
 		var r receiver
-		var brand, grade, at int64
+		var brand, grade, at, since int64
 		var rule string
-		err := row.Scan(&brand, &r.name, &r.url, &grade, &r.key, &r.created, &at, &rule)
+		err := row.Scan(&brand, &r.name, &r.url, &grade, &r.key, &r.created, &at, &rule, &since)
 		r.brand, r.grade, r.place = record.BrandID(brand), detect.Grade(grade), detect.Place{Entry: uint64(at), Rule: detect.Rule(rule)}
+		r.since = uint64(since)
 		all = append(all, r)
 		return err
 	}, sqlDueReceivers, now.UnixMicro())
@@ -138,7 +144,7 @@ func (s *Sender) due(ctx context.Context) ([]receiver, error) {
 	}
 	var out []receiver
 	for _, r := range all {
-		list, err := s.Alarms.Notices(ctx, r.brand, r.place, r.grade, false, 1)
+		list, err := s.Alarms.Notices(ctx, r.brand, r.place, r.audience(), 1)
 		if err != nil {
 			return nil, err
 		}
@@ -170,7 +176,7 @@ func (s *Sender) serve(ctx context.Context, r *receiver) error {
 		return err
 	}
 	for {
-		list, err := s.Alarms.Notices(ctx, r.brand, r.place, r.grade, false, page)
+		list, err := s.Alarms.Notices(ctx, r.brand, r.place, r.audience(), page)
 		if err != nil {
 			return err
 		}
