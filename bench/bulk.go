@@ -19,11 +19,11 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/internal/access"
-	"github.com/cloakroom/cloakroom/internal/generate"
-	"github.com/cloakroom/cloakroom/internal/intake"
-	"github.com/cloakroom/cloakroom/internal/record"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/exercise/generate"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/intake"
 )
 
 const (
@@ -299,7 +299,7 @@ func (b *bench) crypt(ctx context.Context, f *files, customers, bought string) (
 // sealed imports the files as `cloakroom import` does where it has the vault itself.
 func (b *bench) sealed(ctx context.Context, f *files) (took, own, cpu time.Duration, size, log int64) {
 	b.onDatabase(ctx, func(dsn string) {
-		v, err := vault.Open(ctx, b.fresh("bulk"), vault.Options{Database: dsn})
+		v, err := app.Open(ctx, b.fresh("bulk"), app.Options{Database: dsn})
 		fatal(err)
 		beforeServer, before := serverCPU(ctx, dsn), ourCPU()
 		took = importInto(ctx, v, f)
@@ -334,7 +334,7 @@ func (b *bench) sealed(ctx context.Context, f *files) (took, own, cpu time.Durat
 	return took, own, cpu, size, log
 }
 
-func importInto(ctx context.Context, v *vault.Vault, f *files) time.Duration {
+func importInto(ctx context.Context, v *app.Vault, f *files) time.Duration {
 	caller, err := v.Identity.EnsureLocal(ctx, access.Administrator)
 	fatal(err)
 	_, err = v.Admin.CreateBrand(ctx, caller, api.Brand{Name: "gucci"})

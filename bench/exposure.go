@@ -10,14 +10,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cloakroom/cloakroom/internal/access"
-	"github.com/cloakroom/cloakroom/internal/budget"
-	"github.com/cloakroom/cloakroom/internal/db"
-	"github.com/cloakroom/cloakroom/internal/entry"
-	"github.com/cloakroom/cloakroom/internal/exposure"
-	"github.com/cloakroom/cloakroom/internal/identity"
-	"github.com/cloakroom/cloakroom/internal/ledger"
-	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/watch/exposure"
 )
 
 // What the history of exposure has of principals, and how long it is.

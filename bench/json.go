@@ -7,7 +7,7 @@ import (
 	"os"
 	"slices"
 
-	"github.com/cloakroom/cloakroom/internal/generate"
+	"github.com/cloakroom/cloakroom/internal/exercise/generate"
 )
 
 func decode(r io.Reader, v any) error { return json.NewDecoder(r).Decode(v) }

@@ -14,14 +14,14 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/access"
-	"github.com/cloakroom/cloakroom/internal/budget"
-	"github.com/cloakroom/cloakroom/internal/db"
-	"github.com/cloakroom/cloakroom/internal/identity"
-	"github.com/cloakroom/cloakroom/internal/ledger"
-	"github.com/cloakroom/cloakroom/internal/record"
-	"github.com/cloakroom/cloakroom/internal/revision"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
 // service is what customers are read from.
@@ -45,7 +45,7 @@ func cpuTime() time.Duration {
 // rows, selected by the same key, for anybody. Rounds alternate between them.
 func (b *bench) reveals(ctx context.Context) {
 	const customers = 5000
-	var o vault.Options
+	var o app.Options
 	database := func() time.Duration { return 0 }
 	if b.database != "" {
 		dsn, drop := b.postgres(ctx)

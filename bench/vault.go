@@ -15,16 +15,16 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/db"
-	"github.com/cloakroom/cloakroom/internal/generate"
-	"github.com/cloakroom/cloakroom/internal/record"
-	"github.com/cloakroom/cloakroom/internal/server"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/exercise/generate"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // filled is a served vault with customers.
 type filled struct {
-	*vault.Vault
+	*app.Vault
 	admin  *client.Client
 	url    string
 	key    string
@@ -32,8 +32,8 @@ type filled struct {
 	stop   func()
 }
 
-func (b *bench) vault(ctx context.Context, customers int, o vault.Options) *filled {
-	v, err := vault.Open(ctx, b.fresh("vault"), o)
+func (b *bench) vault(ctx context.Context, customers int, o app.Options) *filled {
+	v, err := app.Open(ctx, b.fresh("vault"), o)
 	fatal(err)
 	s := server.New(v, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	f := &filled{Vault: v, admin: client.New("http://vault", "", &http.Client{Transport: s.Local()})}
@@ -122,11 +122,11 @@ const (
 // inserted by 2,000 customers a transaction into tables with the same indexes.
 func (b *bench) imports(ctx context.Context) {
 	files := b.files(b.customers)
-	v, err := vault.Open(ctx, b.fresh("vault"), vault.Options{})
+	v, err := app.Open(ctx, b.fresh("vault"), app.Options{})
 	fatal(err)
 	ours := importInto(ctx, v, files)
 	fatal(v.Close())
-	size := fileSize(filepath.Join(b.dir, "vault", vault.DatabaseFile))
+	size := fileSize(filepath.Join(b.dir, "vault", app.DatabaseFile))
 
 	d := b.sqlite(ctx, "plain")
 	for _, s := range []string{sqlPlainCustomers, sqlPlainPurchases, sqlPlainIndex1, sqlPlainIndex2, sqlPlainIndex3, sqlPlainIndex4} {

@@ -23,9 +23,9 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/db/dbtest"
-	"github.com/cloakroom/cloakroom/internal/server"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // Vault is a vault that serves until the test ends.
@@ -37,7 +37,7 @@ type Vault struct {
 	// Admin is the local administrator: administers, writes, and sees no customer.
 	Admin  *client.Client
 	t      testing.TB
-	opened *vault.Vault
+	opened *app.Vault
 
 	database string            // its connection string
 	keys     map[string]string // of principals by name
@@ -76,13 +76,13 @@ func Start(t testing.TB) *Vault {
 // StartOn starts a vault on an engine.
 func StartOn(t testing.TB, e Engine) *Vault {
 	t.Helper()
-	return start(t, vault.Options{Database: e.database(t)})
+	return start(t, app.Options{Database: e.database(t)})
 }
 
-func start(t testing.TB, o vault.Options) *Vault {
+func start(t testing.TB, o app.Options) *Vault {
 	t.Helper()
 	v := &Vault{Dir: t.TempDir(), t: t, database: o.Database, keys: map[string]string{}}
-	opened, err := vault.Open(t.Context(), v.Dir, o)
+	opened, err := app.Open(t.Context(), v.Dir, o)
 	if err != nil {
 		t.Fatalf("starting a vault: %v", err)
 	}

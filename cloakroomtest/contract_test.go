@@ -12,9 +12,9 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/evidence"
-	"github.com/cloakroom/cloakroom/internal/db"
-	"github.com/cloakroom/cloakroom/internal/db/dbtest"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 )
 
 const (
@@ -115,7 +115,7 @@ func TestContract(t *testing.T) {
 func TestContractOverOneConnection(t *testing.T) {
 	for name, story := range stories() {
 		t.Run(name, func(t *testing.T) {
-			story(t, furnish(t, start(t, vault.Options{Database: dbtest.DSN(t), DB: db.Options{Readers: 1}})))
+			story(t, furnish(t, start(t, app.Options{Database: dbtest.DSN(t), DB: db.Options{Readers: 1}})))
 		})
 	}
 }
@@ -283,13 +283,13 @@ func storyReopen(t *testing.T, h *house) {
 	_, err := h.reveal(h.agent, h.tokens[:39]...)
 	must(t, err)
 	if h.opened.DB.Engine() == db.SQLite {
-		if _, err := vault.Open(ctx, h.Dir, vault.Options{}); !errors.Is(err, vault.ErrInUse) {
+		if _, err := app.Open(ctx, h.Dir, app.Options{}); !errors.Is(err, app.ErrInUse) {
 			t.Errorf("a second process opened the embedded database: %v", err)
 		}
 		return
 	}
 	// A second server, with the first one's root key, beside the first.
-	second := start(t, vault.Options{Database: h.database, RootKey: h.Dir + "/" + vault.RootKeyFile})
+	second := start(t, app.Options{Database: h.database, RootKey: h.Dir + "/" + app.RootKeyFile})
 	c := client.New(second.URL, h.keys["agent"], nil)
 	_, err = h.reveal(c, h.tokens[40:42]...)
 	refused(t, "two more at another server", err, api.TypeBudgetExhausted)

@@ -39,7 +39,7 @@ import (
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 )
 
 // What a verification may find. Every error of this package that tells of the log

@@ -12,7 +12,7 @@ import (
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
 
-	"github.com/cloakroom/cloakroom/internal/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 )
 
 // Source gives the files of a log by their paths in C2SP tlog-tiles: checkpoint,

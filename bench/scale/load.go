@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cloakroom/cloakroom/internal/generate"
-	"github.com/cloakroom/cloakroom/internal/record"
+	"github.com/cloakroom/cloakroom/internal/exercise/generate"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 const (

@@ -18,10 +18,10 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/budget"
-	"github.com/cloakroom/cloakroom/internal/entry"
-	"github.com/cloakroom/cloakroom/internal/record"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
 )
 
 // Rate is how often something was done, by how many clients at once.
@@ -196,7 +196,7 @@ func (s *stage) serve(ctx context.Context) (*process, float64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	socket := filepath.Join(s.dir, vault.SocketFile)
+	socket := filepath.Join(s.dir, app.SocketFile)
 	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}
@@ -264,7 +264,7 @@ func (s *stage) load(ctx context.Context, src *source) error {
 		if err := os.Mkdir(own, 0o700); err != nil {
 			return err
 		}
-		if err := copyFile(filepath.Join(s.dir, vault.RootKeyFile), filepath.Join(own, vault.RootKeyFile)); err != nil {
+		if err := copyFile(filepath.Join(s.dir, app.RootKeyFile), filepath.Join(own, app.RootKeyFile)); err != nil {
 			return err
 		}
 		args = append(args, "--data", own, "--database", s.db.url)
@@ -318,7 +318,7 @@ func (s *stage) load(ctx context.Context, src *source) error {
 }
 
 func (s *stage) overSocket() *http.Client {
-	socket := filepath.Join(s.dir, vault.SocketFile)
+	socket := filepath.Join(s.dir, app.SocketFile)
 	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
@@ -354,7 +354,7 @@ func (s *stage) firstReveal(ctx context.Context, p *process, external string, st
 
 func (s *stage) size(ctx context.Context) (err error) {
 	if s.db == nil {
-		for _, f := range []string{vault.DatabaseFile, vault.DatabaseFile + "-wal"} {
+		for _, f := range []string{app.DatabaseFile, app.DatabaseFile + "-wal"} {
 			if info, err := os.Stat(filepath.Join(s.dir, f)); err == nil {
 				s.r.DatabaseBytes += info.Size()
 			}
@@ -483,11 +483,11 @@ func (s *stage) verify(ctx context.Context) error {
 // scope reads every entry of the log and unites the customers of those that
 // disclosed, as the scope of a breach does. No server runs meanwhile.
 func (s *stage) scope(ctx context.Context) (err error) {
-	o := vault.Options{}
+	o := app.Options{}
 	if s.db != nil {
 		o.Database = s.db.url
 	}
-	v, err := vault.Open(ctx, s.dir, o)
+	v, err := app.Open(ctx, s.dir, o)
 	if err != nil {
 		return err
 	}

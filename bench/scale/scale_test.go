@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cloakroom/cloakroom/internal/generate"
+	"github.com/cloakroom/cloakroom/internal/exercise/generate"
 )
 
 // The rows have the average that was asked for, and no purchase twice.

@@ -12,10 +12,10 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/budget"
-	"github.com/cloakroom/cloakroom/internal/entry"
-	"github.com/cloakroom/cloakroom/internal/record"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
 )
 
 // given is one answer with customers.
@@ -97,7 +97,7 @@ type verdict struct {
 // check replays the brand's log and holds every answer against it: each has its entry
 // with exactly its customers; in every trailing window no holder has more than its
 // budget; and each refusal would have gone beyond one.
-func (a *answers) check(t *testing.T, v *vault.Vault) verdict {
+func (a *answers) check(t *testing.T, v *app.Vault) verdict {
 	t.Helper()
 	ctx := context.Background()
 	if _, err := v.Ledger.Verify(ctx, 1, nil); err != nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/internal/backup"
+	"github.com/cloakroom/cloakroom/internal/govern/backup"
 )
 
 // backupCmd is `cloakroom backup`.

@@ -13,8 +13,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/internal/db/dbtest"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 )
 
 // scriptAgeKey writes an age key file as age-keygen does: agekey FILE VAR; VAR is the
@@ -93,7 +93,7 @@ func TestKilledBackupsAndRestores(t *testing.T) {
 		go func() { ended <- cmd.Wait() }()
 		// The database is there once rows come in.
 		until(t, func() bool {
-			info, err := os.Stat(filepath.Join(back, vault.DatabaseFile+"-wal"))
+			info, err := os.Stat(filepath.Join(back, app.DatabaseFile+"-wal"))
 			return err == nil && info.Size() > 200<<10 || len(ended) > 0
 		})
 		cmd.Process.Kill()
@@ -165,7 +165,7 @@ func TestBackupMovesBetweenEngines(t *testing.T) {
 	}
 	run(t, "doctor", "--data", at("pg"), "--database", dsn)
 	run(t, "backup", "--data", at("pg"), "--database", dsn, "--out", at("two"), "--recipient", to)
-	if got := run(t, "restore", "--from", at("two"), "--identity", at("key"), "--root-key", filepath.Join(at("pg"), vault.RootKeyFile), "--data", at("back")); !strings.Contains(got, "Restored 60 customers") {
+	if got := run(t, "restore", "--from", at("two"), "--identity", at("key"), "--root-key", filepath.Join(at("pg"), app.RootKeyFile), "--data", at("back")); !strings.Contains(got, "Restored 60 customers") {
 		t.Fatal(got)
 	}
 	t.Setenv("CLOAKROOM_DATA", at("back"))

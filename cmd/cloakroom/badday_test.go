@@ -21,10 +21,10 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/entry"
-	"github.com/cloakroom/cloakroom/internal/generate"
-	"github.com/cloakroom/cloakroom/internal/record"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/exercise/generate"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 // program returns the program as a process that is not started yet.
@@ -53,7 +53,7 @@ func run(t *testing.T, args ...string) string {
 
 // unixClient returns a client of the server of a data directory.
 func unixClient(dir, key string) *client.Client {
-	path := filepath.Join(dir, vault.SocketFile)
+	path := filepath.Join(dir, app.SocketFile)
 	return client.New("http://vault", key, &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)
@@ -177,7 +177,7 @@ func TestKilledServersKeepTheirWord(t *testing.T) {
 			t.Errorf("kill %d: %s", k, errs)
 		}
 	}
-	v, err := vault.Open(ctx, dir, vault.Options{})
+	v, err := app.Open(ctx, dir, app.Options{})
 	if err != nil {
 		t.Fatalf("after %d kills the vault does not open: %v", kills, err)
 	}

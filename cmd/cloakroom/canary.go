@@ -10,7 +10,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/canary"
+	"github.com/cloakroom/cloakroom/internal/watch/canary"
 )
 
 type canaryCmd struct {

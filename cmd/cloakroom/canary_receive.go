@@ -12,7 +12,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/decoymail"
+	"github.com/cloakroom/cloakroom/internal/watch/decoymail"
 )
 
 type canaryReceiveCmd struct {

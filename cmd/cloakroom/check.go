@@ -10,9 +10,9 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/access"
-	"github.com/cloakroom/cloakroom/internal/keys"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/keys"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
 )
 
 type policyCheckCmd struct {
@@ -61,12 +61,12 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 		found = append(found, f)
 	}
 	if c.Server == "" {
-		files := []string{filepath.Join(c.Data, vault.RootKeyFile)}
+		files := []string{filepath.Join(c.Data, app.RootKeyFile)}
 		if c.RootKey != "" {
 			files[0] = c.RootKey
 		}
-		if _, err := os.Stat(filepath.Join(c.Data, vault.DatabaseFile)); c.Database == "" && err == nil {
-			files = append(files, filepath.Join(c.Data, vault.DatabaseFile))
+		if _, err := os.Stat(filepath.Join(c.Data, app.DatabaseFile)); c.Database == "" && err == nil {
+			files = append(files, filepath.Join(c.Data, app.DatabaseFile))
 		}
 		for _, f := range files {
 			info, err := os.Stat(f)

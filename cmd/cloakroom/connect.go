@@ -13,10 +13,10 @@ import (
 	"path/filepath"
 
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/access"
-	"github.com/cloakroom/cloakroom/internal/identity"
-	"github.com/cloakroom/cloakroom/internal/server"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // backing is what a vault lies on: the flags of every verb that can open one.
@@ -30,7 +30,7 @@ type backing struct {
 const maxPool = 1000
 
 // open opens the vault that the flags name.
-func (b *backing) open(ctx context.Context, dir string, o vault.Options) (*vault.Vault, error) {
+func (b *backing) open(ctx context.Context, dir string, o app.Options) (*app.Vault, error) {
 	if b.Pool < 1 || b.Pool > maxPool {
 		return nil, &usageError{fmt.Sprintf("--pool is 1 to %d", maxPool)}
 	}
@@ -38,7 +38,7 @@ func (b *backing) open(ctx context.Context, dir string, o vault.Options) (*vault
 	if b.Database != "" {
 		o.DB.Readers = b.Pool
 	}
-	v, err := vault.Open(ctx, dir, o)
+	v, err := app.Open(ctx, dir, o)
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", b.name(dir), err)
 	}
@@ -65,7 +65,7 @@ type remote struct {
 type connection struct {
 	*client.Client
 	close func() error
-	vault *vault.Vault // where this process opened it
+	vault *app.Vault // where this process opened it
 }
 
 // caller is who asks, where this process has the vault.
@@ -93,7 +93,7 @@ func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) 
 		}
 		return &connection{Client: client.New(r.Server, key, nil), close: func() error { return nil }}, nil
 	}
-	socket := filepath.Join(r.Data, vault.SocketFile)
+	socket := filepath.Join(r.Data, app.SocketFile)
 	if r.Database == "" {
 		if c, err := net.Dial("unix", socket); err == nil {
 			c.Close()
@@ -105,12 +105,12 @@ func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) 
 				return nil
 			}}, nil
 		}
-		if _, err := os.Stat(filepath.Join(r.Data, vault.DatabaseFile)); err != nil {
+		if _, err := os.Stat(filepath.Join(r.Data, app.DatabaseFile)); err != nil {
 			return nil, r.noVault()
 		}
 	}
-	v, err := r.open(ctx, r.Data, vault.Options{Begin: vault.MustExist})
-	if errors.Is(err, vault.ErrNoVault) {
+	v, err := r.open(ctx, r.Data, app.Options{Begin: app.MustExist})
+	if errors.Is(err, app.ErrNoVault) {
 		return nil, r.noVault()
 	}
 	if err != nil {

@@ -11,10 +11,10 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/db/dbtest"
-	"github.com/cloakroom/cloakroom/internal/entry"
-	"github.com/cloakroom/cloakroom/internal/record"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 var fleetRounds = flag.Int("contain-fleet-rounds", 1, "contain so many lineages while a fleet serves them")
@@ -89,7 +89,7 @@ func TestAFleetContains(t *testing.T) {
 		wg.Wait() // each has met the containment
 	}
 
-	v, err := vault.Open(ctx, f.first, vault.Options{Database: dsn})
+	v, err := app.Open(ctx, f.first, app.Options{Database: dsn})
 	if err != nil {
 		t.Fatal(err)
 	}

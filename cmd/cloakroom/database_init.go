@@ -7,7 +7,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
 )
 
 // dbInitCmd is `cloakroom db init`.

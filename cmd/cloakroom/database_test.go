@@ -13,9 +13,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/cloakroom/cloakroom/internal/db"
-	"github.com/cloakroom/cloakroom/internal/db/dbtest"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 )
 
 // fails runs a command line that must fail and returns all that it printed.
@@ -60,23 +60,23 @@ func TestASecondMachineNeedsTheRootKey(t *testing.T) {
 	says(fails(t, "demo", "--data", first, "--exit"), "holds a vault already")
 	says(fails(t, "brand", "list", "--data", second), "root.key is not there: copy it from a server")
 	says(fails(t, "serve", "--data", second, "--listen", "127.0.0.1:0"), "root.key is not there: copy it from a server")
-	if _, err := os.Stat(filepath.Join(second, vault.RootKeyFile)); err == nil {
+	if _, err := os.Stat(filepath.Join(second, app.RootKeyFile)); err == nil {
 		t.Error("a root key was made beside a vault that has its own")
 	}
-	says(run(t, "brand", "list", "--data", second, "--root-key", filepath.Join(first, vault.RootKeyFile)), "gucci")
-	says(run(t, "doctor", "--data", second, "--root-key", filepath.Join(first, vault.RootKeyFile)), "synchronous_commit")
+	says(run(t, "brand", "list", "--data", second, "--root-key", filepath.Join(first, app.RootKeyFile)), "gucci")
+	says(run(t, "doctor", "--data", second, "--root-key", filepath.Join(first, app.RootKeyFile)), "synchronous_commit")
 
 	t.Setenv("CLOAKROOM_DATABASE", "")
 	says(fails(t, "brand", "list", "--data", first), "or its PostgreSQL database with --database")
 	says(fails(t, "serve", "--data", first, "--listen", "127.0.0.1:0"), "name the PostgreSQL database that it belongs to")
-	if _, err := os.Stat(filepath.Join(first, vault.DatabaseFile)); err == nil {
+	if _, err := os.Stat(filepath.Join(first, app.DatabaseFile)); err == nil {
 		t.Error("an embedded vault was made beside the root key of another")
 	}
 	embedded := filepath.Join(t.TempDir(), "c")
 	run(t, "demo", "--data", embedded, "--customers", "30", "--exit")
 	t.Setenv("CLOAKROOM_DATABASE", dsn)
 	says(fails(t, "brand", "list", "--data", embedded), "holds an embedded vault")
-	says(fails(t, "brand", "list", "--data", second, "--root-key", filepath.Join(embedded, vault.RootKeyFile)), "opens none of the vault's keys")
+	says(fails(t, "brand", "list", "--data", second, "--root-key", filepath.Join(embedded, app.RootKeyFile)), "opens none of the vault's keys")
 	says(fails(t, "serve", "--data", first, "--listen", "127.0.0.1:0", "--origin", "elsewhere.example"), "they are named cloakroom.local/")
 	says(fails(t, "brand", "list", "--data", first, "--pool", "0"), "--pool is 1 to")
 }
@@ -139,7 +139,7 @@ func TestOneVaultBeginsOnce(t *testing.T) {
 			errs := make([]error, many)
 			for i := range errs {
 				wg.Go(func() {
-					v, err := vault.Open(context.Background(), c.dir(root, i), vault.Options{Database: dsn, DB: db.Options{Readers: 2}})
+					v, err := app.Open(context.Background(), c.dir(root, i), app.Options{Database: dsn, DB: db.Options{Readers: 2}})
 					if err == nil {
 						err = v.Close()
 					}
@@ -151,9 +151,9 @@ func TestOneVaultBeginsOnce(t *testing.T) {
 			for i, err := range errs {
 				if err == nil {
 					opened++
-				} else if !errors.Is(err, vault.ErrRootKey) {
+				} else if !errors.Is(err, app.ErrRootKey) {
 					t.Errorf("opener %d: %v", i, err)
-				} else if _, err := os.Stat(filepath.Join(c.dir(root, i), vault.RootKeyFile)); err == nil {
+				} else if _, err := os.Stat(filepath.Join(c.dir(root, i), app.RootKeyFile)); err == nil {
 					t.Errorf("opener %d was refused and made a root key", i)
 				}
 			}
@@ -172,7 +172,7 @@ func TestOneVaultBeginsOnce(t *testing.T) {
 			cmd.Env = append(cmd.Env, "CLOAKROOM_DATABASE="+dsn)
 			wg.Go(func() {
 				err := cmd.Run()
-				_, kerr := os.Stat(filepath.Join(dir, vault.RootKeyFile))
+				_, kerr := os.Stat(filepath.Join(dir, app.RootKeyFile))
 				if made[i] = err == nil; made[i] != (kerr == nil) || !made[i] && !strings.Contains(errs.String(), "holds a vault already") {
 					t.Errorf("process %d: %v, its root key: %v, it says %s", i, err, kerr, errs)
 				}

@@ -7,10 +7,10 @@ import (
 	"testing"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/internal/db"
-	"github.com/cloakroom/cloakroom/internal/record"
-	"github.com/cloakroom/cloakroom/internal/seal"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/seal"
 )
 
 // A vault whose counter of ordinals is wrong says so wherever somebody looks, says what to
@@ -21,7 +21,7 @@ func TestAWrongCounterOfOrdinalsIsFoundAndMended(t *testing.T) {
 	t.Setenv("CLOAKROOM_DATA", dir)
 	counter := func(sql string, args ...any) (next int64) {
 		t.Helper()
-		d, err := db.OpenSQLite(t.Context(), filepath.Join(dir, vault.DatabaseFile), db.Options{})
+		d, err := db.OpenSQLite(t.Context(), filepath.Join(dir, app.DatabaseFile), db.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,11 +15,11 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/budget"
-	"github.com/cloakroom/cloakroom/internal/generate"
-	"github.com/cloakroom/cloakroom/internal/record"
-	"github.com/cloakroom/cloakroom/internal/server"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/exercise/generate"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
+	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // demoCmd is `cloakroom demo`.
@@ -96,8 +96,8 @@ func (c *demoCmd) Run(ctx context.Context, std Streams) (err error) {
 			defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		}
 	}
-	v, err := c.open(ctx, dir, vault.Options{Begin: vault.MustBegin})
-	if errors.Is(err, vault.ErrBegun) || errors.Is(err, vault.ErrInUse) {
+	v, err := c.open(ctx, dir, app.Options{Begin: app.MustBegin})
+	if errors.Is(err, app.ErrBegun) || errors.Is(err, app.ErrInUse) {
 		return fmt.Errorf("%s holds a vault already: name another, or serve it with `cloakroom serve`", c.name(dir))
 	}
 	if err != nil {

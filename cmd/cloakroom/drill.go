@@ -13,8 +13,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/cloakroom/cloakroom/internal/db"
-	"github.com/cloakroom/cloakroom/internal/drill"
+	"github.com/cloakroom/cloakroom/internal/exercise/drill"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
 )
 
 // drillCmd is `cloakroom drill`.

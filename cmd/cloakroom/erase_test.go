@@ -10,7 +10,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
 )
 
 // A server is killed at any moment while it erases customers. Whoever the log says is
@@ -40,7 +40,7 @@ func TestErasuresAreCarriedOutThoughTheServerIsKilled(t *testing.T) {
 	_, shopKey := x.person(admin, "shop", "application")
 	// cutOff lists the erasures that are in the log and not carried out.
 	cutOff := func() (tokens []string) {
-		v, err := vault.Open(ctx, dir, vault.Options{Begin: vault.MustExist})
+		v, err := app.Open(ctx, dir, app.Options{Begin: app.MustExist})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,9 +17,9 @@ import (
 	"filippo.io/age"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/internal/entry"
-	"github.com/cloakroom/cloakroom/internal/record"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 // The server is killed again and again while an export is downloaded, and started anew:
@@ -122,7 +122,7 @@ func TestAnExportOutlivesKilledServers(t *testing.T) {
 			t.Fatalf("%s is in the files %d times", who, n)
 		}
 	}
-	v, err := vault.Open(t.Context(), dir, vault.Options{})
+	v, err := app.Open(t.Context(), dir, app.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

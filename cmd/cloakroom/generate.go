@@ -14,7 +14,7 @@ import (
 
 	"github.com/mattn/go-isatty"
 
-	"github.com/cloakroom/cloakroom/internal/generate"
+	"github.com/cloakroom/cloakroom/internal/exercise/generate"
 )
 
 // defaultCustomers is what the demonstration uses.

@@ -12,7 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/internal/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 )
 
 // asProgram makes the test binary be the program: for tests that kill it.
@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 	t.Run("postgres", func(t *testing.T) {
 		server := dbtest.DSN(t)
 		if raceDetector {
-			t.Skip("one command after another, each of which ran on the other engine: internal/server does what servers do at once on both")
+			t.Skip("one command after another, each of which ran on the other engine: internal/web/server does what servers do at once on both")
 		}
 		scripts(t, server)
 	})

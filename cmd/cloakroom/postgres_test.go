@@ -17,11 +17,11 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/db"
-	"github.com/cloakroom/cloakroom/internal/db/dbtest"
-	"github.com/cloakroom/cloakroom/internal/ledger"
-	"github.com/cloakroom/cloakroom/internal/server"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // Statements by which the tests of bad days stand in the vault's way.
@@ -39,7 +39,7 @@ const (
 // of what they were answered.
 type badDay struct {
 	t      *testing.T
-	v      *vault.Vault
+	v      *app.Vault
 	admin  *client.Client
 	names  []string
 	people map[string]*client.Client
@@ -50,10 +50,10 @@ type badDay struct {
 // badDayLimit is small, so that budgets run out while the day is bad.
 const badDayLimit = 8
 
-func newBadDay(t *testing.T, dsn string, o vault.Options) *badDay {
+func newBadDay(t *testing.T, dsn string, o app.Options) *badDay {
 	t.Helper()
 	o.Database = dsn
-	v, err := vault.Open(t.Context(), t.TempDir(), o)
+	v, err := app.Open(t.Context(), t.TempDir(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func (b *badDay) unavailable(n int) func() bool {
 // done holds every answer against the log, read by a vault that was not there.
 func (b *badDay) done(dsn string) {
 	b.t.Helper()
-	v, err := vault.Open(b.t.Context(), b.v.Dir, vault.Options{Database: dsn})
+	v, err := app.Open(b.t.Context(), b.v.Dir, app.Options{Database: dsn})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func (b *badDay) done(dsn string) {
 
 func TestPostgreSQLRestartsUnderLoad(t *testing.T) {
 	s := dbtest.Server(t, dbtest.ServerOptions{})
-	b := newBadDay(t, s.DSN(), vault.Options{})
+	b := newBadDay(t, s.DSN(), app.Options{})
 	stop := b.load(8, 20*time.Second)
 	for _, mode := range []string{"immediate", "fast", "immediate"} {
 		b.until("answers", b.answered(20))
@@ -159,7 +159,7 @@ func TestPostgreSQLRestartsUnderLoad(t *testing.T) {
 
 func TestConnectionsAreCutUnderLoad(t *testing.T) {
 	dsn := dbtest.DSN(t)
-	b := newBadDay(t, dsn, vault.Options{})
+	b := newBadDay(t, dsn, app.Options{})
 	admin, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +189,7 @@ func TestCommitsAreLostUnderLoad(t *testing.T) {
 			cuts.Add(1)
 		}
 		return cut
-	}), vault.Options{})
+	}), app.Options{})
 	armed.Store(true)
 	stop := b.load(8, 20*time.Second)
 	b.until("lost commits", func() bool { return cuts.Load() >= 30 })
@@ -203,7 +203,7 @@ func TestCommitsAreLostUnderLoad(t *testing.T) {
 // Fewer connections than requests: they wait, obey their deadlines, and none hangs.
 func TestThePoolIsExhausted(t *testing.T) {
 	dsn := dbtest.DSN(t)
-	b := newBadDay(t, dsn, vault.Options{DB: db.Options{Readers: 1}, Ledger: ledger.Options{Timeout: 3 * time.Second}})
+	b := newBadDay(t, dsn, app.Options{DB: db.Options{Readers: 1}, Ledger: ledger.Options{Timeout: 3 * time.Second}})
 	// One connection serves everything: no request holds one and waits for another.
 	var wg sync.WaitGroup
 	for range 32 {
@@ -259,10 +259,10 @@ func TestAStatementTakesTooLong(t *testing.T) {
 	dsn := dbtest.DSN(t)
 	for name, o := range map[string]struct {
 		dsn  string
-		opts vault.Options
+		opts app.Options
 	}{
-		"the database's limit": {dsn + " statement_timeout=700", vault.Options{}},
-		"the log's limit":      {dsn, vault.Options{Ledger: ledger.Options{Timeout: 700 * time.Millisecond}}},
+		"the database's limit": {dsn + " statement_timeout=700", app.Options{}},
+		"the log's limit":      {dsn, app.Options{Ledger: ledger.Options{Timeout: 700 * time.Millisecond}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fresh := dbtest.DSN(t)
@@ -282,7 +282,7 @@ func TestAStatementTakesTooLong(t *testing.T) {
 // A primary that can only be read from now on, as after a failover: nothing leaves.
 func TestThePrimaryBecomesReadOnly(t *testing.T) {
 	s := dbtest.Server(t, dbtest.ServerOptions{})
-	b := newBadDay(t, s.DSN(), vault.Options{})
+	b := newBadDay(t, s.DSN(), app.Options{})
 	stop := b.load(4, 20*time.Second)
 	b.until("answers", b.answered(10))
 	set := func(statement string) {
@@ -321,7 +321,7 @@ func TestPostgreSQLsDiskIsFull(t *testing.T) {
 				o.WAL = disk.Dir
 			}
 			s := dbtest.Server(t, o)
-			b := newBadDay(t, s.DSN(), vault.Options{})
+			b := newBadDay(t, s.DSN(), app.Options{})
 			stop := b.load(4, 20*time.Second)
 			b.until("answers", b.answered(10))
 			full := b.unavailable(5)
@@ -365,7 +365,7 @@ func TestPostgreSQLsDiskIsFull(t *testing.T) {
 func TestTheDatabasesClockSteps(t *testing.T) {
 	dsn := dbtest.DSN(t)
 	var offset atomic.Int64
-	b := newBadDay(t, dsn, vault.Options{DB: db.Options{Clock: func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }}})
+	b := newBadDay(t, dsn, app.Options{DB: db.Options{Clock: func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }}})
 	stop := b.load(4, 20*time.Second)
 	for _, o := range []time.Duration{-20 * time.Minute, 10 * time.Minute, -5 * time.Minute, 0} {
 		b.until("answers", b.answered(20))
@@ -392,7 +392,7 @@ func TestAReplicaTakesOver(t *testing.T) {
 		}
 	}
 	both := fmt.Sprintf("postgres://cloakroom@127.0.0.1:%d,127.0.0.1:%d/postgres?sslmode=disable&target_session_attrs=read-write", s.Port(), r.Port())
-	b := newBadDay(t, both, vault.Options{})
+	b := newBadDay(t, both, app.Options{})
 	stop := b.load(4, 20*time.Second)
 	b.until("answers", b.answered(30))
 	lost := b.unavailable(3)

@@ -14,10 +14,10 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/db/dbtest"
-	"github.com/cloakroom/cloakroom/internal/entry"
-	"github.com/cloakroom/cloakroom/internal/record"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 // trap is a brand with decoys whose rules contain whoever looks at one.
@@ -103,9 +103,9 @@ func isError(err error, typ string) bool {
 }
 
 // containmentSteps counts the steps of containments in the log of a vault that nobody serves.
-func containmentSteps(t *testing.T, dir string, o vault.Options) map[string]int {
+func containmentSteps(t *testing.T, dir string, o app.Options) map[string]int {
 	t.Helper()
-	v, err := vault.Open(t.Context(), dir, o)
+	v, err := app.Open(t.Context(), dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestARuleContainsThoughTheServerIsKilled(t *testing.T) {
 	}
 	x.once(dir, lineages)
 	kill()
-	steps := containmentSteps(t, dir, vault.Options{})
+	steps := containmentSteps(t, dir, app.Options{})
 	for _, l := range lineages {
 		if steps[fmt.Sprint("contain", l)] == 0 {
 			t.Errorf("lineage %d was contained before the log had it", l)
@@ -234,7 +234,7 @@ func TestARuleContainsThoughBothServersAreKilled(t *testing.T) {
 	x.once(f.dirs[0], []uint64{lineage})
 	f.end(0, syscall.SIGTERM)
 	f.end(1, syscall.SIGTERM)
-	steps := containmentSteps(t, f.first, vault.Options{Database: dsn})
+	steps := containmentSteps(t, f.first, app.Options{Database: dsn})
 	if steps[fmt.Sprint("contain", lineage)] != 2 || steps["contained"] != 1 {
 		t.Errorf("logged %v: it was about to be contained twice, and was once", steps)
 	}

@@ -12,10 +12,10 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/db"
-	"github.com/cloakroom/cloakroom/internal/db/dbtest"
-	"github.com/cloakroom/cloakroom/internal/keys"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/platform/keys"
 )
 
 // Promise: a rotation goes on by itself when a server that was killed in the middle of
@@ -111,7 +111,7 @@ func TestAnotherServerTakesARotationOver(t *testing.T) {
 	first, second := t.TempDir(), t.TempDir()
 	run(t, "demo", "--data", first, "--customers", "300", "--exit")
 	run(t, "key", "rotate", "--data", first, "--brand", "gucci", "--background")
-	rootKey := filepath.Join(first, vault.RootKeyFile)
+	rootKey := filepath.Join(first, app.RootKeyFile)
 	d, err := db.OpenPostgres(t.Context(), dsn, db.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/cloakroom/cloakroom/internal/server"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // serveCmd is `cloakroom serve`.
@@ -67,7 +67,7 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 	if err != nil {
 		return err
 	}
-	v, err := c.open(ctx, c.Data, vault.Options{Origin: c.Origin})
+	v, err := c.open(ctx, c.Data, app.Options{Origin: c.Origin})
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ const headroom = 64 << 20
 
 // serve answers on a listener and on the socket of the data directory, and makes
 // alarms, until the context ends.
-func serve(ctx context.Context, v *vault.Vault, log *slog.Logger, l net.Listener, events string) error {
+func serve(ctx context.Context, v *app.Vault, log *slog.Logger, l net.Listener, events string) error {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		defer runtime.KeepAlive(make([]byte, headroom))
 	}
@@ -116,7 +116,7 @@ func serve(ctx context.Context, v *vault.Vault, log *slog.Logger, l net.Listener
 		g.Go(func() error { return v.Watch(ctx, log, events) })
 		return g.Wait()
 	}
-	path := filepath.Join(v.Dir, vault.SocketFile)
+	path := filepath.Join(v.Dir, app.SocketFile)
 	os.Remove(path) // of a server that was killed; the lock says that none is running
 	socket, err := net.Listen("unix", path)
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/budget"
-	"github.com/cloakroom/cloakroom/internal/db/dbtest"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
 )
 
 // crowd makes support agents, each with a key, customers of gucci, and a budget of so
@@ -81,7 +81,7 @@ func newFleet(t *testing.T, servers int) *fleet {
 	root := t.TempDir()
 	first := filepath.Join(root, "first")
 	run(t, "demo", "--data", first, "--customers", "30", "--exit")
-	f := &fleet{t: t, first: first, key: filepath.Join(first, vault.RootKeyFile), cmds: make([]*exec.Cmd, servers), errs: make([]*bytes.Buffer, servers)}
+	f := &fleet{t: t, first: first, key: filepath.Join(first, app.RootKeyFile), cmds: make([]*exec.Cmd, servers), errs: make([]*bytes.Buffer, servers)}
 	for i := range servers {
 		f.dirs = append(f.dirs, filepath.Join(root, fmt.Sprint("s", i)))
 		f.start(i)
@@ -222,7 +222,7 @@ func TestSeveralServersKeepOneBudget(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	v, err := vault.Open(t.Context(), f.first, vault.Options{Database: dsn})
+	v, err := app.Open(t.Context(), f.first, app.Options{Database: dsn})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/cloakroom/cloakroom/internal/notify"
+	"github.com/cloakroom/cloakroom/internal/watch/notify"
 )
 
 // smtp is through which mail server alarms go.

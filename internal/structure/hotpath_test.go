@@ -11,10 +11,10 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/db"
-	"github.com/cloakroom/cloakroom/internal/db/dbtest"
-	"github.com/cloakroom/cloakroom/internal/server"
-	"github.com/cloakroom/cloakroom/internal/vault"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // No transaction of the way of a reveal, a view or a search touches two values of a
@@ -23,7 +23,7 @@ import (
 func TestTheHotPathStaysOnOneShard(t *testing.T) {
 	w, dsn := listen(t, dbtest.VaultDSN(t))
 	ctx := t.Context()
-	v, err := vault.Open(ctx, t.TempDir(), vault.Options{Database: dsn, DB: db.Options{Readers: 2}})
+	v, err := app.Open(ctx, t.TempDir(), app.Options{Database: dsn, DB: db.Options{Readers: 2}})
 	if err != nil {
 		t.Fatal(err)
 	}

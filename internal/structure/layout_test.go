@@ -10,7 +10,7 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/cloakroom/cloakroom/internal/db"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
 )
 
 var (
@@ -81,7 +81,7 @@ func checkLayout(t *tree, layout []db.Placement) (faults []string) {
 				unique(own)
 			}
 			if m[1] == "ord" && p.Column == "" {
-				faults = append(faults, fmt.Sprintf("%s has ordinals, so it grows with the customers: say in internal/db/distribute.go how it lies", table))
+				faults = append(faults, fmt.Sprintf("%s has ordinals, so it grows with the customers: say in internal/platform/db/distribute.go how it lies", table))
 			}
 		}
 		if m := references.FindStringSubmatch(text); m != nil {
@@ -96,7 +96,7 @@ func checkLayout(t *tree, layout []db.Placement) (faults []string) {
 	for _, stmt := range schemaStatements(t) {
 		if m := tableHead.FindStringSubmatch(stmt); m != nil {
 			if p := by[m[1]]; p.Column == "" && strings.HasPrefix(m[1], "log_") {
-				faults = append(faults, fmt.Sprintf("%s grows with the log: say in internal/db/distribute.go how it lies", m[1]))
+				faults = append(faults, fmt.Sprintf("%s grows with the log: say in internal/platform/db/distribute.go how it lies", m[1]))
 			}
 			for _, text := range parts(m[2]) {
 				part(m[1], text)
@@ -159,7 +159,7 @@ func TestTheLayoutCheckSeesPlantedFaults(t *testing.T) {
 		{"log everywhere", `CREATE TABLE log_extra (brand integer PRIMARY KEY)`, "grows with the log"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tr, err := parse(fstest.MapFS{"internal/db/schema.go": {Data: []byte("package db\nvar migrations = []string{`" + c.sql + "`}")}})
+			tr, err := parse(fstest.MapFS{"internal/platform/db/schema.go": {Data: []byte("package db\nvar migrations = []string{`" + c.sql + "`}")}})
 			if err != nil {
 				t.Fatal(err)
 			}

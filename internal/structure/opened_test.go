@@ -9,7 +9,7 @@ import (
 
 // opens are the packages that may have an opened profile in hand: the one that opens
 // it, and the one way to it.
-var opens = []string{"internal/seal", "internal/disclose"}
+var opens = []string{"internal/vault/seal", "internal/vault/disclose"}
 
 // opening says which methods of seal.Store open customers, by name and number of
 // arguments: nothing else in the module has both.
@@ -25,14 +25,14 @@ func checkOpened(t *tree) []string {
 		for _, f := range p.files {
 			name := ""
 			for _, imp := range f.Imports {
-				if unquote(imp.Path) == module+"/internal/seal" {
+				if unquote(imp.Path) == module+"/internal/vault/seal" {
 					name = "seal"
 					if imp.Name != nil {
 						name = imp.Name.Name
 					}
 				}
 			}
-			if name == "" && p.dir != "internal/vault" {
+			if name == "" && p.dir != "internal/app" {
 				continue
 			}
 			ast.Inspect(f, func(n ast.Node) bool {

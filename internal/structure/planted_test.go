@@ -15,32 +15,32 @@ func TestChecksSeePlantedFaults(t *testing.T) {
 		check           func(*tree) []string
 		want            string // "" for no fault
 	}{
-		{"forward import", "internal/budget/a.go", `package budget; import _ "` + module + `/internal/seal"`, checkOrder, "comes after"},
-		{"backward import", "internal/seal/a.go", `package seal; import _ "` + module + `/internal/budget"`, checkOrder, ""},
+		{"forward import", "internal/vault/budget/a.go", `package budget; import _ "` + module + `/internal/vault/seal"`, checkOrder, "comes after"},
+		{"backward import", "internal/vault/seal/a.go", `package seal; import _ "` + module + `/internal/vault/budget"`, checkOrder, ""},
 		{"unknown package", "internal/odd/a.go", `package odd`, checkOrder, "no place"},
-		{"narrow package", "evidence/a.go", `package evidence; import _ "` + module + `/internal/db"`, checkOrder, "may import only"},
-		{"test package in the product", "internal/seal/a.go", `package seal; import _ "` + module + `/internal/db/dbtest"`, checkOrder, "for tests"},
+		{"narrow package", "evidence/a.go", `package evidence; import _ "` + module + `/internal/platform/db"`, checkOrder, "may import only"},
+		{"test package in the product", "internal/vault/seal/a.go", `package seal; import _ "` + module + `/internal/platform/db/dbtest"`, checkOrder, "for tests"},
 		{"layer", "internal/util/a.go", `package util`, checkNames, "names a layer"},
-		{"no comment", "internal/seal/a.go", `package seal`, checkComments, "no package comment"},
-		{"comment", "internal/seal/a.go", "// Package seal seals.\npackage seal", checkComments, ""},
-		{"foreign insert", "internal/seal/a.go", "package seal\nconst sqlX = `INSERT INTO log_heads (size) VALUES ($1)`", checkWriters, "ledger's"},
-		{"foreign update outside a constant", "internal/seal/a.go", "package seal\nvar x = `UPDATE log_heads AS h SET size = 1`", checkWriters, "ledger's"},
-		{"own upsert", "internal/seal/a.go", "package seal\nconst sqlX = `INSERT INTO customers (ord) VALUES ($1) ON CONFLICT (ord) DO UPDATE SET ord = $1`", checkWriters, ""},
-		{"foreign read", "internal/seal/a.go", "package seal\nconst sqlX = `SELECT size FROM log_heads FOR UPDATE`", checkWriters, ""},
-		{"loose SQL", "internal/seal/a.go", "package seal\nvar x = `DELETE FROM customers`", sql, "outside a constant"},
-		{"variable", "internal/seal/a.go", "package seal\nvar sqlX = y()", sql, "is a variable"},
-		{"host clock", "internal/budget/a.go", "package budget\nimport \"time\"\nvar x = time.Now()", checkClock, "this machine's clock"},
+		{"no comment", "internal/vault/seal/a.go", `package seal`, checkComments, "no package comment"},
+		{"comment", "internal/vault/seal/a.go", "// Package seal seals.\npackage seal", checkComments, ""},
+		{"foreign insert", "internal/vault/seal/a.go", "package seal\nconst sqlX = `INSERT INTO log_heads (size) VALUES ($1)`", checkWriters, "ledger's"},
+		{"foreign update outside a constant", "internal/vault/seal/a.go", "package seal\nvar x = `UPDATE log_heads AS h SET size = 1`", checkWriters, "ledger's"},
+		{"own upsert", "internal/vault/seal/a.go", "package seal\nconst sqlX = `INSERT INTO customers (ord) VALUES ($1) ON CONFLICT (ord) DO UPDATE SET ord = $1`", checkWriters, ""},
+		{"foreign read", "internal/vault/seal/a.go", "package seal\nconst sqlX = `SELECT size FROM log_heads FOR UPDATE`", checkWriters, ""},
+		{"loose SQL", "internal/vault/seal/a.go", "package seal\nvar x = `DELETE FROM customers`", sql, "outside a constant"},
+		{"variable", "internal/vault/seal/a.go", "package seal\nvar sqlX = y()", sql, "is a variable"},
+		{"host clock", "internal/vault/budget/a.go", "package budget\nimport \"time\"\nvar x = time.Now()", checkClock, "this machine's clock"},
 		{"clock on a terminal", "cmd/cloakroom/a.go", "package main\nimport \"time\"\nvar x = time.Now()", checkClock, ""},
-		{"profile", "internal/export/a.go", `package export; import "` + module + `/internal/seal"; var p seal.Profile`, checkOpened, "opened profile"},
-		{"opening", "internal/export/a.go", `package export; import "` + module + `/internal/seal"; func f(d *desk) { d.Seal.Open(ctx, r, u) }`, checkOpened, "opens customers"},
-		{"opening by a filter", "internal/export/a.go", `package export; import "` + module + `/internal/seal"; func f(d *desk) { d.Seal.Match(ctx, r, a, b, 5, f) }`, checkOpened, "opens customers"},
-		{"the way to a profile", "internal/disclose/a.go", `package disclose; import "` + module + `/internal/seal"; func f(d *desk) { d.Seal.Open(ctx, r, u) }`, checkOpened, ""},
-		{"pieces", "internal/seal/a.go", "package seal\nconst cols = `ord`\nconst sqlX = `SELECT ` + cols + ` FROM customers`", sql, ""},
+		{"profile", "internal/vault/export/a.go", `package export; import "` + module + `/internal/vault/seal"; var p seal.Profile`, checkOpened, "opened profile"},
+		{"opening", "internal/vault/export/a.go", `package export; import "` + module + `/internal/vault/seal"; func f(d *desk) { d.Seal.Open(ctx, r, u) }`, checkOpened, "opens customers"},
+		{"opening by a filter", "internal/vault/export/a.go", `package export; import "` + module + `/internal/vault/seal"; func f(d *desk) { d.Seal.Match(ctx, r, a, b, 5, f) }`, checkOpened, "opens customers"},
+		{"the way to a profile", "internal/vault/disclose/a.go", `package disclose; import "` + module + `/internal/vault/seal"; func f(d *desk) { d.Seal.Open(ctx, r, u) }`, checkOpened, ""},
+		{"pieces", "internal/vault/seal/a.go", "package seal\nconst cols = `ord`\nconst sqlX = `SELECT ` + cols + ` FROM customers`", sql, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tr, err := parse(fstest.MapFS{
-				c.file:                  {Data: []byte(c.src)},
-				"internal/db/schema.go": {Data: []byte("// Package db is db.\n" + schema)},
+				c.file:                           {Data: []byte(c.src)},
+				"internal/platform/db/schema.go": {Data: []byte("// Package db is db.\n" + schema)},
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -11,13 +11,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cloakroom/cloakroom/internal/db"
-	"github.com/cloakroom/cloakroom/internal/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 )
 
 // schemaDir and schemaFile hold the tables, each under a comment with its writer.
 const (
-	schemaDir  = "internal/db"
+	schemaDir  = "internal/platform/db"
 	schemaFile = "schema.go"
 )
 

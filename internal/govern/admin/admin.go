@@ -1,0 +1,553 @@
+// Package admin administers: brands, principals, credentials, purposes, policies and
+// budgets; and it erases customers. It shows nothing of any customer.
+//
+// Each change is an entry of the log of the brand that it concerns, or of the
+// group's, before it is made.
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/brands"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
+	"github.com/cloakroom/cloakroom/internal/vault/containment"
+	"github.com/cloakroom/cloakroom/internal/vault/door"
+	"github.com/cloakroom/cloakroom/internal/vault/export"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/vault/seal"
+	"github.com/cloakroom/cloakroom/internal/watch/canary"
+	"github.com/cloakroom/cloakroom/internal/watch/detect"
+	"github.com/cloakroom/cloakroom/internal/watch/exposure"
+)
+
+// ErrRequest is joined to errors that the request itself is to blame for.
+var ErrRequest = errors.New("the request is wrong")
+
+// Desk administers.
+type Desk struct {
+	DB     *db.DB
+	Ring   *keys.Ring
+	Door   *door.Door
+	Ledger *ledger.Ledger
+	Seal   *seal.Store
+	// Exposure says how the loss bounds change with what is administered.
+	Exposure *exposure.Desk
+	Decoys   *canary.Store
+	// Signer makes the signer of a new brand's log from the seed that its keys hold.
+	Signer func(brand string, seed []byte) (note.Signer, error)
+	Alarms *detect.Store
+	// Exports tells which end when something is contained.
+	Exports *export.Store
+	// PassWait bounds how long containing waits for one log. 0 means passWait.
+	PassWait time.Duration
+
+	once  sync.Once
+	begun chan struct{} // by wake: a rotation was begun here
+}
+
+// Begin makes what a brand needs: keys, an empty log, the default policy, and for a
+// brand with customers its purposes. The group's own is begun the same way.
+func (d *Desk) Begin(ctx context.Context, q db.Queryer, b brands.Brand, author uint64, at time.Time) error {
+	if err := d.Ring.Create(ctx, q, b.ID, at); err != nil {
+		return err
+	}
+	seed, err := d.Ring.CurrentIn(ctx, q, b.ID, keys.Log)
+	if err != nil {
+		return err
+	}
+	signer, err := d.Signer(b.Name, seed.Bytes())
+	if err != nil {
+		return err
+	}
+	if err := ledger.Create(ctx, q, b.ID, signer, at); err != nil {
+		return err
+	}
+	p, err := access.Load(access.DefaultText())
+	if err != nil {
+		return err
+	}
+	if _, err := d.Door.Access.Put(ctx, q, b.ID, p, author, at); err != nil {
+		return err
+	}
+	if b.ID == record.Group {
+		return nil
+	}
+	for _, p := range brands.DefaultPurposes() {
+		if err := d.Door.Brands.AddPurpose(ctx, q, b.ID, p, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visit lets a caller in who may administer.
+func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string, action access.Action) (*door.Visit, error) {
+	v, err := d.Door.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	_, err = v.Authorize(ctx, action, "", 0)
+	return v, err
+}
+
+// change logs a change and makes it. After it, no server logs anything that was
+// allowed before it: at the visit's brand, or after a change of the group's at any.
+func (d *Desk) change(ctx context.Context, v *door.Visit, kind entry.Kind, detail map[string]string, fn func(q db.Queryer, at time.Time) error) error {
+	return d.changeAs(ctx, v.Who, kind, detail, fn)
+}
+
+func (d *Desk) changeAs(ctx context.Context, who identity.Who, kind entry.Kind, detail map[string]string, fn func(q db.Queryer, at time.Time) error) error {
+	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: kind, Who: who, Detail: detail})
+	if err != nil {
+		return err
+	}
+	var before, after int64
+	err = d.DB.Tx(ctx, func(q db.Queryer) (err error) {
+		if err = q.Batch(ctx, []db.Stmt{revision.Stmt(&before)}); err != nil {
+			return err
+		}
+		if err = fn(q, r.At()); err != nil {
+			return err
+		}
+		return q.Batch(ctx, []db.Stmt{revision.Stmt(&after)})
+	})
+	if err != nil || before == after {
+		return err
+	}
+	if err := d.fence(ctx, who.Brand); err != nil {
+		return fmt.Errorf("the change is made, and what was under way may still be answered for %s: %w", ledger.DefaultTimeout, err)
+	}
+	return nil
+}
+
+// fence waits for what is under way at a brand, and for the group at every brand.
+func (d *Desk) fence(ctx context.Context, brand record.BrandID) error {
+	fenced := []record.BrandID{brand}
+	if brand == record.Group {
+		all, err := d.Door.Brands.List(ctx)
+		if err != nil {
+			return err
+		}
+		for _, b := range all {
+			fenced = append(fenced, b.ID)
+		}
+	}
+	return d.Ledger.Fence(ctx, fenced...)
+}
+
+// CreateBrand registers a brand, with the default policy, purposes and budgets.
+func (d *Desk) CreateBrand(ctx context.Context, c identity.Caller, req api.Brand) (*api.Brand, error) {
+	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	if err != nil {
+		return nil, err
+	}
+	if !brands.ValidName(req.Name) {
+		return nil, brands.ErrName
+	}
+	if err := ledger.CheckText("title", req.Title); err != nil {
+		return nil, err
+	}
+	var b brands.Brand
+	err = d.change(ctx, v, entry.KindAdministration, map[string]string{"change": "brand-create", "brand": req.Name}, func(q db.Queryer, at time.Time) (err error) {
+		if b, err = d.Door.Brands.Create(ctx, q, req.Name, req.Title, at); err != nil {
+			return err
+		}
+		return d.Begin(ctx, q, b, v.Who.Principal, at)
+	})
+	if err != nil {
+		return nil, err
+	}
+	who := v.Who
+	who.Brand = b.ID
+	_, err = d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: who,
+		Detail: map[string]string{ledger.RulesDetail: string(budget.DefaultRules().Encode())}})
+	if err != nil {
+		return nil, fmt.Errorf("the brand is there, and its budgets are not, so that nothing leaves it; set them with `cloakroom budget set --default`: %w", err)
+	}
+	return brandOf(b), nil
+}
+
+func brandOf(b brands.Brand) *api.Brand {
+	return &api.Brand{Name: b.Name, Title: b.Title, Created: b.Created}
+}
+
+// Brands lists the brands at which the caller has a role.
+func (d *Desk) Brands(ctx context.Context, c identity.Caller) ([]api.Brand, error) {
+	list, err := d.Door.Brands.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []api.Brand{}
+	for _, b := range list {
+		_, err := d.Door.Identity.Who(ctx, c, b.ID)
+		if errors.Is(err, identity.ErrNoRole) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, *brandOf(b))
+	}
+	return out, nil
+}
+
+// CreatePrincipal registers a principal with its roles.
+func (d *Desk) CreatePrincipal(ctx context.Context, c identity.Caller, req api.Principal) (*api.Principal, error) {
+	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	if err != nil {
+		return nil, err
+	}
+	roles := map[record.BrandID]string{}
+	detail := map[string]string{"change": "principal-create", "principal": req.Name}
+	for brand, role := range req.Roles {
+		b, err := d.Door.Brands.ByName(ctx, brand)
+		if err != nil {
+			return nil, err
+		}
+		if err := knownRole(role); err != nil {
+			return nil, err
+		}
+		roles[b.ID], detail["role."+brand] = role, role
+	}
+	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
+		id, err := d.Door.Identity.CreatePrincipal(ctx, q, req.Name, req.Kind, at)
+		for b, role := range roles {
+			if err == nil {
+				err = d.Door.Identity.FirstRole(ctx, q, id, b, role)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d.principal(ctx, req.Name)
+}
+
+func knownRole(role string) error {
+	if !slices.Contains(access.Roles(), role) {
+		return fmt.Errorf("%w: there is no such role; known are %v", ErrRequest, access.Roles())
+	}
+	return nil
+}
+
+func (d *Desk) principal(ctx context.Context, name string) (*api.Principal, error) {
+	p, err := d.Door.Identity.ByName(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Principal{Name: p.Name, Kind: p.Kind, ID: p.ID, Disabled: p.Disabled, Roles: map[string]string{}}
+	roles, err := d.Door.Identity.Roles(ctx, p.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range roles {
+		b, err := d.Door.Brands.Get(ctx, r.Brand)
+		if err != nil {
+			return nil, err
+		}
+		out.Roles[b.Name] = r.Role
+	}
+	creds, err := d.Door.Identity.Credentials(ctx, p.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range creds {
+		out.Credentials = append(out.Credentials, api.Credential{
+			ID: c.ID, Lineage: c.Lineage, Label: c.Label, Export: c.Export, Created: c.Created, Expires: c.Expires, Revoked: c.Revoked,
+		})
+	}
+	return out, nil
+}
+
+// maxPrincipals bounds one listing.
+const maxPrincipals = 1000
+
+// Principals lists principals after a number, with roles and credentials.
+func (d *Desk) Principals(ctx context.Context, c identity.Caller, after uint64) ([]api.Principal, error) {
+	if _, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister); err != nil {
+		return nil, err
+	}
+	list, err := d.Door.Identity.List(ctx, after, maxPrincipals)
+	if err != nil {
+		return nil, err
+	}
+	out := []api.Principal{}
+	for _, p := range list {
+		full, err := d.principal(ctx, p.Name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, *full)
+	}
+	return out, nil
+}
+
+// SetRole gives a principal its role at a brand; an empty role takes it.
+func (d *Desk) SetRole(ctx context.Context, c identity.Caller, name, brand, role string) (*api.Principal, error) {
+	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	if err != nil {
+		return nil, err
+	}
+	b, err := d.Door.Brands.ByName(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	p, err := d.Door.Identity.ByName(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if role != "" {
+		if err := knownRole(role); err != nil {
+			return nil, err
+		}
+	}
+	if p.ID == v.Who.Principal && b.ID == record.Group && role != v.Who.Role {
+		return nil, fmt.Errorf("%w: you would take your own right to administer: let another administrator do it", ErrRequest)
+	}
+	detail := map[string]string{"change": "role", "principal": name, "brand": brand, "role": role}
+	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
+		if role == "" {
+			return d.Door.Identity.RemoveRole(ctx, q, p.ID, b.ID)
+		}
+		return d.Door.Identity.SetRole(ctx, q, p.ID, b.ID, role)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d.principal(ctx, name)
+}
+
+// CreateCredential makes a credential of a principal and returns its key, once.
+func (d *Desk) CreateCredential(ctx context.Context, c identity.Caller, name string, req api.CredentialRequest) (*api.Credential, error) {
+	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	if err != nil {
+		return nil, err
+	}
+	p, err := d.Door.Identity.ByName(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return d.credential(ctx, v.Who, p, 0, req, map[string]string{"change": "credential-create", "principal": name})
+}
+
+// ConnectApp makes a credential through the caller's own: a session, or an application
+// that the caller lets act for it. It is of the caller's lineage: it shares its budgets,
+// is revoked with it, and ends with the caller's own at the latest.
+func (d *Desk) ConnectApp(ctx context.Context, c identity.Caller, req api.CredentialRequest) (*api.Credential, error) {
+	p, err := d.Door.Identity.Get(ctx, c.Principal)
+	if err != nil {
+		return nil, err
+	}
+	who := identity.Who{Caller: c, Brand: record.Group}
+	if stopped, err := d.stopped(ctx, who); err != nil {
+		return nil, err
+	} else if stopped {
+		return nil, containment.ErrContained
+	}
+	out, err := d.credential(ctx, who, p, c.Credential, req, map[string]string{"change": "credential-connect", "principal": p.Name})
+	if err != nil {
+		return nil, err
+	}
+	out.Lineage = c.Lineage
+	return out, nil
+}
+
+func (d *Desk) credential(ctx context.Context, who identity.Who, p identity.Principal, parent uint64, req api.CredentialRequest, detail map[string]string) (*api.Credential, error) {
+	if err := ledger.CheckText("label", req.Label); err != nil {
+		return nil, err
+	}
+	var valid time.Duration
+	var err error
+	if req.ValidFor != "" {
+		if valid, err = time.ParseDuration(req.ValidFor); err != nil || valid <= 0 {
+			return nil, fmt.Errorf("%w: valid_for is a length of time such as 720h", ErrRequest)
+		}
+	}
+	out := &api.Credential{Label: req.Label}
+	err = d.changeAs(ctx, who, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
+		out.Created, out.Expires = at, time.Time{}
+		if valid > 0 {
+			out.Expires = at.Add(valid)
+		}
+		if parent != 0 {
+			latest, err := d.Door.Identity.Latest(ctx, q, parent)
+			if err != nil {
+				return err
+			}
+			out.Expires = identity.Earlier(out.Expires, latest)
+		}
+		id, key, err := d.Door.Identity.CreateCredential(ctx, q, p.ID, parent, req.Label, out.Expires, at)
+		out.ID, out.Lineage, out.Key = id, id, key.Reveal()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// RenewKey gives a credential another key, and ends the one that it had: what a changed
+// password is to a person. What was made through the credential goes on: only revoking
+// the lineage ends it.
+func (d *Desk) RenewKey(ctx context.Context, c identity.Caller, credential uint64) (*api.Credential, error) {
+	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Credential{ID: credential}
+	detail := map[string]string{"change": "credential-renew", "credential": strconv.FormatUint(credential, 10)}
+	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
+		lineage, key, err := d.Door.Identity.Renew(ctx, q, credential)
+		out.Lineage, out.Created, out.Key = lineage, at, key.Reveal()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Revoke ends a lineage of credentials.
+func (d *Desk) Revoke(ctx context.Context, c identity.Caller, lineage uint64) (int, error) {
+	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	detail := map[string]string{"change": "credential-revoke", "lineage": strconv.FormatUint(lineage, 10)}
+	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) (err error) {
+		n, err = d.Door.Identity.Revoke(ctx, q, lineage, at)
+		return err
+	})
+	if err == nil && n == 0 {
+		err = identity.ErrNoLineage // a wrong number must not look like a thief stopped
+	}
+	return n, err
+}
+
+// RevokeCredential ends one credential and all made through it, on every server, and
+// returns how many those were. A caller may end their own and those made through it;
+// every other one needs the right to administer.
+func (d *Desk) RevokeCredential(ctx context.Context, c identity.Caller, credential uint64) (int, error) {
+	own, err := d.Door.Identity.Made(ctx, credential, c.Credential)
+	if err != nil {
+		return 0, err
+	}
+	who := identity.Who{Caller: c, Brand: record.Group}
+	if !own {
+		v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+		if errors.Is(err, brands.ErrNoBrand) { // no role at the group: as for an unknown credential
+			err = identity.ErrNoCredential
+		}
+		if err != nil {
+			return 0, err
+		}
+		who = v.Who
+	} else if stopped, err := d.stopped(ctx, who); err != nil {
+		return 0, err
+	} else if stopped {
+		return 0, containment.ErrContained
+	}
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return 0, err
+	}
+	may := func(q db.Queryer, at time.Time) error {
+		if !own {
+			return nil
+		}
+		return d.Door.Identity.MayRevoke(ctx, q, c.Lineage, at)
+	}
+	// Checked before the entry is written: the entry stays where the change fails.
+	switch err := d.Door.Identity.Live(ctx, credential); {
+	case errors.Is(err, identity.ErrRevoked):
+		return 0, identity.ErrNoCredential
+	case err != nil && !errors.Is(err, identity.ErrDisabled):
+		return 0, err
+	}
+	if err := may(d.DB, now); err != nil {
+		return 0, err
+	}
+	n := 0
+	detail := map[string]string{"change": "credential-revoke", "credential": strconv.FormatUint(credential, 10)}
+	err = d.changeAs(ctx, who, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) (err error) {
+		if err = may(q, at); err == nil {
+			n, err = d.Door.Identity.RevokeOne(ctx, q, credential, at)
+		}
+		return err
+	})
+	return n, err
+}
+
+// AddPurpose registers a purpose at a brand.
+func (d *Desk) AddPurpose(ctx context.Context, c identity.Caller, brand string, req api.Purpose) error {
+	v, err := d.visit(ctx, c, brand, access.ActAdminister)
+	if err != nil {
+		return err
+	}
+	if !brands.ValidName(req.Name) {
+		return brands.ErrName
+	}
+	if err := ledger.CheckText("description", req.Description); err != nil {
+		return err
+	}
+	detail := map[string]string{"change": "purpose-create", "purpose": req.Name, "legal-basis": req.LegalBasis}
+	return d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
+		return d.Door.Brands.AddPurpose(ctx, q, v.Brand.ID, brands.Purpose{Name: req.Name, LegalBasis: req.LegalBasis, Description: req.Description}, at)
+	})
+}
+
+// RetirePurpose ends a purpose at a brand.
+func (d *Desk) RetirePurpose(ctx context.Context, c identity.Caller, brand, name string) error {
+	v, err := d.visit(ctx, c, brand, access.ActAdminister)
+	if err != nil {
+		return err
+	}
+	if _, err := d.Door.Brands.Purpose(ctx, v.Brand.ID, name); err != nil {
+		return err
+	}
+	return d.change(ctx, v, entry.KindAdministration, map[string]string{"change": "purpose-retire", "purpose": name}, func(q db.Queryer, at time.Time) error {
+		return d.Door.Brands.RetirePurpose(ctx, q, v.Brand.ID, name, at)
+	})
+}
+
+// Purposes lists a brand's purposes, to anybody with a role there.
+func (d *Desk) Purposes(ctx context.Context, c identity.Caller, brand string) ([]api.Purpose, error) {
+	v, err := d.Door.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	list, err := d.Door.Brands.Purposes(ctx, v.Brand.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := []api.Purpose{}
+	for _, p := range list {
+		out = append(out, api.Purpose{Name: p.Name, LegalBasis: p.LegalBasis, Description: p.Description, Created: p.Created, Retired: p.Retired})
+	}
+	return out, nil
+}
+
+func digest(text string) string {
+	h := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(h[:])
+}

@@ -1,0 +1,284 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/brands"
+	"github.com/cloakroom/cloakroom/internal/vault/containment"
+	"github.com/cloakroom/cloakroom/internal/vault/door"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/watch/detect"
+)
+
+// changeUndo is the change of the log's entry that lets something go on.
+const changeUndo = "undo"
+
+// maxContainments bounds one listing.
+const maxContainments = 1000
+
+// Contain stops a lineage, a principal, a role, a brand, or a brand's exports: at the
+// brand that it is asked of, and asked of the group at every brand. When it returns, no
+// server logs a disclosure there any more to what is contained, whatever was under way.
+// The log has what was stopped before it is, and afterwards how long it took. Where it did
+// not end well, the error is a *contain.OutcomeError, which says what holds.
+func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req api.ContainRequest) (*api.Containment, error) {
+	if err := door.Ticket(req.Ticket); err != nil {
+		return nil, err
+	}
+	began := time.Now() // not the database's clock, which may be set back meanwhile
+	v, err := d.visit(ctx, c, brand, access.ActContain)
+	if err != nil {
+		return nil, err
+	}
+	now, err := d.target(ctx, v, req)
+	if err != nil {
+		return nil, err
+	}
+	alarm, err := d.alarm(ctx, v, req.Alarm)
+	if err != nil {
+		return nil, err
+	}
+	now.By = v.Who.Principal
+	out := &api.Containment{Kind: string(now.Kind), Target: now.Target, Role: now.Role, Keep: string(now.Keep), Elsewhere: now.elsewhere}
+	if same, there, err := d.Door.Contained.Same(ctx, now.Containment); err != nil {
+		return nil, err
+	} else if there {
+		return d.holds(ctx, now, same, req.DryRun, out)
+	}
+	undoers, err := d.undoers(ctx, v.Brand.ID, v.Policy)
+	if err == nil {
+		err = d.Door.Contained.Refuse(ctx, now.Containment, undoers)
+	}
+	if errors.Is(err, containment.ErrLast) {
+		v.Refuse(ctx, "nobody-left-to-undo")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if req.DryRun {
+		return out, d.stops(ctx, now.Containment, out)
+	}
+	detail := map[string]string{"change": "contain", "kind": string(now.Kind)}
+	if now.Target != 0 {
+		detail["target"] = strconv.FormatUint(now.Target, 10)
+	}
+	if now.Role != "" {
+		detail["role"] = now.Role
+	}
+	if now.Keep != "" {
+		detail["keep"] = string(now.Keep)
+	}
+	if req.Alarm != "" {
+		detail["alarm"], now.Alarm = alarm.ID(), alarm.ID()
+	}
+	begun := false
+	err = d.step(ctx, v.Who, req.Ticket, detail, func(q db.Queryer, at time.Time) (err error) {
+		c := now.Containment
+		c.At = at
+		now.Containment, begun, err = d.Door.Contained.Begin(ctx, q, c, v.Who, undoers)
+		return err
+	})
+	if err == nil {
+		err = d.pass(ctx, v.Brand.ID, now.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if begun {
+		out.TookMillis = max(1, time.Since(began).Milliseconds())
+		err = d.took(ctx, v.Who, req.Ticket, now.ID, out.TookMillis, alarm)
+	}
+	if err == nil {
+		err = d.stops(ctx, now.Containment, out) // last: a thief is not to wait for a list
+	}
+	if err != nil {
+		return nil, &containment.OutcomeError{ID: now.ID, Err: err}
+	}
+	return d.shown(ctx, now.Containment, out), nil
+}
+
+// alarm finds the alarm that a containment answers, where it answers one.
+func (d *Desk) alarm(ctx context.Context, v *door.Visit, id string) (a detect.Stored, err error) {
+	if id == "" {
+		return a, nil
+	}
+	p, err := detect.ParseID(id)
+	if err != nil {
+		return a, err
+	}
+	return d.Alarms.Get(ctx, v.Brand.ID, p)
+}
+
+// took logs that something is stopped, and how long it took.
+func (d *Desk) took(ctx context.Context, who identity.Who, ticket string, id, millis int64, alarm detect.Stored) error {
+	done := map[string]string{"change": "contained", "id": strconv.FormatInt(id, 10), "took-ms": strconv.FormatInt(millis, 10)}
+	if !alarm.At.IsZero() {
+		now, err := d.DB.Now(ctx)
+		if err != nil {
+			return err
+		}
+		if since := now.Sub(alarm.At); since >= 0 { // the clock may have been set back
+			done["since-alarm-ms"] = strconv.FormatInt(since.Milliseconds(), 10)
+		}
+	}
+	_, err := d.Ledger.Record(revision.Unbound(ctx), ledger.Event{Kind: entry.KindContainment, Who: who, Ticket: ticket, Detail: done})
+	return err
+}
+
+// holds answers with a containment of the same that is there already. Whoever asks again
+// may have been told that the first try did not wait, and so this waits.
+func (d *Desk) holds(ctx context.Context, a aim, same containment.Containment, dry bool, out *api.Containment) (*api.Containment, error) {
+	if !dry {
+		if err := d.pass(ctx, same.Brand, same.ID); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.stops(ctx, a.Containment, out); err != nil {
+		return nil, &containment.OutcomeError{ID: same.ID, Err: err}
+	}
+	return d.shown(ctx, same, out), nil
+}
+
+// step logs a step of a containment's life, and makes it. An error that is no refusal is a
+// *contain.OutcomeError.
+func (d *Desk) step(ctx context.Context, who identity.Who, ticket string, detail map[string]string, fn func(q db.Queryer, at time.Time) error) error {
+	undone := detail["change"] == changeUndo
+
+	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindContainment, Who: who, Ticket: ticket, Detail: detail})
+	if errors.Is(err, revision.ErrMoved) { // it is decided anew
+		return err
+	}
+	if err != nil { // it may be in the log: that alone stops nobody
+		return &containment.OutcomeError{Undone: undone, Err: fmt.Errorf("logging it: %v", err)}
+	}
+	err = d.DB.Tx(ctx, func(q db.Queryer) error { return fn(q, r.At()) })
+	if err != nil && !containment.IsRefusal(err) {
+		err = &containment.OutcomeError{Undone: undone, Err: err}
+	}
+	return err
+}
+
+// passWait bounds how long containing waits for one log, and passAll for all of them: the
+// answer must come while somebody waits for it.
+const (
+	passWait = 5 * time.Second
+	passAll  = 15 * time.Second
+)
+
+// pass waits for what is under way in the log of a brand, and for the group's in every
+// log. One that cannot be passed holds up no other.
+func (d *Desk) pass(ctx context.Context, brand record.BrandID, id int64) error {
+	failed := &containment.OutcomeError{ID: id}
+	b, err := d.Door.Brands.Get(ctx, brand)
+	all := []brands.Brand{b}
+	if err == nil && brand == record.Group {
+		var more []brands.Brand
+		more, err = d.Door.Brands.List(ctx)
+		all = append(all, more...)
+	}
+	if err != nil {
+		failed.Err, failed.Logs = err, []string{"every brand"}
+		return failed
+	}
+	wait := passWait
+	if d.PassWait > 0 {
+		wait = d.PassWait
+	}
+	ctx, cancel := context.WithTimeout(ctx, passAll)
+	defer cancel()
+	for _, b := range all {
+		one, cancel := context.WithTimeout(ctx, wait)
+		err := d.Ledger.Fence(one, b.ID)
+		cancel()
+		if err != nil {
+			failed.Err, failed.Logs = err, append(failed.Logs, b.Name)
+		}
+	}
+	if failed.Err != nil {
+		return failed
+	}
+	return nil
+}
+
+func (d *Desk) shown(ctx context.Context, c containment.Containment, out *api.Containment) *api.Containment {
+	name := func(id uint64) string {
+		p, err := d.Door.Identity.Get(ctx, id)
+		if id == 0 || err != nil {
+			return ""
+		}
+		return p.Name
+	}
+	out.ID, out.Kind, out.Target, out.Role, out.At, out.By = c.ID, string(c.Kind), c.Target, c.Role, c.At, name(c.By)
+	out.Keep, out.Alarm = string(c.Keep), c.Alarm
+	if c.By == 0 {
+		_, rule, _ := strings.Cut(c.Alarm, "-")
+		out.By = "rule " + rule
+	}
+	out.Asked, out.AskedBy, out.Ended, out.EndedBy = c.Asked, name(c.AskedBy), c.Ended, name(c.EndedBy)
+	return out
+}
+
+// Containments returns the newest of a brand.
+func (d *Desk) Containments(ctx context.Context, c identity.Caller, brand string) ([]api.Containment, error) {
+	v, err := d.visit(ctx, c, brand, access.ActContain)
+	if err != nil {
+		return nil, err
+	}
+	list, err := d.Door.Contained.List(ctx, v.Brand.ID, maxContainments)
+	if err != nil {
+		return nil, err
+	}
+	out := []api.Containment{}
+	for i := range list {
+		out = append(out, *d.shown(ctx, list[i], &api.Containment{}))
+	}
+	return out, nil
+}
+
+// stopped reports whether a caller is stopped by the group, or wherever they have a role.
+func (d *Desk) stopped(ctx context.Context, who identity.Who) (bool, error) {
+	stop, err := d.Door.Contained.Of(ctx, who)
+	if err != nil || stop.All {
+		return true, err
+	}
+	roles, err := d.Door.Identity.Roles(ctx, who.Principal)
+	if err != nil {
+		return true, err
+	}
+	for _, r := range roles {
+		who.Brand, who.Role = r.Brand, r.Role
+		if stop, err = d.Door.Contained.Of(ctx, who); err != nil || !stop.All {
+			return stop.All, err
+		}
+	}
+	return len(roles) > 0, nil
+}
+
+// Containment returns one, with whom it stops.
+func (d *Desk) Containment(ctx context.Context, c identity.Caller, brand string, id int64) (*api.Containment, error) {
+	v, err := d.visit(ctx, c, brand, access.ActContain)
+	if err != nil {
+		return nil, err
+	}
+	x, err := d.Door.Contained.Get(ctx, v.Brand.ID, id)
+	if err != nil {
+		return nil, err
+	}
+	out := d.shown(ctx, x, &api.Containment{})
+	if !x.Ended.IsZero() {
+		return out, nil
+	}
+	return out, d.stops(ctx, x, out)
+}

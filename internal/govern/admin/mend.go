@@ -1,0 +1,94 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/brands"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/watch/canary"
+)
+
+// Mend repairs what the vault can repair by itself, or in a dry run says what it would
+// repair. It shows and changes nothing of any customer.
+func (d *Desk) Mend(ctx context.Context, c identity.Caller, req api.MendRequest) (*api.Mended, error) {
+	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Mended{Faults: []api.CheckFault{}, Repairs: []string{}}
+	o, err := d.Seal.Ordinals(ctx)
+	if err != nil {
+		return nil, err
+	}
+	fault := o.Fault()
+	if fault == "" {
+		return out, nil
+	}
+	out.Faults = append(out.Faults, api.CheckFault{Table: ordinalsTable, What: fault})
+	last, err := d.lastOrdinal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	next := o.Mended(last)
+	if next == o.Next {
+		return out, nil
+	}
+	out.Repairs = append(out.Repairs, fmt.Sprintf("the next ordinal: from %d to %d, above every customer in the tables, in the logs and among the decoys", o.Next, next))
+	if req.DryRun {
+		return out, nil
+	}
+	detail := map[string]string{"change": "mend", "table": ordinalsTable, "from": strconv.FormatInt(o.Next, 10), "to": strconv.FormatInt(next, 10)}
+	return out, d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, _ time.Time) error {
+		return d.Seal.SetNextOrdinal(ctx, q, o.Next, next)
+	})
+}
+
+const ordinalsTable = "ordinals"
+
+// lastOrdinal returns the greatest ordinal that any log or list of decoys names. It reads
+// every log.
+func (d *Desk) lastOrdinal(ctx context.Context) (last record.Ordinal, err error) {
+	all, err := d.Door.Brands.List(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, b := range all {
+		decoy, err := d.Decoys.Last(ctx, b.ID)
+		if err != nil && !errors.Is(err, canary.ErrDamaged) && !errors.Is(err, keys.ErrNoKey) { // which checkDecoys reports
+			return 0, err
+		}
+		last = max(last, decoy)
+		err = d.Ledger.Scan(ctx, b.ID, 0, func(_ uint64, _ entry.Entry, ords []record.Ordinal) error {
+			if customers, _ := record.Customers(ords); len(customers) > 0 {
+				last = max(last, customers[len(customers)-1])
+			}
+			return nil
+		})
+		if err != nil {
+			return 0, fmt.Errorf("the log of %s: %w", b.Name, err)
+		}
+	}
+	return last, nil
+}
+
+// checkOrdinals looks at the counter from which new customers get their ordinals.
+func (d *Desk) checkOrdinals(ctx context.Context, out *api.Checked) error {
+	o, err := d.Seal.Ordinals(ctx)
+	if err != nil {
+		return err
+	}
+	if fault := o.Fault(); fault != "" {
+		out.Faults = append(out.Faults, api.CheckFault{Table: ordinalsTable, What: fault})
+	}
+	return nil
+}

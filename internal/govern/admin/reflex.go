@@ -1,0 +1,171 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/containment"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/watch/detect"
+)
+
+const (
+	// reflexPage is how many alarms are looked at before it is asked for others.
+	reflexPage = 100
+	// reflexWithin is how old an alarm may be to contain by itself: what is seen later,
+	// because nothing ran or alarms were made again from the log, is for people.
+	reflexWithin = 24 * time.Hour
+)
+
+// Reflex contains by the rules of detection: whom the rules of a brand contain for an
+// alarm is stopped at that brand as soon as the alarm is stored.
+//
+// What is due stands with the alarms, and an alarm is answered when it is done: so a
+// server that dies leaves it to the next. Whoever was contained after what set the alarm
+// off is not contained again for it, also where that was undone: so it is done once.
+// Of the servers, the one that has the watch over the brand does it.
+type Reflex struct {
+	Desk    *Desk
+	Watcher *detect.Watcher
+
+	wake chan struct{}
+}
+
+// NewReflex returns the reflex of a server.
+func NewReflex(d *Desk, w *detect.Watcher) *Reflex {
+	return &Reflex{d, w, make(chan struct{}, 1)}
+}
+
+// Wake makes it look now. It never blocks.
+func (r *Reflex) Wake() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run contains until the context ends. What fails is tried again.
+func (r *Reflex) Run(ctx context.Context, log *slog.Logger) error {
+	tick := time.NewTicker(detect.Poll)
+	defer tick.Stop()
+	failing := false
+	for {
+		err := r.look(ctx)
+		if err != nil && ctx.Err() == nil && !failing {
+			log.Error("a rule does not contain yet", "cause", err)
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-r.wake:
+		}
+	}
+}
+
+// look answers the alarms that are due. One that fails holds up no other.
+func (r *Reflex) look(ctx context.Context) error {
+	due, err := r.Desk.Alarms.ToContain(ctx, reflexPage)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := range due {
+		held, err := r.Watcher.Holds(ctx, due[i].Brand)
+		if err == nil && !held {
+			continue // another server's
+		}
+		if err == nil {
+			err = r.answer(ctx, due[i])
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Reflex) answer(ctx context.Context, a detect.Stored) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*passAll)
+	defer cancel()
+	what, err := r.Desk.byRule(ctx, a)
+	if err != nil {
+		return err
+	}
+	return r.Desk.Alarms.Answered(ctx, &a.Alarm, what)
+}
+
+// byRule contains the lineage that set an alarm off, at the brand.
+func (d *Desk) byRule(ctx context.Context, a detect.Stored) (detect.Answer, error) {
+	began := time.Now()
+	c := containment.Containment{Brand: a.Brand, Kind: containment.Lineage, Target: a.Lineage, Alarm: a.ID()}
+	who := identity.Who{Brand: a.Brand}
+	detail := map[string]string{"change": "contain", "kind": string(c.Kind), "target": strconv.FormatUint(c.Target, 10), "alarm": a.ID(), "by": "rule"}
+	id, err := d.Door.Contained.Since(ctx, a.Brand, a.Lineage, a.At)
+	if err != nil {
+		return 0, err
+	}
+	if id != 0 { // perhaps by a server that died before it waited
+		return detect.Contained, d.pass(ctx, a.Brand, id)
+	}
+	policy, _, err := d.Door.Access.Current(ctx, a.Brand)
+	if err != nil {
+		return 0, err
+	}
+	undoers, err := d.undoers(ctx, a.Brand, policy)
+	if err != nil {
+		return 0, err
+	}
+	why, err := d.hold(ctx, a, c, undoers)
+	if err != nil {
+		return 0, err
+	}
+	if why != "" {
+		detail["change"], detail["reason"] = "not-contained", why
+		_, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindContainment, Who: who, Detail: detail})
+		return detect.NotContained, err
+	}
+	begun := false
+	err = d.step(ctx, who, "", detail, func(q db.Queryer, at time.Time) (err error) {
+		next := c
+		next.At = at
+		next, begun, err = d.Door.Contained.Begin(ctx, q, next, who, undoers)
+		c.ID = next.ID
+		return err
+	})
+	if err == nil {
+		err = d.pass(ctx, a.Brand, c.ID)
+	}
+	if err == nil && begun {
+		err = d.took(ctx, who, "", c.ID, max(1, time.Since(began).Milliseconds()), a)
+	}
+	return detect.Contained, err
+}
+
+// hold says why a rule may not contain for an alarm; empty: it may.
+func (d *Desk) hold(ctx context.Context, a detect.Stored, c containment.Containment, undoers []containment.Undoer) (string, error) {
+	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
+	if err != nil {
+		return "", err
+	}
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return "", err
+	}
+	err = d.Door.Contained.Refuse(ctx, c, undoers)
+	switch {
+	case a.Lineage == local.Lineage:
+		return "local-administrator", nil
+	case now.Sub(a.At) > reflexWithin:
+		return "late", nil
+	case errors.Is(err, containment.ErrLast):
+		return "nobody-left-to-undo", nil
+	}
+	return "", err
+}

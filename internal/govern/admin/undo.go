@@ -1,0 +1,104 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/containment"
+	"github.com/cloakroom/cloakroom/internal/vault/door"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+)
+
+// undoer lets a caller in who may ask for an undoing, or confirm one. Whoever sits at the
+// machine may ask, so that somebody always can.
+func (d *Desk) undoer(ctx context.Context, c identity.Caller, brand string, confirm bool) (*door.Visit, error) {
+	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
+	if err != nil {
+		return nil, err
+	}
+	if !confirm && c == local {
+		return d.Door.Enter(ctx, c, brand)
+	}
+	return d.visit(ctx, c, brand, access.ActContain)
+}
+
+// people checks that a caller may undo, and to confirm, that whoever asked still may.
+func (d *Desk) people(ctx context.Context, v *door.Visit, x *containment.Containment, confirm bool, now time.Time) error {
+	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
+	if err != nil {
+		return err
+	}
+	undoers, err := d.undoers(ctx, v.Brand.ID, v.Policy)
+	if err != nil {
+		return err
+	}
+	may := func(principal, lineage uint64) error {
+		if lineage == local.Lineage { // it may ask; see undoer
+			return nil
+		}
+		p, err := d.Door.Identity.Get(ctx, principal)
+		if err != nil {
+			return err
+		}
+		return x.MayUndo(undoers, principal, lineage, p.Created, now)
+	}
+	if err = may(v.Who.Principal, v.Who.Lineage); err != nil {
+		v.Refuse(ctx, "may-not-undo")
+		return err
+	}
+	if confirm && !x.Asked.IsZero() {
+		if err = may(x.AskedBy, x.AskedIn); errors.Is(err, containment.ErrUndoer) {
+			err = containment.ErrAsker
+		}
+	}
+	return err
+}
+
+// UndoContainment asks that something goes on again, or with confirm lets it: that takes
+// another principal, by another lineage, within [contain.UndoWithin].
+func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand string, id int64, confirm bool) (*api.Containment, error) {
+	v, err := d.undoer(ctx, c, brand, confirm)
+	if err != nil {
+		return nil, err
+	}
+	x, err := d.Door.Contained.Get(ctx, v.Brand.ID, id)
+	if err != nil {
+		return nil, err
+	}
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.people(ctx, v, &x, confirm, now); err != nil {
+		return nil, err
+	}
+	detail := map[string]string{"change": "undo-ask", "id": strconv.FormatInt(id, 10)}
+	change := d.Door.Contained.Ask
+	switch {
+	case !x.Ended.IsZero():
+		return nil, fmt.Errorf("%w: it was undone already", containment.ErrState)
+	case confirm && (x.Asked.IsZero() || now.Sub(x.Asked) > containment.UndoWithin):
+		return nil, fmt.Errorf("%w: nobody asked for it within %s: `cloakroom contain undo`", containment.ErrState, containment.UndoWithin)
+	case confirm && (x.AskedBy == v.Who.Principal || x.AskedIn == v.Who.Lineage):
+		v.Refuse(ctx, "undo-alone")
+		return nil, fmt.Errorf("%w: another person has to confirm what you asked for", containment.ErrState)
+	case confirm:
+		detail["change"] = changeUndo
+		change = d.Door.Contained.End
+	}
+	var done containment.Containment
+	err = d.step(ctx, v.Who, "", detail, func(q db.Queryer, at time.Time) (err error) {
+		done, err = change(ctx, q, x, v.Who, at)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d.shown(ctx, done, &api.Containment{}), nil
+}

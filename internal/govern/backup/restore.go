@@ -1,0 +1,490 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/watch/canary"
+)
+
+// Options say what to restore, and where to.
+type Options struct {
+	From     string // a backup with data
+	KeysFrom string // a later one with keys; empty: From
+	LogFrom  string // a later one with a log; empty: where the keys are, or From
+	// Identities is the text of an age key file that opens the keys.
+	Identities []byte
+	RootKey    string // file; empty: the one in Data, or in a backup
+	Data       string // data directory of the vault to be
+	Database   string // its PostgreSQL; empty: the embedded database
+	// Checkpoints were kept elsewhere: the logs must continue them.
+	Checkpoints [][]byte
+	// DryRun checks everything and writes nothing to Data or Database.
+	DryRun bool
+	DB     db.Options
+}
+
+// Report says what a restore brought back, and what not.
+type Report struct {
+	DryRun    bool      `json:"dry_run,omitempty"`
+	DataMade  time.Time `json:"data_of"`
+	KeysMade  time.Time `json:"keys_of"`
+	LogMade   time.Time `json:"log_of"`
+	Customers uint64    `json:"customers"`     // brought back
+	Erased    uint64    `json:"erased"`        // in the data, and erased after it
+	Finished  uint64    `json:"erased_by_log"` // had a key still, and are erased now, as the log says
+	Unlogged  uint64    `json:"missing_keys"`  // in the data, without a key, and the log does not say that they were erased
+	Later     uint64    `json:"later"`         // written for the first time after the data
+	Logs      []LogRead `json:"logs"`
+}
+
+// LogRead is a log that was replayed.
+type LogRead struct {
+	Brand   string `json:"brand"`
+	Entries uint64 `json:"entries"`
+	// Kept is the size of the checkpoint, kept elsewhere, that it was held against.
+	Kept uint64 `json:"kept_checkpoint,omitempty"`
+}
+
+// ErrNotEmpty is returned for a target that holds a vault.
+var ErrNotEmpty = errors.New("there is a vault already: restore into an empty directory or database, so that nothing is overwritten")
+
+// batchRows is how many rows one transaction of a restore brings in.
+const batchRows = 5000
+
+type restore struct {
+	Options
+	*sources
+	report     Report
+	identities []age.Identity
+	origin     string
+	v          *app.Vault
+	tables     map[string]db.Table
+	in, keyed  *roaring.Bitmap // customers of the data; customers with a key
+	live       *roaring.Bitmap // both
+	erased     *roaring.Bitmap // as the log says
+	due        *roaring.Bitmap // whose erasure was logged and not carried out when the keys were copied
+	progress   func(Progress)
+}
+
+// Restore brings a vault back, into a place that has none. Everything is checked first;
+// and until the logs are found to be what was signed, the place is marked as not whole,
+// so that no vault opens there. After a kill, run it again: it begins anew.
+func Restore(ctx context.Context, o Options, progress func(Progress)) (_ *Report, err error) {
+	r := &restore{Options: o, in: roaring.New(), keyed: roaring.New(), erased: roaring.New(), due: roaring.New(), progress: progress}
+	if r.progress == nil {
+		r.progress = func(Progress) {}
+	}
+	if r.sources, err = o.open(); err != nil {
+		return nil, err
+	}
+	r.report = Report{DryRun: o.DryRun, DataMade: r.data.Made, KeysMade: r.keys.Made, LogMade: r.log.Made}
+	if r.origin, err = r.log.origin(); err != nil {
+		return nil, err
+	}
+	if r.identities, err = age.ParseIdentities(bytes.NewReader(o.Identities)); err != nil {
+		return nil, errors.New("the identity is not an age key file: it holds a line AGE-SECRET-KEY-1..., as `age-keygen` writes it")
+	}
+	rootKey, at, err := r.rootKey()
+	if err != nil {
+		return nil, err
+	}
+	if err := r.sources.check(ctx, r.progress); err != nil {
+		return nil, err
+	}
+	if err := r.people(ctx); err != nil {
+		return nil, err
+	}
+	if o.DryRun {
+		if r.Data, err = os.MkdirTemp("", "cloakroom-dry-run-"); err != nil {
+			return nil, fmt.Errorf("making a place to check the log in: %w", err)
+		}
+		defer func(dir string) { err = errors.Join(err, os.RemoveAll(dir)) }(r.Data)
+		r.Database = ""
+	}
+	open := app.Options{Database: r.Database, DB: o.DB}
+	if o.DryRun {
+		open.RootKey = at // no copy of it, which a kill would leave behind
+	}
+	if r.v, err = app.Prepare(ctx, r.Data, open); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.v.Close()) }()
+	if err := r.empty(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.load(ctx); err != nil {
+		return nil, err
+	}
+	if open.RootKey == "" {
+		if err := placeRootKey(filepath.Join(r.Data, app.RootKeyFile), rootKey); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.verify(ctx); err != nil {
+		return nil, err
+	}
+	if o.DryRun {
+		return &r.report, nil
+	}
+	return &r.report, r.finish(ctx)
+}
+
+// origin returns what the names of the vault's logs begin with.
+func (s *source) origin() (string, error) {
+	group := s.Manifest.log(record.Group)
+	if group == nil {
+		return "", fmt.Errorf("%w: the manifest of %s has no log of the group", ErrDamaged, s.dir)
+	}
+	name, _, _ := strings.Cut(group.Checkpoint, "\n")
+	origin, ok := strings.CutSuffix(name, "/"+group.Name)
+	if !ok {
+		return "", fmt.Errorf("%w: the group's checkpoint in the manifest of %s names no log", ErrDamaged, s.dir)
+	}
+	return origin, nil
+}
+
+// rootKey finds the root key: as it was given, in its place already, or in a backup.
+// Where it is in a file of its own, it names that.
+func (r *restore) rootKey() (text []byte, file string, err error) {
+	path := r.RootKey
+	if path == "" {
+		path = filepath.Join(r.Data, app.RootKeyFile)
+	}
+	if r.Data == "" && r.RootKey == "" {
+		return nil, "", errors.New("name the data directory that the vault is to have")
+	}
+	text, err = os.ReadFile(path)
+	if err == nil {
+		return text, path, nil
+	}
+	if r.RootKey != "" || !errors.Is(err, fs.ErrNotExist) {
+		return nil, "", fmt.Errorf("reading the root key: %w", err)
+	}
+	for _, s := range []*source{r.keys, r.data} {
+		if s.RootKey == nil {
+			continue
+		}
+		f := *s.RootKey
+		f.Name = RootKeyFile
+		if err := s.digest(context.Background(), &f, nil); err != nil {
+			return nil, "", err
+		}
+		sealed, err := os.Open(s.path(&f))
+		if err != nil {
+			return nil, "", fmt.Errorf("reading the root key: %w", err)
+		}
+		defer sealed.Close()
+		plain, err := age.Decrypt(sealed, r.identities...)
+		if err != nil {
+			return nil, "", fmt.Errorf("the root key in %s: %w", s.dir, ErrIdentity)
+		}
+		text, err := io.ReadAll(io.LimitReader(plain, 1<<16))
+		if err != nil {
+			return nil, "", fmt.Errorf("%w: the root key in %s: %w", ErrDamaged, s.dir, err)
+		}
+		return text, "", nil
+	}
+	return nil, "", fmt.Errorf("the root key is missing, and without it nothing in the backup can be read: put it into %s, or name it with --root-key", filepath.Join(r.Data, app.RootKeyFile))
+}
+
+// placeRootKey writes the root key where the vault looks for it, unless it is there.
+func placeRootKey(path string, text []byte) error {
+	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, text) {
+		return nil
+	}
+	tmp := path + unfinished
+	err := os.Remove(tmp)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		if err = writeFile(tmp, text); err == nil {
+			err = os.Link(tmp, path) // never over another key
+			err = errors.Join(err, os.Remove(tmp))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("placing the root key: %w", err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func (r *restore) part(s *source, p db.Part) (*partReader, *File, error) {
+	f, err := s.need(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	pr, err := openPart(s.path(f), header{Format, s.Vault, s.Backup, p, s.Schema}, r.identities)
+	return pr, f, err
+}
+
+// people finds out who is in the data and who has a key, from both parts.
+func (r *restore) people(ctx context.Context) error {
+	for _, x := range []struct {
+		s    *source
+		p    db.Part
+		into map[string]*roaring.Bitmap
+	}{
+		{r.data, db.PartData, map[string]*roaring.Bitmap{versionsTable: r.in}},
+		{r.keys, db.PartKeys, map[string]*roaring.Bitmap{"customer_keys": r.keyed, erasuresTable: r.due}},
+	} {
+		pr, _, err := r.part(x.s, x.p)
+		if err != nil {
+			return err
+		}
+		err = eachOf(ctx, pr, slices.Collect(maps.Keys(x.into)), func(row []any) error {
+			ord, err := pr.int(row, "ord")
+			if err == nil {
+				x.into[pr.table].Add(uint32(ord))
+			}
+			return err
+		})
+		if err = errors.Join(err, pr.close()); err != nil {
+			return err
+		}
+	}
+	r.live = roaring.And(r.in, r.keyed)
+	r.report.Customers = r.live.GetCardinality()
+	r.report.Erased = r.in.GetCardinality() - r.report.Customers
+	r.report.Later = r.keyed.GetCardinality() - r.report.Customers
+	return nil
+}
+
+// eachOf hands fn the rows of some tables, and reads no further than it has to.
+func eachOf(ctx context.Context, pr *partReader, tables []string, fn func(row []any) error) error {
+	for n := 0; ; n++ {
+		row, err := pr.next()
+		if err == io.EOF {
+			return nil
+		}
+		wanted := slices.Contains(tables, pr.table)
+		if err == nil && !wanted && !slices.ContainsFunc(tables, func(t string) bool { return pr.counts[t] == 0 }) {
+			return nil
+		}
+		if err == nil && n%1000 == 0 {
+			err = ctx.Err()
+		}
+		if err == nil && wanted {
+			err = fn(row)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// int returns a value of a row that is a whole number.
+func (r *partReader) int(row []any, column string) (int64, error) {
+	for i, c := range r.columns {
+		if c == column {
+			if v, ok := row[i].(int64); ok {
+				return v, nil
+			}
+		}
+	}
+	return 0, r.damaged("a row of %s has no %s", r.table, column)
+}
+
+// empty refuses a target that has a vault. What an earlier restore left half done is
+// no vault.
+func (r *restore) empty(ctx context.Context) error {
+	unfinished, err := r.v.DB.Unfinished(ctx)
+	if err != nil || unfinished {
+		return err
+	}
+	version, err := db.SchemaVersion(ctx, r.v.DB)
+	if err != nil || version == 0 {
+		return err
+	}
+	begun, err := r.v.Begun(ctx)
+	if err == nil && begun {
+		err = ErrNotEmpty
+	}
+	return err
+}
+
+// verify replays every log against what was signed, and reads from them who was erased
+// and which ordinals were given.
+func (r *restore) verify(ctx context.Context) error {
+	if begun, err := r.v.Begun(ctx); err != nil || !begun {
+		return errors.Join(err, fmt.Errorf("%w: the log part in %s holds no log of the group", ErrDamaged, r.log.dir))
+	}
+	if err := r.v.Start(ctx, app.Options{Origin: r.origin, Database: r.Database, Begin: app.MustExist}); err != nil {
+		return err
+	}
+	next, err := r.nextOrdinal(ctx)
+	if err != nil {
+		return err
+	}
+	used := make([]bool, len(r.Checkpoints))
+	finish := roaring.New()
+	for _, l := range r.log.Logs {
+		was, err := r.v.Ledger.Checkpoint(ctx, l.Brand)
+		if err == nil && string(was) != l.Checkpoint {
+			err = fmt.Errorf("%w: its head is not the one in the manifest", ErrDamaged)
+		}
+		if err != nil {
+			return fmt.Errorf("the log of %s: %w", l.Name, err)
+		}
+		r.progress(Progress{Part: "replaying the log", Table: l.Name, All: l.Size})
+		olders := [][]byte{nil}
+		if o := r.data.Manifest.log(l.Brand); o != nil && o.Size > 0 {
+			olders = [][]byte{[]byte(o.Checkpoint)}
+		}
+		read := LogRead{Brand: l.Name, Entries: l.Size}
+		vkey, err := r.v.Ledger.VerifierKey(ctx, l.Brand)
+		if err != nil {
+			return err
+		}
+		for i, cp := range r.Checkpoints {
+			if name, _, _ := strings.Cut(string(cp), "\n"); name != r.origin+"/"+l.Name {
+				continue
+			}
+			used[i] = true
+			tree, err := ledger.CheckpointRoot(vkey, cp)
+			if err != nil {
+				return fmt.Errorf("the checkpoint of %s that you kept: %w", l.Name, err)
+			}
+			if uint64(tree.N) > l.Size {
+				return fmt.Errorf("the log of %s has %d entries in this backup, and the checkpoint that you kept %d: the last %d, and any erasure among them, are not in it. Take a newer log (--log-from), or restore without --checkpoint, knowing that", l.Name, l.Size, tree.N, uint64(tree.N)-l.Size)
+			}
+			read.Kept = max(read.Kept, uint64(tree.N))
+			olders = append(olders, cp)
+		}
+		for _, older := range olders {
+			if _, err := r.v.Ledger.Verify(ctx, l.Brand, older); err != nil {
+				return fmt.Errorf("the log of %s: %w", l.Name, err)
+			}
+		}
+		err = r.v.Ledger.Scan(ctx, l.Brand, 0, func(index uint64, e entry.Entry, ords []record.Ordinal) error {
+			// Earlier releases logged a search that found nobody under an ordinal of its
+			// own: it is no customer's, and one of them would leave none for new customers.
+			customers, _ := record.Customers(ords)
+			for _, ord := range customers {
+				next = max(next, int64(ord)+1)
+				if e.Kind == entry.KindErasure {
+					r.erased.Add(uint32(ord))
+					if r.unfinished(l.Brand, index, ord) {
+						finish.Add(uint32(ord))
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("the log of %s: %w", l.Name, err)
+		}
+		r.report.Logs = append(r.report.Logs, read)
+	}
+	for i, ok := range used {
+		if !ok {
+			name, _, _ := strings.Cut(string(r.Checkpoints[i]), "\n")
+			return fmt.Errorf("the checkpoint that you kept is of the log %q, and there is no such log in this backup", name)
+		}
+	}
+	gone := roaring.AndNot(r.in, r.live)
+	r.report.Unlogged = roaring.AndNot(gone, r.erased).GetCardinality()
+	if r.DryRun {
+		r.report.Finished = roaring.And(r.live, finish).GetCardinality()
+		r.report.Customers -= r.report.Finished
+		return nil
+	}
+	// An ordinal is given once, whatever was lost.
+	return r.v.DB.Tx(ctx, func(q db.Queryer) error {
+		t := r.tables["ordinals"]
+		if err := db.ClearTable(ctx, q, t); err != nil {
+			return err
+		}
+		return db.LoadTable(ctx, q, t, []string{"one", "next"}, [][]any{{int64(1), next}})
+	})
+}
+
+// nextOrdinal returns an ordinal above every one that was given, as far as the backups and
+// what was loaded from them say; the logs say more.
+func (r *restore) nextOrdinal(ctx context.Context) (int64, error) {
+	next, plausible := max(int64(last(r.keyed)), int64(last(r.in)))+1, true
+	for _, s := range []*source{r.data, r.keys, r.log} {
+		if s.NextOrdinal <= int64(record.FirstNobody) {
+			next = max(next, s.NextOrdinal)
+		} else {
+			plausible = false // a backup of a vault whose counter an earlier restore ruined
+		}
+	}
+	if plausible {
+		return next, nil
+	}
+	// The list of decoys names ordinals that were reserved and never logged.
+	for _, l := range r.log.Logs {
+		decoy, err := r.v.Admin.Decoys.Last(ctx, l.Brand)
+		if err != nil && !errors.Is(err, canary.ErrDamaged) && !errors.Is(err, keys.ErrNoKey) { // which `db check` reports
+			return 0, fmt.Errorf("reading the decoys of %s: %w", l.Name, err)
+		}
+		next = max(next, int64(decoy)+1)
+	}
+	return next, nil
+}
+
+func last(b *roaring.Bitmap) uint32 {
+	if b.IsEmpty() {
+		return 0
+	}
+	return b.Maximum()
+}
+
+// erasuresTable holds the erasures that were logged and not carried out. Copies made by
+// older releases do not have it.
+const erasuresTable = "log_erasures"
+
+// unfinished reports whether an erasure of the log has to be carried out on the copy, if
+// the customer is there. The keys are of one state of the vault: an erasure logged after
+// has to be; one logged before it has to be where that state says that it was due. A
+// customer who was there and of whom that state says nothing lives: an older release
+// refused their erasure after its entry. On a copy that cannot tell, all are carried out,
+// as the log says.
+func (r *restore) unfinished(brand record.BrandID, index uint64, ord record.Ordinal) bool {
+	l := r.keys.Manifest.log(brand)
+	_, tells := r.keys.file(db.PartKeys).Rows[erasuresTable]
+	return !tells || l == nil || index >= l.Size || r.due.Contains(uint32(ord))
+}
+
+// finish carries out the erasures that the log holds, logs that the vault was restored,
+// and lets it open.
+func (r *restore) finish(ctx context.Context) error {
+	for _, l := range r.log.Logs {
+		n, err := r.v.Admin.FinishErasures(ctx, l.Brand, func(index uint64, ord record.Ordinal) bool { return r.unfinished(l.Brand, index, ord) })
+		if err != nil {
+			return fmt.Errorf("erasing again who the log of %s says was erased: %w", l.Name, err)
+		}
+		r.report.Finished += uint64(n)
+	}
+	r.report.Customers -= r.report.Finished
+	who, err := r.v.Identity.EnsureLocal(ctx, access.Administrator)
+	if err != nil {
+		return err
+	}
+	_, err = r.v.Admin.Announce(ctx, who, map[string]string{
+		"change": "restore", "data": r.data.Backup, "keys": r.keys.Backup, "log": r.log.Backup,
+	})
+	if err != nil {
+		return err
+	}
+	return r.v.DB.EndRestore(ctx)
+}

@@ -1,0 +1,197 @@
+// Package revision numbers the state of everything that decides who may do what:
+// principals, credentials, roles, brands, purposes, policies, and which keys are the
+// newest. Whatever changes or takes away any of it calls [Bump] in its own
+// transaction. What only adds need not, because that something is unknown is asked
+// anew each time: a new key works at once, and makes nobody start over.
+//
+// # Why
+//
+// A request asks a dozen such questions, and the answers hardly ever change. So they
+// are kept in memory, each with the revision that it is not older than, and a request
+// is decided under one revision without asking the database. Whether that revision
+// still holds is checked where it costs nothing: the transaction that logs a release
+// reads it too, after it has locked the brand's log, and refuses a request that was
+// decided under an older one with [ErrMoved]. What is not logged is checked by one
+// read before it is answered.
+//
+// # How a request runs
+//
+// [Tracker.Decide] runs it with a revision in its context, and again where the
+// revision turns out to be an old one. A [Cache] asked without a revision in the
+// context keeps nothing and reads every time; so does whatever else runs outside of
+// Decide, which is slower and never wrong.
+//
+// # Taking away
+//
+// After a change has committed, a group of log entries that read the revision before
+// it may still commit. Whoever takes something away waits for those, by passing
+// through the lock of each log (ledger.Fence), before they say that it is done.
+package revision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+)
+
+// ErrMoved is returned for a request that was decided under a revision that does not
+// hold any more. Nothing of it happened.
+var ErrMoved = errors.New("what allows this request was changed while it ran: send it again")
+
+// attempts bounds how often a request starts over. Each time, somebody has changed a
+// right during the milliseconds that it ran. After the first few it waits a random
+// moment before each, up to longest: so whoever changes rights without pause cannot
+// keep off somebody who is about to take theirs away.
+const (
+	attempts = 20
+	longest  = 50 * time.Millisecond
+)
+
+const (
+	sqlBump = `UPDATE revisions SET n = n + 1 WHERE one = 1`
+	sqlRead = `SELECT n FROM revisions WHERE one = 1`
+)
+
+// Bump begins a new revision inside the caller's transaction. Others that bump wait
+// until the transaction ends.
+func Bump(ctx context.Context, q db.Queryer) error {
+	if _, err := q.Exec(ctx, sqlBump); err != nil {
+		return fmt.Errorf("beginning a revision: %w", err)
+	}
+	return nil
+}
+
+// Stmt reads the revision that holds, as the transaction sees it.
+func Stmt(into *int64) db.Stmt {
+	return db.Stmt{SQL: sqlRead, Scan: func(r db.Row) error { return r.Scan(into) }}
+}
+
+// Tracker knows the newest revision that this server has seen.
+type Tracker struct {
+	db   *db.DB
+	seen atomic.Int64 // 0: none yet; never goes back
+}
+
+// New returns the tracker of a database.
+func New(d *db.DB) *Tracker { return &Tracker{db: d} }
+
+// Read returns the revision that holds now.
+func (t *Tracker) Read(ctx context.Context) (int64, error) {
+	var n int64
+	if err := t.db.Row(ctx, sqlRead).Scan(&n); err != nil {
+		return 0, fmt.Errorf("reading the revision: %w", err)
+	}
+	t.see(n)
+	return n, nil
+}
+
+func (t *Tracker) see(n int64) {
+	for {
+		old := t.seen.Load()
+		if n <= old || t.seen.CompareAndSwap(old, n) {
+			return
+		}
+	}
+}
+
+type attemptKey struct{}
+
+// attempt is one run of a request. The goroutine that runs it owns it.
+type attempt struct {
+	rev    int64
+	logged bool // an entry was logged under rev: it held at that moment
+}
+
+func of(ctx context.Context) *attempt {
+	a, _ := ctx.Value(attemptKey{}).(*attempt)
+	return a
+}
+
+// Of returns the revision that a request is decided under, 0 for none.
+func Of(ctx context.Context) int64 {
+	if a := of(ctx); a != nil {
+		return a.rev
+	}
+	return 0
+}
+
+// Unbound returns a context under no revision, for what a request says after it has
+// begun a revision itself.
+func Unbound(ctx context.Context) context.Context {
+	return context.WithValue(ctx, attemptKey{}, (*attempt)(nil))
+}
+
+// Logged notes that an entry of the request was logged while its revision held.
+func Logged(ctx context.Context) {
+	if a := of(ctx); a != nil {
+		a.logged = true
+	}
+}
+
+// Peek returns a context under the newest revision seen, for a first look that the
+// request repeats under Decide before anything is answered.
+func (t *Tracker) Peek(ctx context.Context) context.Context {
+	return context.WithValue(ctx, attemptKey{}, &attempt{rev: t.seen.Load()})
+}
+
+// Decide runs a request under the newest revision seen, and again while that turns
+// out not to hold. So neither an answer nor an error of fn reaches anybody that a
+// change had overtaken. fn must change nothing before it has logged an entry; after
+// that it is not run again.
+func (t *Tracker) Decide(ctx context.Context, fn func(ctx context.Context) error) error {
+	if of(ctx) != nil {
+		return fn(ctx)
+	}
+	if t.seen.Load() == 0 {
+		if _, err := t.Read(ctx); err != nil {
+			return err
+		}
+	}
+	for i := range attempts {
+		if i >= 3 && !pause(ctx, i) {
+			return ErrMoved
+		}
+		a := &attempt{rev: t.seen.Load()}
+		err := fn(context.WithValue(ctx, attemptKey{}, a))
+		if a.logged {
+			return err
+		}
+		n, rerr := t.Read(ctx)
+		if err == nil {
+			err = rerr
+		}
+		if rerr != nil || n == a.rev && !errors.Is(err, ErrMoved) {
+			return err
+		}
+	}
+	return ErrMoved
+}
+
+// pause waits a random time before the attempt i, and reports false if the request's
+// time is over first.
+func pause(ctx context.Context, i int) bool {
+	t := time.NewTimer(rand.N(min(longest, time.Millisecond<<i)))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// Moved reports whether the revision of the request does not hold any more, by asking
+// the database; what was decided then is not worth noting down.
+func (t *Tracker) Moved(ctx context.Context) bool {
+	r := Of(ctx)
+	if r == 0 {
+		return false
+	}
+	n, err := t.Read(ctx)
+	return err == nil && n != r
+}

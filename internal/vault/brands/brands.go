@@ -1,0 +1,260 @@
+// Package brands keeps the brands of the group, each a controller of its own (GDPR
+// Art. 4(7)), and the purposes for which each may process its customers' data, with
+// their legal basis (GDPR Art. 5(1)(b) and 6(1)).
+package brands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
+)
+
+var (
+	// ErrNoBrand is returned for a brand that is not registered.
+	ErrNoBrand = errors.New("no such brand: `cloakroom brand list` shows those there are")
+	// ErrExists is returned for a brand or purpose that is registered already.
+	ErrExists = errors.New("is registered already")
+	// ErrName is returned for a name that cannot be one.
+	ErrName = errors.New("a name is 1 to 40 lower-case letters, digits and hyphens and begins with a letter; group is taken")
+	// ErrNoPurpose is returned for a purpose that is not registered, or retired.
+	ErrNoPurpose = errors.New("no such purpose at this brand: `cloakroom purpose list` shows those there are")
+	// ErrLegalBasis is returned for a legal basis that GDPR Art. 6(1) does not know.
+	ErrLegalBasis = errors.New("the legal basis is one of " + "consent, contract, legal-obligation, vital-interests, public-task, legitimate-interests (GDPR Art. 6(1))")
+)
+
+// GroupName is the name under which the group's own administration is addressed.
+const GroupName = "group"
+
+// Brand is one brand.
+type Brand struct {
+	ID      record.BrandID
+	Name    string // in commands and requests
+	Title   string // for people
+	Created time.Time
+}
+
+// Purpose is what data may be processed for.
+type Purpose struct {
+	Name        string
+	LegalBasis  string
+	Description string
+	Created     time.Time
+	Retired     time.Time // zero: in use
+}
+
+// DefaultPurposes are those of a new brand, as the default policy names them.
+func DefaultPurposes() []Purpose {
+	return []Purpose{
+		{Name: "order-fulfilment", LegalBasis: "contract", Description: "Deliver what the customer bought, and invoice it."},
+		{Name: "customer-support", LegalBasis: "contract", Description: "Answer a customer who asked."},
+		{Name: "store-service", LegalBasis: "contract", Description: "Serve a customer who is in the store, or was."},
+		{Name: "marketing", LegalBasis: "consent", Description: "Send news to customers who agreed to it."},
+		{Name: "analysis", LegalBasis: "legitimate-interests", Description: "Count and compare, without knowing whom."},
+		{Name: "data-subject-request", LegalBasis: "legal-obligation", Description: "Answer a request under GDPR Art. 15 to 22."},
+		{Name: "incident-response", LegalBasis: "legal-obligation", Description: "Find out what a breach touched, and notify (GDPR Art. 33, 34)."},
+		{Name: "migration", LegalBasis: "legitimate-interests", Description: "Move data in or out, and check that all arrived."},
+	}
+}
+
+func legalBases() []string {
+	return []string{"consent", "contract", "legal-obligation", "vital-interests", "public-task", "legitimate-interests"}
+}
+
+// ValidName reports whether a text can name a brand or purpose.
+func ValidName(s string) bool {
+	if s == "" || len(s) > 40 || s[0] < 'a' || s[0] > 'z' {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-')
+	})
+}
+
+// Store reads and writes brands and purposes.
+type Store struct {
+	db       *db.DB
+	named    revision.Cache[string, Brand]
+	purposes revision.Cache[purposeKey, Purpose]
+}
+
+type purposeKey struct {
+	brand record.BrandID
+	name  string
+}
+
+// New returns the store of a database.
+func New(d *db.DB) *Store { return &Store{db: d} }
+
+const (
+	sqlNextBrand     = `SELECT coalesce(max(id), 0) + 1 FROM brands`
+	sqlInsertBrand   = `INSERT INTO brands (id, name, title, created) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
+	sqlBrandByName   = `SELECT id, name, title, created FROM brands WHERE name = $1`
+	sqlBrandByID     = `SELECT id, name, title, created FROM brands WHERE id = $1`
+	sqlListBrands    = `SELECT id, name, title, created FROM brands ORDER BY id`
+	sqlInsertPurpose = `INSERT INTO purposes (brand, name, legal_basis, description, created, retired) VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT DO NOTHING`
+	sqlRetirePurpose = `UPDATE purposes SET retired = $3 WHERE brand = $1 AND name = $2 AND retired = 0`
+	sqlReadPurpose   = `SELECT name, legal_basis, description, created, retired FROM purposes WHERE brand = $1 AND name = $2`
+	sqlListPurposes  = `SELECT name, legal_basis, description, created, retired FROM purposes WHERE brand = $1 ORDER BY name`
+)
+
+// Create registers a brand inside the caller's transaction. Two that create at once
+// conflict on the number; the second is refused and may try again.
+func (s *Store) Create(ctx context.Context, q db.Queryer, name, title string, at time.Time) (Brand, error) {
+	if !ValidName(name) || name == GroupName {
+		return Brand{}, fmt.Errorf("the brand %q: %w", name, ErrName)
+	}
+	if title == "" {
+		title = name
+	}
+	var id int64
+	if err := q.Row(ctx, sqlNextBrand).Scan(&id); err != nil {
+		return Brand{}, fmt.Errorf("numbering a brand: %w", err)
+	}
+	if id > 1<<16-1 {
+		return Brand{}, errors.New("the deployment has no numbers left for brands")
+	}
+	n, err := q.Exec(ctx, sqlInsertBrand, id, name, title, at.UnixMicro())
+	if err != nil {
+		return Brand{}, fmt.Errorf("registering the brand %s: %w", name, err)
+	}
+	if n == 0 {
+		return Brand{}, fmt.Errorf("the brand %s %w", name, ErrExists)
+	}
+	return Brand{record.BrandID(id), name, title, at}, nil
+}
+
+func scanBrand(r db.Row) (Brand, error) {
+	var b Brand
+	var id, created int64
+	if err := r.Scan(&id, &b.Name, &b.Title, &created); err != nil {
+		return b, err
+	}
+	b.ID, b.Created = record.BrandID(id), time.UnixMicro(created).UTC()
+	return b, nil
+}
+
+func group() Brand { return Brand{ID: record.Group, Name: GroupName, Title: "The group"} }
+
+// ByName returns a brand. The name group is the group's own administration.
+func (s *Store) ByName(ctx context.Context, name string) (Brand, error) {
+	if name == GroupName {
+		return group(), nil
+	}
+	return s.named.Get(ctx, name, func() (Brand, error) {
+		b, err := scanBrand(s.db.Row(ctx, sqlBrandByName, name))
+		return b, found(err)
+	})
+}
+
+// Get returns a brand by its number.
+func (s *Store) Get(ctx context.Context, id record.BrandID) (Brand, error) {
+	if id == record.Group {
+		return group(), nil
+	}
+	b, err := scanBrand(s.db.Row(ctx, sqlBrandByID, int64(id)))
+	return b, found(err)
+}
+
+// found never repeats the name that was asked for: it comes from a request's path.
+func found(err error) error {
+	if errors.Is(err, db.ErrNoRows) {
+		return ErrNoBrand
+	}
+	if err != nil {
+		return fmt.Errorf("reading a brand: %w", err)
+	}
+	return nil
+}
+
+// List returns every brand, without the group.
+func (s *Store) List(ctx context.Context) ([]Brand, error) {
+	var out []Brand
+	err := s.db.Rows(ctx, func(r db.Row) error {
+		b, err := scanBrand(r)
+		out = append(out, b)
+		return err
+	}, sqlListBrands)
+	if err != nil {
+		return nil, fmt.Errorf("listing brands: %w", err)
+	}
+	return out, nil
+}
+
+// AddPurpose registers a purpose inside the caller's transaction.
+func (s *Store) AddPurpose(ctx context.Context, q db.Queryer, brand record.BrandID, p Purpose, at time.Time) error {
+	if !ValidName(p.Name) {
+		return fmt.Errorf("the purpose %q: %w", p.Name, ErrName)
+	}
+	if !slices.Contains(legalBases(), p.LegalBasis) {
+		return ErrLegalBasis
+	}
+	n, err := q.Exec(ctx, sqlInsertPurpose, int64(brand), p.Name, p.LegalBasis, p.Description, at.UnixMicro())
+	if err != nil {
+		return fmt.Errorf("registering the purpose %s: %w", p.Name, err)
+	}
+	if n == 0 {
+		return fmt.Errorf("the purpose %s %w", p.Name, ErrExists)
+	}
+	return nil
+}
+
+// RetirePurpose ends a purpose. It is kept, because old entries name it, and its
+// name is not used again.
+func (s *Store) RetirePurpose(ctx context.Context, q db.Queryer, brand record.BrandID, name string, at time.Time) error {
+	n, err := q.Exec(ctx, sqlRetirePurpose, int64(brand), name, at.UnixMicro())
+	if err != nil {
+		return fmt.Errorf("retiring the purpose %s: %w", name, err)
+	}
+	if n == 0 {
+		return ErrNoPurpose
+	}
+	return revision.Bump(ctx, q)
+}
+
+func scanPurpose(r db.Row) (Purpose, error) {
+	var p Purpose
+	var created, retired int64
+	if err := r.Scan(&p.Name, &p.LegalBasis, &p.Description, &created, &retired); err != nil {
+		return p, err
+	}
+	p.Created = time.UnixMicro(created).UTC()
+	if retired != 0 {
+		p.Retired = time.UnixMicro(retired).UTC()
+	}
+	return p, nil
+}
+
+// Purpose returns a purpose that is in use.
+func (s *Store) Purpose(ctx context.Context, brand record.BrandID, name string) (Purpose, error) {
+	return s.purposes.Get(ctx, purposeKey{brand, name}, func() (Purpose, error) {
+		p, err := scanPurpose(s.db.Row(ctx, sqlReadPurpose, int64(brand), name))
+		if errors.Is(err, db.ErrNoRows) || err == nil && !p.Retired.IsZero() {
+			return Purpose{}, ErrNoPurpose
+		}
+		if err != nil {
+			return Purpose{}, fmt.Errorf("reading a purpose: %w", err)
+		}
+		return p, nil
+	})
+}
+
+// Purposes returns every purpose of a brand, the retired ones too.
+func (s *Store) Purposes(ctx context.Context, brand record.BrandID) ([]Purpose, error) {
+	var out []Purpose
+	err := s.db.Rows(ctx, func(r db.Row) error {
+		p, err := scanPurpose(r)
+		out = append(out, p)
+		return err
+	}, sqlListPurposes, int64(brand))
+	if err != nil {
+		return nil, fmt.Errorf("listing purposes: %w", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,181 @@
+package budget
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+)
+
+// ErrSnapshot is returned for bytes that Encode did not write.
+var ErrSnapshot = errors.New("not a snapshot of budgets")
+
+// Rules returns the rules that hold now.
+func (b *Book) Rules() *Rules {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.rules
+}
+
+// Encode writes the book, so that DecodeBook gives one that decides alike. Two books
+// that count the same write the same bytes. The book is locked meanwhile: encode one
+// that nobody waits for.
+func (b *Book) Encode(w *bufio.Writer) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	put := func(ns ...uint64) {
+		for _, n := range ns {
+			w.Write(binary.AppendUvarint(w.AvailableBuffer(), n))
+		}
+	}
+	text := func(s []byte) {
+		put(uint64(len(s)))
+		w.Write(s)
+	}
+	text(b.rules.Encode())
+	put(uint64(b.logged), uint64(len(b.accounts)))
+	keys := slices.SortedFunc(maps.Keys(b.accounts), func(x, y accountKey) int {
+		return cmp.Or(cmp.Compare(x.class, y.class), cmp.Compare(x.holder.Kind, y.holder.Kind),
+			cmp.Compare(x.holder.ID, y.holder.ID), cmp.Compare(x.holder.Role, y.holder.Role))
+	})
+	for _, key := range keys {
+		a := b.accounts[key]
+		put(uint64(key.class), uint64(key.holder.Kind), key.holder.ID)
+		text([]byte(key.holder.Role))
+		n, searches := 0, 0
+		for _, t := range a.tallies {
+			n += t.count - t.absent
+			if t.absent > 0 {
+				searches++
+			}
+		}
+		put(uint64(a.horizon), uint64(n))
+		last := record.Ordinal(0)
+		for ord, bucket := range a.last.all() {
+			if bucket >= a.horizon { // the others are forgotten, and only not yet swept
+				put(uint64(ord-last), uint64(bucket-a.horizon))
+				last = ord
+			}
+		}
+		put(uint64(searches))
+		for _, t := range a.tallies {
+			if t.absent > 0 {
+				put(uint64(t.bucket-a.horizon), uint64(t.absent))
+			}
+		}
+	}
+	return w.Flush() // the first error of all writes
+}
+
+// maxSnapshotText bounds the texts in a snapshot, which are read whole.
+const maxSnapshotText = 1 << 20
+
+// maxAbsent bounds the searches of one bucket, far above what can be logged in five minutes.
+const maxAbsent = 1 << 40
+
+// DecodeBook reads what Encode wrote. It reads no further.
+func DecodeBook(r *bufio.Reader) (*Book, error) { return decodeBook(r, true) }
+
+// DecodeOlderBook reads what Encode of earlier releases wrote, which counted a search that
+// found nobody as a customer. Where there is such a search, the book does not say how many
+// there were, so it is ErrSnapshot.
+func DecodeOlderBook(r *bufio.Reader) (*Book, error) { return decodeBook(r, false) }
+
+func decodeBook(r *bufio.Reader, absent bool) (*Book, error) {
+	in := reader{r: r}
+	rules, err := DecodeRules(in.text())
+	if in.err == nil && err != nil {
+		in.err = err
+	}
+	b := NewBook(rules)
+	b.logged = int64(in.next(1 << 62))
+	for range in.next(1 << 40) {
+		var key accountKey
+		key.class = Class(in.next(uint64(numClasses) - 1))
+		key.holder.Kind = HolderKind(in.next(uint64(numKinds) - 1))
+		key.holder.ID = in.next(1<<64 - 1)
+		key.holder.Role = string(in.text())
+		if in.err != nil {
+			break
+		}
+		a := newAccount()
+		a.horizon = uint32(in.next(1<<31 - 1))
+		count := map[uint32]int{}
+		at := uint64(0)
+		for range in.next(1 << 32) {
+			at += in.next(1 << 32)
+			bucket := a.horizon + uint32(in.next(1<<31-1))
+			if in.err == nil && (at == 0 || at >= uint64(record.FirstNobody) || bucket == 0) {
+				in.err = ErrSnapshot
+			}
+			if in.err != nil {
+				break
+			}
+			a.last.set(record.Ordinal(at), bucket)
+			count[bucket]++
+		}
+		for _, bucket := range slices.Sorted(maps.Keys(count)) {
+			a.change(bucket, count[bucket])
+		}
+		if absent {
+			in.absent(a)
+		}
+		a.swept = a.last.len()
+		b.accounts[key] = a
+	}
+	if in.err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSnapshot, in.err)
+	}
+	return b, nil
+}
+
+// absent reads the searches of an account that found nobody.
+func (r *reader) absent(a *account) {
+	last := uint32(0)
+	for range r.next(1 << 31) {
+		bucket, n := a.horizon+uint32(r.next(1<<31-1)), r.next(maxAbsent)
+		if r.err == nil && (bucket <= last || n == 0 || bucket >= 1<<31) {
+			r.err = ErrSnapshot
+		}
+		if r.err != nil {
+			return
+		}
+		a.miss(int(n), bucket)
+		last = bucket
+	}
+}
+
+// reader keeps the first error; after it everything is 0.
+type reader struct {
+	r   *bufio.Reader
+	err error
+}
+
+func (r *reader) next(most uint64) uint64 {
+	if r.err != nil {
+		return 0
+	}
+	n, err := binary.ReadUvarint(r.r)
+	if err == nil && n > most {
+		err = ErrSnapshot
+	}
+	if err != nil {
+		r.err = err
+		return 0
+	}
+	return n
+}
+
+func (r *reader) text() []byte {
+	b := make([]byte, r.next(maxSnapshotText))
+	if r.err == nil {
+		_, r.err = io.ReadFull(r.r, b)
+	}
+	return b
+}

@@ -1,0 +1,348 @@
+// Package containment knows what was stopped: lineages, principals, roles, brands, exports.
+// The door of a brand asks it; who stops and lets go on again is decided elsewhere.
+//
+// A containment takes no right away and so can be undone whole. It holds from the
+// revision that it begins: a request that was decided before it logs nothing after it.
+package containment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+)
+
+var (
+	// ErrContained is returned to whoever is contained, or asks for what is.
+	ErrContained = errors.New("this was stopped by a security officer: ask them, with the brand and the time")
+	// ErrNone is returned for a containment that there is not.
+	ErrNone = errors.New("no such containment: `cloakroom contain list` shows those there are")
+	// ErrState is returned for an undoing that does not fit where the containment is.
+	ErrState = errors.New("it cannot be undone like that now")
+	// ErrReach is returned for whom a brand may not stop. It is one for all of those, and
+	// for numbers and names that there are not: it tells nothing of other brands.
+	ErrReach = errors.New("there is nobody of that number or name whom this brand may stop: those with a role here and none at the group; whoever contains at the group may stop anybody, with --brand group")
+	// ErrLast is returned for a containment that would leave nobody to undo it.
+	ErrLast = errors.New("nobody but you could undo what is contained here after it. Give another person a role that contains (`cloakroom principal role`), let the group contain it, or have an administrator end the key for good: `cloakroom principal revoke LINEAGE`")
+	// ErrUndoer is returned to whoever may contain and not undo.
+	ErrUndoer = errors.New("undoing takes two people, each registered before it was contained, or for a day: no service, and nobody who was made for it")
+	// ErrAsker is returned where whoever asked for an undoing could not ask for it now.
+	ErrAsker = errors.New("whoever asked for it is stopped, or may not contain any more: ask for it anew with `cloakroom contain undo`")
+	// ErrMost is returned where as many are contained as may be.
+	ErrMost = fmt.Errorf("%d containments hold already: contain a role or a brand instead", Most)
+)
+
+// Most bounds the containments that hold at one time.
+const Most = 10_000
+
+// UndoWithin is how long an asked undoing can be confirmed, and how long somebody has been
+// there who asks or confirms and was not there before it was contained.
+const UndoWithin = 24 * time.Hour
+
+// Kind is what is contained.
+type Kind string
+
+// The kinds. Each holds at the brand whose containment it is, and the group's at every
+// brand. The first two stop everything; a role and a brand stop clear fields, searches
+// and files, and more by what they keep.
+const (
+	Lineage   Kind = "lineage"   // a credential, all made through it, its exports
+	Principal Kind = "principal" // all credentials of one
+	Role      Kind = "role"      // everybody of a role
+	Brand     Kind = "brand"     // everybody
+	Exports   Kind = "exports"   // files alone
+)
+
+// Keep is what goes on where a role or a brand is contained. Those who respond can contain,
+// undo, audit and see alarms in any case.
+type Keep string
+
+// What goes on. Each keeps less than the one before it.
+const (
+	KeepMasked  Keep = "masked"  // masked views, tokens and writes: the shops go on selling
+	KeepTokens  Keep = "tokens"  // tokens and writes
+	KeepNothing Keep = "nothing" // neither
+)
+
+// Keeps returns them.
+func Keeps() []Keep { return []Keep{KeepMasked, KeepTokens, KeepNothing} }
+
+// Containment is one.
+type Containment struct {
+	ID      int64
+	Brand   record.BrandID // whose log has it and where it holds: the group's everywhere
+	Kind    Kind
+	Target  uint64 // the lineage or principal
+	Role    string
+	Keep    Keep   // of a role or brand
+	Alarm   string // that it answers, of the brand; empty: none
+	At      time.Time
+	By      uint64 // the principal who contained; 0: a rule, for the alarm
+	Asked   time.Time
+	AskedBy uint64
+	AskedIn uint64 // the lineage that asked
+	Ended   time.Time
+	EndedBy uint64
+}
+
+// Stop says what is stopped for somebody.
+type Stop struct {
+	All    bool // whatever they do
+	Clear  bool // clear fields, searches, files
+	Files  bool // files
+	Masked bool // masked views
+	Writes bool // writes and erasures
+}
+
+func (s *Stop) keep(k Keep) {
+	s.Clear = true
+	s.Masked = s.Masked || k == KeepTokens || k == KeepNothing
+	s.Writes = s.Writes || k == KeepNothing
+}
+
+// Store reads and writes containments.
+type Store struct {
+	db     *db.DB
+	active revision.Cache[struct{}, []Containment]
+}
+
+// New returns the store of a database.
+func New(d *db.DB) *Store { return &Store{db: d} }
+
+const (
+	columns = `id, brand, kind, target, role, keep, alarm, at, made_by, asked, asked_by, asked_in, ended, ended_by`
+
+	sqlNext   = `SELECT coalesce(max(id), 0) + 1 FROM containments`
+	sqlInsert = `INSERT INTO containments (id, brand, kind, target, role, keep, alarm, at, made_by, asked, asked_by, asked_in, ended, ended_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, 0, 0)`
+	sqlSince  = `SELECT coalesce(max(id), 0) FROM containments WHERE brand IN ($1, 0) AND kind = 'lineage' AND target = $2 AND at >= $3`
+	sqlActive = `SELECT ` + columns + ` FROM containments WHERE ended = 0 ORDER BY id LIMIT 10000`
+	sqlGet    = `SELECT ` + columns + ` FROM containments WHERE brand = $1 AND id = $2`
+	sqlList   = `SELECT ` + columns + ` FROM containments WHERE brand = $1 ORDER BY id DESC LIMIT $2`
+	sqlAsk    = `UPDATE containments SET asked = $3, asked_by = $4, asked_in = $5 WHERE brand = $1 AND id = $2 AND ended = 0`
+	sqlEnd    = `UPDATE containments SET ended = $3, ended_by = $4 WHERE brand = $1 AND id = $2 AND ended = 0 AND asked = $5 AND asked_by <> $4`
+)
+
+func scan(r db.Row) (c Containment, err error) {
+	var brand, target, at, by, asked, askedBy, askedIn, ended, endedBy int64
+	err = r.Scan(&c.ID, &brand, (*string)(&c.Kind), &target, &c.Role, (*string)(&c.Keep), &c.Alarm, &at, &by, &asked, &askedBy, &askedIn, &ended, &endedBy)
+	c.Brand, c.Target, c.At, c.By = record.BrandID(brand), uint64(target), db.Time(at), uint64(by)
+	c.Asked, c.AskedBy, c.AskedIn, c.Ended, c.EndedBy = db.Time(asked), uint64(askedBy), uint64(askedIn), db.Time(ended), uint64(endedBy)
+	return c, err
+}
+
+func list(ctx context.Context, q db.Queryer, sql string, args ...any) (out []Containment, err error) {
+	err = q.Rows(ctx, func(r db.Row) error {
+		c, err := scan(r)
+		out = append(out, c)
+		return err
+	}, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading what is contained: %w", err)
+	}
+	return out, nil
+}
+
+// Active returns what holds.
+func (s *Store) Active(ctx context.Context) ([]Containment, error) {
+	return s.active.Get(ctx, struct{}{}, func() ([]Containment, error) { return list(ctx, s.db, sqlActive) })
+}
+
+// Of says what is stopped for a caller at a brand.
+func (s *Store) Of(ctx context.Context, who identity.Who) (Stop, error) {
+	active, err := s.Active(ctx)
+	if err != nil {
+		return Stop{All: true}, err
+	}
+	return of(active, who), nil
+}
+
+func of(active []Containment, who identity.Who) (stop Stop) {
+	for i := range active {
+		c := &active[i]
+		if c.Brand != who.Brand && c.Brand != record.Group {
+			continue
+		}
+		switch c.Kind {
+		case Lineage:
+			stop.All = stop.All || c.Target == who.Lineage
+		case Principal:
+			stop.All = stop.All || c.Target == who.Principal
+		case Role:
+			if c.Role == who.Role {
+				stop.keep(c.Keep)
+			}
+		case Brand:
+			stop.keep(c.Keep)
+		case Exports:
+			stop.Files = true
+		}
+	}
+	return stop
+}
+
+// Undoer is a person who may contain at a brand, and so undo, with the lineages of the
+// credentials that they can use.
+type Undoer struct {
+	Principal uint64
+	Lineages  []uint64
+}
+
+// left counts those of the undoers whom nothing stops at a brand, except one of them.
+func left(undoers []Undoer, active []Containment, brand record.BrandID, except uint64) (n int) {
+	for _, u := range undoers {
+		free := func(lineage uint64) bool {
+			return !of(active, identity.Who{Caller: identity.Caller{Principal: u.Principal, Lineage: lineage}, Brand: brand}).All
+		}
+		if u.Principal != except && slices.ContainsFunc(u.Lineages, free) {
+			n++
+		}
+	}
+	return n
+}
+
+// locksOut reports whether a containment leaves nobody to undo it, or takes the last of
+// those who could but the one who makes it: a stolen key must not be the only one left.
+func locksOut(c Containment, active []Containment, undoers []Undoer) bool {
+	after := append(slices.Clone(active), c)
+	if left(undoers, after, c.Brand, 0) == 0 {
+		return true
+	}
+	return left(undoers, after, c.Brand, c.By) == 0 && left(undoers, active, c.Brand, c.By) > 0
+}
+
+// Refuse returns [ErrLast] for a containment that Begin would refuse by it, as things
+// stand now.
+func (s *Store) Refuse(ctx context.Context, c Containment, undoers []Undoer) error {
+	active, err := s.Active(ctx)
+	if err == nil && locksOut(c, active, undoers) {
+		err = ErrLast
+	}
+	return err
+}
+
+// Same returns the containment that holds of what c contains, and false for none.
+func (s *Store) Same(ctx context.Context, c Containment) (Containment, bool, error) {
+	active, err := s.Active(ctx)
+	if err != nil {
+		return c, false, err
+	}
+	i := slices.IndexFunc(active, c.same)
+	if i < 0 {
+		return c, false, nil
+	}
+	return active[i], true, nil
+}
+
+func (c *Containment) same(o Containment) bool {
+	return c.Brand == o.Brand && c.Kind == o.Kind && c.Target == o.Target && c.Role == o.Role && c.Keep == o.Keep
+}
+
+// Begin makes a containment inside the caller's transaction, and returns it: begun, or
+// one of the same that holds already. Of the undoers, who may contain at the brand,
+// somebody must be left: [ErrLast]. Whoever was stopped meanwhile stops nobody.
+func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, who identity.Who, undoers []Undoer) (_ Containment, begun bool, err error) {
+	if err := revision.Bump(ctx, q); err != nil { // first: from here on there is no other
+		return c, false, err
+	}
+	active, err := list(ctx, q, sqlActive)
+	if err != nil {
+		return c, false, err
+	}
+	if of(active, who).All {
+		return c, false, ErrContained
+	}
+	if i := slices.IndexFunc(active, c.same); i >= 0 {
+		return active[i], false, nil
+	}
+	if locksOut(c, active, undoers) {
+		return c, false, ErrLast
+	}
+	if len(active) >= Most {
+		return c, false, ErrMost
+	}
+	if err := q.Row(ctx, sqlNext).Scan(&c.ID); err != nil {
+		return c, false, fmt.Errorf("containing: %w", err)
+	}
+	_, err = q.Exec(ctx, sqlInsert, c.ID, int64(c.Brand), string(c.Kind), int64(c.Target), c.Role, string(c.Keep), c.Alarm, c.At.UnixMicro(), int64(c.By))
+	if err != nil {
+		return c, false, fmt.Errorf("containing: %w", err)
+	}
+	return c, true, nil
+}
+
+// MayUndo checks that somebody is one of the undoers, with a lineage of theirs, and was
+// not registered for it.
+func (c *Containment) MayUndo(undoers []Undoer, principal, lineage uint64, registered, now time.Time) error {
+	i := slices.IndexFunc(undoers, func(u Undoer) bool { return u.Principal == principal })
+	if i < 0 || !slices.Contains(undoers[i].Lineages, lineage) || !registered.Before(c.At) && now.Sub(registered) < UndoWithin {
+		return ErrUndoer
+	}
+	return nil
+}
+
+// Since returns the number of the newest containment of a lineage that holds or held at a
+// brand and was made at a time or after it, also where it was undone; 0 for none.
+func (s *Store) Since(ctx context.Context, brand record.BrandID, lineage uint64, at time.Time) (id int64, err error) {
+	if err := s.db.Row(ctx, sqlSince, int64(brand), int64(lineage), at.UnixMicro()).Scan(&id); err != nil {
+		return 0, fmt.Errorf("reading what was contained: %w", err)
+	}
+	return id, nil
+}
+
+// Get returns one.
+func (s *Store) Get(ctx context.Context, brand record.BrandID, id int64) (Containment, error) {
+	c, err := scan(s.db.Row(ctx, sqlGet, int64(brand), id))
+	if errors.Is(err, db.ErrNoRows) {
+		return c, ErrNone
+	}
+	if err != nil {
+		return c, fmt.Errorf("reading what is contained: %w", err)
+	}
+	return c, nil
+}
+
+// List returns the newest of a brand, up to a limit, also those that ended.
+func (s *Store) List(ctx context.Context, brand record.BrandID, limit int) ([]Containment, error) {
+	return list(ctx, s.db, sqlList, int64(brand), limit)
+}
+
+// Ask notes who wants one undone, and returns it as it is then. Asking anew replaces
+// whoever asked before.
+func (s *Store) Ask(ctx context.Context, q db.Queryer, c Containment, who identity.Who, at time.Time) (Containment, error) {
+	n, err := q.Exec(ctx, sqlAsk, int64(c.Brand), c.ID, at.UnixMicro(), int64(who.Principal), int64(who.Lineage))
+	if err == nil && n == 0 {
+		err = ErrState
+	}
+	c.Asked, c.AskedBy, c.AskedIn = at, who.Principal, who.Lineage
+	return c, err
+}
+
+// End lets go on what was contained, as it was asked for, and returns it as it is then.
+// Neither of the two may be contained themselves by then.
+func (s *Store) End(ctx context.Context, q db.Queryer, c Containment, by identity.Who, at time.Time) (Containment, error) {
+	if err := revision.Bump(ctx, q); err != nil {
+		return c, err
+	}
+	active, err := list(ctx, q, sqlActive)
+	if err != nil {
+		return c, err
+	}
+	if of(active, by).All {
+		return c, ErrContained
+	}
+	if of(active, identity.Who{Caller: identity.Caller{Principal: c.AskedBy, Lineage: c.AskedIn}, Brand: c.Brand}).All {
+		return c, ErrAsker
+	}
+	n, err := q.Exec(ctx, sqlEnd, int64(c.Brand), c.ID, at.UnixMicro(), int64(by.Principal), c.Asked.UnixMicro())
+	if err == nil && n == 0 {
+		err = ErrState
+	}
+	c.Ended, c.EndedBy = at, by.Principal
+	return c, err
+}

@@ -1,0 +1,116 @@
+package disclose
+
+import (
+	"context"
+	"slices"
+	"strconv"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+)
+
+// WhoRead returns every release of a customer with its proof. That somebody asked is
+// an entry too. What it answers is of the log; no field of the customer is opened.
+func (d *Desk) WhoRead(ctx context.Context, c identity.Caller, brand, token string) (*api.Disclosures, error) {
+	v, err := d.Door.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := v.Authorize(ctx, access.ActAudit, "", 0); err != nil {
+		return nil, err
+	}
+	ords, err := d.resolve(ctx, v, []string{token})
+	if err != nil {
+		return nil, err
+	}
+	u, err := d.Seal.Fetch(ctx, v.Brand.ID, ords, 0)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAudit, Who: v.Who, Ords: u.Ords(), Commit: u.Commitment(0)})
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Disclosures{Token: token, Disclosures: []api.Disclosure{}}
+	if out.VerifierKey, err = d.Ledger.VerifierKey(ctx, v.Brand.ID); err != nil {
+		return nil, err
+	}
+	// One checkpoint for every proof: the newest, which includes the audit itself.
+	cp, err := d.Ledger.Checkpoint(ctx, v.Brand.ID)
+	if err != nil {
+		return nil, err
+	}
+	out.Checkpoint = string(cp)
+	tree, err := ledger.CheckpointRoot(out.VerifierKey, cp)
+	if err != nil {
+		return nil, err
+	}
+	inclusion, err := d.Ledger.Inclusions(ctx, v.Brand.ID, uint64(tree.N))
+	if err != nil {
+		return nil, err
+	}
+	names := map[uint64]string{}
+	err = d.Ledger.Concerning(ctx, v.Brand.ID, ords[0], 0, func(rel ledger.Disclosure) error {
+		if !rel.Released() || rel.Index > r.Entry() {
+			return nil
+		}
+		p, err := d.prove(ctx, v.Brand.ID, rel, ords[0], inclusion)
+		if err != nil {
+			return err
+		}
+		e := rel.Entry
+		out.Disclosures = append(out.Disclosures, api.Disclosure{
+			Entry: rel.Index, At: e.At, Principal: d.name(ctx, names, e.Principal), Role: e.Role, Kind: e.Kind.String(),
+			Purpose: e.Purpose, Ticket: e.Ticket, Fields: e.Fields.Names(), Level: e.Level, Proof: *p,
+		})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (d *Desk) prove(ctx context.Context, brand record.BrandID, rel ledger.Disclosure, ord record.Ordinal, included func(index uint64) (tlog.RecordProof, error)) (*api.Proof, error) {
+	logKeys, err := d.Seal.LogKeys(ctx, brand, rel.Ords)
+	if err != nil {
+		return nil, err
+	}
+	p, err := d.Ledger.Prove(ctx, brand, rel, ord, logKeys)
+	if err != nil {
+		return nil, err
+	}
+	inclusion, err := included(rel.Index)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Proof{
+		Leaf: rel.Leaf, Customers: len(rel.Ords), Position: p.Position, Counter: rel.Counters[p.Position],
+		Commitment: p.Commitment[:], Path: [][]byte{}, Inclusion: [][]byte{},
+	}
+	for _, h := range p.Path {
+		out.Path = append(out.Path, slices.Clone(h[:]))
+	}
+	for _, h := range inclusion {
+		out.Inclusion = append(out.Inclusion, slices.Clone(h[:]))
+	}
+	return out, nil
+}
+
+func (d *Desk) name(ctx context.Context, names map[uint64]string, id uint64) string {
+	if n, ok := names[id]; ok {
+		return n
+	}
+	n := strconv.FormatUint(id, 10)
+	if p, err := d.Door.Identity.Get(ctx, id); err == nil {
+		n = p.Name
+	}
+	names[id] = n
+	return n
+}

@@ -1,0 +1,263 @@
+// Package disclose is the one way to a customer's data: everything that shows any
+// of it to anybody goes through here.
+//
+// Each step takes what only the step before can make: the policy's grant, the
+// ledger's hold, its receipt, the opened profile, the view.
+package disclose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
+	"github.com/cloakroom/cloakroom/internal/vault/door"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/vault/mask"
+	"github.com/cloakroom/cloakroom/internal/vault/seal"
+)
+
+var (
+	// ErrOtherBrand is returned for a token of another brand: the whole request fails.
+	ErrOtherBrand = errors.New("this token belongs to another brand; a request is for the customers of one")
+	// ErrField is returned for a field that there is not.
+	ErrField = errors.New("among the fields asked for")
+)
+
+// Desk discloses.
+type Desk struct {
+	Door   *door.Door
+	Ledger *ledger.Ledger
+	Seal   *seal.Store
+}
+
+// Reveal shows fields of customers in clear: all that is asked for, or nothing.
+func (d *Desk) Reveal(ctx context.Context, c identity.Caller, brand string, req api.RevealRequest) (*api.Disclosed, error) {
+	fields, err := record.ParseFields(req.Fields)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrField, err)
+	}
+	v, err := d.enter(ctx, c, brand, req.Purpose, req.Ticket)
+	if err != nil {
+		return nil, err
+	}
+	g, err := v.Authorize(ctx, access.ActClear, req.Purpose, fields)
+	if err != nil {
+		return nil, err
+	}
+	ords, err := d.resolve(ctx, v, req.Tokens)
+	if err != nil {
+		return nil, err
+	}
+	u, err := d.Seal.Fetch(ctx, v.Brand.ID, ords, g.Fields())
+	if err != nil {
+		return nil, err
+	}
+	out, err := d.release(ctx, v, u, ledger.Release{Grant: g, Class: budget.Clear, Ticket: req.Ticket})
+	if err != nil {
+		return nil, err
+	}
+	return inOrder(out, u.Ords(), ords), nil
+}
+
+// View shows one customer masked, as far as the caller may see.
+func (d *Desk) View(ctx context.Context, c identity.Caller, brand, token, purpose, ticket string, fields record.FieldSet) (*api.Disclosed, error) {
+	v, err := d.enter(ctx, c, brand, purpose, ticket)
+	if err != nil {
+		return nil, err
+	}
+	g, err := v.View(ctx, purpose, fields)
+	if err != nil {
+		return nil, err
+	}
+	ords, err := d.resolve(ctx, v, []string{token})
+	if err != nil {
+		return nil, err
+	}
+	u, err := d.Seal.Fetch(ctx, v.Brand.ID, ords, g.Fields())
+	if err != nil {
+		return nil, err
+	}
+	return d.release(ctx, v, u, ledger.Release{Grant: g, Class: budget.Masked, Ticket: ticket})
+}
+
+// Search shows those who have a value, masked. One that finds nobody is logged, and
+// counted against the search budget, as one that finds a customer: so whoever tries
+// addresses from a list is stopped as early as whoever takes customers.
+//
+// The budget must have room for one before anything is looked up, so that a caller whose
+// budget is exhausted is refused alike whoever has the value, and learns nothing by trying.
+func (d *Desk) Search(ctx context.Context, c identity.Caller, brand string, req api.SearchRequest) (*api.Disclosed, error) {
+	by, err := record.ParseField(req.By)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrField, err)
+	}
+	v, err := d.enter(ctx, c, brand, req.Purpose, req.Ticket)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := v.Authorize(ctx, access.ActSearch, req.Purpose, record.Fields(by)); err != nil {
+		return nil, err
+	}
+	g, err := v.View(ctx, req.Purpose, record.AllFields)
+	if err != nil {
+		return nil, err
+	}
+	nobody, err := d.Ledger.Hold(ctx, ledger.Release{Grant: g, Class: budget.Search, Ticket: req.Ticket, Absent: true,
+		Detail: map[string]string{"by": by.String(), "found": "nobody"}})
+	if err != nil {
+		return nil, err
+	}
+	ords, err := d.Seal.Lookup(ctx, v.Brand.ID, by, req.Value, req.Country)
+	if err != nil {
+		return nil, err
+	}
+	u, err := d.there(ctx, v.Brand.ID, ords, g.Fields())
+	if err != nil {
+		return nil, err
+	}
+	if err := u.Confirm(by, req.Value, req.Country); err != nil {
+		return nil, err
+	}
+	if len(u.Ords()) == 0 {
+		// The log keeps nothing of the value that was searched for, so the same search
+		// costs again.
+		r, err := d.Ledger.Append(ctx, nobody, nil)
+		if err != nil {
+			return nil, err
+		}
+		return &api.Disclosed{Receipt: receipt(v, r), Customers: []api.Customer{}}, nil
+	}
+	return d.release(ctx, v, u, ledger.Release{Grant: g, Class: budget.Search, Ticket: req.Ticket, Detail: map[string]string{"by": by.String()}})
+}
+
+// there fetches those who are still there: an index can outlive an erasure.
+func (d *Desk) there(ctx context.Context, brand record.BrandID, ords []record.Ordinal, fields record.FieldSet) (*seal.Unopened, error) {
+	for {
+		u, err := d.Seal.Fetch(ctx, brand, ords, fields)
+		var gone *seal.TokenError
+		if !errors.As(err, &gone) {
+			return u, err
+		}
+		ords = slices.Delete(slices.Clone(ords), gone.Index, gone.Index+1)
+	}
+}
+
+func (d *Desk) enter(ctx context.Context, c identity.Caller, brand, purpose, ticket string) (*door.Visit, error) {
+	if err := door.Ticket(ticket); err != nil {
+		return nil, err
+	}
+	v, err := d.Door.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	return v, v.Purpose(ctx, purpose)
+}
+
+// resolve is a fence, not a filter: one token that is not the brand's fails all.
+func (d *Desk) resolve(ctx context.Context, v *door.Visit, tokens []string) ([]record.Ordinal, error) {
+	ords, err := d.Seal.Resolve(ctx, v.Brand.ID, tokens)
+	var unknown *seal.TokenError
+	if !errors.As(err, &unknown) {
+		return ords, err
+	}
+	all, lerr := d.Door.Brands.List(ctx)
+	if lerr != nil {
+		return nil, lerr
+	}
+	for _, b := range all {
+		if b.ID == v.Brand.ID {
+			continue
+		}
+		if _, rerr := d.Seal.Resolve(ctx, b.ID, tokens[unknown.Index:unknown.Index+1]); rerr == nil {
+			v.Refuse(ctx, "other-brand")
+			return nil, fmt.Errorf("token %d: %w", unknown.Index+1, ErrOtherBrand)
+		}
+	}
+	v.Refuse(ctx, "unknown-token")
+	return nil, err
+}
+
+// release holds, logs, opens and masks.
+func (d *Desk) release(ctx context.Context, v *door.Visit, u *seal.Unopened, rel ledger.Release) (*api.Disclosed, error) {
+	rel.Ords = u.Ords()
+	hold, err := d.Ledger.Hold(ctx, rel)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.Ledger.Append(ctx, hold, u.Commitment(rel.Grant.Fields()))
+	if err != nil {
+		return nil, err
+	}
+	profiles, err := d.Seal.Open(ctx, r, u)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Disclosed{Receipt: receipt(v, r), Customers: make([]api.Customer, len(profiles))}
+	for i := range profiles {
+		out.Customers[i] = view(&profiles[i], rel.Grant)
+	}
+	return out, nil
+}
+
+func receipt(v *door.Visit, r ledger.Receipt) *api.Receipt {
+	return &api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}
+}
+
+// inOrder gives the customers in the order in which they were asked for.
+func inOrder(out *api.Disclosed, have, want []record.Ordinal) *api.Disclosed {
+	sorted := out.Customers
+	out.Customers = make([]api.Customer, len(want))
+	for i, ord := range want {
+		j, _ := slices.BinarySearch(have, ord)
+		out.Customers[i] = sorted[j]
+	}
+	return out
+}
+
+func view(p *seal.Profile, g access.Grant) api.Customer {
+	c := api.Customer{Token: p.Token(), Fields: api.Fields{}}
+	for f := record.Field(0); f < record.NumColumns; f++ {
+		v := p.Value(f)
+		if v == "" {
+			continue
+		}
+		switch g.Level(f) {
+		case access.Clear:
+			c.Fields[f.String()] = v
+		case access.Masked:
+			c.Fields[f.String()] = mask.Text(f, v)
+		}
+	}
+	for name, v := range p.Attributes() {
+		switch g.Level(record.Attributes) {
+		case access.Clear:
+			c.Fields["attr."+name] = v
+		case access.Masked:
+			c.Fields["attr."+name] = mask.Hidden
+		}
+	}
+	for _, bought := range p.Purchases() {
+		switch g.Level(record.Purchases) {
+		case access.Clear:
+			c.Purchases = append(c.Purchases, purchase(bought, time.RFC3339Nano))
+		case access.Masked:
+			m := mask.Purchase(bought)
+			c.Purchases = append(c.Purchases, api.Purchase{At: m.At.UTC().Format("2006-01"), Currency: m.Currency, Channel: m.Channel})
+		}
+	}
+	return c
+}
+
+func purchase(p record.Purchase, layout string) api.Purchase {
+	return api.Purchase{
+		ID: p.ID, At: p.At.UTC().Format(layout), SKU: p.SKU, Description: p.Description, Quantity: p.Quantity,
+		Amount: p.Amount.String(), Currency: p.Currency, Store: p.Store, Channel: p.Channel,
+	}
+}

@@ -1,0 +1,156 @@
+package export
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/seal"
+)
+
+// What is sealed of an export.
+const (
+	sealedCohort = "cohort"
+	sealedDecoys = "decoys"
+	sealedFilter = "filter"
+)
+
+func sealFilter(own *seal.Extract, f *api.ExportFilter) ([]byte, error) {
+	text, err := json.Marshal(f)
+	if err != nil {
+		return nil, fmt.Errorf("writing the filter: %w", err)
+	}
+	return own.Seal(sealedFilter, text)
+}
+
+func openList(own *seal.Extract, what string, b []byte) ([]record.Ordinal, error) {
+	plain, err := own.Open(what, b)
+	if err != nil {
+		return nil, fmt.Errorf("opening the list of an export: %w", err)
+	}
+	return entry.DecodeSubjects(plain)
+}
+
+// Gather evaluates the next step of an export's filter. Whoever asked calls it until the
+// export is not gathering any more; a step that was cut short is done again. How many
+// match is not told before the end, and for an extract not of a few.
+func (d *Desk) Gather(ctx context.Context, c identity.Caller, brand, id string) (*api.Export, error) {
+	v, x, err := d.own(ctx, c, brand, id)
+	if err != nil {
+		return nil, err
+	}
+	if x.State != Gathering {
+		return d.shown(ctx, v, x)
+	}
+	own, err := d.Seal.Extract(ctx, x.Brand, x.ID)
+	if err != nil {
+		return nil, err
+	}
+	text, err := own.Open(sealedFilter, x.Filter)
+	if err != nil {
+		return nil, fmt.Errorf("opening the filter of an export: %w", err)
+	}
+	var in api.ExportFilter
+	if err := json.Unmarshal(text, &in); err != nil {
+		return nil, fmt.Errorf("reading the filter of an export: %w", err)
+	}
+	f, err := filterOf(&in)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := authorize(ctx, v, x.Form, x.Purpose, x.Fields|f.Fields()); err != nil {
+		return nil, err
+	}
+	found, last, err := d.Disclose.Match(ctx, v, x.ID, x.Purpose, x.Position, x.Bound, gatherCustomers, f)
+	if err != nil {
+		return nil, err
+	}
+	if d.Canaries != nil {
+		if err := d.Canaries.Refresh(ctx, x.Brand); err != nil {
+			return nil, err
+		}
+		found = slices.DeleteFunc(found, func(ord record.Ordinal) bool { return d.Canaries.Contains(x.Brand, ord) })
+	}
+	have, err := openList(own, sealedCohort, x.Cohort)
+	if err != nil {
+		return nil, err
+	}
+	have = append(have, found...) // each step's are above those before
+	from := x.Position
+	x.Position, x.Customers = last, len(have)
+	if last == 0 {
+		x.Position = x.Bound
+		if in.Sample > 0 && in.Sample < len(have) {
+			have = own.Shuffle(have)[:in.Sample]
+			slices.Sort(have)
+			x.Customers = len(have)
+		}
+		if err := enough(x.Form, len(have)); err != nil || len(have) == 0 {
+			if err == nil {
+				err = bad("nobody meets the filter")
+			}
+			x.State, x.Customers, x.Cohort = Refused, 0, nil
+			if _, lerr := d.record(ctx, v, x, x.detail("refuse")); lerr != nil {
+				return nil, lerr
+			}
+			if _, serr := d.Store.gathered(ctx, x, from); serr != nil {
+				return nil, serr
+			}
+			return nil, err
+		}
+		x.State = Requested
+	}
+	if x.Cohort, err = own.Seal(sealedCohort, entry.EncodeSubjects(have)); err != nil {
+		return nil, err
+	}
+	if x.State == Requested {
+		if _, err := d.record(ctx, v, x, x.detail("cohort")); err != nil {
+			return nil, err
+		}
+	}
+	if ok, err := d.Store.gathered(ctx, x, from); err != nil {
+		return nil, err
+	} else if !ok { // another call did this step, or it was stopped
+		return d.Show(ctx, c, brand, id)
+	}
+	return d.shown(ctx, v, x)
+}
+
+// keptOrders bounds the exports whose order is in memory.
+const keptOrders = 4
+
+// order returns who leaves, decoys among them, in the order of the file.
+func (d *Desk) order(ctx context.Context, x *Export) ([]record.Ordinal, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if o, ok := d.orders[x.ID]; ok {
+		return o, nil
+	}
+	own, err := d.Seal.Extract(ctx, x.Brand, x.ID)
+	if err != nil {
+		return nil, err
+	}
+	all, err := openList(own, sealedCohort, x.Cohort)
+	if err != nil {
+		return nil, err
+	}
+	decoys, err := openList(own, sealedDecoys, x.Decoys)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, decoys...)
+	slices.Sort(all)
+	out := own.Shuffle(slices.Compact(all))
+	if d.orders == nil || len(d.orders) >= keptOrders {
+		d.orders = map[string][]record.Ordinal{}
+	}
+	d.orders[x.ID] = out
+	return out, nil
+}
+
+func parts(n int) int { return (n + PartCustomers - 1) / PartCustomers }

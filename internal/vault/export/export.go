@@ -1,0 +1,340 @@
+// Package export is the one way to take many customers at once: somebody asks, another
+// person approves, and whoever asked downloads files that only the named recipient can
+// read.
+//
+// # What is approved
+//
+// The customers are fixed when an export is asked for: tokens are, and a filter is
+// evaluated once, over those who were there then. The list is kept sealed, its digest is
+// in the log, and what is approved is that list. Who came later never leaves with it;
+// who was erased since is left out.
+//
+// # What leaves
+//
+// An export is cut into parts of [PartCustomers] customers, in an order that says
+// nothing, and each part into files, one of customers and one of purchases. Each file is
+// encrypted to the recipient by itself (age). Before the first byte of a file leaves,
+// one entry of class export names all its customers, and decides the budgets. So a
+// download that broke off goes on with the file that is missing; a file that is fetched
+// again is logged again and costs no budget.
+//
+// # Who
+//
+// Neither the principal nor any credential of the lineage that asked may approve. Only
+// the lineage that asked downloads: it dies with it.
+package export
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/disclose"
+	"github.com/cloakroom/cloakroom/internal/vault/door"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/vault/seal"
+)
+
+// Limits and defaults of an export.
+const (
+	// PartCustomers is how many customers a part has: few enough that their sealed
+	// records fit in memory, many enough that the log has some bytes for each.
+	PartCustomers = 5000
+	// MaxCustomers bounds an export.
+	MaxCustomers = 1_000_000
+	// MinExtract is the fewest customers of an extract: of a list of one the pseudonym
+	// would say who it is.
+	MinExtract = 10
+	// DefaultValid is how long an export can be approved and downloaded.
+	DefaultValid = 72 * time.Hour
+	// MaxValid bounds what may be asked for.
+	MaxValid = 30 * 24 * time.Hour
+	// MaxOpen bounds the exports of a lineage that are not ended.
+	MaxOpen = 20
+	// gatherCustomers is how many customers one step of a filter looks at.
+	gatherCustomers = 20_000
+)
+
+var (
+	// ErrRequest is joined to errors that the request itself is to blame for.
+	ErrRequest = errors.New("the export cannot be asked for")
+	// ErrNoExport is returned for an id that names none, or one that the caller may not see.
+	ErrNoExport = errors.New("no such export")
+	// ErrOwn is returned where the one who asked would approve.
+	ErrOwn = errors.New("whoever asked for an export does not decide on it, by no credential: another person approves or refuses; `cloakroom export stop` withdraws it")
+	// ErrNotYours is returned for a download by another lineage.
+	ErrNotYours = errors.New("an export is downloaded with the credential that asked for it, or one made through that: ask for your own")
+	// ErrExpired is returned after an export's time.
+	ErrExpired = errors.New("the export has expired: ask for it again")
+	// ErrState is returned for what an export's state does not allow.
+	ErrState = errors.New("not in this state of the export")
+	// ErrTooMany is returned for too many open exports of one lineage.
+	ErrTooMany = fmt.Errorf("a credential has up to %d exports open: stop some, or wait until they expire", MaxOpen)
+)
+
+// The reasons of refusals in the log.
+const (
+	reasonOwn      = "export-own"
+	reasonNotYours = "export-of-another"
+	reasonExpired  = "export-expired"
+)
+
+// Decoys makes decoy customers for one export, by which its file is known again.
+type Decoys interface {
+	// ForExport returns up to n decoys that no other export has.
+	ForExport(ctx context.Context, brand record.BrandID, export string, n int) ([]record.Ordinal, error)
+}
+
+// Canaries knows which customers are decoys: filters leave them out.
+type Canaries interface {
+	// Refresh reads anew which they are.
+	Refresh(ctx context.Context, brand record.BrandID) error
+	Contains(brand record.BrandID, ord record.Ordinal) bool
+}
+
+// Desk takes requests for exports, decisions about them, and hands out their files.
+type Desk struct {
+	Door     *door.Door
+	Ledger   *ledger.Ledger
+	Seal     *seal.Store
+	Disclose *disclose.Desk
+	DB       *db.DB
+	Store    *Store
+	Decoys   Decoys   // may be nil
+	Canaries Canaries // may be nil
+
+	mu     sync.Mutex
+	orders map[string][]record.Ordinal // of exports downloaded lately; owned by order
+}
+
+func bad(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrRequest}, args...)...)
+}
+
+// authorize asks the policy for fields in a form. Masked values leave by the right that
+// clear ones do, and show less.
+func authorize(ctx context.Context, v *door.Visit, form, purpose string, fields record.FieldSet) (access.Grant, error) {
+	if form == formExtract {
+		return v.Authorize(ctx, access.ActExtract, purpose, fields)
+	}
+	g, err := v.Authorize(ctx, access.ActExport, purpose, fields)
+	if err == nil && form == formMasked {
+		g, err = v.Authorize(ctx, access.ActMasked, purpose, fields)
+	}
+	return g, err
+}
+
+// detail begins what an entry says of an export.
+func (x *Export) detail(change string) map[string]string {
+	out := map[string]string{"change": change, "export": x.ID, "customers": strconv.Itoa(x.Customers)}
+	if len(x.Cohort) > 0 {
+		out["cohort"] = x.digest()
+	}
+	return out
+}
+
+// digest names the frozen list. It is of what is sealed: of the list itself, it could be
+// tried.
+func (x *Export) digest() string {
+	h := sha256.Sum256(x.Cohort)
+	return hex.EncodeToString(h[:])
+}
+
+func (d *Desk) record(ctx context.Context, v *door.Visit, x *Export, detail map[string]string) (ledger.Receipt, error) {
+	return d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindExport, Who: v.Who, Purpose: x.Purpose, Ticket: x.Ticket, Fields: x.Fields, Detail: detail})
+}
+
+// live refuses an export that is over, and says in the log that its time ended when
+// somebody first comes too late.
+func (d *Desk) live(ctx context.Context, v *door.Visit, x *Export) error {
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return err
+	}
+	if !now.Before(x.Expires) && x.State.open() {
+		v.Refuse(ctx, reasonExpired)
+		if _, err := d.record(ctx, v, x, x.detail("expire")); err != nil {
+			return err
+		}
+		if _, err := d.Store.move(ctx, d.DB, x, Expired, 0, now); err != nil {
+			return err
+		}
+		return ErrExpired
+	}
+	if x.State == Expired {
+		return ErrExpired
+	}
+	return nil
+}
+
+// Approve lets an export leave; Refuse does not. Both are by somebody else.
+func (d *Desk) Approve(ctx context.Context, c identity.Caller, brand, id string) (*api.Export, error) {
+	return d.decide(ctx, c, brand, id, Approved, "approve")
+}
+
+// Refuse ends an export that was asked for.
+func (d *Desk) Refuse(ctx context.Context, c identity.Caller, brand, id string) (*api.Export, error) {
+	return d.decide(ctx, c, brand, id, Refused, "refuse")
+}
+
+func (d *Desk) decide(ctx context.Context, c identity.Caller, brand, id string, to State, change string) (*api.Export, error) {
+	v, err := d.Door.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := v.Authorize(ctx, access.ActApprove, "", 0); err != nil {
+		return nil, err
+	}
+	x, err := d.Store.get(ctx, d.DB, v.Brand.ID, id)
+	if err != nil {
+		return nil, err
+	}
+	if x.Who.Principal == v.Who.Principal || x.Who.Lineage == v.Who.Lineage {
+		v.Refuse(ctx, reasonOwn)
+		return nil, ErrOwn
+	}
+	if err := d.live(ctx, v, x); err != nil {
+		return nil, err
+	}
+	if x.State != Requested {
+		return nil, fmt.Errorf("%w: it is %s", ErrState, x.State)
+	}
+	r, err := d.record(ctx, v, x, x.detail(change))
+	if err != nil {
+		return nil, err
+	}
+	var decoys []byte
+	if to == Approved && d.Decoys != nil {
+		if decoys, err = d.decoys(ctx, x); err != nil {
+			return nil, err
+		}
+	}
+	err = d.DB.Tx(ctx, func(q db.Queryer) error {
+		n, err := d.Store.decide(ctx, q, x, to, decoys, v.Who.Principal, r.At())
+		if err == nil && n == 0 {
+			err = fmt.Errorf("%w: somebody else decided, or stopped it, meanwhile", ErrState)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d.Show(ctx, c, brand, id)
+}
+
+// decoyEvery is for how many customers there is a decoy, and decoysLeast and decoysMost
+// how many there are in any case: enough that a piece of a file has one.
+const (
+	decoyEvery  = 1000
+	decoysLeast = 3
+	decoysMost  = 100
+)
+
+func (d *Desk) decoys(ctx context.Context, x *Export) ([]byte, error) {
+	n := min(max(x.Customers/decoyEvery, decoysLeast), decoysMost)
+	ords, err := d.Decoys.ForExport(ctx, x.Brand, x.ID, n)
+	if err != nil {
+		return nil, fmt.Errorf("making the export's decoys: %w", err)
+	}
+	if len(ords) == 0 {
+		return nil, nil
+	}
+	slices.Sort(ords)
+	own, err := d.Seal.Extract(ctx, x.Brand, x.ID)
+	if err != nil {
+		return nil, err
+	}
+	return own.Seal(sealedDecoys, entry.EncodeSubjects(ords))
+}
+
+// Stop ends an export for whoever asked for it, and for those who approve or contain.
+func (d *Desk) Stop(ctx context.Context, c identity.Caller, brand, id string) (*api.Export, error) {
+	v, err := d.Door.Enter(ctx, c, brand) // also while exports are contained
+	if err != nil {
+		return nil, err
+	}
+	x, err := d.Store.get(ctx, d.DB, v.Brand.ID, id)
+	if err != nil {
+		return nil, err
+	}
+	if x.Who.Principal != v.Who.Principal && !d.may(v, access.ActApprove) {
+		if _, err := v.Authorize(ctx, access.ActContain, "", 0); err != nil {
+			return nil, err
+		}
+	}
+	if !x.State.open() {
+		return nil, fmt.Errorf("%w: it is %s", ErrState, x.State)
+	}
+	r, err := d.record(ctx, v, x, x.detail("stop"))
+	if err != nil {
+		return nil, err
+	}
+	err = d.DB.Tx(ctx, func(q db.Queryer) error {
+		return d.Store.stop(ctx, q, x, v.Who.Principal, r.At())
+	})
+	if err == nil {
+		err = d.Ledger.Fence(ctx, x.Brand)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.Show(ctx, c, brand, id)
+}
+
+func (d *Desk) may(v *door.Visit, a access.Action) bool {
+	_, err := v.Policy.Authorize(v.Who, a, "", 0)
+	return err == nil
+}
+
+// sees reports whether a visitor may see an export: whoever asked for it, and those who
+// approve or audit.
+func (d *Desk) sees(v *door.Visit, x *Export) bool {
+	return x.Who.Principal == v.Who.Principal || d.may(v, access.ActApprove) || d.may(v, access.ActAudit)
+}
+
+// find returns an export, and ErrNoExport also for one that the visitor may not see.
+func (d *Desk) find(ctx context.Context, v *door.Visit, id string) (*Export, error) {
+	x, err := d.Store.get(ctx, d.DB, v.Brand.ID, id)
+	if err == nil && !d.sees(v, x) {
+		err = ErrNoExport
+	}
+	return x, err
+}
+
+// own returns an export that is not over to the lineage that asked for it.
+func (d *Desk) own(ctx context.Context, c identity.Caller, brand, id string) (*door.Visit, *Export, error) {
+	v, err := d.Door.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, nil, err
+	}
+	x, err := d.find(ctx, v, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if x.Who.Lineage != v.Who.Lineage {
+		v.Refuse(ctx, reasonNotYours)
+		return nil, nil, ErrNotYours
+	}
+	return v, x, d.live(ctx, v, x)
+}
+
+// approved returns an export whose files may leave, to the lineage that asked for it.
+func (d *Desk) approved(ctx context.Context, c identity.Caller, brand, id string) (*door.Visit, *Export, error) {
+	v, x, err := d.own(ctx, c, brand, id)
+	if err == nil && x.State != Approved {
+		err = fmt.Errorf("%w: it is %s", ErrState, x.State)
+	}
+	return v, x, err
+}

@@ -1,0 +1,209 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+)
+
+// State is where an export stands.
+type State string
+
+// The states. The first three are open; the others last.
+const (
+	Gathering State = "gathering" // its filter is evaluated
+	Requested State = "requested" // waits for an approval
+	Approved  State = "approved"  // may be downloaded
+	Refused   State = "refused"
+	Stopped   State = "stopped"
+	Expired   State = "expired"
+	DryRun    State = "dry-run" // never stored
+)
+
+func (s State) open() bool { return s == Gathering || s == Requested || s == Approved }
+
+// Export is an export as it is stored. Whom it is for, and its filter, are sealed.
+type Export struct {
+	Brand     record.BrandID
+	ID        string
+	State     State
+	Who       identity.Who // who asked
+	Form      string
+	Format    string
+	Fields    record.FieldSet
+	Purpose   string
+	Ticket    string
+	Recipient string
+	Created   time.Time
+	Expires   time.Time
+	Position  record.Ordinal // up to which the filter was evaluated
+	Bound     record.Ordinal // whom it does not reach: who joined later
+	Customers int
+	Filter    []byte
+	Cohort    []byte
+	Decoys    []byte
+	DecidedBy uint64
+	DecidedAt time.Time
+	Began     time.Time // of the first download
+}
+
+// Store keeps exports.
+type Store struct{ db *db.DB }
+
+// NewStore returns the store of a database.
+func NewStore(d *db.DB) *Store { return &Store{d} }
+
+const (
+	columns   = `brand, id, state, principal, credential, lineage, role, form, format, fields, purpose, ticket, recipient, created, expires, position, bound, customers, filter, cohort, decoys, decided_by, decided_at, began`
+	openState = `state IN ('gathering', 'requested', 'approved')`
+	listPage  = 200
+
+	sqlInsert  = `INSERT INTO exports (` + columns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`
+	sqlGet     = `SELECT ` + columns + ` FROM exports WHERE brand = $1 AND id = $2`
+	sqlList    = `SELECT ` + columns + ` FROM exports WHERE brand = $1 AND ($2 = 0 OR principal = $2) ORDER BY created DESC, id LIMIT $3`
+	sqlOpen    = `SELECT count(*) FROM exports WHERE lineage = $1 AND ` + openState + ` AND expires > $2`
+	sqlGather  = `UPDATE exports SET state = $3, position = $4, customers = $5, cohort = $6 WHERE brand = $1 AND id = $2 AND state = 'gathering' AND position = $7`
+	sqlDecide  = `UPDATE exports SET state = $3, decoys = $4, decided_by = $5, decided_at = $6 WHERE brand = $1 AND id = $2 AND state = 'requested'`
+	sqlMove    = `UPDATE exports SET state = $3, decided_by = $4, decided_at = $5 WHERE brand = $1 AND id = $2 AND ` + openState
+	sqlBegin   = `UPDATE exports SET began = $3 WHERE brand = $1 AND id = $2 AND began = 0`
+	sqlWaiting = `SELECT coalesce(sum(CASE WHEN state <> 'approved' THEN 1 ELSE 0 END), 0), coalesce(sum(CASE WHEN state = 'approved' AND began = 0 THEN 1 ELSE 0 END), 0), coalesce(sum(CASE WHEN state = 'approved' AND began <> 0 THEN 1 ELSE 0 END), 0)
+		FROM exports WHERE ` + openState + ` AND ($1 = 0 OR brand = $1) AND ($2 = 0 OR lineage = $2) AND ($3 = 0 OR principal = $3) AND ($4 = '' OR role = $4) AND expires > $5`
+)
+
+func some(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+func (s *Store) insert(ctx context.Context, q db.Queryer, x *Export) error {
+	_, err := q.Exec(ctx, sqlInsert, int64(x.Brand), x.ID, string(x.State), int64(x.Who.Principal), int64(x.Who.Credential), int64(x.Who.Lineage), x.Who.Role,
+		x.Form, x.Format, int64(x.Fields), x.Purpose, x.Ticket, x.Recipient, db.Micros(x.Created), db.Micros(x.Expires), int64(x.Position), int64(x.Bound),
+		int64(x.Customers), some(x.Filter), some(x.Cohort), some(x.Decoys), int64(x.DecidedBy), db.Micros(x.DecidedAt), db.Micros(x.Began))
+	if err != nil {
+		return fmt.Errorf("storing an export: %w", err)
+	}
+	return nil
+}
+
+func scan(r db.Row) (*Export, error) {
+	x := &Export{}
+	var brand, principal, credential, lineage, fields, created, expires, position, bound, customers, by, at, began int64
+	var state string
+	err := r.Scan(&brand, &x.ID, &state, &principal, &credential, &lineage, &x.Who.Role, &x.Form, &x.Format, &fields, &x.Purpose, &x.Ticket, &x.Recipient,
+		&created, &expires, &position, &bound, &customers, &x.Filter, &x.Cohort, &x.Decoys, &by, &at, &began)
+	x.Brand, x.State, x.Fields = record.BrandID(brand), State(state), record.FieldSet(fields)
+	x.Who.Brand, x.Who.Principal, x.Who.Credential, x.Who.Lineage = x.Brand, uint64(principal), uint64(credential), uint64(lineage)
+	x.Created, x.Expires, x.Position, x.Bound, x.Customers = db.Time(created), db.Time(expires), record.Ordinal(position), record.Ordinal(bound), int(customers)
+	x.DecidedBy, x.DecidedAt, x.Began = uint64(by), db.Time(at), db.Time(began)
+	return x, err
+}
+
+func (s *Store) get(ctx context.Context, q db.Queryer, brand record.BrandID, id string) (*Export, error) {
+	x, err := scan(q.Row(ctx, sqlGet, int64(brand), id))
+	if errors.Is(err, db.ErrNoRows) {
+		return nil, ErrNoExport
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading an export: %w", err)
+	}
+	return x, nil
+}
+
+func (s *Store) list(ctx context.Context, brand record.BrandID, of uint64) ([]*Export, error) {
+	var out []*Export
+	err := s.db.Rows(ctx, func(r db.Row) error {
+		x, err := scan(r)
+		out = append(out, x)
+		return err
+	}, sqlList, int64(brand), int64(of), listPage)
+	if err != nil {
+		return nil, fmt.Errorf("listing exports: %w", err)
+	}
+	return out, nil
+}
+
+// open counts the exports of a lineage that are not ended.
+func (s *Store) open(ctx context.Context, lineage uint64) (n int, err error) {
+	now, err := s.db.Now(ctx)
+	if err == nil {
+		err = s.db.Row(ctx, sqlOpen, int64(lineage), now.UnixMicro()).Scan(&n)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("counting exports: %w", err)
+	}
+	return n, nil
+}
+
+// gathered stores how far a filter is, unless somebody else went on meanwhile.
+func (s *Store) gathered(ctx context.Context, x *Export, from record.Ordinal) (bool, error) {
+	n, err := s.db.Exec(ctx, sqlGather, int64(x.Brand), x.ID, string(x.State), int64(x.Position), int64(x.Customers), some(x.Cohort), int64(from))
+	if err != nil {
+		return false, fmt.Errorf("storing how far an export is: %w", err)
+	}
+	return n > 0, nil
+}
+
+func (s *Store) decide(ctx context.Context, q db.Queryer, x *Export, to State, decoys []byte, by uint64, at time.Time) (int64, error) {
+	n, err := q.Exec(ctx, sqlDecide, int64(x.Brand), x.ID, string(to), some(decoys), int64(by), db.Micros(at))
+	if err != nil {
+		return 0, fmt.Errorf("deciding on an export: %w", err)
+	}
+	return n, nil
+}
+
+func (s *Store) move(ctx context.Context, q db.Queryer, x *Export, to State, by uint64, at time.Time) (int64, error) {
+	n, err := q.Exec(ctx, sqlMove, int64(x.Brand), x.ID, string(to), int64(by), db.Micros(at))
+	if err != nil {
+		return 0, fmt.Errorf("ending an export: %w", err)
+	}
+	return n, nil
+}
+
+func (s *Store) begin(ctx context.Context, x *Export, at time.Time) error {
+	if _, err := s.db.Exec(ctx, sqlBegin, int64(x.Brand), x.ID, db.Micros(at)); err != nil {
+		return fmt.Errorf("noting the first download: %w", err)
+	}
+	return nil
+}
+
+// stop ends an open export inside the caller's transaction. The caller has logged it, and
+// waits with Ledger.Fence after the commit: no file begins after that.
+func (s *Store) stop(ctx context.Context, q db.Queryer, x *Export, by uint64, at time.Time) error {
+	if err := revision.Bump(ctx, q); err != nil {
+		return err
+	}
+	_, err := s.move(ctx, q, x, Stopped, by, at)
+	return err
+}
+
+// Which says which open exports: those for which all that is set holds.
+type Which struct {
+	Brand     record.BrandID // record.Group: of every brand
+	Lineage   uint64
+	Principal uint64
+	Role      string
+}
+
+// Open is how many exports are open.
+type Open struct {
+	Requested int // waits for an approval, or is gathered
+	Approved  int // nothing of it left
+	Leaving   int // a file of it left, or is about to
+}
+
+// Open counts exports that a containment would stop.
+func (s *Store) Open(ctx context.Context, w Which, now time.Time) (o Open, err error) {
+	err = s.db.Row(ctx, sqlWaiting, int64(w.Brand), int64(w.Lineage), int64(w.Principal), w.Role, db.Micros(now)).Scan(&o.Requested, &o.Approved, &o.Leaving)
+	if err != nil {
+		return o, fmt.Errorf("counting exports: %w", err)
+	}
+	return o, nil
+}

@@ -1,0 +1,148 @@
+package intake
+
+import (
+	"context"
+	"iter"
+	"maps"
+
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+)
+
+const (
+	// callsAhead is how many calls to the sink may lie ready while it works.
+	callsAhead = 4
+	// noteRows is after how many rows the parser says how far it is, if anyone listens.
+	noteRows = 1024
+	// noteRejects bounds the rejects that lie ready.
+	noteRejects = 1024
+)
+
+// call is rows for one call to the sink, with what was read before them.
+type call[T any] struct {
+	read    int64    // rows since the call before, rejected ones included
+	rejects []Reject // among them
+	rows    []T
+	lost    []loser
+	err     error // ended reading
+}
+
+// loser is a row of which a later row of the same call took the place.
+type loser struct {
+	line int64
+	to   int // index of the row that won
+}
+
+// gatherer brings rows together that are to reach the sink together.
+type gatherer[T any] interface {
+	add(row *T)
+	full() bool
+	// flush gives everything away, until give returns false.
+	flush(give func(rows []T, lost []loser) bool) bool
+}
+
+// ahead parses and gathers in a goroutine of its own, a bounded way ahead of the
+// receiver. It ends with the rows, with an error in its last call, or with the context.
+func ahead[T any](ctx context.Context, rows iter.Seq2[T, error], g gatherer[T], rejectOf func(*T) *Reject) <-chan call[T] {
+	out := make(chan call[T], callsAhead)
+	go func() {
+		defer close(out)
+		var note call[T] // not told yet
+		send := func(c call[T]) bool {
+			c.read, c.rejects = note.read, note.rejects
+			note = call[T]{}
+			select {
+			case out <- c:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		}
+		give := func(rows []T, lost []loser) bool { return send(call[T]{rows: rows, lost: lost}) }
+		for row, err := range rows {
+			if err != nil {
+				send(call[T]{err: err})
+				return
+			}
+			note.read++
+			if r := rejectOf(&row); r != nil {
+				note.rejects = append(note.rejects, *r)
+				if len(note.rejects) == noteRejects && !send(note) {
+					return
+				}
+				continue
+			}
+			g.add(&row)
+			switch {
+			case g.full():
+				if !g.flush(give) {
+					return
+				}
+			case note.read >= noteRows:
+				select {
+				case out <- note:
+					note = call[T]{}
+				default: // the sink is at work: reading on comes first
+				}
+			}
+		}
+		if g.flush(give) && note.read > 0 {
+			send(note)
+		}
+	}()
+	return out
+}
+
+// chunk gathers customers, each external id once.
+type chunk struct {
+	size int
+	rows []CustomerRow
+	at   map[string]int // by normal form of the external id
+	lost []loser
+}
+
+func newChunk(size int) *chunk { return &chunk{size: size, at: make(map[string]int, size)} }
+
+func (c *chunk) full() bool { return len(c.rows)+len(c.lost) >= c.size }
+
+func (c *chunk) flush(give func([]CustomerRow, []loser) bool) bool {
+	rows, lost := c.rows, c.lost
+	c.rows, c.lost = nil, nil // the receiver's now
+	clear(c.at)
+	return len(rows) == 0 || give(rows, lost)
+}
+
+// attributes returns the empty map, or nil, of a row of an earlier chunk that lay where
+// the next one will: a map is larger than all the texts in it.
+func (c *chunk) attributes() map[string]string {
+	if len(c.rows) == cap(c.rows) {
+		return nil
+	}
+	m := c.rows[:len(c.rows)+1][len(c.rows)].Customer.Attributes
+	clear(m)
+	return m
+}
+
+// add takes a row in, or lays it over an earlier one of the same customer.
+func (c *chunk) add(row *CustomerRow) {
+	id := normalID(&row.Customer)
+	i, there := c.at[id]
+	if !there {
+		if c.rows == nil {
+			c.rows = make([]CustomerRow, 0, c.size)
+		}
+		c.at[id] = len(c.rows)
+		c.rows = append(c.rows, *row)
+		return
+	}
+	won := &c.rows[i]
+	c.lost = append(c.lost, loser{won.Line, i})
+	won.Line = row.Line
+	for _, f := range row.Set.List() {
+		if f == record.Attributes {
+			won.Customer.Attributes = maps.Clone(row.Customer.Attributes)
+			continue
+		}
+		won.Customer.Set(f, row.Customer.Get(f))
+	}
+	won.Set |= row.Set
+}

@@ -1,0 +1,202 @@
+package intake
+
+import (
+	"context"
+	"slices"
+
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/seal"
+)
+
+// Decoys mixes decoy customers among those that callers bring in, and has them give way
+// to customers of their numbers. Package canary does.
+type Decoys interface {
+	// Mix returns who is to go in among the customers of one import; nil for nobody. Once
+	// their ordinals are reserved, and before the import is logged, known is told them, in
+	// the order of Puts, 0 for those who are not taken; again where the import has to be
+	// prepared anew.
+	Mix(ctx context.Context, brand record.BrandID, puts []seal.Put) (among *seal.Among, known func(context.Context, []record.Ordinal) error, err error)
+	// Buy returns the purchases that decoys make with those of one import: customers who
+	// never buy again would be told apart by that. Before they are logged, known is called.
+	Buy(ctx context.Context, brand record.BrandID, appends []seal.Append) (more []seal.Append, known func(context.Context) error, err error)
+	// GiveWay returns the writes by which those of the customers who are decoys take other
+	// external ids, already noted; none where nobody is one.
+	GiveWay(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]seal.Put, error)
+}
+
+// draws bounds how often another number is sought for a decoy.
+const draws = 20
+
+// mixing is what of a write concerns decoys.
+type mixing struct {
+	asked bool
+	among *seal.Among
+	known func(context.Context, []record.Ordinal) error
+	more  []seal.Append
+	noted func(context.Context) error
+}
+
+// prepareCustomers prepares customers, decoys among them where an import is due some. A
+// decoy whose number a caller uses gives way first, so that the caller is answered as if
+// nobody had it: otherwise a customer would become a decoy, and the answer would tell.
+func (w *pending) prepareCustomers(ctx context.Context, puts []seal.Put) (*seal.Prepared, error) {
+	d, brand := w.d, w.v.Brand.ID
+	if d.Decoys == nil || w.plain {
+		return w.sealed(ctx, puts, nil)
+	}
+	m := &w.mixing
+	if !m.asked && w.kind == entry.KindImport {
+		var err error
+		if m.among, m.known, err = d.Decoys.Mix(ctx, brand, puts); err != nil {
+			return nil, err
+		}
+		m.asked = true
+	}
+	for i := range puts {
+		if puts[i].Ord == 0 || !puts[i].Set.Has(record.ExternalID) {
+			continue
+		}
+		// A customer who takes the number of a decoy.
+		ords, err := d.Seal.Lookup(ctx, brand, record.ExternalID, puts[i].Customer.Get(record.ExternalID), "")
+		if err != nil {
+			continue // no number: it is refused below
+		}
+		if len(ords) == 1 && ords[0] != puts[i].Ord {
+			if _, err := w.giveWay(ctx, ords); err != nil {
+				return nil, err
+			}
+		}
+	}
+	among := m.among
+	for range conflicts {
+		p, err := w.sealed(ctx, puts, among)
+		if err != nil {
+			return nil, err
+		}
+		ords := named(p, len(puts), func(i int) bool { return puts[i].Ord == 0 })
+		if w.kind == entry.KindImport {
+			// In the entry of the import, where the change is one of many.
+			way, err := d.way(ctx, brand, ords)
+			if err != nil {
+				return nil, err
+			}
+			if len(way) > 0 {
+				next := &seal.Among{Way: way}
+				if among != nil {
+					next.Puts, next.Take, next.Way = among.Puts, among.Take, append(way, among.Way...)
+				}
+				among = next
+				continue
+			}
+		} else if gave, err := w.giveWay(ctx, ords); err != nil {
+			return nil, err
+		} else if gave {
+			continue
+		}
+		if m.among == nil {
+			return p, nil
+		}
+		mixed := make([]record.Ordinal, len(m.among.Puts))
+		for i := range mixed {
+			if p.Err(len(puts)+i) == nil {
+				mixed[i] = p.Ord(len(puts) + i)
+			}
+		}
+		return p, m.known(ctx, mixed)
+	}
+	return nil, seal.ErrConflict
+}
+
+// preparePurchases prepares purchases. For who names a decoy by its number there is
+// nobody of that number.
+func (w *pending) preparePurchases(ctx context.Context, appends []seal.Append) (*seal.Prepared, error) {
+	d, brand, m := w.d, w.v.Brand.ID, &w.mixing
+	if d.Decoys == nil {
+		return d.Seal.PreparePurchases(ctx, brand, appends)
+	}
+	if !m.asked && w.kind == entry.KindImport {
+		var err error
+		if m.more, m.noted, err = d.Decoys.Buy(ctx, brand, appends); err != nil {
+			return nil, err
+		}
+		m.asked = true
+	}
+	for range conflicts {
+		all := appends
+		if len(m.more) > 0 {
+			all = slices.Concat(appends, m.more)
+		}
+		p, err := d.Seal.PreparePurchases(ctx, brand, all)
+		if err != nil {
+			return nil, err
+		}
+		gave, err := w.giveWay(ctx, named(p, len(appends), func(i int) bool { return appends[i].Ord == 0 }))
+		if err != nil {
+			return nil, err
+		}
+		if gave {
+			continue
+		}
+		if m.noted != nil {
+			if err := m.noted(ctx); err != nil {
+				return nil, err
+			}
+			m.noted = nil
+		}
+		return p, nil
+	}
+	return nil, seal.ErrConflict
+}
+
+// named are those who were found by their numbers.
+func named(p *seal.Prepared, n int, byNumber func(i int) bool) (out []record.Ordinal) {
+	for i := range n {
+		if byNumber(i) && p.Err(i) == nil && p.Outcome(i) != seal.Created {
+			out = append(out, p.Ord(i))
+		}
+	}
+	return out
+}
+
+// way returns how those of the customers who are decoys take numbers that nobody has.
+func (d *Desk) way(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]seal.Put, error) {
+	if len(ords) == 0 {
+		return nil, nil
+	}
+	for range draws {
+		puts, err := d.Decoys.GiveWay(ctx, brand, ords)
+		if err != nil || len(puts) == 0 {
+			return nil, err
+		}
+		taken := false
+		for i := range puts {
+			have, err := d.Seal.Lookup(ctx, brand, record.ExternalID, puts[i].Customer.Get(record.ExternalID), "")
+			if err != nil {
+				return nil, err
+			}
+			taken = taken || len(have) > 0
+		}
+		if !taken {
+			return puts, nil
+		}
+	}
+	return nil, seal.ErrConflict
+}
+
+// giveWay gives decoys other numbers, each in an entry of its own as if whoever writes
+// had changed it, and reports whether there were any.
+func (w *pending) giveWay(ctx context.Context, ords []record.Ordinal) (bool, error) {
+	puts, err := w.d.way(ctx, w.v.Brand.ID, ords)
+	for i := range puts {
+		r := w.d.puts(w.v, puts[i:i+1])
+		r.plain = true
+		if err = r.begin(ctx); err == nil {
+			err = r.finish(ctx)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return len(puts) > 0, err
+}

@@ -1,0 +1,83 @@
+// Package intake reads files of customers and purchases and brings them in.
+//
+// # Reading
+//
+// A [Reader] takes CSV or JSON lines, plain, gzip or zstd, from a file or from a
+// stream of unknown length. [Customers] and [Purchases] turn it into rows, one at a
+// time: no row takes more than [MaxRow] bytes, whatever the file holds. Each row is
+// checked as it is read: every text in it against payment card numbers, then
+// against the limits of a record. A row that fails is a [Reject] that names the
+// line, the field and the reason, and never a value: rejects are printed and kept.
+//
+// What makes the rest of the file unreadable is an error instead: an unknown
+// column, a quote that is never closed, a compressed file that ends too early.
+//
+// # Bringing in
+//
+// [Run] hands rows to a [Sink] in chunks: all customers, then all purchases, one
+// customer's purchases together as far as a bounded buffer reaches. It keeps no
+// position on disk. Running the same file again is how an interrupted import is
+// resumed: rows that are there already change nothing and are counted as such.
+//
+// Where a customer stands twice in one chunk, or a purchase twice in one buffer,
+// the later row wins column by column before the sink sees either, so that the
+// second run finds what the first one left. The row that lost counts as unchanged.
+package intake
+
+import (
+	"errors"
+
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+)
+
+// MaxRow bounds the bytes of one row: well above the largest record that passes its
+// check, and small enough that a file without line ends costs nothing.
+const MaxRow = 256 << 10
+
+// Codes of rejects. They stand in the rejects file and in reports: never change one.
+const (
+	CodeBadRow            = "bad-row"             // not CSV or JSON, or not as many fields as the header
+	CodeRowTooLong        = "row-too-long"        // more than MaxRow bytes
+	CodeUnknownColumn     = "unknown-column"      // a name in a JSON row that is no column
+	CodeBadField          = "bad-field"           // a value that cannot be kept
+	CodeMissingExternalID = "missing-external-id" // no customer number
+	CodeCardNumber        = "card-number-refused" // a payment card number in some text
+	CodeNoCustomer        = "no-customer"         // a purchase of a customer that the brand does not have
+	CodeDamaged           = "damaged"             // what is stored of this customer cannot be opened
+)
+
+// Errors that end reading: nothing after them can be trusted to be what it seems.
+var (
+	ErrColumns       = errors.New("wrong columns")
+	ErrUnclosedQuote = errors.New("a quote is opened here and never closed: everything after it reads as one value. Correct this row and import the file again")
+	ErrFormat        = errors.New("not a file that can be imported")
+	ErrMapping       = errors.New("wrong mapping")
+)
+
+// Reject says which row was refused and why. It never holds a value of the row.
+type Reject struct {
+	Line   int64  // where the row starts; the first line of a file is 1
+	Field  string // empty where the whole row is wrong
+	Code   string // one of the Code constants
+	Reason string // for people
+}
+
+// CustomerRow is one row of a file of customers. With a Reject, the rest is empty.
+type CustomerRow struct {
+	Line     int64
+	Customer record.Customer
+	// Set holds the columns that the row speaks of. A column in it that is empty in
+	// Customer is to be emptied; one that is not in it stays as it is. Attributes
+	// are replaced together.
+	Set    record.FieldSet
+	Reject *Reject
+}
+
+// PurchaseRow is one row of a file of purchases. With a Reject, the rest is empty.
+// ExternalID is in normal form.
+type PurchaseRow struct {
+	Line       int64
+	ExternalID string
+	Purchase   record.Purchase
+	Reject     *Reject
+}

@@ -1,0 +1,225 @@
+package intake
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+)
+
+// jsonRows reads one JSON object per line, whose values are texts, numbers,
+// booleans or null. A number stays the text that it is written as: amounts are exact.
+type jsonRows struct {
+	lines   *lines
+	table   *table
+	mapping Mapping
+	names   map[string]cell // what the names met so far stand for
+	began   bool
+	out     []cell
+}
+
+// maxNames bounds the names that are remembered: attributes can have any.
+const maxNames = 1024
+
+// next implements source.
+func (j *jsonRows) next(row *row) error {
+	var text []byte
+	for len(text) == 0 {
+		raw, long, err := j.lines.next()
+		*row = rowOf(j.lines.n)
+		if err != nil {
+			return err
+		}
+		if long {
+			row.rej = tooLong().reject(row.line)
+			return nil
+		}
+		text = trimJSON(raw)
+	}
+	first := !j.began
+	j.began = true
+	if text[0] == '[' && first {
+		return fmt.Errorf("%w: it is a JSON array: write one object on each line", ErrFormat)
+	}
+	fault := j.object(text)
+	switch {
+	case fault == nil:
+		row.cells = j.out
+	case fault.code == CodeUnknownColumn && first:
+		// The same in every row, in all likelihood: say so once.
+		return fmt.Errorf("%w: line %d %s", ErrColumns, row.line, fault.reason)
+	default:
+		row.rej = fault.reject(row.line)
+	}
+	return nil
+}
+
+// object reads a flat object into out.
+func (j *jsonRows) object(text []byte) *rowFault {
+	j.out = j.out[:0]
+	switch {
+	case !utf8.Valid(text):
+		return &rowFault{CodeBadRow, "is not UTF-8"}
+	case text[0] != '{' || !json.Valid(text):
+		return &rowFault{CodeBadRow, "is not a JSON object"}
+	}
+	// The text is valid JSON: what follows finds its pieces without checking again.
+	rest := trimJSON(text[1:])
+	for n := 1; rest[0] != '}'; n++ {
+		end := stringEnd(rest)
+		c, ok := j.column(rest[:end])
+		if !ok {
+			return &rowFault{CodeUnknownColumn, fmt.Sprintf("has a name that is no column (number %d in the row); known are %s. A mapping file renames others, or drops them with %q", n, j.table.known(), Drop)}
+		}
+		rest = trimJSON(rest[end:])
+		rest = trimJSON(rest[1:]) // the colon
+		end = valueEnd(rest)
+		value := rest[:end]
+		rest = trimJSON(rest[end:])
+		if rest[0] == ',' {
+			rest = trimJSON(rest[1:])
+		}
+		if c.slot == slotDrop {
+			continue
+		}
+		if len(j.out) == int(record.NumColumns)+record.MaxAttributes {
+			return &rowFault{CodeBadRow, "has more columns than a record can hold"}
+		}
+		for i := range j.out {
+			if j.out[i].slot == c.slot && j.out[i].attr == c.attr {
+				return &rowFault{CodeBadRow, "names a column twice"}
+			}
+		}
+		switch value[0] {
+		case '"':
+			text, ok := unquoteJSON(value)
+			if !ok {
+				return &rowFault{CodeBadRow, "has half of a surrogate pair in a value"}
+			}
+			c.text = strings.TrimSpace(text)
+		case '{', '[':
+			return &rowFault{CodeBadRow, "has an object or an array as a value"}
+		case 'n': // null: there is such a column, and it is empty
+		default:
+			c.text = string(value)
+		}
+		j.out = append(j.out, c)
+	}
+	return nil
+}
+
+// column finds what a name stands for, given in its quotes.
+func (j *jsonRows) column(quoted []byte) (cell, bool) {
+	if c, ok := j.names[string(quoted)]; ok {
+		return c, true
+	}
+	name, ok := unquoteJSON(quoted)
+	if !ok {
+		return cell{}, false
+	}
+	c := cell{slot: slotDrop}
+	if ours := j.mapping.ours(name); ours != Drop {
+		if c.slot, ok = j.table.find(ours); !ok {
+			return cell{}, false
+		}
+		if c.slot == slotAttr {
+			c.attr = strings.TrimPrefix(ours, attrPrefix)
+		}
+	}
+	if len(j.names) < maxNames {
+		j.names[string(quoted)] = c
+	}
+	return c, true
+}
+
+func trimJSON(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t' || b[0] == '\r' || b[0] == '\n') {
+		b = b[1:]
+	}
+	return b
+}
+
+// stringEnd returns the length of the string that valid JSON begins with.
+func stringEnd(b []byte) int {
+	for i := 1; ; i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+}
+
+// valueEnd returns the length of the value that valid JSON begins with.
+func valueEnd(b []byte) int {
+	depth := 0
+	for i := 0; ; i++ {
+		switch b[i] {
+		case '"':
+			i += stringEnd(b[i:]) - 1
+			if depth == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+}
+
+// unquoteJSON decodes a string of valid JSON and refuses half surrogate pairs, which
+// encoding/json would turn into another text.
+func unquoteJSON(b []byte) (string, bool) {
+	inner := b[1 : len(b)-1]
+	plain := true
+	for i := 0; i < len(inner); i++ {
+		if inner[i] != '\\' {
+			continue
+		}
+		plain = false
+		i++
+		if inner[i] != 'u' {
+			continue
+		}
+		switch u := unit(inner[i:]); {
+		case u >= 0xd800 && u < 0xdc00:
+			next := inner[i+5:]
+			if len(next) < 6 || next[0] != '\\' || next[1] != 'u' {
+				return "", false
+			}
+			if low := unit(next[1:]); low < 0xdc00 || low > 0xdfff {
+				return "", false
+			}
+			i += 6
+		case u >= 0xdc00 && u < 0xe000:
+			return "", false
+		}
+		i += 4
+	}
+	if plain {
+		return string(inner), true
+	}
+	var s string
+	err := json.Unmarshal(b, &s)
+	return s, err == nil
+}
+
+// unit reads the code unit of u1234.
+func unit(b []byte) uint64 {
+	u, _ := strconv.ParseUint(string(b[1:5]), 16, 32)
+	return u
+}

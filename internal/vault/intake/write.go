@@ -1,0 +1,367 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/door"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/vault/seal"
+)
+
+// Desk takes customers and purchases in: checked as the rows of a file are, logged,
+// and then sealed into the database.
+type Desk struct {
+	Door   *door.Door
+	Ledger *ledger.Ledger
+	Seal   *seal.Store
+	Decoys Decoys // may be nil
+}
+
+const (
+	// conflicts bounds how often a write is prepared anew because another changed the
+	// same customer.
+	conflicts = 20
+	// conflictWait is the longest wait after a first conflict; each doubles it, up to 64
+	// times. It is drawn at random: writers that wait alike meet again.
+	conflictWait = 2 * time.Millisecond
+)
+
+// Put writes customers by external id: those who are not there are made. Each row is
+// answered; a refused one does not stop the others.
+func (d *Desk) Put(ctx context.Context, c identity.Caller, brand string, req api.PutRequest) (*api.Written, error) {
+	v, err := d.enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	b := newBatch(len(req.Customers))
+	seen := map[string]bool{}
+	for i, fields := range req.Customers {
+		row := customerOf(fields, (*checker).customer)
+		id, _ := record.NormalExternalID(row.Customer.Get(record.ExternalID))
+		switch {
+		case row.Reject != nil:
+			b.reject(i, row.Reject)
+		case seen[id]:
+			b.reject(i, twice())
+		default:
+			seen[id] = true
+			b.puts = append(b.puts, seal.Put{Set: row.Set, Customer: row.Customer})
+			b.at = append(b.at, i)
+		}
+	}
+	return d.put(ctx, v, b)
+}
+
+// Patch changes fields of one customer.
+func (d *Desk) Patch(ctx context.Context, c identity.Caller, brand, token string, fields api.Fields) (*api.Written, error) {
+	v, err := d.enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	ords, err := d.Seal.Resolve(ctx, v.Brand.ID, []string{token})
+	if err != nil {
+		v.Refuse(ctx, "unknown-token")
+		return nil, err
+	}
+	row := customerOf(fields, (*checker).columns)
+	b := newBatch(1)
+	switch {
+	case row.Reject != nil:
+		b.reject(0, row.Reject)
+	case row.Set.Has(record.ExternalID) && row.Customer.Get(record.ExternalID) == "":
+		b.reject(0, &Reject{Field: record.ExternalID.String(), Code: CodeMissingExternalID, Reason: "cannot be empty"})
+	default:
+		b.puts, b.at = []seal.Put{{Ord: ords[0], Set: row.Set, Customer: row.Customer}}, []int{0}
+	}
+	out, err := d.put(ctx, v, b)
+	if err == nil && out.Results[0].Reject != nil && out.Results[0].Reject.Code == CodeNoCustomer {
+		return nil, &seal.TokenError{}
+	}
+	return out, err
+}
+
+func (d *Desk) enter(ctx context.Context, c identity.Caller, brand string) (*door.Visit, error) {
+	v, err := d.Door.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	_, err = v.Authorize(ctx, access.ActWrite, "", 0)
+	return v, err
+}
+
+// batch is what one request writes; at says which of its rows each put is.
+type batch struct {
+	results []api.WriteResult
+	puts    []seal.Put
+	appends []seal.Append
+	at      []int
+}
+
+func newBatch(n int) *batch { return &batch{results: make([]api.WriteResult, n)} }
+
+func (b *batch) reject(i int, r *Reject) { b.results[i] = rejected(r) }
+
+func rejected(r *Reject) api.WriteResult {
+	return api.WriteResult{Outcome: Rejected.String(), Reject: &api.Reject{Field: r.Field, Code: r.Code, Reason: r.Reason}}
+}
+
+func twice() *Reject {
+	return &Reject{Code: CodeBadRow, Reason: "is there already in this request"}
+}
+
+// String returns the outcome's name in the API.
+func (o Outcome) String() string { return [...]string{"new", "updated", "unchanged", "rejected"}[o] }
+
+func (d *Desk) put(ctx context.Context, v *door.Visit, b *batch) (*api.Written, error) {
+	return d.write(ctx, v, b, d.puts(v, b.puts))
+}
+
+// puts is the write of customers.
+func (d *Desk) puts(v *door.Visit, puts []seal.Put) *pending {
+	w := &pending{d: d, v: v, kind: entry.KindWrite}
+	for i := range puts {
+		w.fields |= puts[i].Set
+		if len(puts[i].Purchases) > 0 {
+			w.fields = w.fields.With(record.Purchases)
+		}
+	}
+	w.prepare = func(ctx context.Context) (*seal.Prepared, error) {
+		return w.prepareCustomers(ctx, puts)
+	}
+	return w
+}
+
+// appends is the write of purchases.
+func (d *Desk) appends(v *door.Visit, appends []seal.Append) *pending {
+	w := &pending{d: d, v: v, kind: entry.KindWrite, fields: record.Fields(record.Purchases)}
+	w.prepare = func(ctx context.Context) (*seal.Prepared, error) {
+		return w.preparePurchases(ctx, appends)
+	}
+	return w
+}
+
+// pending is a write on its way: begin seals and logs it, finish puts it into the
+// database. Nothing of it is kept before finish.
+type pending struct {
+	d       *Desk
+	v       *door.Visit
+	kind    entry.Kind
+	fields  record.FieldSet
+	prepare func(ctx context.Context) (*seal.Prepared, error)
+	mixing  mixing
+	plain   bool // no decoy goes in, or gives way
+	first   *firstLoad
+	unseen  bool // customers were sealed without looking for them
+
+	p       *seal.Prepared
+	receipt ledger.Receipt // not valid where nothing changes
+}
+
+func (w *pending) begin(ctx context.Context) (err error) {
+	w.receipt = ledger.Receipt{}
+	if w.p, err = w.prepare(ctx); err != nil {
+		return err
+	}
+	ords := w.p.Ords()
+	if len(ords) == 0 {
+		return nil
+	}
+	w.receipt, err = w.d.Ledger.Record(ctx, ledger.Event{Kind: w.kind, Who: w.v.Who, Fields: w.fields, Ords: ords, Commit: w.p.Commitment(w.fields)})
+	return err
+}
+
+// finish begins again where another was faster.
+func (w *pending) finish(ctx context.Context) error {
+	for attempt := 1; w.receipt.Valid(); attempt++ {
+		err := w.d.Seal.Apply(ctx, w.receipt, w.p)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, seal.ErrConflict) || attempt == conflicts {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(rand.N(conflictWait << min(attempt-1, 6))):
+		}
+		if err := w.begin(ctx); err != nil {
+			return err
+		}
+	}
+	return w.unchanged(ctx)
+}
+
+// write brings in what one request asks for, and answers it.
+func (d *Desk) write(ctx context.Context, v *door.Visit, b *batch, w *pending) (*api.Written, error) {
+	out := &api.Written{Results: b.results}
+	if len(b.at) == 0 {
+		return out, nil
+	}
+	if len(b.results) > 1 {
+		w.kind = entry.KindImport
+	}
+	if err := w.begin(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.finish(ctx); err != nil {
+		return nil, err
+	}
+	if w.receipt.Valid() {
+		out.Receipt = &api.Receipt{Brand: v.Brand.Name, Entry: w.receipt.Entry(), CheckpointSize: w.receipt.CheckpointSize()}
+	}
+	return out, d.answer(ctx, v, b, w.p)
+}
+
+// failure is why a customer or their purchases could not be written.
+func failure(err error) *Reject {
+	code := CodeBadField
+	if errors.Is(err, seal.ErrNoCustomer) {
+		code = CodeNoCustomer
+	}
+	return &Reject{Field: record.ExternalID.String(), Code: code, Reason: err.Error()}
+}
+
+func (d *Desk) answer(ctx context.Context, v *door.Visit, b *batch, p *seal.Prepared) error {
+	for j, i := range b.at {
+		r := &b.results[i]
+		if err := p.Err(j); err != nil {
+			*r = rejected(failure(err))
+			continue
+		}
+		r.Outcome = Outcome(p.Outcome(j)).String()
+		if ord := p.Ord(j); ord != 0 {
+			token, err := d.Seal.Token(ctx, v.Brand.ID, ord)
+			if err != nil {
+				return err
+			}
+			r.Token = token
+		}
+		if b.appends == nil {
+			continue
+		}
+		k := 0
+		for n := range r.Purchases {
+			if r.Purchases[n].Outcome == "" {
+				r.Purchases[n].Outcome = Outcome(p.Purchases(j)[k]).String()
+				k++
+			}
+		}
+	}
+	return nil
+}
+
+// AddPurchases adds purchases to customers, named by external id or token. One that
+// is there already under its purchase id is replaced if it differs.
+func (d *Desk) AddPurchases(ctx context.Context, c identity.Caller, brand string, req api.PurchasesRequest) (*api.Written, error) {
+	v, err := d.enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	b := newBatch(len(req.Customers))
+	seen := map[string]bool{}
+	for i, asked := range req.Customers {
+		a := seal.Append{}
+		switch {
+		case (asked.Token == "") == (asked.ExternalID == ""):
+			b.reject(i, &Reject{Code: CodeBadRow, Reason: "needs either the token or the external_id of the customer"})
+			continue
+		case asked.Token != "":
+			ords, err := d.Seal.Resolve(ctx, v.Brand.ID, []string{asked.Token})
+			if err != nil {
+				v.Refuse(ctx, "unknown-token")
+				return nil, err
+			}
+			a.Ord = ords[0]
+		default:
+			if a.ExternalID, err = record.NormalExternalID(asked.ExternalID); err != nil {
+				b.reject(i, &Reject{Field: record.ExternalID.String(), Code: CodeBadField, Reason: err.Error()})
+				continue
+			}
+		}
+		key := fmt.Sprint(a.Ord, " ", a.ExternalID)
+		if seen[key] {
+			b.reject(i, twice())
+			continue
+		}
+		seen[key] = true
+		a.Purchases, b.results[i].Purchases = purchasesOf(asked.Purchases)
+		b.appends, b.at = append(b.appends, a), append(b.at, i)
+	}
+	return d.write(ctx, v, b, d.appends(v, b.appends))
+}
+
+// purchasesOf checks purchases. The results have an outcome where one was refused.
+func purchasesOf(asked []api.Purchase) ([]record.Purchase, []api.WriteResult) {
+	c := newChecker(purchaseTable())
+	results := make([]api.WriteResult, len(asked))
+	var out []record.Purchase
+	for i, p := range asked {
+		cells := []cell{{slot: colExternalID, text: "-"}} // the customer is known
+		add := func(slot int, text string) {
+			if text = strings.TrimSpace(text); text != "" {
+				cells = append(cells, cell{slot: slot, text: text})
+			}
+		}
+		add(colPurchaseID, p.ID)
+		add(colAt, p.At)
+		add(colSKU, p.SKU)
+		add(colDescription, p.Description)
+		if p.Quantity != 0 {
+			add(colQuantity, strconv.FormatInt(p.Quantity, 10))
+		}
+		add(colAmount, p.Amount)
+		add(colCurrency, p.Currency)
+		add(colStore, p.Store)
+		add(colChannel, p.Channel)
+		var got PurchaseRow
+		c.purchase(&row{cells: cells}, &got)
+		if got.Reject != nil {
+			results[i] = rejected(got.Reject)
+			continue
+		}
+		out = append(out, got.Purchase)
+	}
+	return out, results
+}
+
+// customerOf checks one customer's fields as a row of a file.
+func customerOf(fields api.Fields, check func(*checker, *row, *CustomerRow)) (out CustomerRow) {
+	t := customerTable()
+	names := make([]string, 0, len(fields))
+	for name := range fields {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var cells []cell
+	clear := false
+	for _, name := range names {
+		text := strings.TrimSpace(fields[name])
+		if name == record.Attributes.String() && text == "" {
+			clear = true
+			continue
+		}
+		slot, ok := t.find(name)
+		if !ok {
+			return CustomerRow{Reject: &Reject{Code: CodeUnknownColumn, Reason: "names a field that there is not; known are " + t.known()}}
+		}
+		cells = append(cells, cell{slot: slot, attr: strings.TrimPrefix(name, attrPrefix), text: text})
+	}
+	check(newChecker(t), &row{cells: cells}, &out)
+	if clear && out.Reject == nil {
+		out.Set = out.Set.With(record.Attributes)
+	}
+	return out
+}

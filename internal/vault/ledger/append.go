@@ -1,0 +1,193 @@
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+)
+
+// RulesDetail is the detail of a KindBudget entry that holds the rules, as
+// budget.Rules.Encode writes them. They hold from the next group commit on.
+const RulesDetail = "rules"
+
+// Hold checks that the budgets have room for a release, and refuses early with
+// *budget.ExhaustedError or *budget.NoRuleError what Append would refuse.
+func (l *Ledger) Hold(ctx context.Context, r Release) (Hold, error) {
+	switch {
+	case !r.Grant.Valid():
+		return Hold{}, errors.New("a release needs a grant")
+	case (len(r.Ords) == 0) != r.Absent, r.Absent && r.Class != budget.Search:
+		return Hold{}, budget.ErrNoCustomers
+	case !entry.ValidTicket(r.Ticket):
+		return Hold{}, errors.New("a ticket is up to 64 letters, digits, dots, hyphens and underscores")
+	}
+	if err := checkOrds(r.Ords); err != nil {
+		return Hold{}, err
+	}
+	if err := checkTexts(kindOf(r.Class), r.Grant.Purpose(), r.Ticket, r.Detail); err != nil {
+		return Hold{}, err
+	}
+	r.Ords = slices.Clone(r.Ords)
+	c, err := l.chain(ctx, r.Grant.Who().Brand)
+	if err != nil {
+		return Hold{}, err
+	}
+	d := r.disclosure()
+	if d.At, err = l.db.Estimate(ctx); err != nil {
+		return Hold{}, unavailable(err)
+	}
+	if err = c.proj.book.Check(d); err != nil { // an estimate that is late refuses what fits again
+		if d.At, err = l.db.Now(ctx); err != nil {
+			return Hold{}, unavailable(err)
+		}
+		err = c.proj.book.Check(d)
+	}
+	if err != nil {
+		c.refuse(ctx, refusalOf(r, err))
+		return Hold{}, err
+	}
+	return Hold{release: r, valid: true}, nil
+}
+
+// Append decides the budgets and logs the release, durably, in one transaction. A
+// refusal is *budget.ExhaustedError or *budget.NoRuleError. With any error nothing
+// may be shown, not even that nobody was found. commit is nil for a search that found
+// nobody.
+func (l *Ledger) Append(ctx context.Context, h Hold, commit Commit) (Receipt, error) {
+	if !h.valid || commit == nil != h.release.Absent {
+		return Receipt{}, errors.New("appending needs a hold and the customers' commitments")
+	}
+	rel := h.release
+	g := rel.Grant
+	who := g.Who()
+	c, err := l.chain(ctx, who.Brand)
+	if err != nil {
+		return Receipt{}, err
+	}
+	e := entryOf(who, kindOf(rel.Class))
+	e.Purpose, e.Ticket, e.Detail = g.Purpose(), rel.Ticket, rel.Detail
+	e.Class, e.Level, e.Fields = rel.Class.String(), level(rel), g.Fields()
+	req := c.request(e, rel.Ords, commit)
+	req.class, req.revision = rel.Class, revision.Of(ctx)
+	if err := c.await(ctx, req); err != nil {
+		if refusedByBudget(err) {
+			c.refuse(ctx, refusalOf(rel, err))
+		}
+		return Receipt{}, err
+	}
+	revision.Logged(ctx)
+	r := req.receipt()
+	r.grant = g
+	return r, nil
+}
+
+// Record logs what releases nothing. Releases go through Append, refusals through
+// Refused.
+func (l *Ledger) Record(ctx context.Context, ev Event) (Receipt, error) {
+	e := entryOf(ev.Who, ev.Kind)
+	e.Purpose, e.Ticket, e.Fields, e.Detail = ev.Purpose, ev.Ticket, ev.Fields, ev.Detail
+	switch {
+	case ev.Kind == entry.KindDisclosure, ev.Kind == entry.KindSearch:
+		return Receipt{}, errors.New("a release is appended with a hold, not recorded")
+	case ev.Kind == entry.KindBudget:
+		if _, err := budget.DecodeRules([]byte(ev.Detail[RulesDetail])); err != nil {
+			return Receipt{}, fmt.Errorf("logging budget rules: %w", err)
+		}
+	case len(ev.Ords) > 0 && ev.Commit == nil:
+		return Receipt{}, errors.New("an event that concerns customers needs their commitments")
+	}
+	if err := checkOrds(ev.Ords); err != nil {
+		return Receipt{}, err
+	}
+	if err := checkTexts(ev.Kind, ev.Purpose, ev.Ticket, ev.Detail); err != nil {
+		return Receipt{}, err
+	}
+	c, err := l.chain(ctx, ev.Who.Brand)
+	if err != nil {
+		return Receipt{}, err
+	}
+	req := c.request(e, slices.Clone(ev.Ords), ev.Commit)
+	req.revision = revision.Of(ctx)
+	if err := c.await(ctx, req); err != nil {
+		return Receipt{}, err
+	}
+	revision.Logged(ctx)
+	return req.receipt(), nil
+}
+
+func entryOf(who identity.Who, kind entry.Kind) entry.Entry {
+	return entry.Entry{
+		Kind: kind, Brand: who.Brand, Principal: who.Principal, Credential: who.Credential,
+		Lineage: who.Lineage, Role: who.Role,
+	}
+}
+
+// request prepares an entry as far as it can be before the lock: its commitments
+// are made with the counters that are expected.
+func (c *chain) request(e entry.Entry, ords []record.Ordinal, commit Commit) *request {
+	r := &request{entry: e, ords: ords, commit: commit, done: make(chan struct{})}
+	var random [len(r.entry.Nonce) + saltBytes]byte
+	rand.Read(random[:]) // at once: each time is a system call
+	copy(r.entry.Nonce[:], random[:])
+	if len(ords) == 0 {
+		return r
+	}
+	copy(r.salt[:], random[len(r.entry.Nonce):])
+	r.encoded = entry.EncodeSubjects(ords)
+	r.entry.Subjects = entry.SubjectsDigest(r.salt, r.encoded)
+	r.entry.Count = entry.Bucket(len(ords))
+	r.counters = make([]uint32, len(ords))
+	r.commitments = make([][32]byte, len(ords))
+	for i, ord := range ords {
+		r.counters[i] = c.proj.counter(ord)
+		r.commitments[i] = commit(i, r.entry.Nonce, r.counters[i])
+	}
+	return r
+}
+
+// await queues a request and waits for its commit. A deadline takes a request back
+// that no group has taken yet; after that the answer is the commit's.
+func (c *chain) await(ctx context.Context, r *request) error {
+	select {
+	case c.queue <- r:
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the log: %w", ctx.Err())
+	case <-c.l.quit:
+		return ErrClosed
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		if r.state.CompareAndSwap(waiting, abandoned) {
+			return fmt.Errorf("waiting for the log: %w", ctx.Err())
+		}
+		<-r.done // bounded by the commit's own timeout
+	case <-c.l.quit:
+		if r.state.CompareAndSwap(waiting, abandoned) {
+			return ErrClosed
+		}
+		<-r.done
+	}
+	return r.failed
+}
+
+func (r *request) receipt() Receipt {
+	return Receipt{
+		brand: r.entry.Brand, kind: r.entry.Kind, index: r.index, size: r.size, at: r.at,
+		fields: r.entry.Fields, ords: r.ords,
+	}
+}
+
+func refusedByBudget(err error) bool {
+	var exhausted *budget.ExhaustedError
+	var noRule *budget.NoRuleError
+	return errors.As(err, &exhausted) || errors.As(err, &noRule)
+}

@@ -1,0 +1,377 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
+)
+
+// maxRequests bounds one group commit, beside MaxCustomers.
+const maxRequests = 256
+
+// request is one entry that waits to be logged.
+type request struct {
+	entry       entry.Entry // without time, root, subjects
+	revision    int64       // under which it was allowed; 0: not checked
+	class       budget.Class
+	ords        []record.Ordinal
+	commit      Commit
+	commitments [][32]byte
+	counters    []uint32 // the counters that commitments were made with
+	encoded     []byte
+	salt        [saltBytes]byte
+
+	state  atomic.Int32 // waiting, taken, abandoned
+	done   chan struct{}
+	index  uint64
+	size   uint64
+	at     time.Time
+	failed error
+}
+
+const (
+	waiting int32 = iota
+	taken
+	abandoned
+)
+
+// chain is one brand's log as this server writes it.
+type chain struct {
+	l        *Ledger
+	brand    record.BrandID
+	queue    chan *request
+	spill    *request // taken from the queue and too large for the last group
+	ready    chan struct{}
+	failed   error
+	tampered error       // the committer's: once seen, nothing is written any more
+	proj     *projection // set before ready is closed
+	signer   note.Signer
+	refusals refusals
+	company  int // the committer's: above 0, other servers write this log too
+
+	snapped   atomic.Uint64 // size of the newest snapshot known, or where one failed
+	snapBytes atomic.Uint64 // of it
+	snapping  atomic.Bool   // one is being written
+	indexed   atomic.Uint64 // entries that the index covers as far as is known, or where writing it failed
+	suspect   atomic.Uint64 // from where on the index has to be written again; trusted for nowhere
+	indexing  atomic.Bool   // it is being written
+	snaps     sync.WaitGroup
+}
+
+func newChain(l *Ledger, brand record.BrandID) *chain {
+	c := &chain{
+		l: l, brand: brand, queue: make(chan *request, l.opts.Queue), ready: make(chan struct{}),
+		refusals: refusals{open: map[refusalKey]*refusal{}},
+	}
+	c.suspect.Store(trusted)
+	return c
+}
+
+// load makes the projection: from the newest snapshot that holds, and the log since.
+func (c *chain) load(ctx context.Context) error {
+	p, err := c.replay(ctx)
+	if err != nil {
+		return unavailable(fmt.Errorf("reading the log of brand %d: %w", c.brand, err))
+	}
+	p.recent = &recent{from: p.size, to: p.size}
+	c.proj = p
+	return nil
+}
+
+func (c *chain) replay(ctx context.Context) (*projection, error) {
+	p, bytes, err := c.restore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.snapped.Store(max(c.snapped.Load(), p.size))
+	c.snapBytes.Store(max(c.snapBytes.Load(), bytes))
+	var s sight
+	if err := c.l.db.Batch(ctx, c.look(&s, sqlReadHead)); err != nil {
+		return nil, err
+	}
+	return p, c.catchUp(ctx, c.l.db, p, &s)
+}
+
+// pageGroups is how many groups are read at a time: at most 256 leaves of 64 KiB
+// each in the worst case, and a few hundred bytes each in practice.
+const pageGroups = 64
+
+// sight is what one look at a log finds: its head, and, if they were asked for, the
+// first page of groups from the size on that is known already.
+type sight struct {
+	found bool
+	size  uint64
+	at    int64
+	cp    []byte
+	page  []group
+}
+
+// look returns the statement that fills a sight with the head.
+func (c *chain) look(s *sight, headSQL string) []db.Stmt {
+	*s = sight{}
+	return []db.Stmt{{SQL: headSQL, Args: []any{int64(c.brand)}, Scan: func(r db.Row) error {
+		s.found = true
+		return r.Scan(&s.size, &s.at, &s.cp)
+	}}}
+}
+
+// since returns the statement that reads a page of groups from a size on. After one
+// that locks the head it reads all that the lock's earlier holder committed.
+func (c *chain) since(page *[]group, known uint64) db.Stmt {
+	*page = nil
+	return db.Stmt{SQL: sqlReadGroups, Args: []any{int64(c.brand), known, pageGroups}, Scan: func(r db.Row) error {
+		var g group
+		err := g.scan(r)
+		*page = append(*page, g)
+		return err
+	}}
+}
+
+// catchUp applies what was appended since the projection's size, and holds the
+// result against the head.
+func (c *chain) catchUp(ctx context.Context, q db.Queryer, p *projection, s *sight) error {
+	switch {
+	case !s.found && (p.size > 0 || p.checkpoint != nil):
+		return fmt.Errorf("the head of the log is gone: %w", ErrTampered)
+	case !s.found:
+		return ErrNoLog
+	case s.size < p.size, s.size == p.size && p.checkpoint != nil && !bytes.Equal(s.cp, p.checkpoint):
+		return fmt.Errorf("the log had %d entries and now says %d: %w", p.size, s.size, ErrTampered)
+	}
+	for page := s.page; p.size < s.size; page = nil {
+		if page == nil {
+			if err := q.Batch(ctx, []db.Stmt{c.since(&page, p.size)}); err != nil {
+				return err
+			}
+		}
+		before := p.size
+		for i := range page {
+			if p.size < s.size {
+				if err := p.apply(&page[i]); err != nil {
+					return err
+				}
+			}
+		}
+		if p.size == before || p.size > s.size {
+			return fmt.Errorf("the log has entries up to %d and its head says %d: %w", p.size, s.size, ErrTampered)
+		}
+	}
+	if !bytes.Equal(s.cp, p.checkpoint) {
+		root, err := p.grow().root()
+		if err != nil {
+			return err
+		}
+		want, err := sign(c.signer, s.size, root)
+		if err != nil {
+			return fmt.Errorf("signing a checkpoint: %w", err)
+		}
+		if !bytes.Equal(want, s.cp) { // Ed25519 signatures are deterministic
+			return fmt.Errorf("the checkpoint of size %d is not of these entries: %w", s.size, ErrTampered)
+		}
+	}
+	p.checkpoint, p.at = s.cp, max(p.at, s.at)
+	return nil
+}
+
+func (c *chain) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { // a long replay must not outlive Close
+		select {
+		case <-c.l.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	var err error
+	if c.signer, err = c.l.signer(ctx, c.brand); err != nil {
+		err = unavailable(fmt.Errorf("reading the checkpoint key of brand %d: %w", c.brand, err))
+	} else {
+		err = c.load(ctx)
+	}
+	c.failed = err
+	close(c.ready)
+	if err != nil {
+		return
+	}
+	c.indexSoon(ctx) // of a log that has none yet, or that others wrote
+	window := c.l.opts.RefusalWindow
+	if window < 0 {
+		window = DefaultRefusalWindow // there is nothing to flush
+	}
+	tick := time.NewTicker(window)
+	defer tick.Stop()
+	for {
+		if c.spill != nil {
+			c.commit(c.collect(nil, nil))
+			continue
+		}
+		select {
+		case r := <-c.queue:
+			runtime.Gosched() // whoever is about to queue is in this group then
+			c.commit(c.collect(nil, r))
+			c.snapshotSoon(ctx)
+			c.indexSoon(ctx)
+		case <-tick.C:
+			c.flushRefusals()
+		case <-c.l.quit:
+			c.flushRefusals()
+			c.refuseRest()
+			c.snapshotLast()
+			return
+		}
+	}
+}
+
+// collect adds what is queued to a group, up to the limits of one.
+func (c *chain) collect(rs []*request, first *request) []*request {
+	customers := 0
+	for _, r := range rs {
+		customers += len(r.ords)
+	}
+	add := func(r *request) bool {
+		if len(rs) > 0 && customers+len(r.ords) > MaxCustomers {
+			c.spill = r
+			return false
+		}
+		if r.state.CompareAndSwap(waiting, taken) {
+			rs = append(rs, r)
+			customers += len(r.ords)
+		}
+		return true
+	}
+	if r := c.spill; r != nil {
+		c.spill = nil
+		if !add(r) {
+			return rs
+		}
+	}
+	if first != nil && !add(first) {
+		return rs
+	}
+	for len(rs) < maxRequests {
+		select {
+		case r := <-c.queue:
+			if !add(r) {
+				return rs
+			}
+		default:
+			return rs
+		}
+	}
+	return rs
+}
+
+func (c *chain) refuseRest() {
+	for {
+		select {
+		case r := <-c.queue:
+			if r.state.CompareAndSwap(waiting, taken) {
+				r.failed = ErrClosed
+				close(r.done)
+			}
+		default:
+			return
+		}
+	}
+}
+
+const (
+	sqlSQLiteLockHead   = sqlReadHead // the transaction holds the one write lock already
+	sqlPostgresLockHead = sqlReadHead + ` FOR UPDATE`
+	sqlInsertGroup      = `INSERT INTO log_groups (brand, first, count, at, entries, hashes, subjects) VALUES ($1, $2, $3, $4, $5, $6, $7)`
+	sqlMoveHead         = `UPDATE log_heads SET size = $2, at = $3, checkpoint = $4 WHERE brand = $1 AND size = $5`
+	sqlKeepCheckpoint   = `INSERT INTO log_checkpoints (brand, size, at, checkpoint) VALUES ($1, $2, $3, $4)`
+)
+
+// checkpointEvery is how many entries lie, at least, between two checkpoints that
+// are kept for good.
+const checkpointEvery = 4096
+
+// companyGroups is for how many groups after the last one before which another server
+// had written, the entries of others are asked for together with the lock. A server
+// alone does not ask: PostgreSQL plans that statement anew each time, for as long as
+// all the others of the transaction take. The first that others write then costs one
+// round trip more.
+const companyGroups = 16
+
+// commit logs a group in one transaction of two round trips and answers its requests.
+// What queues while the first is under way joins the group.
+func (c *chain) commit(rs []*request) {
+	if len(rs) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.l.opts.Timeout)
+	defer cancel()
+	var d *draft
+	err := c.tampered
+	if err == nil {
+		lock := sqlPostgresLockHead
+		if c.l.db.Engine() == db.SQLite {
+			lock = sqlSQLiteLockHead
+		}
+		var s sight
+		var now time.Time
+		var rev int64
+		err = c.l.db.Pipeline(ctx, func() []db.Stmt {
+			first := c.look(&s, lock)
+			if c.company > 0 {
+				first = append(first, c.since(&s.page, c.proj.size))
+			}
+			return append(first, db.Stmt{Now: &now}, revision.Stmt(&rev))
+		}, func(q db.Queryer) (_ []db.Stmt, err error) {
+			if c.company = max(0, c.company-1); s.size > c.proj.size {
+				c.company = companyGroups
+			}
+			if err = c.catchUp(ctx, q, c.proj, &s); err != nil {
+				return nil, err
+			}
+			if c.company == 0 {
+				runtime.Gosched() // nobody else waits for the lock meanwhile
+			}
+			rs = c.collect(rs, nil)
+			if d, err = c.draft(c.proj, rs, now, rev); err != nil {
+				return nil, err
+			}
+			return d.store(), nil
+		})
+	}
+	if err == nil && len(d.rs) > 0 && d.moved != 1 {
+		// Unreachable under the lock. The group then lies beyond the head, where
+		// nobody signed it.
+		err = fmt.Errorf("the head of the log moved under its lock: %w", ErrTampered)
+	}
+	if err != nil {
+		if c.tampered == nil { // kept as it was found: wrapped once
+			err = unavailable(fmt.Errorf("writing the log of brand %d: %w", c.brand, err))
+			if errors.Is(err, ErrTampered) {
+				c.tampered = err
+			}
+		}
+		for _, r := range rs {
+			r.failed = err
+			close(r.done)
+		}
+		return
+	}
+	d.adopt()
+	for _, r := range rs {
+		close(r.done)
+	}
+	if notify := c.l.opts.Notify; notify != nil && len(d.rs) > 0 {
+		notify(c.brand)
+	}
+}

@@ -1,0 +1,184 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
+)
+
+// draft is a group that is not committed yet.
+type draft struct {
+	c     *chain
+	p     *projection
+	tree  *grow
+	books *budget.Group
+	rev   int64
+	at    time.Time
+	g     group
+	cp    []byte
+	rs    []*request // those accepted
+	es    []entry.Entry
+	gone  entry.Set // whom the group itself erases
+	kept  []db.Stmt // commitments of who was erased before their entry came, and erasures that are due
+	moved int64     // heads that the commit moved
+}
+
+func (c *chain) draft(p *projection, rs []*request, now time.Time, rev int64) (*draft, error) {
+	books := p.book.Begin(fromMicros(max(now.UnixMicro(), p.at)))
+	d := &draft{c: c, p: p, tree: p.grow(), books: books, rev: rev, at: fromMicros(books.At().UnixMicro())}
+	d.g = group{first: p.size, at: d.at.UnixMicro()}
+	d.room(rs)
+	running := map[record.Ordinal]uint32{}
+	for _, r := range rs {
+		r.failed = nil
+		if err := d.add(r, running); err != nil {
+			return nil, err
+		}
+	}
+	if len(d.rs) == 0 {
+		return d, nil
+	}
+	root, err := d.tree.root()
+	if err != nil {
+		return nil, err
+	}
+	d.g.hashes, d.g.count = d.tree.hashes, len(d.rs)
+	d.cp, err = sign(c.signer, d.tree.size, root)
+	if err != nil {
+		return nil, fmt.Errorf("signing a checkpoint: %w", err)
+	}
+	return d, nil
+}
+
+// usualLeaf is about what the leaf of a release has, in bytes.
+const usualLeaf = 320
+
+// room makes as much room as the group will take, about: growing into it would make and
+// drop as much again.
+func (d *draft) room(rs []*request) {
+	subjects := 0
+	for _, r := range rs {
+		subjects += 4 + saltBytes + len(r.encoded)
+	}
+	d.g.leaves, d.g.subjects = make([]byte, 0, len(rs)*usualLeaf), make([]byte, 0, subjects)
+	d.tree.hashes = make([]byte, 0, (2*len(rs)+10)*tlog.HashSize) // two for each leaf, and those that complete older trees
+	d.rs, d.es = make([]*request, 0, len(rs)), make([]entry.Entry, 0, len(rs))
+}
+
+// add decides one request. What it refuses is answered alone; an error refuses the
+// whole group.
+func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
+	if r.revision != 0 && r.revision != d.rev {
+		r.failed = revision.ErrMoved // what allowed it was taken away, perhaps
+		return nil
+	}
+	e := r.entry
+	e.At = d.at
+	if released(e.Kind) {
+		err := d.books.Decide(budget.Disclosure{
+			Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: r.class, Ords: r.ords, Absent: e.Absent(),
+		})
+		if errors.Is(err, budget.ErrStale) {
+			return err
+		}
+		if err != nil {
+			r.failed = err
+			return nil
+		}
+	}
+	if len(r.ords) > 0 {
+		for i, ord := range r.ords {
+			n := d.p.counter(ord) + running[ord]
+			if n != r.counters[i] {
+				r.commitments[i], r.counters[i] = r.commit(i, e.Nonce, n), n
+			}
+			if released(e.Kind) {
+				running[ord]++
+			}
+		}
+		e.Root = entry.Root(r.commitments)
+	}
+	leaf, err := entry.Marshal(e)
+	if err != nil {
+		r.failed = fmt.Errorf("writing the entry: %w", err)
+		return nil
+	}
+	if err := d.tree.add(leaf); err != nil {
+		return err
+	}
+	d.g.leaves = appendLeaf(d.g.leaves, leaf)
+	d.g.subjects = appendSubjects(d.g.subjects, r.salt, r.encoded)
+	r.index, r.at = d.tree.size-1, d.at
+	d.rs, d.es = append(d.rs, r), append(d.es, e)
+	if e.Kind == entry.KindErasure {
+		d.gone.Add(r.ords...)
+		d.due(r)
+	}
+	d.keep(r)
+	return nil
+}
+
+// keep keeps what the proofs of others need of who is in an entry beside them and was
+// erased before it came: whoever asked for it had read them before. The erasure keeps what
+// was logged until it was, and nothing after.
+func (d *draft) keep(r *request) {
+	if len(r.ords) < 2 {
+		return
+	}
+	for i, ord := range r.ords {
+		if d.p.erased.Has(ord) || d.gone.Has(ord) {
+			d.kept = append(d.kept, keepStmt(d.c.brand, ord, Kept{r.index, r.commitments[i]}))
+		}
+	}
+}
+
+// store returns the statements that write the group: none if nothing was accepted.
+// The primary key of log_groups is the last guard against two at one place.
+func (d *draft) store() []db.Stmt {
+	if len(d.rs) == 0 {
+		return nil
+	}
+	brand, size := int64(d.c.brand), d.tree.size
+	stmts := []db.Stmt{
+		{SQL: sqlInsertGroup, Args: []any{brand, d.g.first, d.g.count, d.g.at, d.g.leaves, d.g.hashes, notNil(d.g.subjects)}},
+		{SQL: sqlMoveHead, Args: []any{brand, size, d.g.at, d.cp, d.g.first}, Affected: &d.moved},
+	}
+	stmts = append(stmts, d.kept...)
+	if d.g.first/checkpointEvery != size/checkpointEvery {
+		stmts = append(stmts, db.Stmt{SQL: sqlKeepCheckpoint, Args: []any{brand, size, d.g.at, d.cp}})
+	}
+	return stmts
+}
+
+// adopt counts the group in the projection, after its commit.
+func (d *draft) adopt() {
+	d.p.mu.Lock()
+	defer d.p.mu.Unlock()
+	d.books.Commit()
+	for i, r := range d.rs {
+		r.size = d.tree.size
+		if err := d.p.note(r.index, d.es[i], r.ords); err != nil {
+			r.failed = err // unreachable: budget rules are checked before they queue
+		}
+	}
+	if len(d.rs) == 0 {
+		return
+	}
+	d.tree.adopt()
+	d.p.at, d.p.checkpoint, d.p.known = d.g.at, d.cp, d.p.size
+}
+
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}

@@ -1,0 +1,216 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
+)
+
+// projection is what follows from the entries of one brand's log up to a size. Only
+// committed entries change it; it can be dropped and replayed.
+type projection struct {
+	mu         sync.RWMutex // for counters and known, which requests read; the committer alone writes
+	known      uint64       // the size that the counters are of
+	size       uint64
+	at         int64
+	checkpoint []byte
+	edge       map[int64]tlog.Hash // the right edge of the tree: all that appending needs
+	book       *budget.Book
+	counters   map[uint32]*[pageSize]uint32
+	erased     entry.Set // the committer's, who alone asks and adds
+	recent     *recent   // nil where nothing is kept: while a log is read that may be long
+}
+
+const pageSize = 4096
+
+func newProjection() *projection {
+	return &projection{
+		edge:     map[int64]tlog.Hash{},
+		book:     budget.NewBook(nil),
+		counters: map[uint32]*[pageSize]uint32{},
+	}
+}
+
+// counter is how many releases of a customer the log holds.
+func (p *projection) counter(ord record.Ordinal) uint32 {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.released(ord)
+}
+
+// releases is the counter of each of some customers, with the size of the log that they
+// are of.
+func (p *projection) releases(ords []record.Ordinal) (counters []uint32, size uint64) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	counters = make([]uint32, len(ords))
+	for i, ord := range ords {
+		counters[i] = p.released(ord)
+	}
+	return counters, p.known
+}
+
+// released is counter for who holds the lock.
+func (p *projection) released(ord record.Ordinal) uint32 {
+	if page := p.counters[uint32(ord)/pageSize]; page != nil {
+		return page[uint32(ord)%pageSize]
+	}
+	return 0
+}
+
+func (p *projection) count(ords []record.Ordinal) {
+	for _, ord := range ords {
+		page := p.counters[uint32(ord)/pageSize]
+		if page == nil {
+			page = new([pageSize]uint32)
+			p.counters[uint32(ord)/pageSize] = page
+		}
+		page[uint32(ord)%pageSize]++
+	}
+}
+
+// grow is the tree with leaves added that are not committed yet.
+type grow struct {
+	base   *projection
+	size   uint64
+	hashes []byte
+	added  map[int64]tlog.Hash
+}
+
+func (p *projection) grow() *grow {
+	return &grow{base: p, size: p.size, added: map[int64]tlog.Hash{}}
+}
+
+// ReadHashes implements tlog.HashReader over the right edge.
+func (g *grow) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(indexes))
+	for i, x := range indexes {
+		h, ok := g.added[x]
+		if !ok {
+			if h, ok = g.base.edge[x]; !ok {
+				return nil, fmt.Errorf("the stored hash %d is not at the edge of the tree", x)
+			}
+		}
+		out[i] = h
+	}
+	return out, nil
+}
+
+func (g *grow) add(leaf []byte) error {
+	hs, err := tlog.StoredHashes(int64(g.size), leaf, g)
+	if err != nil {
+		return fmt.Errorf("hashing entry %d: %w", g.size, err)
+	}
+	at := tlog.StoredHashCount(int64(g.size))
+	for i, h := range hs {
+		g.added[at+int64(i)] = h
+		g.hashes = append(g.hashes, h[:]...)
+	}
+	g.size++
+	return nil
+}
+
+func (g *grow) root() (tlog.Hash, error) { return tlog.TreeHash(int64(g.size), g) }
+
+// adopt makes what was added part of the tree.
+func (g *grow) adopt() {
+	edge := map[int64]tlog.Hash{}
+	for _, x := range torchwood.RightEdge(int64(g.size)) {
+		if h, ok := g.added[x]; ok {
+			edge[x] = h
+		} else {
+			edge[x] = g.base.edge[x]
+		}
+	}
+	g.base.edge, g.base.size = edge, g.size
+}
+
+// apply adds a committed group, whoever wrote it. Its hashes are computed again, so
+// that a row that was changed from outside is not built upon. After an error the
+// projection is of no more use.
+func (p *projection) apply(g *group) error {
+	if g.first != p.size || g.count < 1 {
+		return fmt.Errorf("entries from %d on are missing: %w", p.size, ErrTampered)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	tree := p.grow()
+	last := p.at
+	err := g.each(func(it item) error {
+		e, ords, err := it.open()
+		if err != nil {
+			return err
+		}
+		if us := e.At.UnixMicro(); us < last || us != g.at {
+			return fmt.Errorf("entry %d: its time is out of order: %w", it.index, ErrTampered)
+		}
+		if err := tree.add(it.leaf); err != nil {
+			return err
+		}
+		return p.take(it.index, e, ords)
+	})
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(tree.hashes, g.hashes) {
+		return fmt.Errorf("entries %d to %d do not have the hashes stored beside them: %w", g.first, g.first+uint64(g.count)-1, ErrTampered)
+	}
+	tree.adopt()
+	p.at, p.known = g.at, p.size
+	return nil
+}
+
+// take counts one entry in the projection, budgets included.
+func (p *projection) take(index uint64, e entry.Entry, ords []record.Ordinal) error {
+	if err := p.note(index, e, ords); err != nil {
+		return err
+	}
+	d, counts, err := disclosureOf(&e, ords)
+	if err != nil || !counts {
+		return err
+	}
+	return p.book.Apply(d)
+}
+
+// disclosureOf returns what counts of an entry in the budgets, if it counts.
+func disclosureOf(e *entry.Entry, ords []record.Ordinal) (d budget.Disclosure, counts bool, err error) {
+	absent := e.Absent()
+	if !released(e.Kind) || len(ords)+absent == 0 {
+		return d, false, nil
+	}
+	class, err := classOf(e.Class)
+	if err != nil {
+		return d, false, errors.Join(ErrTampered, err)
+	}
+	return budget.Disclosure{
+		At: e.At, Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: class, Ords: ords, Absent: absent,
+	}, true, nil
+}
+
+// note is take without the budgets, which a group of our own counts by itself.
+func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) error {
+	if p.recent != nil {
+		p.recent.add(index, &e, ords, p.released)
+	}
+	switch {
+	case released(e.Kind):
+		p.count(ords)
+	case e.Kind == entry.KindBudget:
+		rules, err := budget.DecodeRules([]byte(e.Detail[RulesDetail]))
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrTampered, err)
+		}
+		p.book.SetRules(rules)
+	case e.Kind == entry.KindErasure:
+		p.erased.Add(ords...)
+	}
+	return nil
+}

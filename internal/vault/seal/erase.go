@@ -1,0 +1,84 @@
+package seal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+)
+
+const (
+	sqlEraseCustomer = `UPDATE customers SET sealed = NULL, bought = NULL, erased = $2 WHERE ord = $1 AND erased = 0`
+	sqlEraseSecret   = `DELETE FROM customer_keys WHERE ord = $1 AND version = $2`
+	sqlEraseFormer   = `DELETE FROM former_values WHERE ord = $1`
+)
+
+// Erase destroys a customer's key, and with it their DEK and log key, and deletes
+// indexes, former values and sealed records (GDPR Art. 17). The ordinal is never
+// given again. keep runs first, inside the same transaction: it is the last who sees
+// the log key, and keeps what other customers' proofs need.
+//
+// A customer whose profile does not open any more is erased too: their lookups then
+// stay, as numbers that lead to nobody.
+func (s *Store) Erase(ctx context.Context, receipt ledger.Receipt, ord record.Ordinal, keep func(ctx context.Context, q db.Queryer, logKey []byte) error) error {
+	if !receipt.Recorded(ord) {
+		return ledger.ErrNotLogged
+	}
+	brand := receipt.Brand()
+	k, err := s.brandKeys(ctx, brand)
+	if err != nil {
+		return err
+	}
+	found, err := s.fetch(ctx, brand, []record.Ordinal{ord}, false)
+	if err != nil {
+		return err
+	}
+	r := found[ord]
+	if r == nil {
+		return ErrNoCustomer
+	}
+	var stmts []db.Stmt
+	add := func(sql string, args ...any) { stmts = append(stmts, db.Stmt{SQL: sql, Args: args}) }
+	var c record.Customer
+	switch err := r.openProfile(brand, &c); {
+	case err == nil:
+		for v := range k.everyLookup(&c) {
+			add(sqlDeleteLookup, v, int64(ord))
+		}
+		if values, err := k.externals(c.Get(record.ExternalID)); err == nil {
+			for _, v := range values {
+				add(sqlDeleteExternal, v, int64(ord))
+			}
+		}
+	case !errors.Is(err, ErrDamaged):
+		return err
+	}
+	add(sqlClearSegments, int64(ord))
+	add(sqlEraseFormer, int64(ord))
+	add(sqlEraseCustomer, int64(ord), receipt.At().UnixMicro())
+	err = s.db.Tx(ctx, func(q db.Queryer) error {
+		if err := keep(ctx, q, r.secret.logKey()); err != nil {
+			return err
+		}
+		if err := s.hold(ctx, q, k.indexUses()); err != nil {
+			return err
+		}
+		// The key first: it waits for whoever moves this customer's indexes. A write in
+		// between has moved the version, and with it perhaps the lookups.
+		n, err := q.Exec(ctx, sqlEraseSecret, int64(ord), int64(r.version))
+		if err == nil && n != 1 {
+			err = ErrConflict
+		}
+		if err != nil {
+			return err
+		}
+		return q.Batch(ctx, stmts)
+	})
+	if err != nil {
+		return fmt.Errorf("erasing a customer: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,377 @@
+package seal
+
+import (
+	"cmp"
+	"context"
+	"crypto/cipher"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+)
+
+// Put says what to write of one customer.
+type Put struct {
+	Ord      record.Ordinal  // 0: find by the external id, and make if there is none
+	Set      record.FieldSet // the columns to replace; Attributes replaces all of them
+	Customer record.Customer
+	// Purchases are added to those kept, as PreparePurchases does; a new customer is
+	// made with them.
+	Purchases []record.Purchase
+}
+
+// Append says which purchases to add to one customer.
+type Append struct {
+	Ord        record.Ordinal // 0: find by the external id
+	ExternalID string
+	Purchases  []record.Purchase
+}
+
+// Outcome is what a write does to a customer or purchase.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Created Outcome = iota
+	Updated
+	Unchanged
+	Failed
+)
+
+// change is one customer as it will be written.
+type change struct {
+	ord        record.Ordinal
+	made       bool // a new customer
+	secret     secret
+	aead       cipher.AEAD // under the data key, if it was needed
+	logKey     [keyBytes]byte
+	kek        int
+	wrapped    []byte // of a new customer
+	version    uint64 // before
+	epoch      uint32 // before
+	segments   int    // before
+	profile    []byte // sealed anew, nil: stays
+	external   int64
+	oldExt     []int64  // replaced, under every key; none: it stays
+	gone, come []int64  // lookups
+	room       [4]int64 // for come, of an address and a number
+	former     []former
+	early      bool // its external id is another's by the same write
+	rewrite    bool // all segments are replaced, in the next epoch
+	packed     [][]byte
+	one        [1][]byte // for packed, which is no longer at most customers
+}
+
+type former struct {
+	field       record.Field
+	fingerprint int64
+}
+
+// Prepared is a write that is sealed and not yet logged.
+type Prepared struct {
+	brand    record.BrandID
+	changes  []*change        // by ordinal
+	ords     []record.Ordinal // of each thing asked for, 0: nobody
+	outcomes []Outcome
+	detail   [][]Outcome // of purchases
+	errs     []error
+	uses     []keys.Use // that have to be the newest when it is applied
+}
+
+// Ords are the customers that will change, ascending.
+func (p *Prepared) Ords() []record.Ordinal {
+	out := make([]record.Ordinal, len(p.changes))
+	for i := range p.changes {
+		out[i] = p.changes[i].ord
+	}
+	return out
+}
+
+// Commitment returns a ledger.Commit for the customers that will change.
+func (p *Prepared) Commitment(fields record.FieldSet) ledger.Commit {
+	return func(i int, nonce [16]byte, counter uint32) [32]byte {
+		return entry.Commitment(p.changes[i].logKey[:], nonce, fields, counter)
+	}
+}
+
+// Ord returns the customer that the i-th thing asked for is of, 0 if there is none.
+func (p *Prepared) Ord(i int) record.Ordinal { return p.ords[i] }
+
+// Outcome returns what becomes of the i-th thing asked for.
+func (p *Prepared) Outcome(i int) Outcome { return p.outcomes[i] }
+
+// Purchases returns what becomes of the purchases of the i-th thing asked for.
+func (p *Prepared) Purchases(i int) []Outcome { return p.detail[i] }
+
+// Unchanged is how many of the things asked for are as asked already.
+func (p *Prepared) Unchanged() (n int) {
+	for _, o := range p.outcomes {
+		if o == Unchanged {
+			n++
+		}
+	}
+	return n
+}
+
+// Err returns why the i-th thing failed. It holds no value.
+func (p *Prepared) Err(i int) error { return p.errs[i] }
+
+func (p *Prepared) fail(i int, err error) { p.outcomes[i], p.errs[i] = Failed, err }
+
+func (p *Prepared) sort() {
+	slices.SortFunc(p.changes, func(a, b *change) int { return int(int64(a.ord) - int64(b.ord)) })
+}
+
+const (
+	sqlReserve = `UPDATE ordinals SET next = next + $1 WHERE one = 1 AND next + $1 <= $2 RETURNING next`
+)
+
+// reserve takes n ordinals that nobody else gets.
+func (s *Store) reserve(ctx context.Context, n int) (record.Ordinal, error) {
+	var next int64
+	err := s.db.Tx(ctx, func(q db.Queryer) error { return q.Row(ctx, sqlReserve, n, int64(record.FirstNobody)).Scan(&next) })
+	if errors.Is(err, db.ErrNoRows) {
+		return 0, ErrNoOrdinals
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reserving ordinals: %w", err)
+	}
+	return record.Ordinal(next - int64(n)), nil
+}
+
+// PrepareCustomers compares customers with what is kept, and seals what changes, on
+// all cores. Each customer may stand once. Values must have passed
+// record.Customer.Check and record.Purchase.Check.
+func (s *Store) PrepareCustomers(ctx context.Context, brand record.BrandID, puts []Put) (*Prepared, error) {
+	return s.PrepareAmong(ctx, brand, puts, nil)
+}
+
+// PrepareAmong is PrepareCustomers with others among those who are made; nil for none.
+func (s *Store) PrepareAmong(ctx context.Context, brand record.BrandID, puts []Put, among *Among) (*Prepared, error) {
+	return s.prepareCustomers(ctx, brand, puts, among, true)
+}
+
+// PrepareNew is PrepareAmong for customers of whom nobody should be there: it looks for
+// none of them by external id. Where one is there all the same, Apply refuses the write
+// with ErrConflict.
+func (s *Store) PrepareNew(ctx context.Context, brand record.BrandID, puts []Put, among *Among) (*Prepared, error) {
+	return s.prepareCustomers(ctx, brand, puts, among, false)
+}
+
+func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts []Put, among *Among, look bool) (*Prepared, error) {
+	own := len(puts)
+	puts = among.all(puts)
+	k, found, err := s.find(ctx, brand, len(puts), look, func(i int) (string, bool) {
+		return puts[i].Customer.Get(record.ExternalID), puts[i].Ord == 0
+	})
+	if err != nil {
+		return nil, err
+	}
+	if among != nil {
+		among.find(found, own)
+	}
+	p := newPrepared(brand, len(puts))
+	p.uses = append(k.indexUses(), keys.Use{Brand: brand, Kind: keys.KEK, Version: k.kek.Version})
+	var known []record.Ordinal
+	var fresh []int
+	made := make([]bool, len(puts))
+	buys := false
+	for i := range puts {
+		buys = buys || len(puts[i].Purchases) > 0
+		switch {
+		case puts[i].Ord != 0:
+			p.ords[i] = puts[i].Ord
+		case found[i].err != nil:
+			p.fail(i, found[i].err)
+		default:
+			p.ords[i] = found[i].ord
+		}
+		if p.ords[i] != 0 {
+			known = append(known, p.ords[i])
+		} else if p.outcomes[i] != Failed {
+			fresh, made[i] = append(fresh, i), true
+		}
+	}
+	have, err := s.fetch(ctx, brand, known, buys)
+	if err != nil {
+		return nil, err
+	}
+	pk, err := s.packer(ctx, brand, len(puts), func(i int) []record.Purchase { return puts[i].Purchases })
+	if err != nil {
+		return nil, err
+	}
+	if among != nil {
+		fresh = among.place(p, fresh, made, own)
+	}
+	var first record.Ordinal
+	if len(fresh) > 0 {
+		if first, err = s.reserve(ctx, len(fresh)); err != nil {
+			return nil, err
+		}
+		for n, i := range fresh {
+			p.ords[i] = first + record.Ordinal(n)
+		}
+	}
+	changes := make([]change, len(fresh)) // by ordinal
+	return p, p.each(len(puts), func(i int) (*change, error) {
+		if p.outcomes[i] == Failed {
+			return nil, nil
+		}
+		if made[i] {
+			c := &changes[p.ords[i]-first]
+			err := k.create(c, brand, p.ords[i], &puts[i].Customer, found[i].value)
+			if err == nil {
+				p.detail[i], err = pk.pack(c, i, puts[i].Purchases)
+			}
+			return c, err
+		}
+		r := have[p.ords[i]]
+		if r == nil {
+			p.fail(i, ErrNoCustomer)
+			return nil, nil
+		}
+		c, err := k.update(brand, r, &puts[i])
+		if c != nil && among != nil {
+			c.early = among.giving(c.ord)
+		}
+		if errors.Is(err, errOtherExternal) {
+			p.fail(i, err)
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		p.outcomes[i] = Unchanged
+		if c != nil {
+			p.outcomes[i] = Updated
+		}
+		if len(puts[i].Purchases) == 0 {
+			return c, nil
+		}
+		with, outcomes, err := pk.append(r, puts[i].Purchases)
+		p.detail[i] = outcomes
+		if c == nil || with == nil {
+			return cmp.Or(c, with), err
+		}
+		c.rewrite, c.packed = with.rewrite, with.packed
+		return c, err
+	})
+}
+
+func newPrepared(brand record.BrandID, n int) *Prepared {
+	return &Prepared{brand: brand, ords: make([]record.Ordinal, n), outcomes: make([]Outcome, n), errs: make([]error, n), detail: make([][]Outcome, n)}
+}
+
+// each gathers the changes that fn makes, on all cores. fn may touch what belongs to
+// its number only.
+func (p *Prepared) each(n int, fn func(i int) (*change, error)) error {
+	made := make([]*change, n)
+	err := share(n, func(i int) error {
+		c, err := fn(i)
+		if c != nil && err == nil {
+			c.logKey, c.aead = [keyBytes]byte(c.secret.logKey()), nil // which is large, and has done its work
+			made[i] = c
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p.changes = slices.DeleteFunc(made, func(c *change) bool { return c == nil })
+	p.sort()
+	return nil
+}
+
+var errNotTaken = errors.New("is not made among the others")
+
+// errOtherExternal refuses one of two external ids with one index value, which is one of
+// 2^64. Under another key their values differ.
+var errOtherExternal = errors.New("external_id: has the index value of another customer's id, so neither was changed: rotate the index key (`cloakroom key rotate --kind index`) and write it again")
+
+// firstVersion is the version of a new customer's profile.
+const firstVersion = 1
+
+// create fills in the change that makes a customer.
+func (k *brandKeys) create(ch *change, brand record.BrandID, ord record.Ordinal, c *record.Customer, external int64) (err error) {
+	ch.ord, ch.made, ch.secret, ch.kek, ch.external = ord, true, newSecret(), k.kek.Version, external
+	ch.come = k.lookups(ch.room[:0], c)
+	m := k.memory.Get().(*memory)
+	defer k.memory.Put(m)
+	ch.wrapped = m.closed(k.wrap, ch.secret[:], appendWrapPlace(m.place[:0], brand, ord, ch.kek))
+	if ch.aead, err = gcm(ch.secret.dek()); err != nil {
+		return fmt.Errorf("sealing a customer: %w", err)
+	}
+	m.plain = record.AppendCustomer(m.plain[:0], c)
+	ch.profile = m.closed(ch.aead, m.plain, appendPlace(m.place[:0], brand, ord, profileRecord, firstVersion))
+	return nil
+}
+
+// sameExternal reports whether a customer who was found by the index value of an external
+// id really has this id. The index values of the two are one, so that they say nothing.
+func sameExternal(c *record.Customer, id string) bool {
+	want, err := record.NormalExternalID(id)
+	if err != nil {
+		return false
+	}
+	got, err := record.NormalExternalID(c.Get(record.ExternalID))
+	return err == nil && got == want
+}
+
+// update returns nil where nothing changes.
+func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put) (*change, error) {
+	var old record.Customer
+	if err := r.openProfile(brand, &old); err != nil {
+		return nil, err
+	}
+	if put.Ord == 0 && !sameExternal(&old, put.Customer.Get(record.ExternalID)) {
+		return nil, errOtherExternal
+	}
+	c := old
+	var changed []former
+	for f := record.Field(0); f < record.NumColumns; f++ {
+		if v := put.Customer.Get(f); put.Set.Has(f) && v != old.Get(f) {
+			c.Set(f, v)
+			if old.Get(f) != "" {
+				changed = append(changed, former{f, blind(k.history, fmt.Sprintf("cloakroom former 1 %s %d", f, r.ord), old.Get(f))})
+			}
+		}
+	}
+	if put.Set.Has(record.Attributes) {
+		c.Attributes = put.Customer.Attributes
+	}
+	if c.Columns == old.Columns && maps.Equal(c.Attributes, old.Attributes) {
+		return nil, nil
+	}
+	ch := &change{ord: r.ord, secret: r.secret, version: r.version, epoch: r.epoch, segments: r.segments, former: changed}
+	var err error
+	was, err := k.externals(old.Get(record.ExternalID))
+	if err != nil {
+		return nil, err
+	}
+	now, err := k.externals(c.Get(record.ExternalID))
+	if err != nil {
+		return nil, err
+	}
+	if now[0] != was[0] {
+		ch.external, ch.oldExt = now[0], was
+	}
+	gone := k.everyLookup(&old)
+	for _, v := range k.lookups(nil, &c) {
+		if !gone[v] || k.moving() { // while keys move it may not be there yet
+			ch.come = append(ch.come, v)
+		}
+		delete(gone, v)
+	}
+	ch.gone = slices.Collect(maps.Keys(gone))
+	ch.profile, err = sealed(nil, r.secret.dek(), record.AppendCustomer(nil, &c), place(brand, r.ord, profileRecord, r.version+1))
+	if err != nil {
+		return nil, fmt.Errorf("sealing a customer: %w", err)
+	}
+	return ch, nil
+}

@@ -1,0 +1,284 @@
+// Package canary makes customers that nobody is, and knows which they are. Nobody has
+// a reason to look at one, so whoever does is an alarm at the first.
+//
+// A decoy is written as every customer is, under keys of its own, and nothing in its
+// row, its keys or its index says what it is. Which ordinals are decoys is one blob per
+// brand, sealed under a key of this use and padded. It is durable before the decoys are
+// there for anybody, so that no look at one can be missed.
+//
+// # With imports
+//
+// The log keeps the customers of each entry in clear, so decoys must have no entry of
+// their own. What a brand wants of them is an order, sealed with the list; package intake
+// asks [Store.Mix] of each import, and decoys go in among its customers, in its entry.
+//
+// # Likeness
+//
+// Decoys are made after a generate.Likeness: of the import's own rows, which are in
+// memory in clear anyway, or of customers that [Desk.Place] has the vault open inside
+// package seal, under the receipt of an entry about decoys. Neither is a way past the
+// log to a profile: a Likeness keeps tallies, of what at least three customers have in
+// common, in memory, and gives nothing out but invented customers.
+package canary
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/keys"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+)
+
+const (
+	// pad is what the size of the list is a multiple of, before it is sealed: how long the
+	// blob is says within some sixty how many decoys there are.
+	pad = 4 << 10
+	// maxListed bounds the list of a brand, retired decoys included.
+	maxListed = 100_000
+	// conflicts bounds how often the list is changed anew because another changed it.
+	conflicts = 50
+)
+
+// ErrDamaged is returned for a list that does not open: changed, or of another brand.
+var ErrDamaged = errors.New("the list of canaries does not open: it was changed, or put in another's place; restore it")
+
+const (
+	sqlCanaryVersion = `SELECT version FROM canaries WHERE brand = $1`
+	sqlReadCanaries  = `SELECT version, key, sealed FROM canaries WHERE brand = $1`
+	sqlFirstCanaries = `INSERT INTO canaries (brand, version, key, sealed) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
+	sqlNextCanaries  = `UPDATE canaries SET version = $2, key = $3, sealed = $4 WHERE brand = $1 AND version = $2 - 1`
+)
+
+// Decoy is one customer of the list.
+type Decoy struct {
+	Ord        record.Ordinal `json:"o"`
+	ExternalID string         `json:"x"`
+	Email      string         `json:"m,omitempty"` // as it is written in the profile; none has two decoys
+	Country    string         `json:"c,omitempty"`
+	Had        int            `json:"n,omitempty"` // how many purchases were made for it
+	Retired    bool           `json:"r,omitempty"` // and kept: the log speaks of it
+	Export     string         `json:"e,omitempty"` // the one export that it stands in the file of
+}
+
+// Store keeps which customers are decoys. It is safe for concurrent use.
+type Store struct {
+	// Draw, if set before the store is used, draws how many decoys go in with an import
+	// and where among its customers: numbers from 0 below n, by one goroutine at a time.
+	// Only a simulation that is to be the same again sets it, in its own process; whoever
+	// knows what it draws knows the decoys. Nil is the process's own randomness.
+	Draw func(n int) int
+
+	db   *db.DB
+	ring *keys.Ring
+
+	mu     sync.RWMutex
+	sets   map[record.BrandID]set
+	mixers map[record.BrandID]*mixer
+}
+
+// state is what is sealed of a brand.
+type state struct {
+	Order  *order  `json:"order,omitempty"`
+	Decoys []Decoy `json:"decoys"`
+}
+
+// set is the state of a brand as it was read; nobody changes it.
+type set struct {
+	version   int64
+	order     *order
+	list      []Decoy
+	ords      map[record.Ordinal]int // of list
+	addresses map[string]int         // of list, by the normal form of the address
+}
+
+// NewStore returns a store that knows of nothing before it is refreshed.
+func NewStore(d *db.DB, ring *keys.Ring) *Store {
+	return &Store{db: d, ring: ring, sets: map[record.BrandID]set{}, mixers: map[record.BrandID]*mixer{}}
+}
+
+// Contains reports whether a customer is a decoy or was one, as of the last Refresh.
+func (s *Store) Contains(brand record.BrandID, ord record.Ordinal) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, is := s.sets[brand].ords[ord]
+	return is
+}
+
+// Bound reports whether a decoy is the one of an export, as of the last Refresh.
+func (s *Store) Bound(brand record.BrandID, ord record.Ordinal, export string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	have := s.sets[brand]
+	i, is := have.ords[ord]
+	return is && export != "" && have.list[i].Export == export
+}
+
+// Refresh reads which customers are decoys, if that changed: one row by its key.
+func (s *Store) Refresh(ctx context.Context, brand record.BrandID) error {
+	var version int64
+	err := s.db.Row(ctx, sqlCanaryVersion, int64(brand)).Scan(&version)
+	if err != nil && !errors.Is(err, db.ErrNoRows) {
+		return fmt.Errorf("reading the version of the canaries: %w", err)
+	}
+	s.mu.RLock()
+	have := s.sets[brand].version
+	s.mu.RUnlock()
+	if have == version {
+		return nil
+	}
+	if version < have {
+		return ErrDamaged // an older row was put back
+	}
+	st, version, err := s.read(ctx, s.db, brand)
+	if err != nil {
+		return err
+	}
+	next := set{version, st.Order, st.Decoys, make(map[record.Ordinal]int, len(st.Decoys)), map[string]int{}}
+	for i, d := range st.Decoys {
+		next.ords[d.Ord] = i
+		if n, err := record.NormalEmail(d.Email); err == nil {
+			next.addresses[n] = i
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sets[brand] = next
+	return nil
+}
+
+// ByAddress returns the decoy of a brand, retired ones included, that has an e-mail
+// address in its normal form, and with it the export that it left in, if any. It reads
+// what is stored first: a decoy is found as soon as it is there for anybody.
+func (s *Store) ByAddress(ctx context.Context, brand record.BrandID, normal string) (Decoy, bool, error) {
+	if err := s.Refresh(ctx, brand); err != nil {
+		return Decoy{}, false, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	have := s.sets[brand]
+	i, ok := have.addresses[normal]
+	if !ok {
+		return Decoy{}, false, nil
+	}
+	return have.list[i], true, nil
+}
+
+// Last returns the greatest ordinal that a brand's decoys have or had, 0 if there are none.
+// The list also names ordinals that were reserved for an import that failed.
+func (s *Store) Last(ctx context.Context, brand record.BrandID) (last record.Ordinal, err error) {
+	st, _, err := s.read(ctx, s.db, brand)
+	if err != nil {
+		return 0, err
+	}
+	for _, d := range st.Decoys {
+		last = max(last, d.Ord)
+	}
+	return last, nil
+}
+
+// Check reports whether what is stored of a brand opens; it tells nothing of it.
+func (s *Store) Check(ctx context.Context, brand record.BrandID) error {
+	_, _, err := s.read(ctx, s.db, brand)
+	return err
+}
+
+// read returns what is stored, and version 0 where nothing is.
+func (s *Store) read(ctx context.Context, q db.Queryer, brand record.BrandID) (st *state, version int64, err error) {
+	st = &state{}
+	var key int
+	var sealed []byte
+	err = q.Row(ctx, sqlReadCanaries, int64(brand)).Scan(&version, &key, &sealed)
+	if errors.Is(err, db.ErrNoRows) {
+		return st, 0, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the canaries: %w", err)
+	}
+	k, err := s.ring.Version(ctx, brand, keys.Canary, key)
+	if err != nil {
+		return nil, 0, err
+	}
+	aead, err := keys.GCM(k.Bytes())
+	if err != nil {
+		return nil, 0, err
+	}
+	plain, err := aead.Open(nil, nil, sealed, place(brand, version))
+	if err != nil {
+		return nil, 0, ErrDamaged
+	}
+	into := any(st)
+	if plain[0] == '[' { // as it was before there were orders
+		into = &st.Decoys
+	}
+	if err := json.Unmarshal(plain, into); err != nil {
+		return nil, 0, ErrDamaged // the decoder's error could quote it
+	}
+	return st, version, nil
+}
+
+// change changes what is stored as fn does, and is durable when it returns. Where others
+// changed it meanwhile fn is called again.
+func (s *Store) change(ctx context.Context, brand record.BrandID, at time.Time, fn func(*state) error) error {
+	for range conflicts {
+		st, version, err := s.read(ctx, s.db, brand)
+		if err == nil {
+			err = fn(st)
+		}
+		if err != nil {
+			return err
+		}
+		done := false
+		err = s.db.Tx(ctx, func(q db.Queryer) error {
+			done = false
+			k, err := s.ring.Ensure(ctx, q, brand, keys.Canary, at)
+			if err != nil {
+				return err
+			}
+			sealed, err := seal(k, brand, version+1, st)
+			if err != nil {
+				return err
+			}
+			sql := sqlNextCanaries
+			if version == 0 {
+				sql = sqlFirstCanaries
+			}
+			n, err := q.Exec(ctx, sql, int64(brand), version+1, k.Version, sealed)
+			done = n == 1
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("storing the canaries: %w", err)
+		}
+		if done {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: others change the canaries; try again", ErrRequest)
+}
+
+func seal(k keys.Key, brand record.BrandID, version int64, st *state) ([]byte, error) {
+	plain, err := json.Marshal(st)
+	if err != nil {
+		return nil, err
+	}
+	short := pad - len(plain)%pad
+	plain = append(plain, bytes.Repeat([]byte{' '}, short)...)
+	aead, err := keys.GCM(k.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	return aead.Seal(nil, nil, plain, place(brand, version)), nil
+}
+
+// place binds a list to its brand and version.
+func place(brand record.BrandID, version int64) []byte {
+	b := binary.BigEndian.AppendUint16([]byte("cloakroom canaries 1\x00"), uint16(brand))
+	return binary.BigEndian.AppendUint64(b, uint64(version))
+}

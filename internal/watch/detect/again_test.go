@@ -1,0 +1,117 @@
+package detect
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+)
+
+// links says of each alarm what it is: a page or a repeat, and after which.
+func (p place) links(t *testing.T) (out []string) {
+	for _, a := range p.all(t) {
+		what := "page"
+		if a.Repeat {
+			what = "repeat"
+		}
+		out = append(out, fmt.Sprintf("%d %s %s after %d, repeated %d", a.Entry, a.Grade, what, a.Earlier, a.Repeats))
+	}
+	return out
+}
+
+func TestASeverityThatRisesPagesAgain(t *testing.T) {
+	each(t, func(t *testing.T, p place) {
+		s := NewStore(p.db)
+		if held, err := s.lease(t.Context(), p.brand, "a"); err != nil || !held {
+			t.Fatal(held, err)
+		}
+		at := time.Date(2026, 5, 4, 23, 0, 0, 0, time.UTC)
+		alarm := func(i uint64, g Grade, at time.Time) Alarm {
+			return Alarm{Brand: p.brand, Entry: i, At: at, Rule: Credential, Grade: g, Principal: 7,
+				Key: fmt.Sprintf("%d/credential/7/%s/%s", p.brand, g, at.Format(time.DateOnly))}
+		}
+		closing := func(i, alarm uint64) change {
+			return change{entry: i, at: at, by: 9, alarm: Place{alarm, Credential}, closed: true, reason: "mistaken"}
+		}
+		for _, b := range []*batch{
+			{from: 0, to: 5, alarms: []Alarm{alarm(1, Low, at), alarm(2, Low, at), alarm(3, Medium, at), alarm(4, Low, at)}},
+			{from: 5, to: 8, alarms: []Alarm{alarm(5, Low, at), alarm(7, Low, at)}, changes: []change{closing(6, 5)}},
+			// A second closing of the same alarm changes nothing, also within a batch.
+			{from: 8, to: 12, alarms: []Alarm{alarm(9, Low, at), alarm(11, Low, at)}, changes: []change{closing(8, 5), closing(10, 5)}},
+			{from: 12, to: 15, alarms: []Alarm{alarm(12, Medium, at), alarm(14, Medium, at.Add(2*time.Hour))}, changes: []change{closing(13, 12)}},
+		} {
+			if err := s.commit(t.Context(), p.brand, "a", b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := []string{
+			"1 low page after 0, repeated 3", "2 low repeat after 1, repeated 0", "3 medium page after 2, repeated 1", "4 low repeat after 1, repeated 0",
+			"5 low repeat after 1, repeated 0", "7 low page after 5, repeated 2", "9 low repeat after 7, repeated 0", "11 low repeat after 7, repeated 0",
+			"12 medium repeat after 3, repeated 0",
+			"14 medium page after 12, repeated 0", // the next day; the last is named
+		}
+		if got := p.links(t); !reflect.DeepEqual(got, want) {
+			t.Errorf("%q,\nwant %q", got, want)
+		}
+	})
+}
+
+// Who is notified of what follows from the log: in whatever steps the watcher comes to it,
+// and where a server changes the table before the watcher has read the entry.
+func TestWhoIsNotifiedFollowsFromTheLog(t *testing.T) {
+	each(t, func(t *testing.T, p place) {
+		s := p.server(t)
+		rnd := rand.New(rand.NewPCG(1, 2))
+		hits := 0
+		for i := range 120 {
+			if i%4 != 3 {
+				p.disclose(t, s.l, p.agent(uint64(1+rnd.IntN(2))), record.Ordinal(i+1))
+				hits++
+				continue
+			}
+			if i%8 == 7 { // otherwise the watcher is somewhere behind
+				eventually(t, "all is stored", func() bool { return len(p.all(t)) == hits })
+			}
+			list := p.all(t)
+			if len(list) == 0 {
+				continue
+			}
+			of := list[max(0, len(list)-1-rnd.IntN(4))]
+			r, err := s.l.Record(t.Context(), ledger.Event{Kind: entry.KindDetection, Who: p.agent(50),
+				Detail: map[string]string{changeDetail: changeClose, alarmDetail: of.ID(), reasonDetail: "mistaken"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := NewStore(p.db).apply(t.Context(), p.brand, change{r.Entry(), r.At(), 50, Place{of.Entry, of.Rule}, true, "mistaken", ""}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "all is stored", func() bool { return len(p.all(t)) == hits })
+		before := p.links(t)
+		s.stop()
+		for _, table := range []string{`DELETE FROM alarms`, `DELETE FROM alarm_events`, `DELETE FROM alarm_cursors`} {
+			if _, err := p.db.Exec(t.Context(), table); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.server(t)
+		eventually(t, "all is there again", func() bool { return len(p.all(t)) == hits })
+		if after := p.links(t); !reflect.DeepEqual(before, after) {
+			t.Errorf("made again from the log, others are notified:\n%q\n%q", before, after)
+		}
+		pages := 0
+		for _, a := range p.all(t) {
+			if !a.Repeat {
+				pages++
+			}
+		}
+		if pages < 10 || pages > 32 {
+			t.Errorf("%d pages of %d alarms, 30 of which were closed", pages, hits)
+		}
+	})
+}

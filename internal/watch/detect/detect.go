@@ -1,0 +1,369 @@
+// Package detect reads a brand's log as it is written and says what is unusual, in
+// words with figures.
+//
+// What it says is a projection of the log: a [Detector] is fed every entry in order
+// and keeps what it needs of each principal in a few kilobytes. It never looks at a
+// clock, at the database or at a customer's data. So the alarms and all that was
+// learned can be dropped and made again from the log, with the same result, and other
+// rules can be tried on the past.
+//
+// # What is usual
+//
+// How many distinct customers a principal meets in an hour and a day is held against
+// its own past: the mean of that hour of the week, drawn towards that hour of other
+// days and towards all its hours while little is known, and a negative binomial
+// distribution around it, as wide as this principal's counts were. Only hours with
+// customers count, so that a swapped shift is no surge. Somebody new is held against
+// the role, and the alarm says so. Numbers that were called wild teach little.
+//
+// # Alarms as objects
+//
+// A [Watcher] feeds the detectors and stores alarms; several servers may run one each,
+// and every alarm is stored once. [Desk] shows, acknowledges and closes them. Who did
+// so is an entry of the log, so that also an alarm's life follows from the log.
+package detect
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+)
+
+// Alarm is one thing that a rule noticed at one entry.
+type Alarm struct {
+	Brand     record.BrandID
+	Entry     uint64 // the entry at which it was noticed
+	At        time.Time
+	Rule      Rule
+	Grade     Grade
+	Principal uint64
+	Lineage   uint64
+	Role      string
+	Customers int    // whom it concerns, about
+	Usual     string // what was usual, with figures
+	Seen      string // what was seen, with figures
+	// Key is the same for alarms of one severity about one thing on one day: a receiver
+	// that was notified of one is notified of the next only after somebody closed one.
+	Key     string
+	Contain bool // the rules contain the lineage for it
+}
+
+// topic is what the alarm is about: its key without severity and day.
+func (a *Alarm) topic() string {
+	parts := strings.Split(a.Key, "/")
+	return strings.Join(parts[:max(len(parts)-2, 0)], "/")
+}
+
+// ID names an alarm within its brand.
+func (a *Alarm) ID() string { return strconv.FormatUint(a.Entry, 10) + "-" + string(a.Rule) }
+
+// Canaries knows which customers are decoys.
+type Canaries interface {
+	// Refresh reads anew which they are: before the entries are looked at that may be
+	// about them.
+	Refresh(ctx context.Context, brand record.BrandID) error
+	Contains(brand record.BrandID, ord record.Ordinal) bool
+	// Bound reports whether a decoy was put into the file of that export by the vault.
+	Bound(brand record.BrandID, ord record.Ordinal, export string) bool
+}
+
+// The keys of a KindDetection entry's details.
+const (
+	changeDetail = "change"
+	rulesDetail  = "rules"
+	alarmDetail  = "alarm"
+	reasonDetail = "reason"
+
+	budgetDetail = "budget" // of a refusal: whose budget
+	exportDetail = "export" // of an entry by which customers leave with an export
+
+	changeRules = "rules"
+	changeAck   = "alarm-ack"
+	changeClose = "alarm-close"
+)
+
+// Detector watches one brand's log. It is used by one goroutine.
+type Detector struct {
+	brand    record.BrandID
+	rules    *Rules
+	pinned   bool
+	canaries Canaries
+	people   map[uint64]*profile
+	roles    map[string]*role
+	space    space
+	day      int64
+	next     uint64
+}
+
+// New returns a detector that has seen nothing. Rules in the log replace those it is
+// given. Canaries may be nil.
+func New(brand record.BrandID, rules *Rules, c Canaries) *Detector {
+	return &Detector{brand: brand, rules: rules, canaries: c, people: map[uint64]*profile{}, roles: map[string]*role{}}
+}
+
+// Pin makes the detector keep its rules whatever the log says: to try rules.
+func (d *Detector) Pin() { d.pinned = true }
+
+// Next is the index of the entry that comes next.
+func (d *Detector) Next() uint64 { return d.next }
+
+// Rules are the rules that hold.
+func (d *Detector) Rules() *Rules { return d.rules }
+
+const hoursPerDay, hoursPerWeek = 24, 168
+
+// mondays is how many hours 1970 began after a Monday, 00:00 UTC.
+const mondays = 3 * hoursPerDay
+
+// moment is an entry's time in the units of the rules.
+type moment struct {
+	at        time.Time
+	hour, day int64 // since 1970
+}
+
+func momentOf(at time.Time) moment {
+	h := at.Unix() / 3600
+	return moment{at.UTC(), h, h / hoursPerDay}
+}
+
+func hourOfWeek(hour int64) int { return int((hour + mondays) % hoursPerWeek) }
+func hourOfDay(hour int64) int  { return int(hour % hoursPerDay) }
+func weekday(day int64) int     { return int((day + 3) % 7) } // 0 is Monday
+
+// Observe takes the next entry and its customers, and returns what is unusual about
+// it. Entries come in the order of the log, each once.
+func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) []Alarm {
+	d.next = index + 1
+	now := momentOf(e.At)
+	if now.day != d.day {
+		d.newDay(now.day)
+	}
+	ords, absent := record.Customers(ords)
+	absent += e.Absent()
+	d.space.add(ords)
+	if e.Kind == entry.KindDetection {
+		if text := e.Detail[rulesDetail]; e.Detail[changeDetail] == changeRules && !d.pinned {
+			if r, err := ParseRules(text); err == nil { // an older release's rules may not be ours
+				d.rules = r
+			}
+		}
+		return nil
+	}
+	s := &sight{d: d, index: index, e: e, ords: ords, absent: absent, now: now}
+	if e.Kind == entry.KindCanary && e.Detail[changeDetail] == ChangeMail {
+		s.mail() // whoever reports it has done nothing
+		return s.alarms
+	}
+	if d.canaries != nil {
+		s.canary()
+	}
+	s.p = d.person(e, now)
+	s.r = d.role(e.Role)
+	switch {
+	case e.Kind == entry.KindRefusal:
+		s.refusals()
+	case e.Principal == 0:
+	default:
+		s.novelties()
+		if s.released() {
+			s.hours()
+			s.volumes()
+			s.walk()
+		}
+		s.credential()
+	}
+	s.p.last = now.hour
+	return s.alarms
+}
+
+// released reports whether the entry shows customers in the ordinary way, or that a search
+// found none. Exports have an approval, a budget and canaries of their own.
+func (s *sight) released() bool {
+	return (s.e.Kind == entry.KindDisclosure || s.e.Kind == entry.KindSearch) && s.count() > 0 && s.e.Class != "export"
+}
+
+// count is how many customers the entry counts for.
+func (s *sight) count() int { return len(s.ords) + s.absent }
+
+// sight is one entry while it is looked at.
+type sight struct {
+	d      *Detector
+	index  uint64
+	e      *entry.Entry
+	ords   []record.Ordinal
+	absent int // searches that found nobody: each counts as a customer does
+	now    moment
+	p      *profile
+	r      *role
+	alarms []Alarm
+	added  bool     // a credential that was never used before
+	signs  []string // what else was never before
+}
+
+func (s *sight) raise(rule Rule, g Grade, customers int, usual, seen string) {
+	if !s.d.rules.on(rule, s.e.Role) {
+		return
+	}
+	about := strconv.FormatUint(s.e.Principal, 10)
+	if rule == Peers || rule == Crowd {
+		about = s.e.Role
+	}
+	s.alarms = append(s.alarms, Alarm{
+		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: rule, Grade: g, Principal: s.e.Principal,
+		Lineage: s.e.Lineage, Role: s.e.Role, Contain: s.e.Lineage != 0 && s.d.rules.contain(rule, g), Customers: customers, Usual: usual, Seen: seen,
+		Key: fmt.Sprintf("%d/%s/%s/%s/%s", s.d.brand, rule, about, g, s.now.at.Format(time.DateOnly)),
+	})
+}
+
+func (s *sight) canary() {
+	// What is written, erased or audited is not shown to anybody. An approved export has
+	// decoys of its own, put there to know its file again: that they leave is no sign, but
+	// others in it were named by somebody.
+	n := 0
+	for _, ord := range s.ords {
+		if s.d.canaries.Contains(s.d.brand, ord) && !(s.e.Class == "export" && s.d.canaries.Bound(s.d.brand, ord, s.e.Detail[exportDetail])) {
+			n++
+		}
+	}
+	if n > 0 && (s.e.Kind == entry.KindDisclosure || s.e.Kind == entry.KindSearch) {
+		s.raise(Canary, s.d.rules.Canary.Grade, n, "nobody has a reason to look at a canary",
+			fmt.Sprintf("%s among %d customers in one %s", some(n, "canary", "canaries"), len(s.ords), s.e.Kind))
+	}
+}
+
+// The details of an entry that says that mail came to a decoy.
+const (
+	ChangeMail    = "mail"
+	TimesDetail   = "times"   // how many mails
+	ExportDetail  = "export"  // the one that the decoy was put into, if it was
+	NetworkDetail = "network" // whence the last of them was sent
+	SenderDetail  = "sender"  // the domain of its envelope's sender
+)
+
+// mail says that a decoy was written to, and by which way its address left.
+func (s *sight) mail() {
+	if !s.d.rules.on(CanaryMail, "") {
+		return
+	}
+	d := s.e.Detail
+	n, err := strconv.Atoi(d[TimesDetail])
+	if err != nil || n < 1 {
+		n = 1
+	}
+	seen, about := some(n, "mail", "mails")+" to a canary", d[ExportDetail]
+	if about != "" {
+		seen += " that was put into the export " + about + " and no other"
+	} else {
+		about = "read"
+		seen += " that was put into no export: somebody was shown it"
+	}
+	if d[NetworkDetail] != "" {
+		seen += ", from " + d[NetworkDetail]
+	}
+	if d[SenderDetail] != "" {
+		seen += ", sender at " + d[SenderDetail]
+	}
+	g := s.d.rules.CanaryMail.Grade
+	s.alarms = append(s.alarms, Alarm{
+		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: CanaryMail, Grade: g, Customers: 1,
+		Usual: "nobody has a reason to write to a canary: the vault alone knows its address", Seen: seen,
+		Key: fmt.Sprintf("%d/%s/%s/%s/%s", s.d.brand, CanaryMail, about, g, s.now.at.Format(time.DateOnly)),
+	})
+}
+
+func (d *Detector) person(e *entry.Entry, now moment) *profile {
+	p := d.people[e.Principal]
+	if p == nil || p.role != e.Role && e.Role != "" {
+		p = &profile{role: e.Role, first: now.hour, last: now.hour}
+		d.people[e.Principal] = p
+	}
+	return p
+}
+
+func (d *Detector) role(name string) *role {
+	r := d.roles[name]
+	if r == nil {
+		r = &role{}
+		d.roles[name] = r
+	}
+	return r
+}
+
+// newDay closes what roles counted, and forgets who is gone.
+func (d *Detector) newDay(day int64) {
+	for _, r := range d.roles {
+		r.closeDay(d.day)
+	}
+	d.day = day
+	for id, p := range d.people {
+		if (day*hoursPerDay-p.last)/hoursPerDay > int64(d.rules.ForgetDays) {
+			delete(d.people, id)
+		}
+	}
+}
+
+// Principals is how many principals are remembered.
+func (d *Detector) Principals() int { return len(d.people) }
+
+// space is how many of the brand's ordinals there are, roughly: the numbering is the
+// deployment's, so a brand has stretches of it.
+type space struct {
+	blocks []uint64 // a bit for each stretch in which a customer was met
+	count  int
+}
+
+const blockSize = 1024
+
+func (s *space) add(ords []record.Ordinal) {
+	for _, o := range ords {
+		b := int(o / blockSize)
+		if b/64 >= len(s.blocks) {
+			s.blocks = append(s.blocks, make([]uint64, b/64+1-len(s.blocks))...)
+		}
+		if bit := uint64(1) << (b % 64); s.blocks[b/64]&bit == 0 {
+			s.blocks[b/64] |= bit
+			s.count++
+		}
+	}
+}
+
+func (s *space) size() float64 { return float64(max(s.count, 1)) * blockSize }
+
+func some(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}
+
+func customers(n int) string { return some(n, "customer", "customers") }
+
+// figure is a number as people say it.
+func figure(x float64) string {
+	switch {
+	case x >= 100:
+		return strconv.FormatFloat(x, 'f', 0, 64)
+	case x >= 10:
+		return strconv.FormatFloat(x, 'f', 1, 64)
+	}
+	return strconv.FormatFloat(x, 'g', 2, 64)
+}
+
+// remember adds a value to a short list and reports whether it is new. The oldest
+// gives way.
+func remember[T comparable](list *[]T, v T, most int) bool {
+	if slices.Contains(*list, v) {
+		return false
+	}
+	if len(*list) >= most {
+		*list = slices.Delete(*list, 0, 1)
+	}
+	*list = append(*list, v)
+	return true
+}

@@ -1,0 +1,325 @@
+package detect
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+)
+
+//go:embed default.yaml
+var defaultText string
+
+// DefaultText returns the rules of a new brand, with what each means.
+func DefaultText() string { return defaultText }
+
+// MaxRules bounds the text of rules: it stands in one entry of the log.
+const MaxRules = 32 << 10
+
+// ErrRules is returned for text that is not a set of rules.
+var ErrRules = errors.New("not a set of detection rules")
+
+// Grade is how grave an alarm is.
+type Grade uint8
+
+// The grades.
+const (
+	Low Grade = iota + 1
+	Medium
+	High
+	Critical
+)
+
+func gradeNames() []string { return []string{"low", "medium", "high", "critical"} }
+
+// String returns the grade's name.
+func (g Grade) String() string {
+	if g < Low || g > Critical {
+		return fmt.Sprintf("grade(%d)", uint8(g))
+	}
+	return gradeNames()[g-1]
+}
+
+// ParseGrade returns the grade of that name.
+func ParseGrade(s string) (Grade, error) {
+	if i := slices.Index(gradeNames(), s); i >= 0 {
+		return Grade(i + 1), nil
+	}
+	return 0, fmt.Errorf("there is no such grade; known are %s", strings.Join(gradeNames(), ", "))
+}
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (g *Grade) UnmarshalYAML(n *yaml.Node) (err error) {
+	if *g, err = ParseGrade(n.Value); err != nil {
+		return fmt.Errorf("line %d: %w", n.Line, err)
+	}
+	return nil
+}
+
+// Rule names a rule.
+type Rule string
+
+// The rules.
+const (
+	Canary     Rule = "canary"
+	Surge      Rule = "surge"
+	Drift      Rule = "drift"
+	Day        Rule = "day"
+	Week       Rule = "week"
+	Walk       Rule = "walk"
+	Purpose    Rule = "purpose"
+	Fields     Rule = "fields"
+	Action     Rule = "action"
+	Credential Rule = "credential"
+	Hours      Rule = "hours"
+	Peers      Rule = "peers"
+	Refusals   Rule = "refusals"
+	CanaryMail Rule = "canary-mail"
+	Crowd      Rule = "crowd"
+)
+
+// AllRules returns every rule.
+func AllRules() []Rule {
+	return []Rule{Canary, Surge, Drift, Day, Week, Walk, Purpose, Fields, Action, Credential, Hours, Peers, Refusals, Crowd, CanaryMail}
+}
+
+// Rules are the thresholds of one brand. See default.yaml for what each means.
+type Rules struct {
+	Warmup struct {
+		Days        int `yaml:"days"`
+		ActiveHours int `yaml:"active_hours"`
+	} `yaml:"warmup"`
+	ForgetDays int      `yaml:"forget_days"`
+	Off        off      `yaml:"off"`
+	Contain    contains `yaml:"contain"`
+
+	Canary     graded `yaml:"canary"`
+	CanaryMail graded `yaml:"canary-mail"`
+	Surge      volume `yaml:"surge"`
+	Drift      struct {
+		Grade  Grade   `yaml:"grade"`
+		Sigma  float64 `yaml:"sigma"`
+		Weight float64 `yaml:"weight"`
+		Floor  int     `yaml:"floor"`
+	} `yaml:"drift"`
+	Day  volume `yaml:"day"`
+	Week volume `yaml:"week"`
+	Walk struct {
+		Grade Grade   `yaml:"grade"`
+		Sigma float64 `yaml:"sigma"`
+		Gap   int     `yaml:"gap"`
+		Least int     `yaml:"least"`
+	} `yaml:"walk"`
+	Purpose    graded `yaml:"purpose"`
+	Fields     graded `yaml:"fields"`
+	Action     graded `yaml:"action"`
+	Credential struct {
+		Grade    Grade `yaml:"grade"`
+		Together Grade `yaml:"together"`
+	} `yaml:"credential"`
+	Hours graded `yaml:"hours"`
+	Crowd struct {
+		Grade Grade   `yaml:"grade"`
+		Sigma float64 `yaml:"sigma"`
+		Least int     `yaml:"least"`
+	} `yaml:"crowd"`
+	Peers struct {
+		Grade  Grade   `yaml:"grade"`
+		Sigma  float64 `yaml:"sigma"`
+		Member float64 `yaml:"member_sigma"`
+		Least  int     `yaml:"least"`
+	} `yaml:"peers"`
+	Refusals struct {
+		Grade           Grade `yaml:"grade"`
+		PolicyDenied    int   `yaml:"policy-denied"`
+		BudgetExhausted int   `yaml:"budget-exhausted"`
+		UnknownToken    int   `yaml:"unknown-token"`
+		OtherBrand      int   `yaml:"other-brand"`
+		UnknownPurpose  int   `yaml:"unknown-purpose"`
+	} `yaml:"refusals"`
+
+	text string
+}
+
+type graded struct {
+	Grade Grade `yaml:"grade"`
+}
+
+type volume struct {
+	Grade      Grade   `yaml:"grade"`
+	Sigma      float64 `yaml:"sigma"`
+	Floor      int     `yaml:"floor"`
+	NoBaseline int     `yaml:"no_baseline"`
+}
+
+// contains is from which grade on an alarm of a rule contains whose it is.
+type contains map[Rule]Grade
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (c *contains) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: contain is rules with grades, such as {canary: critical}", n.Line)
+	}
+	*c = contains{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		rule, line := Rule(n.Content[i].Value), n.Content[i].Line
+		switch {
+		case !slices.Contains(AllRules(), rule):
+			return fmt.Errorf("line %d: there is no such rule; known are %v", line, AllRules())
+		case rule == Peers || rule == Crowd:
+			return fmt.Errorf("line %d: %s is about many, and contains nobody", line, rule)
+		case rule == CanaryMail:
+			return fmt.Errorf("line %d: %s is about nobody who is known, and contains nobody", line, rule)
+		}
+		var g Grade
+		if err := g.UnmarshalYAML(n.Content[i+1]); err != nil {
+			return err
+		}
+		(*c)[rule] = g
+	}
+	return nil
+}
+
+// contain reports whether an alarm contains whose it is.
+func (r *Rules) contain(rule Rule, g Grade) bool {
+	least, ok := r.Contain[rule]
+	return ok && g >= least
+}
+
+// off lists what is switched off.
+type off map[string]bool
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (o *off) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind != yaml.SequenceNode {
+		return fmt.Errorf("line %d: off is a list of rules", n.Line)
+	}
+	*o = off{}
+	for _, item := range n.Content {
+		rule := item.Value
+		if role, r, ok := strings.Cut(rule, "/"); ok {
+			if !slices.Contains(access.Roles(), role) {
+				return fmt.Errorf("line %d: there is no such role; known are %s", item.Line, strings.Join(access.Roles(), ", "))
+			}
+			rule = r
+		}
+		if !slices.Contains(AllRules(), Rule(rule)) {
+			return fmt.Errorf("line %d: there is no such rule; known are %v", item.Line, AllRules())
+		}
+		(*o)[item.Value] = true
+	}
+	return nil
+}
+
+// DefaultRules returns what DefaultText says.
+func DefaultRules() (*Rules, error) {
+	r := &Rules{text: defaultText}
+	d := yaml.NewDecoder(strings.NewReader(defaultText))
+	d.KnownFields(true)
+	if err := d.Decode(r); err != nil {
+		return nil, fmt.Errorf("reading the default rules: %w", err)
+	}
+	return r, nil
+}
+
+// ourTypes is how the YAML decoder names what it does not know.
+const ourTypes = ` not found in type .*`
+
+// ParseRules reads rules strictly: what the file leaves out has its default, and a
+// name, grade or number that cannot be is ErrRules with its line.
+func ParseRules(text string) (*Rules, error) {
+	if len(text) > MaxRules {
+		return nil, fmt.Errorf("%w: longer than %d bytes", ErrRules, MaxRules)
+	}
+	r, err := DefaultRules()
+	if err != nil {
+		return nil, err
+	}
+	d := yaml.NewDecoder(bytes.NewReader([]byte(text)))
+	d.KnownFields(true)
+	if err := d.Decode(r); err != nil && !errors.Is(err, io.EOF) {
+		words := strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n  ", "")
+		words = regexp.MustCompile(ourTypes).ReplaceAllString(words, " is not known")
+		return nil, fmt.Errorf("%w: %s", ErrRules, strings.ReplaceAll(words, "\n  ", "; "))
+	}
+	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w: one document, and there is a second", ErrRules)
+	}
+	if err := r.check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRules, err)
+	}
+	r.text = text
+	return r, nil
+}
+
+// Text returns the rules as they were written.
+func (r *Rules) Text() string { return r.text }
+
+func (r *Rules) check() error {
+	between := func(name string, x, low, high float64) error {
+		if !(x >= low && x <= high) {
+			return fmt.Errorf("%s is %v: from %v to %v", name, x, low, high)
+		}
+		return nil
+	}
+	return errors.Join(
+		between("warmup.days", float64(r.Warmup.Days), 1, 60),
+		between("warmup.active_hours", float64(r.Warmup.ActiveHours), 1, 500),
+		between("forget_days", float64(r.ForgetDays), 14, 400),
+		between("surge.sigma", r.Surge.Sigma, 2, 30),
+		between("surge.floor", float64(r.Surge.Floor), 1, 1e9),
+		between("surge.no_baseline", float64(r.Surge.NoBaseline), 1, 1e9),
+		between("drift.sigma", r.Drift.Sigma, 2, 30),
+		between("drift.weight", r.Drift.Weight, 0.005, 0.5),
+		between("drift.floor", float64(r.Drift.Floor), 1, 1e9),
+		between("day.sigma", r.Day.Sigma, 2, 30),
+		between("day.floor", float64(r.Day.Floor), 1, 1e9),
+		between("day.no_baseline", float64(r.Day.NoBaseline), 1, 1e9),
+		between("week.sigma", r.Week.Sigma, 2, 30),
+		between("week.floor", float64(r.Week.Floor), 1, 1e9),
+		between("week.no_baseline", float64(r.Week.NoBaseline), 1, 1e9),
+		between("walk.sigma", r.Walk.Sigma, 2, 30),
+		between("walk.gap", float64(r.Walk.Gap), 1, 64),
+		between("walk.least", float64(r.Walk.Least), 4, walkWindow),
+		between("peers.sigma", r.Peers.Sigma, 2, 30),
+		between("peers.member_sigma", r.Peers.Member, 1, 30),
+		between("peers.least", float64(r.Peers.Least), 2, 1e6),
+		between("crowd.sigma", r.Crowd.Sigma, 2, 30),
+		between("crowd.least", float64(r.Crowd.Least), 2, 1e6),
+		between("refusals.policy-denied", float64(r.Refusals.PolicyDenied), 0, 1e9),
+		between("refusals.budget-exhausted", float64(r.Refusals.BudgetExhausted), 0, 1e9),
+		between("refusals.unknown-token", float64(r.Refusals.UnknownToken), 0, 1e9),
+		between("refusals.other-brand", float64(r.Refusals.OtherBrand), 0, 1e9),
+		between("refusals.unknown-purpose", float64(r.Refusals.UnknownPurpose), 0, 1e9),
+	)
+}
+
+// on reports whether a rule holds for a role.
+func (r *Rules) on(rule Rule, role string) bool {
+	return !r.Off[string(rule)] && !r.Off[role+"/"+string(rule)]
+}
+
+// refusals returns the threshold of a reason; 0 for none.
+func (r *Rules) refusals(reason string) int {
+	switch reason {
+	case "policy-denied":
+		return r.Refusals.PolicyDenied
+	case "budget-exhausted":
+		return r.Refusals.BudgetExhausted
+	case "unknown-token":
+		return r.Refusals.UnknownToken
+	case "other-brand":
+		return r.Refusals.OtherBrand
+	case "unknown-purpose":
+		return r.Refusals.UnknownPurpose
+	}
+	return 0
+}

@@ -1,0 +1,324 @@
+// Package notify tells people and systems of alarms: by signed webhook, by e-mail, and
+// as events in a file.
+//
+// # Receivers
+//
+// A receiver belongs to a brand and gets every alarm of its grade or graver, one request
+// or mail each, in the order of the log. The outbox is the table of alarms itself
+// and the place in it up to which a receiver was served: nothing is copied, nothing can
+// be lost, and what is not taken now is sent later. A receiver that fails is tried
+// again, later and later, and never holds up another. While an alarm is open, others about
+// the same thing on the same day are stored and counted, and sent only to receivers that
+// were added since. The next one after somebody closed it is sent to all.
+//
+// Delivery is at least once: a server that dies after a request and before it noted it
+// leaves one to be sent again, under the same webhook-id or Message-ID.
+//
+// Webhooks are those of Standard Webhooks. Their secret follows from the brand's alarm
+// key and is shown once. A receiver's address is stored sealed, because for many systems
+// it is a credential too.
+//
+// Mail goes through the mail server that this server was given, under TLS, and says of
+// people no more than webhooks do: their number. A mail server that refuses for good is
+// asked once an hour, and after a day no longer, until [Desk.Resume]; what it did not
+// take is kept.
+//
+// # Events
+//
+// [Feed] appends every alarm to a file of JSON lines, as an OCSF Detection Finding.
+package notify
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/brands"
+	"github.com/cloakroom/cloakroom/internal/vault/door"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/watch/detect"
+)
+
+var (
+	// ErrURL is returned for an address that alarms cannot be sent to.
+	ErrURL = errors.New("a receiver's URL is https, or http on loopback, and has no user name in it; or it is mailto: and one address")
+	// ErrNoReceiver is returned for a receiver that there is not.
+	ErrNoReceiver = errors.New("no such receiver: `cloakroom alarm receiver list` shows those there are")
+	// ErrExists is returned for a receiver that is there already.
+	ErrExists = errors.New("there is a receiver of this name: remove it first, or choose another name")
+)
+
+const (
+	sqlInsertReceiver = `INSERT INTO receivers (brand, name, url, grade, key, created, entry, rule, delivered, failures, status, next, holder, until, since)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, 0, '', 0, $9) ON CONFLICT DO NOTHING`
+	sqlDeleteReceiver = `DELETE FROM receivers WHERE brand = $1 AND name = $2`
+	sqlListReceivers  = `SELECT name, url, grade, key, created, delivered, failures, status, next, fault, stopped FROM receivers WHERE brand = $1 ORDER BY name`
+	sqlDueReceivers   = `SELECT brand, name, url, grade, key, created, entry, rule, since FROM receivers WHERE next <= $1 AND until <= $1 AND stopped = 0 ORDER BY brand, name`
+	sqlLeaseReceiver  = `UPDATE receivers SET holder = $3, until = $4 WHERE brand = $1 AND name = $2 AND next <= $5 AND until <= $5 AND stopped = 0 RETURNING entry, rule, failures, refused`
+	sqlServed         = `UPDATE receivers SET entry = $4, rule = $5, delivered = delivered + $6, failures = $7, status = $8, next = $9, until = $10, fault = $11, refused = $12, stopped = $13
+		WHERE brand = $1 AND name = $2 AND holder = $3`
+	sqlNoteFault      = `UPDATE receivers SET fault = $3 WHERE brand = $1 AND name = $2 AND fault <> $3`
+	sqlResumeReceiver = `UPDATE receivers SET next = 0, failures = 0, refused = 0, stopped = 0, fault = '' WHERE brand = $1 AND name = $2`
+)
+
+// receiver is a row.
+type receiver struct {
+	brand     record.BrandID
+	name      string
+	url       string
+	grade     detect.Grade
+	key       int
+	created   int64 // microseconds
+	place     detect.Place
+	since     uint64 // the entry that registered it: repeats of older alarms are news to it; 0 for none
+	delivered int64
+	failures  int
+	status    int
+	next      int64
+	fault     string // why the last try failed
+	refused   int64  // microseconds: since when it has refused for good, and nothing else
+	stopped   int64  // microseconds: when it was given up, 0 if it was not
+}
+
+// SecretPrefix begins a secret of Standard Webhooks.
+const SecretPrefix = "whsec_"
+
+// derive makes a key of 32 bytes for one use by one receiver.
+func derive(k keys.Key, use string, brand record.BrandID, name string, created int64) []byte {
+	m := hmac.New(sha256.New, k.Bytes())
+	m.Write([]byte("cloakroom receiver 1 " + use + "\x00"))
+	m.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint16(nil, uint16(brand)), uint64(created)))
+	m.Write([]byte(name))
+	return m.Sum(nil)
+}
+
+// checkURL says whether alarms may be sent to an address: over TLS, except on this
+// machine itself.
+func checkURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err == nil && u.Scheme == mailScheme {
+		return u, checkMail(u)
+	}
+	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return nil, ErrURL
+	}
+	ip := net.ParseIP(u.Hostname())
+	if u.Scheme != "https" && !(u.Scheme == "http" && (ip != nil && ip.IsLoopback() || u.Hostname() == "localhost")) {
+		return nil, ErrURL
+	}
+	return u, nil
+}
+
+// hostOf is what may be told of a receiver's address: not what stands before the host,
+// which may be somebody's name.
+func hostOf(u *url.URL) string {
+	if u.Scheme == mailScheme {
+		_, domain, _ := strings.Cut(u.Opaque, "@")
+		return domain
+	}
+	return u.Host
+}
+
+func kindOf(u *url.URL) string {
+	if u.Scheme == mailScheme {
+		return api.ReceiverMail
+	}
+	return api.ReceiverWebhook
+}
+
+// Desk registers receivers.
+type Desk struct {
+	Door   *door.Door
+	Ledger *ledger.Ledger
+	Ring   *keys.Ring
+	DB     *db.DB
+	Alarms *detect.Store
+}
+
+func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string) (*door.Visit, error) {
+	v, err := d.Door.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	_, err = v.Authorize(ctx, access.ActAdminister, "", 0)
+	return v, err
+}
+
+// Add registers a receiver and returns its secret, once. It gets alarms from now on,
+// and those there are already if asked so.
+func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api.ReceiverRequest) (*api.Receiver, error) {
+	v, err := d.visit(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	if !brands.ValidName(req.Name) {
+		return nil, brands.ErrName
+	}
+	u, err := checkURL(req.URL)
+	if err != nil {
+		return nil, err
+	}
+	if req.Grade == "" {
+		req.Grade = detect.Medium.String()
+	}
+	grade, err := detect.ParseGrade(req.Grade)
+	if err != nil {
+		return nil, errors.Join(detect.ErrAsk, err)
+	}
+	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who,
+		Detail: map[string]string{"change": "receiver-create", "receiver": req.Name, "host": hostOf(u), "grade": grade.String()}})
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Receiver{Name: req.Name, Kind: kindOf(u), Host: hostOf(u), Grade: grade.String(), Created: r.At()}
+	from := detect.Place{Entry: r.Entry()}
+	if req.Past {
+		from.Entry = 0
+	}
+	brandID := v.Brand.ID
+	err = d.DB.Tx(ctx, func(q db.Queryer) error {
+		k, err := d.Ring.Ensure(ctx, q, brandID, keys.Alarm, r.At())
+		if err != nil {
+			return err
+		}
+		at := r.At().UnixMicro()
+		aead, err := keys.GCM(derive(k, "address", brandID, req.Name, at))
+		if err != nil {
+			return err
+		}
+		sealed := base64.StdEncoding.EncodeToString(aead.Seal(nil, nil, []byte(req.URL), nil))
+		n, err := q.Exec(ctx, sqlInsertReceiver, int64(brandID), req.Name, sealed, int64(grade), k.Version, at, int64(from.Entry), string(from.Rule), int64(from.Entry))
+		if err != nil {
+			return fmt.Errorf("registering a receiver: %w", err)
+		}
+		if n == 0 {
+			return ErrExists
+		}
+		if u.Scheme != mailScheme {
+			out.Secret = SecretPrefix + base64.StdEncoding.EncodeToString(derive(k, "signature", brandID, req.Name, at))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Remove ends a receiver.
+func (d *Desk) Remove(ctx context.Context, c identity.Caller, brand, name string) error {
+	return d.change(ctx, c, brand, name, "receiver-remove", sqlDeleteReceiver)
+}
+
+// Resume sends a receiver again what it was not sent, from now on, whatever it answered
+// before.
+func (d *Desk) Resume(ctx context.Context, c identity.Caller, brand, name string) error {
+	return d.change(ctx, c, brand, name, "receiver-resume", sqlResumeReceiver)
+}
+
+// change logs a change of a receiver that there is, and makes it.
+func (d *Desk) change(ctx context.Context, c identity.Caller, brand, name, what, sql string) error {
+	v, err := d.visit(ctx, c, brand)
+	if err != nil {
+		return err
+	}
+	list, err := d.List(ctx, c, brand)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(list, func(r api.Receiver) bool { return r.Name == name }) {
+		return ErrNoReceiver
+	}
+	if _, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who,
+		Detail: map[string]string{"change": what, "receiver": name}}); err != nil {
+		return err
+	}
+	if _, err := d.DB.Exec(ctx, sql, int64(v.Brand.ID), name); err != nil {
+		return fmt.Errorf("changing a receiver: %w", err)
+	}
+	return nil
+}
+
+// List returns a brand's receivers, without secrets and addresses.
+func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api.Receiver, error) {
+	v, err := d.visit(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	var rows []receiver
+	err = d.DB.Rows(ctx, func(row db.Row) error {
+		r := receiver{brand: v.Brand.ID}
+		var grade int64
+		err := row.Scan(&r.name, &r.url, &grade, &r.key, &r.created, &r.delivered, &r.failures, &r.status, &r.next, &r.fault, &r.stopped)
+		r.grade = detect.Grade(grade)
+		rows = append(rows, r)
+		return err
+	}, sqlListReceivers, int64(v.Brand.ID))
+	if err != nil {
+		return nil, fmt.Errorf("reading the receivers: %w", err)
+	}
+	out := []api.Receiver{}
+	for _, r := range rows {
+		kind, host := api.ReceiverWebhook, "unreadable"
+		if address, _, err := open(ctx, d.Ring, &r); err == nil {
+			if u, err := url.Parse(address); err == nil {
+				kind, host = kindOf(u), hostOf(u)
+			}
+		}
+		a := api.Receiver{Name: r.name, Kind: kind, Host: host, Grade: r.grade.String(), Created: time.UnixMicro(r.created).UTC(),
+			Delivered: uint64(r.delivered), Failures: r.failures, Status: r.status, Fault: r.fault, Stopped: db.Time(r.stopped)}
+		if r.failures > 0 && r.stopped == 0 {
+			a.NextTry = time.UnixMicro(r.next).UTC()
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// open returns a receiver's address and the key that its requests are signed with.
+func open(ctx context.Context, ring *keys.Ring, r *receiver) (address string, secret []byte, err error) {
+	k, err := ring.Version(ctx, r.brand, keys.Alarm, r.key)
+	if err != nil {
+		return "", nil, err
+	}
+	aead, err := keys.GCM(derive(k, "address", r.brand, r.name, r.created))
+	if err != nil {
+		return "", nil, err
+	}
+	b, err := base64.StdEncoding.DecodeString(r.url)
+	if err == nil {
+		b, err = aead.Open(nil, nil, b, nil)
+	}
+	if err != nil {
+		return "", nil, errors.New("the address of a receiver does not open: it was changed, or its key was")
+	}
+	return string(b), derive(k, "signature", r.brand, r.name, r.created), nil
+}
+
+// Sign returns the webhook-signature of Standard Webhooks for a message.
+func Sign(secret []byte, id string, at time.Time, body []byte) string {
+	m := hmac.New(sha256.New, secret)
+	fmt.Fprintf(m, "%s.%d.", id, at.Unix())
+	m.Write(body)
+	return "v1," + base64.StdEncoding.EncodeToString(m.Sum(nil))
+}
+
+// newHolder names a server for leases.
+func newHolder() string { return strings.ToLower(rand.Text()) }

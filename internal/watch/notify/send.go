@@ -1,0 +1,323 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/keys"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/brands"
+	"github.com/cloakroom/cloakroom/internal/vault/containment"
+	"github.com/cloakroom/cloakroom/internal/watch/detect"
+)
+
+const (
+	// lease is how long a server has a receiver to itself after it last noted its
+	// progress; it notes it at least every noteEvery.
+	lease     = 45 * time.Second
+	noteEvery = 10 * time.Second
+	// page is how many alarms are read, and at most sent without a note of it: after a
+	// kill so many may be sent again.
+	page = 50
+	// backoffFirst and backoffMost are between two tries: twice as long each time, and
+	// half of it by chance, so that many do not come back at one instant.
+	backoffFirst = time.Second
+	backoffMost  = 5 * time.Minute
+	// refusedEvery is between two tries where a receiver refuses for good, which a person
+	// has to mend, and refusedMost how long that is tried at all.
+	refusedEvery = time.Hour
+	refusedMost  = 24 * time.Hour
+	// poll is how often a sender looks for alarms that other servers stored, and for
+	// receivers to try again.
+	poll = time.Second
+)
+
+// Sender sends the alarms of every brand to their receivers. Every server has one; one
+// of them at a time serves a receiver.
+type Sender struct {
+	DB     *db.DB
+	Ring   *keys.Ring
+	Brands *brands.Store
+	Alarms *detect.Store
+	// Contained tells what a containment is about; may be nil.
+	Contained *containment.Store
+	// Mail is the mail server that mail goes through. Without one, receivers of mail are
+	// left to other servers.
+	Mail *MailServer
+
+	client *http.Client
+	holder string
+	wake   chan struct{}
+	mu     sync.Mutex
+	busy   map[string]bool
+}
+
+// NewSender returns the sender of one server.
+func NewSender(d *db.DB, ring *keys.Ring, b *brands.Store, alarms *detect.Store) *Sender {
+	return &Sender{
+		DB: d, Ring: ring, Brands: b, Alarms: alarms, holder: newHolder(), wake: make(chan struct{}, 1), busy: map[string]bool{},
+		client: newWebhookClient(),
+	}
+}
+
+// Wake makes the sender look now. It never blocks.
+func (s *Sender) Wake() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run sends until the context ends.
+func (s *Sender) Run(ctx context.Context, log *slog.Logger) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for {
+		due, err := s.due(ctx)
+		if err != nil && ctx.Err() == nil {
+			log.Warn("alarms are not sent", "cause", err)
+		}
+		for i := range due {
+			r := &due[i]
+			id := fmt.Sprint(r.brand, "/", r.name)
+			s.mu.Lock()
+			busy := s.busy[id]
+			s.busy[id] = true
+			s.mu.Unlock()
+			if busy {
+				continue
+			}
+			wg.Go(func() {
+				defer func() {
+					s.mu.Lock()
+					delete(s.busy, id)
+					s.mu.Unlock()
+				}()
+				if err := s.serve(ctx, r); err != nil && ctx.Err() == nil {
+					log.Warn("a receiver did not take an alarm", "receiver", r.name, "cause", err)
+				}
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-s.wake:
+		}
+	}
+}
+
+// audience is which alarms and events the receiver is notified of.
+func (r *receiver) audience() detect.Audience {
+	return detect.Audience{Least: r.grade, Since: r.since}
+}
+
+// due returns the receivers that may be served now, and have something to get.
+func (s *Sender) due(ctx context.Context) ([]receiver, error) {
+	now, err := s.DB.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []receiver
+	err = s.DB.Rows(ctx, func(row db.Row) error {
+		var r receiver
+		var brand, grade, at, since int64
+		var rule string
+		err := row.Scan(&brand, &r.name, &r.url, &grade, &r.key, &r.created, &at, &rule, &since)
+		r.brand, r.grade, r.place = record.BrandID(brand), detect.Grade(grade), detect.Place{Entry: uint64(at), Rule: detect.Rule(rule)}
+		r.since = uint64(since)
+		all = append(all, r)
+		return err
+	}, sqlDueReceivers, now.UnixMicro())
+	if err != nil {
+		return nil, fmt.Errorf("reading the receivers: %w", err)
+	}
+	var out []receiver
+	for _, r := range all {
+		list, err := s.Alarms.Notices(ctx, r.brand, r.place, r.audience(), 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(list) > 0 {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// errLost says that another server serves this receiver.
+var errLost = errors.New("another server serves this receiver")
+
+// serve sends one receiver what there is, in order, until it fails or has all.
+func (s *Sender) serve(ctx context.Context, r *receiver) error {
+	to, err := s.carrier(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer to.close()
+	b, err := s.Brands.Get(ctx, r.brand)
+	if err != nil {
+		return err
+	}
+	if err := s.take(ctx, r); err != nil {
+		if errors.Is(err, errLost) {
+			return nil
+		}
+		return err
+	}
+	for {
+		list, err := s.Alarms.Notices(ctx, r.brand, r.place, r.audience(), page)
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			return s.note(ctx, r, 0, 0)
+		}
+		noted := time.Now()
+		for i := range list {
+			n, err := noticeOf(ctx, b.Name, r.brand, list[i], s.Contained)
+			if err != nil {
+				return err
+			}
+			status, err := to.deliver(ctx, &n)
+			r.status = status
+			if err != nil {
+				if ctx.Err() != nil { // this server stops: the receiver is not to blame
+					return errors.Join(err, s.note(context.WithoutCancel(ctx), r, 0, 0))
+				}
+				return errors.Join(err, s.failed(ctx, r, err))
+			}
+			r.place, r.failures, r.fault, r.refused = n.Place, 0, "", 0
+			r.delivered++
+			if time.Since(noted) > noteEvery {
+				if err := s.note(ctx, r, 0, lease); err != nil {
+					return err
+				}
+				noted = time.Now()
+			}
+		}
+		if err := s.note(ctx, r, 0, lease); err != nil {
+			return err
+		}
+	}
+}
+
+// carrier brings one receiver what it is told.
+type carrier interface {
+	// deliver returns the number that the other side answered, 0 for none, and an error
+	// unless it took the notice. The error says nothing of the address.
+	deliver(ctx context.Context, n *notice) (status int, err error)
+	close()
+}
+
+// carrier returns the way to a receiver. What stands in it is noted where people look.
+func (s *Sender) carrier(ctx context.Context, r *receiver) (carrier, error) {
+	address, secret, err := open(ctx, s.Ring, r)
+	if err != nil {
+		return nil, err
+	}
+	to, mail := strings.CutPrefix(address, mailScheme+":")
+	switch {
+	case !mail:
+		return &webhook{s.client, address, secret}, nil
+	case s.Mail == nil:
+		_, err := s.DB.Exec(ctx, sqlNoteFault, int64(r.brand), r.name, errNoMail.Error())
+		return nil, errors.Join(errNoMail, err)
+	}
+	return &letters{server: s.Mail, to: to, key: secret}, nil
+}
+
+// refusedError says that trying again is of no use: somebody has to mend something.
+type refusedError struct{ text string }
+
+// Error returns what was answered, without the address.
+func (e *refusedError) Error() string { return e.text }
+
+// failed notes a failure and when to try again.
+func (s *Sender) failed(ctx context.Context, r *receiver, cause error) error {
+	r.failures++
+	r.fault = cause.Error()
+	wait := backoff(r.failures)
+	if _, refused := errors.AsType[*refusedError](cause); refused {
+		now, err := s.DB.Now(ctx)
+		if err != nil {
+			return err
+		}
+		if r.refused == 0 {
+			r.refused = now.UnixMicro()
+		}
+		wait = refusedEvery
+		if now.Sub(time.UnixMicro(r.refused)) >= refusedMost {
+			r.stopped = now.UnixMicro()
+		}
+	} else {
+		r.refused = 0
+	}
+	return s.note(ctx, r, wait, 0)
+}
+
+// take makes the receiver this server's, by the database's clock.
+func (s *Sender) take(ctx context.Context, r *receiver) error {
+	return s.DB.Tx(ctx, func(q db.Queryer) error {
+		now, err := q.Now(ctx)
+		if err != nil {
+			return err
+		}
+		var at int64
+		var rule string
+		err = q.Row(ctx, sqlLeaseReceiver, int64(r.brand), r.name, s.holder, now.Add(lease).UnixMicro(), now.UnixMicro()).Scan(&at, &rule, &r.failures, &r.refused)
+		if errors.Is(err, db.ErrNoRows) {
+			return errLost
+		}
+		r.place, r.delivered = detect.Place{Entry: uint64(at), Rule: detect.Rule(rule)}, 0
+		return err
+	})
+}
+
+// note writes down how far a receiver was served, when to try again, and for how long
+// it is this server's.
+func (s *Sender) note(ctx context.Context, r *receiver, wait, hold time.Duration) error {
+	var n int64
+	err := s.DB.Tx(ctx, func(q db.Queryer) error {
+		now, err := q.Now(ctx)
+		if err != nil {
+			return err
+		}
+		var next, until int64
+		if wait > 0 {
+			next = now.Add(wait).UnixMicro()
+		}
+		if hold > 0 {
+			until = now.Add(hold).UnixMicro()
+		}
+		n, err = q.Exec(ctx, sqlServed, int64(r.brand), r.name, s.holder, int64(r.place.Entry), string(r.place.Rule), r.delivered, r.failures, r.status, next, until, r.fault, r.refused, r.stopped)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("noting what a receiver got: %w", err)
+	}
+	if n == 0 {
+		return errLost
+	}
+	r.delivered = 0
+	return nil
+}
+
+// backoff is how long to wait after so many failures in a row.
+func backoff(failures int) time.Duration {
+	d := backoffMost
+	if failures < 20 {
+		d = min(backoffFirst<<(failures-1), backoffMost)
+	}
+	return d/2 + rand.N(d/2)
+}

@@ -1,0 +1,102 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/idempotency"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+)
+
+// headerKey is the header that makes a write safe to send again.
+const headerKey = "Idempotency-Key"
+
+// writes registers a route that changes something: with an idempotency key it is done
+// once. Of routes that show customers nothing is ever kept, so they take no key.
+func (s *Server) writes(method, path string) { s.once[method+" "+path] = true }
+
+// showsSecret registers a write whose answer must not be kept.
+func (s *Server) showsSecret(method, path string) { s.once[method+" "+path] = false }
+
+// again does a write, unless it was done before: then it repeats the answer.
+func (s *Server) again(w http.ResponseWriter, r *http.Request, keep bool, next http.Handler) {
+	ctx := r.Context()
+	var c identity.Caller
+	err := s.decide(ctx, func(_ context.Context, now identity.Caller) error {
+		c = now
+		return nil
+	})
+	if err != nil {
+		s.fail(w, problem(err))
+		return
+	}
+	key := r.Header.Get(headerKey)
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.timeout)) // where the writer has none, the context's holds
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBulkBody+1))
+	if err != nil {
+		s.fail(w, &api.Error{Type: api.TypeTimeout, Title: "Out of time", Status: http.StatusRequestTimeout,
+			Detail: "the body did not arrive in time: send fewer at a time"})
+		return
+	}
+	before, err := s.vault.Once.Begin(ctx, c.Principal, key, digest(r, key, body))
+	if err != nil {
+		s.fail(w, problem(err))
+		return
+	}
+	if before != nil {
+		if len(before.Body) == 0 {
+			s.fail(w, &api.Error{Type: api.TypeConflict, Title: "Done already", Status: http.StatusConflict,
+				Detail: "an earlier request with this idempotency key did it; its answer held a secret and was not kept"})
+			return
+		}
+		w.Header().Set("Idempotency-Replayed", "true")
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(before.Status)
+		w.Write(before.Body)
+		return
+	}
+	a := &answer{header: w.Header(), status: http.StatusOK}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	finished := false
+	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+	defer cancel()
+	defer func() { // a panic too leaves nothing that seems to run
+		if !finished {
+			s.note(s.vault.Once.Drop(after, c.Principal, key))
+		}
+	}()
+	next.ServeHTTP(a, r)
+	if a.status < 300 && a.body.Len() <= idempotency.MaxAnswer {
+		finished = true
+		kept := idempotency.Answer{Status: a.status}
+		if keep {
+			kept.Body = a.body.Bytes()
+		}
+		s.note(s.vault.Once.Finish(after, c.Principal, key, kept))
+	}
+	w.WriteHeader(a.status)
+	w.Write(a.body.Bytes())
+}
+
+// note logs what did not hinder the answer.
+func (s *Server) note(err error) {
+	if err != nil {
+		s.log.Error("keeping an answer failed: the same request, sent again, is done again", "cause", err)
+	}
+}
+
+// digest tells one request from another. It is a MAC under what only the caller has,
+// so that the database holds nothing by which a body could be guessed.
+func digest(r *http.Request, key string, body []byte) [32]byte {
+	secret := sha256.Sum256([]byte("cloakroom idempotent request 1\x00" + r.Header.Get("Authorization") + "\x00" + key))
+	m := hmac.New(sha256.New, secret[:])
+	io.WriteString(m, r.Method+"\x00"+r.URL.RequestURI()+"\x00")
+	m.Write(body)
+	return [32]byte(m.Sum(nil))
+}

@@ -1,0 +1,37 @@
+package server
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+)
+
+// backupRoutes make backups into a directory of the vault's own machine. Only its
+// local administrator may: to whom else the directory would be, nobody can say.
+func (s *Server) backupRoutes() {
+	local := func(ctx context.Context, c identity.Caller) error {
+		if here, _ := ctx.Value(localKey{}).(bool); !here || c.Name != identity.LocalAdministrator {
+			return &api.Error{Type: api.TypePolicyDenied, Title: "Refused", Status: http.StatusForbidden,
+				Detail: "backups are made on the machine of the vault itself, by its local administrator, who needs no key there"}
+		}
+		return nil
+	}
+	route(s, "POST", "/v1/backup", "backup-start", "Begin a backup on the machine of the vault; local administrator only", maxBody, func(ctx context.Context, c identity.Caller, in *struct{ Body api.BackupRequest }) (*api.Backup, error) {
+		if err := local(ctx, c); err != nil {
+			return nil, err
+		}
+		return s.backups.Start(ctx, c, in.Body)
+	})
+	route(s, "GET", "/v1/backup", "backup-status", "How far the backup is", maxBody, func(ctx context.Context, c identity.Caller, _ *none) (*api.Backup, error) {
+		return s.backups.Status(), local(ctx, c)
+	})
+	route(s, "DELETE", "/v1/backup", "backup-cancel", "Cancel the backup that runs", maxBody, func(ctx context.Context, c identity.Caller, _ *none) (*api.Backup, error) {
+		if err := local(ctx, c); err != nil {
+			return nil, err
+		}
+		s.backups.Stop()
+		return s.backups.Status(), nil
+	})
+}

@@ -1,0 +1,126 @@
+package server
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// logRoutes serve a brand's log to whoever may watch it; under tiles as C2SP
+// tlog-tiles has it, so that its clients read it with a key and nothing else.
+func (s *Server) logRoutes(mux *http.ServeMux) {
+	v := s.vault
+	watch := func(ctx context.Context, c identity.Caller, in *BrandPath) (record.BrandID, error) {
+		return v.Admin.Watch(ctx, c, in.Brand)
+	}
+	route(s, "GET", "/v1/brands/{brand}/log", "log-checkpoint", "The newest signed checkpoint", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) (*api.Checkpoint, error) {
+		id, err := watch(ctx, c, in)
+		if err != nil {
+			return nil, err
+		}
+		out := &api.Checkpoint{}
+		if out.VerifierKey, err = v.Ledger.VerifierKey(ctx, id); err != nil {
+			return nil, err
+		}
+		cp, err := v.Ledger.Checkpoint(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		out.Checkpoint = string(cp)
+		out.Size, err = v.Ledger.Size(ctx, id)
+		return out, err
+	})
+	route(s, "GET", "/v1/brands/{brand}/log/entries/{index}", "log-entry", "One entry", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Index uint64 `path:"index"`
+	}) (*api.Entry, error) {
+		id, err := watch(ctx, c, &in.BrandPath)
+		if err != nil {
+			return nil, err
+		}
+		e, leaf, err := v.Ledger.Entry(ctx, id, in.Index)
+		if err != nil {
+			return nil, err
+		}
+		return &api.Entry{
+			Index: in.Index, Kind: e.Kind.String(), At: e.At, Principal: e.Principal, Role: e.Role, Purpose: e.Purpose,
+			Ticket: e.Ticket, Fields: e.Fields.Names(), Level: e.Level, Detail: e.Detail, Leaf: leaf,
+		}, nil
+	})
+	route(s, "GET", "/v1/brands/{brand}/log/inclusion", "log-inclusion", "Prove that an entry is in the log of a size (RFC 6962)", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Index uint64 `query:"index" required:"true"`
+		Size  uint64 `query:"size" required:"true"`
+	}) (*api.Hashes, error) {
+		id, err := watch(ctx, c, &in.BrandPath)
+		if err != nil {
+			return nil, err
+		}
+		p, err := v.Ledger.Inclusion(ctx, id, in.Index, in.Size)
+		return hashes(p), err
+	})
+	route(s, "GET", "/v1/brands/{brand}/log/consistency", "log-consistency", "Prove that the log of a size continues an older one (RFC 6962)", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Older uint64 `query:"older" required:"true"`
+		Size  uint64 `query:"size" required:"true"`
+	}) (*api.Hashes, error) {
+		id, err := watch(ctx, c, &in.BrandPath)
+		if err != nil {
+			return nil, err
+		}
+		p, err := v.Ledger.Consistency(ctx, id, in.Older, in.Size)
+		return hashes(p), err
+	})
+	route(s, "POST", "/v1/brands/{brand}/log/verify", "log-verify", "Replay the whole log, with the lists of customers that its tiles do not hold", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+		BrandPath
+		Body struct {
+			Older string `json:"older,omitempty" maxLength:"4096" doc:"A checkpoint that you kept."`
+		}
+	}) (*api.Verified, error) {
+		id, err := watch(ctx, c, &in.BrandPath)
+		if err != nil {
+			return nil, err
+		}
+		r, err := v.Ledger.Verify(ctx, id, []byte(in.Body.Older))
+		if err != nil {
+			return &api.Verified{Fault: err.Error()}, nil
+		}
+		return &api.Verified{OK: true, Size: r.Size}, nil
+	})
+	s.describe("/v1/brands/{brand}/tiles/{path}", "log-tile", "A file of the log as C2SP tlog-tiles names it: checkpoint, tile/...; or log.vkey", "application/octet-stream", "brand", "path")
+	mux.HandleFunc("GET /v1/brands/{brand}/tiles/{path...}", func(w http.ResponseWriter, r *http.Request) {
+		var b []byte
+		err := s.decide(r.Context(), func(ctx context.Context, c identity.Caller) error {
+			id, err := watch(ctx, c, &BrandPath{r.PathValue("brand")})
+			if err != nil {
+				return err
+			}
+			if path := r.PathValue("path"); path != "log.vkey" {
+				b, err = v.Ledger.Tile(ctx, id, path)
+				return err
+			}
+			key, err := v.Ledger.VerifierKey(ctx, id)
+			b = []byte(key + "\n")
+			return err
+		})
+		if err != nil {
+			s.fail(w, problem(err))
+			return
+		}
+		w.Header().Set("Content-Type", "application/octet-stream")
+		w.Write(b)
+	})
+}
+
+func hashes[P ~[]tlog.Hash](p P) *api.Hashes {
+	out := &api.Hashes{Hashes: [][]byte{}}
+	for _, h := range p {
+		out.Hashes = append(out.Hashes, h[:])
+	}
+	return out
+}

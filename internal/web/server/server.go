@@ -1,0 +1,282 @@
+// Package server is the HTTP API over a vault: it says who is calling, reads
+// requests, and turns errors into answers. What requests do is done elsewhere.
+//
+// An answer never repeats what was sent: neither an error nor a log line holds a
+// value of a request.
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/govern/backup"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+)
+
+// Timeout bounds every request.
+const Timeout = 60 * time.Second
+
+const (
+	maxBody     = 1 << 20
+	maxBulkBody = 64 << 20
+	// maxBodies bounds the bodies above maxBody that are in memory at one time: those
+	// beyond wait until their own deadline. A body of unknown length counts as the
+	// largest.
+	maxBodies = 2 * maxBulkBody
+	// maxFiles bounds the files of exports that are written at one time: each holds the
+	// sealed records of a part.
+	maxFiles = 4
+)
+
+// Server answers for one vault.
+type Server struct {
+	vault    *app.Vault
+	backups  *backup.Desk
+	log      *slog.Logger
+	http     http.Handler
+	api      huma.API
+	metrics  *metrics
+	failures *failures
+	bodies   *semaphore.Weighted
+	files    *semaphore.Weighted // files of exports that are written at one time
+	timeout  time.Duration
+	once     map[string]bool // the routes that change something, by pattern; false: the answer is not kept
+}
+
+// New returns the server of a vault. It logs requests without their contents.
+func New(v *app.Vault, log *slog.Logger) *Server { return newServer(v, log, Timeout) }
+
+func newServer(v *app.Vault, log *slog.Logger, timeout time.Duration) *Server {
+	s := &Server{
+		vault: v, backups: backup.NewDesk(v), log: log, metrics: newMetrics(), failures: newFailures(log), bodies: semaphore.NewWeighted(maxBodies), files: semaphore.NewWeighted(maxFiles),
+		timeout: timeout, once: map[string]bool{},
+	}
+	mux := http.NewServeMux()
+	config := huma.DefaultConfig("Cloakroom", "1")
+	config.Info.Description = "A customer-data vault. Every error is RFC 9457 with a stable type."
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "/v1/openapi", "", ""
+	config.CreateHooks = nil
+	config.Formats = map[string]huma.Format{"application/json": s.jsonFormat(), "json": s.jsonFormat()}
+	config.Transformers = []huma.Transformer{s.plainErrors}
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"key": {Type: "http", Scheme: "bearer"}}
+	config.Security = []map[string][]string{{"key": {}}}
+	s.api = humago.New(mux, config)
+	s.routes()
+	s.alarmRoutes()
+	s.exportRoutes(mux)
+	s.canaryRoutes()
+	s.containRoutes()
+	s.logRoutes(mux)
+	s.backupRoutes()
+	s.metricsRoute(mux)
+	s.http = s.identify(s.routed(mux))
+	return s
+}
+
+// OpenAPI returns the description of the API as YAML.
+func (s *Server) OpenAPI() ([]byte, error) { return s.api.OpenAPI().YAML() }
+
+type identityKey struct{}
+type localKey struct{}
+
+// shown is what a request shows of who sends it: the zero value, that it comes from
+// the machine itself.
+type shown struct {
+	key   identity.Key
+	keyed bool
+}
+
+// open lists the paths that anybody may ask for.
+func open(path string) bool {
+	return path == "/v1/health" || path == "/v1/openapi.json" || path == "/v1/openapi.yaml"
+}
+
+// identify sets the request's deadline, and turns away whom nobody knows before their
+// request is read. Who is calling is found again where the request is decided.
+func (s *Server) identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
+		defer cancel()
+		rec := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		in := r.WithContext(ctx)
+		s.metrics.begin()
+		w.Header().Set("Cache-Control", "no-store") // an answer is its caller's, and no proxy's
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		defer func() {
+			if p := recover(); p != nil {
+				s.log.Error("a request failed", "method", r.Method, "route", pattern(in)) // what panicked may hold data
+				if rec.wrote {
+					panic(http.ErrAbortHandler) // so that what was cut does not seem whole
+				}
+				s.fail(rec, internal())
+			}
+			s.metrics.end(pattern(in), rec.status, time.Since(start))
+			s.log.Debug("request", "method", r.Method, "status", rec.status, "took", time.Since(start).Round(time.Microsecond))
+		}()
+		if !open(r.URL.Path) {
+			who, err := present(ctx, r)
+			var c identity.Caller
+			if err == nil {
+				c, err = s.caller(s.vault.Revisions.Peek(ctx), who)
+			}
+			if err == nil && c.Export != "" && !downloads(r, c.Export) {
+				err = identity.ErrLink
+			}
+			if err != nil {
+				s.fail(rec, problem(err))
+				return
+			}
+			in = r.WithContext(context.WithValue(ctx, identityKey{}, who))
+			if n := r.ContentLength; n < 0 || n > maxBody {
+				if n < 0 || n > maxBulkBody {
+					n = maxBulkBody
+				}
+				if err := s.bodies.Acquire(ctx, n); err != nil {
+					s.fail(rec, problem(err))
+					return
+				}
+				defer s.bodies.Release(n)
+			}
+		}
+		next.ServeHTTP(rec, in)
+	})
+}
+
+// downloads reports whether a request shows an export or fetches a file of it. A
+// credential's export never changes, so that it is enough to ask once.
+func downloads(r *http.Request, export string) bool {
+	at := strings.Split(r.URL.Path, "/") // "", v1, brands, NAME, exports, ID, ...
+	return r.Method == http.MethodGet && len(at) >= 6 && at[1] == "v1" && at[2] == "brands" && at[4] == "exports" && at[5] == export
+}
+
+func present(ctx context.Context, r *http.Request) (shown, error) {
+	if local, _ := ctx.Value(localKey{}).(bool); local && r.Header.Get("Authorization") == "" {
+		return shown{}, nil
+	}
+	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return shown{}, errNoKey
+	}
+	key, err := identity.ParseKey(text)
+	return shown{key, true}, err
+}
+
+func (s *Server) caller(ctx context.Context, who shown) (identity.Caller, error) {
+	if !who.keyed {
+		return s.vault.Identity.EnsureLocal(ctx, access.Administrator)
+	}
+	return s.vault.Identity.Authenticate(ctx, who.key)
+}
+
+// decide runs what a request asks for, for whoever sends it, under rights that hold
+// when it is answered. On the open paths there is no caller.
+func (s *Server) decide(ctx context.Context, fn func(ctx context.Context, c identity.Caller) error) error {
+	who, known := ctx.Value(identityKey{}).(shown)
+	if !known {
+		return fn(ctx, identity.Caller{})
+	}
+	return s.vault.Revisions.Decide(ctx, func(ctx context.Context) error {
+		c, err := s.caller(ctx, who)
+		if err != nil {
+			return err
+		}
+		return fn(ctx, c)
+	})
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+	wrote  bool
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status, w.wrote = status, true
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets the deadline of a body be set below.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *statusWriter) Write(b []byte) (int, error) {
+	w.wrote = true
+	return w.ResponseWriter.Write(b)
+}
+
+// plainErrors takes the values out of the errors that the framework makes.
+func (s *Server) plainErrors(_ huma.Context, _ string, v any) (any, error) {
+	m, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	e := &api.Error{Type: api.TypeInvalid, Title: "The request is not valid", Status: m.Status}
+	for _, d := range m.Errors {
+		iv := api.InvalidValue{Message: d.Message}
+		if place, ok := strings.CutPrefix(d.Message, notText+": "); ok {
+			e.Errors = refuseText(place).Errors
+			break
+		}
+		switch {
+		case strings.HasPrefix(d.Message, "unexpected property"):
+			iv.Message = "has a member that the API does not know"
+		case strings.HasPrefix(d.Message, "expected "):
+			iv.Location = d.Location
+		default:
+			iv.Message = "is not what the API describes"
+		}
+		e.Errors = append(e.Errors, iv)
+	}
+	switch {
+	case m.Status == http.StatusRequestTimeout:
+		e.Type, e.Title, e.Errors = api.TypeTimeout, "Out of time", nil
+		e.Detail = "the body did not arrive in time: send fewer at a time"
+	case m.Status == http.StatusRequestEntityTooLarge:
+		e.Detail = "the request is too large: send fewer at a time"
+	case len(e.Errors) == 0:
+		e.Detail = "the body is not JSON of the shape that the API describes"
+	}
+	s.metrics.failed(e.Type)
+	return e, nil
+}
+
+// Serve answers on a listener until the context ends, and then lets what runs
+// finish. Over a Unix socket, whoever runs as the account of this process, or as
+// root, is the local administrator.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	srv := &http.Server{
+		Handler: s.http, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ReadTimeout: 2 * Timeout,
+		WriteTimeout: 3 * Timeout, MaxHeaderBytes: 16 << 10,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if uc, ok := c.(*net.UnixConn); ok {
+				uid, err := peerUID(uc)
+				return context.WithValue(ctx, localKey{}, err == nil && (uid == 0 || uid == os.Getuid()))
+			}
+			return ctx
+		},
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	s.backups.Stop()
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return srv.Shutdown(grace)
+}
