@@ -21,6 +21,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/exercise/generate"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
@@ -74,11 +75,11 @@ func (b *bench) files(customers int) *files {
 	fatal(err)
 	more := make(chan []record.Purchase, 64)
 	go func() {
-		for x := range generate.Customers(generate.Config{Customers: customers, Seed: 10, Brands: []string{"gucci"}}) {
+		for x := range invent.Customers(invent.Config{Customers: customers, Seed: 10, Brands: []string{"gucci"}}) {
 			more <- slices.Clone(x.Purchases)
 		}
 	}()
-	for x := range generate.Customers(generate.Config{Customers: customers, Seed: 9, Brands: []string{"gucci"}}) {
+	for x := range invent.Customers(invent.Config{Customers: customers, Seed: 9, Brands: []string{"gucci"}}) {
 		for _, p := range <-more {
 			if len(x.Purchases) > 0 {
 				p.Currency = x.Purchases[0].Currency

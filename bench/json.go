@@ -7,7 +7,7 @@ import (
 	"os"
 	"slices"
 
-	"github.com/cloakroom/cloakroom/internal/exercise/generate"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 )
 
 func decode(r io.Reader, v any) error { return json.NewDecoder(r).Decode(v) }
@@ -21,7 +21,7 @@ func fileSize(path string) int64 {
 }
 
 // clone keeps a customer that the generator will overwrite.
-func clone(x *generate.Customer) generate.Customer {
+func clone(x *invent.Customer) invent.Customer {
 	y := *x
 	y.Attributes, y.Purchases = maps.Clone(x.Attributes), slices.Clone(x.Purchases)
 	return y

@@ -16,10 +16,9 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/app"
-	"github.com/cloakroom/cloakroom/internal/exercise/generate"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
-	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // filled is a served vault with customers.
@@ -35,7 +34,7 @@ type filled struct {
 func (b *bench) vault(ctx context.Context, customers int, o app.Options) *filled {
 	v, err := app.Open(ctx, b.fresh("vault"), o)
 	fatal(err)
-	s := server.New(v, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s := app.NewServer(v, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	f := &filled{Vault: v, admin: client.New("http://vault", "", &http.Client{Transport: s.Local()})}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	fatal(err)
@@ -77,7 +76,7 @@ func (b *bench) load(ctx context.Context, f *filled, customers int) (took time.D
 		}
 		put, add = api.PutRequest{}, api.PurchasesRequest{}
 	}
-	for x := range generate.Customers(generate.Config{Customers: customers, Seed: 9, Brands: []string{"gucci"}}) {
+	for x := range invent.Customers(invent.Config{Customers: customers, Seed: 9, Brands: []string{"gucci"}}) {
 		fields := api.Fields{}
 		for c := record.Field(0); c < record.NumColumns; c++ {
 			if v := x.Get(c); v != "" {

@@ -25,7 +25,6 @@ import (
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
-	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // Vault is a vault that serves until the test ends.
@@ -88,7 +87,7 @@ func start(t testing.TB, o app.Options) *Vault {
 	}
 	v.opened = opened
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	s := server.New(opened, log)
+	s := app.NewServer(opened, log)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("starting a vault: %v", err)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/exercise/generate"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
@@ -33,10 +34,10 @@ type sample struct {
 
 // rows invents the customers of one size, each with its share of purchases. The
 // generator gives a heavy-tailed five or so; more are repetitions in other months.
-func (o *options) rows(ctx context.Context, n int, fn func(*generate.Customer) error) error {
+func (o *options) rows(ctx context.Context, n int, fn func(*invent.Customer) error) error {
 	var have int64
 	i := 0
-	for c := range generate.Customers(generate.Config{Customers: n, Seed: seed, Brands: []string{brand}}) {
+	for c := range invent.Customers(invent.Config{Customers: n, Seed: seed, Brands: []string{brand}}) {
 		if i++; i%4096 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -81,7 +82,7 @@ func (o *options) source(ctx context.Context, n int) (*source, error) {
 		return nil, err
 	}
 	s := &source{customers: filepath.Join(dir, "customers.csv"), purchases: filepath.Join(dir, "purchases.csv"), wait: func() error { return nil }}
-	keep := func(i int, c *generate.Customer) {
+	keep := func(i int, c *invent.Customer) {
 		x := sample{c.Get(record.ExternalID), c.Get(record.Email)}
 		if i == 0 && !o.pipe {
 			s.first = x.external
@@ -113,17 +114,17 @@ func (o *options) source(ctx context.Context, n int) (*source, error) {
 			return nil, fmt.Errorf("making a pipe: %w", err)
 		}
 	}
-	for c := range generate.Customers(generate.Config{Customers: 1, Seed: seed, Brands: []string{brand}}) {
+	for c := range invent.Customers(invent.Config{Customers: 1, Seed: seed, Brands: []string{brand}}) {
 		s.first = c.Get(record.ExternalID) // known before the pipe is read
 	}
 	done := make(chan error, 2)
 	go func() { done <- o.write(ctx, n, s.customers, os.DevNull, keep, &s.total) }()
-	go func() { done <- o.write(ctx, n, os.DevNull, s.purchases, func(int, *generate.Customer) {}, nil) }()
+	go func() { done <- o.write(ctx, n, os.DevNull, s.purchases, func(int, *invent.Customer) {}, nil) }()
 	s.wait = func() error { return errors.Join(<-done, <-done) }
 	return s, nil
 }
 
-func (o *options) write(ctx context.Context, n int, customers, purchases string, keep func(int, *generate.Customer), total *generate.Totals) (err error) {
+func (o *options) write(ctx context.Context, n int, customers, purchases string, keep func(int, *invent.Customer), total *generate.Totals) (err error) {
 	var buffers [2]*bufio.Writer
 	for i, name := range []string{customers, purchases} {
 		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600)
@@ -138,7 +139,7 @@ func (o *options) write(ctx context.Context, n int, customers, purchases string,
 		return err
 	}
 	i := 0
-	err = o.rows(ctx, n, func(c *generate.Customer) error {
+	err = o.rows(ctx, n, func(c *invent.Customer) error {
 		keep(i, c)
 		i++
 		return w.Write(c)

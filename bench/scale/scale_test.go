@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cloakroom/cloakroom/internal/exercise/generate"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 )
 
 // The rows have the average that was asked for, and no purchase twice.
@@ -16,7 +16,7 @@ func TestRowsHaveTheirPurchases(t *testing.T) {
 		o := &options{purchases: each}
 		const n = 3000
 		all, seen := 0, map[string]bool{}
-		err := o.rows(t.Context(), n, func(c *generate.Customer) error {
+		err := o.rows(t.Context(), n, func(c *invent.Customer) error {
 			for _, p := range c.Purchases {
 				if seen[p.ID] {
 					return errors.New("a purchase is there twice: " + p.ID)

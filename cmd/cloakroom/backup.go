@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/govern/backup"
 )
 
@@ -180,7 +181,7 @@ func (c *restoreCmd) Run(ctx context.Context, std Streams) error {
 	}
 	m, total, table := meter{std: std}, uint64(0), ""
 	last := backup.Progress{}
-	report, err := backup.Restore(ctx, o, func(p backup.Progress) {
+	report, err := app.Restore(ctx, o, func(p backup.Progress) {
 		if p.Part+p.Table != table {
 			total, table = total+last.Rows, p.Part+p.Table
 		}

@@ -22,8 +22,8 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/app"
-	"github.com/cloakroom/cloakroom/internal/exercise/generate"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
@@ -274,7 +274,7 @@ func TestNothingOfACustomerIsOnDiskInClear(t *testing.T) {
 		t.Fatal(err)
 	}
 	values := map[string]string{"Unmistakable-Person": "name", "unmistakable-person@example.com": "e-mail"}
-	for x := range generate.Customers(generate.Config{Customers: customers, Seed: 1, Brands: []string{"gucci", "balenciaga", "mcqueen"}}) {
+	for x := range invent.Customers(invent.Config{Customers: customers, Seed: 1, Brands: []string{"gucci", "balenciaga", "mcqueen"}}) {
 		for _, f := range []record.Field{record.GivenName, record.FamilyName, record.Email, record.Phone, record.Street} {
 			values[x.Get(f)] = f.String()
 		}

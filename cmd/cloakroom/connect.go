@@ -16,7 +16,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
-	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // backing is what a vault lies on: the flags of every verb that can open one.
@@ -116,7 +115,7 @@ func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := server.New(v, quiet(std.Err))
+	s := app.NewServer(v, quiet(std.Err))
 	return &connection{client.New("http://vault", key, &http.Client{Transport: s.Local()}), v.Close, v}, nil
 }
 

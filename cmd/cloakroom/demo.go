@@ -16,10 +16,9 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/app"
-	"github.com/cloakroom/cloakroom/internal/exercise/generate"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
-	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // demoCmd is `cloakroom demo`.
@@ -81,8 +80,8 @@ const traineeLimit = 2
 
 // Run makes and serves the demonstration.
 func (c *demoCmd) Run(ctx context.Context, std Streams) (err error) {
-	if c.Customers < 30 || c.Customers > generate.MaxCustomers {
-		return &usageError{fmt.Sprintf("--customers is 30 to %d", generate.MaxCustomers)}
+	if c.Customers < 30 || c.Customers > invent.MaxCustomers {
+		return &usageError{fmt.Sprintf("--customers is 30 to %d", invent.MaxCustomers)}
 	}
 	dir := c.Data
 	if dir == "" && c.Database != "" {
@@ -104,7 +103,7 @@ func (c *demoCmd) Run(ctx context.Context, std Streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
-	s := server.New(v, quiet(std.Err))
+	s := app.NewServer(v, quiet(std.Err))
 	d := &demo{std: std, client: client.New("http://vault", "", &http.Client{Transport: s.Local()}), answer: demoAnswer{Data: dir}, database: c.Database != ""}
 	if err := d.make(ctx, c); err != nil {
 		return err
@@ -224,7 +223,7 @@ func (d *demo) customers(ctx context.Context, c *demoCmd) error {
 	for i, b := range d.answer.Brands {
 		names[i] = b.Name
 	}
-	cfg := generate.Config{Customers: c.Customers, Seed: c.Seed, Brands: names}
+	cfg := invent.Config{Customers: c.Customers, Seed: c.Seed, Brands: names}
 	puts := make([]api.PutRequest, len(names))
 	bought := make([]api.PurchasesRequest, len(names))
 	flush := func(i int) error {
@@ -251,7 +250,7 @@ func (d *demo) customers(ctx context.Context, c *demoCmd) error {
 		return nil
 	}
 	started, n := time.Now(), 0
-	for x := range generate.Customers(cfg) {
+	for x := range invent.Customers(cfg) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

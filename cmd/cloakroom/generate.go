@@ -15,6 +15,7 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"github.com/cloakroom/cloakroom/internal/exercise/generate"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 )
 
 // defaultCustomers is what the demonstration uses.
@@ -68,8 +69,8 @@ type generatedBrand struct {
 var brandName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 // config checks the command line and fills in what was left out.
-func (c *generateCmd) config() (generate.Config, error) {
-	cfg := generate.Config{Customers: defaultCustomers, Seed: c.Seed, Brands: c.Brands}
+func (c *generateCmd) config() (invent.Config, error) {
+	cfg := invent.Config{Customers: defaultCustomers, Seed: c.Seed, Brands: c.Brands}
 	if c.PurchasesFrom != "" {
 		if c.Customers != nil || len(c.Brands) > 1 {
 			return cfg, &usageError{"--purchases-from takes one brand and no --customers: the file says who buys"}
@@ -117,7 +118,7 @@ func (c *generateCmd) Run(ctx context.Context, std Streams) (err error) {
 		}
 	}
 	started, n, drawn := time.Now(), 0, false
-	write := func(x *generate.Customer) error {
+	write := func(x *invent.Customer) error {
 		if n++; n%progressEvery == 0 {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -166,9 +167,9 @@ func (c *generateCmd) Run(ctx context.Context, std Streams) (err error) {
 }
 
 // each calls write with every customer that the command line asks for.
-func (c *generateCmd) each(cfg generate.Config, write func(*generate.Customer) error) error {
+func (c *generateCmd) each(cfg invent.Config, write func(*invent.Customer) error) error {
 	if c.PurchasesFrom == "" {
-		for x := range generate.Customers(cfg) {
+		for x := range invent.Customers(cfg) {
 			if err := write(x); err != nil {
 				return err
 			}

@@ -21,7 +21,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
-	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // Statements by which the tests of bad days stand in the vault's way.
@@ -58,7 +57,7 @@ func newBadDay(t *testing.T, dsn string, o app.Options) *badDay {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { v.Close() })
-	h := &http.Client{Transport: server.New(v, quiet(io.Discard)).Local()}
+	h := &http.Client{Transport: app.NewServer(v, quiet(io.Discard)).Local()}
 	b := &badDay{t: t, v: v, admin: client.New("http://vault", "", h), people: map[string]*client.Client{}, a: &answers{lost: map[string]int{}}}
 	if err := b.admin.Do(t.Context(), "POST", "/v1/brands", api.Brand{Name: "gucci"}, nil); err != nil {
 		t.Fatal(err)

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cloakroom/cloakroom/internal/app"
-	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // serveCmd is `cloakroom serve`.
@@ -104,7 +103,7 @@ func serve(ctx context.Context, v *app.Vault, log *slog.Logger, l net.Listener, 
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		defer runtime.KeepAlive(make([]byte, headroom))
 	}
-	s := server.New(v, log)
+	s := app.NewServer(v, log)
 	own, err := v.OwnSocket()
 	if err != nil {
 		return errors.Join(err, l.Close())

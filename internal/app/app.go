@@ -42,7 +42,7 @@ import (
 // The files of a data directory.
 const (
 	DatabaseFile = "vault.db"
-	RootKeyFile  = "root.key"
+	RootKeyFile  = keys.RootFile
 	LockFile     = "lock"
 	SocketFile   = "cloakroom.sock"
 )

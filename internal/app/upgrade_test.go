@@ -24,11 +24,10 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/app"
-	"github.com/cloakroom/cloakroom/internal/exercise/generate"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
-	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // fixture makes the fixture of a release: run it with that release's code, once, and
@@ -53,7 +52,7 @@ type factCustomer struct {
 }
 
 func localClient(v *app.Vault, key string) *client.Client {
-	s := server.New(v, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s := app.NewServer(v, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	return client.New("http://vault", key, &http.Client{Transport: s.Local()})
 }
 
@@ -96,7 +95,7 @@ func story(t *testing.T, v *app.Vault) facts {
 	}
 	puts := make([]api.PutRequest, len(brands))
 	bought := make([]api.PurchasesRequest, len(brands))
-	for x := range generate.Customers(generate.Config{Customers: 60, Seed: 11, Brands: brands}) {
+	for x := range invent.Customers(invent.Config{Customers: 60, Seed: 11, Brands: brands}) {
 		fields := api.Fields{}
 		for c := record.Field(0); c < record.NumColumns; c++ {
 			if s := x.Customer.Get(c); s != "" {

@@ -14,7 +14,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
-	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // No transaction of the way of a reveal, a view or a search touches two values of a
@@ -28,7 +27,7 @@ func TestTheHotPathStaysOnOneShard(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer v.Close()
-	s := server.New(v, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s := app.NewServer(v, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	local := &http.Client{Transport: s.Local()}
 	admin := client.New("http://vault", "", local)
 	do := func(method, path string, in, out any) {

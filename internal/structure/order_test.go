@@ -9,42 +9,62 @@ import (
 	"testing"
 )
 
-// order is the way through a request. A package imports only what stands before
-// it; a folder below a package has that package's place. What is listed and not
-// built yet keeps its place.
+// wings are the folders of internal/, each of which may import those before it. The
+// packages that strangers import have their places among them: api and evidence stand
+// on the platform alone.
+var wings = []string{
+	"internal/platform",
+	"api",
+	"client",
+	"evidence",
+	"internal/vault",
+	"internal/watch",
+	"internal/respond",
+	"internal/customer",
+	"internal/govern",
+	"internal/web",
+	"internal/app",
+	"internal/exercise",
+	"cloakroomtest",
+	"cmd",
+}
+
+// order is, wing by wing, the way through a request or a breach. A package imports only
+// what stands before it; a folder below a package has that package's place.
 var order = []string{
 	"internal/platform/record",
 	"internal/platform/cards",
-	"internal/exercise/generate",
-	"api",
-	"client",
+	"internal/platform/entry",
+	"internal/platform/invent",
 	"internal/platform/db",
 	"internal/platform/revision",
 	"internal/platform/keys",
+	"internal/platform/idempotency",
+	"api",
+	"client",
+	"evidence",
 	"internal/vault/brands",
 	"internal/vault/identity",
 	"internal/vault/containment",
 	"internal/vault/access",
-	"internal/platform/idempotency",
 	"internal/vault/budget",
-	"internal/platform/entry",
-	"evidence",
 	"internal/vault/ledger",
 	"internal/vault/door",
-	"internal/watch/exposure",
 	"internal/vault/seal",
 	"internal/vault/mask",
 	"internal/vault/disclose",
 	"internal/vault/intake",
-	"internal/watch/canary",
 	"internal/vault/export",
+	"internal/watch/exposure",
+	"internal/watch/canary",
 	"internal/watch/detect",
 	"internal/watch/decoymail",
 	"internal/watch/notify",
 	"internal/govern/admin",
-	"internal/app",
 	"internal/govern/backup",
 	"internal/web/server",
+	"internal/app",
+	"internal/exercise/generate",
 	"internal/exercise/drill",
 	"cloakroomtest",
 	"cmd",
@@ -61,13 +81,61 @@ var only = map[string][]string{
 }
 
 func place(dir string) int {
-	return slices.IndexFunc(order, func(o string) bool { return dir == o || strings.HasPrefix(dir, o+"/") })
+	return slices.IndexFunc(order, func(o string) bool { return within(dir, o) })
+}
+
+func within(dir, folder string) bool { return dir == folder || strings.HasPrefix(dir, folder+"/") }
+
+// checkWings finds packages of internal/ outside the wings, and wings that have more
+// than their description, or none.
+func checkWings(t *tree) []string {
+	var faults []string
+	described := map[string]bool{}
+	for _, p := range t.pkgs {
+		wing := slices.IndexFunc(wings, func(w string) bool { return within(p.dir, w) })
+		switch {
+		case p.dir == "internal/structure":
+		case wing < 0:
+			faults = append(faults, fmt.Sprintf("%s is in no wing: move it into one, or name its wing in internal/structure/order_test.go", p.dir))
+		case p.dir == wings[wing] && isWing(p.dir):
+			described[p.dir] = true
+			if len(p.files) > 1 || p.files["doc.go"] == nil {
+				faults = append(faults, fmt.Sprintf("%s is a wing: its code belongs in a package of it, and its description in doc.go", p.dir))
+			}
+		}
+	}
+	for _, p := range t.pkgs {
+		if i := strings.LastIndex(p.dir, "/"); i > 0 && isWing(p.dir[:i]) && !described[p.dir[:i]] {
+			faults = append(faults, fmt.Sprintf("%s has no doc.go that says what lives there and what may not", p.dir[:i]))
+		}
+	}
+	return faults
+}
+
+// isWing reports whether a folder holds packages and is none itself, as app is.
+func isWing(dir string) bool {
+	return slices.Contains(wings, dir) && strings.HasPrefix(dir, "internal/") && !slices.Contains(order, dir)
+}
+
+func TestEveryPackageIsInAWing(t *testing.T) { report(t, checkWings(ours(t))) }
+
+// The order of packages goes through the wings one after the other, so that no package
+// of a wing can come before one of an earlier wing.
+func TestTheOrderFollowsTheWings(t *testing.T) {
+	last := 0
+	for _, o := range order {
+		wing := slices.IndexFunc(wings, func(w string) bool { return within(o, w) })
+		if wing < last {
+			t.Errorf("%s (wing %d) stands after a package of %s", o, wing, wings[last])
+		}
+		last = max(last, wing)
+	}
 }
 
 func checkOrder(t *tree) []string {
 	var faults []string
 	for _, p := range t.pkgs {
-		if p.dir == "internal/structure" {
+		if p.dir == "internal/structure" || isWing(p.dir) {
 			continue
 		}
 		here := place(p.dir)

@@ -20,6 +20,13 @@ func TestChecksSeePlantedFaults(t *testing.T) {
 		{"unknown package", "internal/odd/a.go", `package odd`, checkOrder, "no place"},
 		{"narrow package", "evidence/a.go", `package evidence; import _ "` + module + `/internal/platform/db"`, checkOrder, "may import only"},
 		{"test package in the product", "internal/vault/seal/a.go", `package seal; import _ "` + module + `/internal/platform/db/dbtest"`, checkOrder, "for tests"},
+		{"upward import", "internal/platform/keys/a.go", `package keys; import _ "` + module + `/internal/vault/seal"`, checkOrder, "comes after"},
+		{"watch above respond", "internal/watch/detect/a.go", `package detect; import _ "` + module + `/internal/govern/admin"`, checkOrder, "comes after"},
+		{"web in the assembly's place", "internal/web/server/a.go", `package server; import _ "` + module + `/internal/app"`, checkOrder, "comes after"},
+		{"no wing", "internal/odd/a.go", `package odd`, checkWings, "in no wing"},
+		{"code in a wing", "internal/vault/a.go", "// Package vault is.\npackage vault", checkWings, "belongs in a package"},
+		{"wing without a description", "internal/watch/odd/a.go", `package odd`, checkWings, "no doc.go"},
+		{"wing", "internal/watch/doc.go", "// Package watch is.\npackage watch", checkWings, ""},
 		{"layer", "internal/util/a.go", `package util`, checkNames, "names a layer"},
 		{"no comment", "internal/vault/seal/a.go", `package seal`, checkComments, "no package comment"},
 		{"comment", "internal/vault/seal/a.go", "// Package seal seals.\npackage seal", checkComments, ""},
@@ -41,6 +48,7 @@ func TestChecksSeePlantedFaults(t *testing.T) {
 			tr, err := parse(fstest.MapFS{
 				c.file:                           {Data: []byte(c.src)},
 				"internal/platform/db/schema.go": {Data: []byte("// Package db is db.\n" + schema)},
+				"internal/platform/doc.go":       {Data: []byte("// Package platform is the platform.\npackage platform")},
 			})
 			if err != nil {
 				t.Fatal(err)

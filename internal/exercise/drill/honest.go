@@ -10,8 +10,8 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/exercise/generate"
 	"github.com/cloakroom/cloakroom/internal/exercise/generate/work"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 )
@@ -76,13 +76,13 @@ func (h *house) employ(ctx context.Context, name, kind, role string) (p person, 
 }
 
 // newcomers are those who join while the shop works.
-func newcomers(seed uint64) (next func() (*generate.Customer, bool), stop func()) {
-	return iter.Pull(generate.Customers(generate.Config{Customers: generate.MaxCustomers, Seed: seed, Brands: []string{brand}}))
+func newcomers(seed uint64) (next func() (*invent.Customer, bool), stop func()) {
+	return iter.Pull(invent.Customers(invent.Config{Customers: invent.MaxCustomers, Seed: seed, Brands: []string{brand}}))
 }
 
 func externalID(n int) string { return fmt.Sprintf("C%09d", n) }
 
-func fieldsOf(c *generate.Customer, n int) api.Fields {
+func fieldsOf(c *invent.Customer, n int) api.Fields {
 	out := api.Fields{}
 	for f := record.Field(0); f < record.NumColumns; f++ {
 		if v := c.Get(f); v != "" {
@@ -121,7 +121,7 @@ func (h *house) load(ctx context.Context, c *Config, s *state) error {
 	}
 	s.tokens.b = make([]byte, 0, tokenLength*(c.Customers+c.Customers/8))
 	n := 0
-	for x := range generate.Customers(generate.Config{Customers: c.Customers, Seed: c.Seed, Brands: []string{brand}}) {
+	for x := range invent.Customers(invent.Config{Customers: c.Customers, Seed: c.Seed, Brands: []string{brand}}) {
 		n++
 		if req.Customers = append(req.Customers, fieldsOf(x, n)); len(req.Customers) == putBatch {
 			if err := flush(); err != nil {
@@ -147,7 +147,7 @@ type shop struct {
 	h      *house
 	people []person
 	tokens tokens
-	join   func() (*generate.Customer, bool)
+	join   func() (*invent.Customer, bool)
 	tally  tally
 	// seen, if set, is told of what a person received.
 	seen func(ctx context.Context, p *person, class string, act work.Act, customers []api.Customer) error

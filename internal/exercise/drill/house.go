@@ -20,7 +20,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
-	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // brand is under attack.
@@ -57,7 +56,7 @@ func open(ctx context.Context, dir, dsn string, at int64) (*house, error) {
 		return nil, err
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	s := server.New(v, log)
+	s := app.NewServer(v, log)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("listening: %w", err), v.Close())

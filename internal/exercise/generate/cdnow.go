@@ -1,3 +1,6 @@
+// Package generate writes invented customers and purchases as the files that an import
+// reads, and gives the customers of a real file of purchases invented names. What the
+// customers look like is invent's work; package work says who works with them and when.
 package generate
 
 import (
@@ -10,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
@@ -23,20 +27,21 @@ var ErrPurchases = errors.New("not a CDNOW purchase: customer id, date as 199701
 // purchase number, so they are numbered per customer, and two equal lines stay two
 // purchases. A customer's lines must stand together. After an error nothing more
 // is yielded; the yielded customer is overwritten by the next one.
-func FromPurchases(r io.Reader, cfg Config) iter.Seq2[*Customer, error] {
-	return func(yield func(*Customer, error) bool) {
+func FromPurchases(r io.Reader, cfg invent.Config) iter.Seq2[*invent.Customer, error] {
+	return func(yield func(*invent.Customer, error) bool) {
 		if err := cfg.Check(); err != nil {
 			yield(nil, err)
 			return
 		}
-		m := newMaker(cfg.Seed)
+		buyers := invent.NewBuyers(cfg.Seed)
 		var current string
-		seen := map[string]bool{} // a word per customer: the format is for files of thousands
+		var purchases []record.Purchase // of the current customer
+		seen := map[string]bool{}       // a word per customer: the format is for files of thousands
 		give := func() bool {
-			i := uint64(len(seen) - 1)
-			m.profile(i, i, &m.out.Purchases[0].At)
-			m.out.Set(record.ExternalID, current)
-			return yield(&m.out, nil)
+			c := buyers.Customer(uint64(len(seen)-1), purchases[0].At)
+			c.Set(record.ExternalID, current)
+			c.Purchases = purchases
+			return yield(c, nil)
 		}
 		lines := bufio.NewScanner(r)
 		for n := 1; lines.Scan(); n++ {
@@ -58,10 +63,10 @@ func FromPurchases(r io.Reader, cfg Config) iter.Seq2[*Customer, error] {
 				}
 				current = f[0]
 				seen[current] = true
-				m.out.Purchases = m.out.Purchases[:0]
+				purchases = purchases[:0]
 			}
-			p.ID = current + "-" + strconv.Itoa(len(m.out.Purchases)+1)
-			m.out.Purchases = append(m.out.Purchases, p)
+			p.ID = current + "-" + strconv.Itoa(len(purchases)+1)
+			purchases = append(purchases, p)
 		}
 		if err := lines.Err(); err != nil {
 			yield(nil, fmt.Errorf("reading purchases: %w", err))

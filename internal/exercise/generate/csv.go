@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
@@ -51,7 +52,7 @@ func NewWriter(customers, purchases io.Writer) (*Writer, error) {
 }
 
 // Write appends a customer and the purchases.
-func (w *Writer) Write(c *Customer) error {
+func (w *Writer) Write(c *invent.Customer) error {
 	w.row = append(w.row[:0], c.Columns[:]...)
 	for _, a := range w.attributes {
 		w.row = append(w.row, c.Attributes[a])

@@ -12,17 +12,18 @@ import (
 	"github.com/nyaruka/phonenumbers"
 	"pgregory.net/rapid"
 
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
-func files(t testing.TB, cfg Config) (customers, purchases string) {
+func files(t testing.TB, cfg invent.Config) (customers, purchases string) {
 	t.Helper()
 	var c, p bytes.Buffer
 	w, err := NewWriter(&c, &p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for x := range Customers(cfg) {
+	for x := range invent.Customers(cfg) {
 		if err := w.Write(x); err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +35,7 @@ func files(t testing.TB, cfg Config) (customers, purchases string) {
 }
 
 func TestSameSeedSameBytes(t *testing.T) {
-	cfg := Config{Customers: 500, Seed: 7, Brands: []string{"gucci", "mcqueen"}}
+	cfg := invent.Config{Customers: 500, Seed: 7, Brands: []string{"gucci", "mcqueen"}}
 	c1, p1 := files(t, cfg)
 	c2, p2 := files(t, cfg)
 	if c1 != c2 || p1 != p2 {
@@ -49,13 +50,13 @@ func TestSameSeedSameBytes(t *testing.T) {
 // A larger file begins with the smaller one, so that a demonstration can grow.
 func TestMoreCustomersOnlyAdd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		cfg := Config{Customers: rapid.IntRange(0, 40).Draw(t, "n"), Seed: rapid.Uint64().Draw(t, "seed"), Brands: []string{"a", "bb"}}
+		cfg := invent.Config{Customers: rapid.IntRange(0, 40).Draw(t, "n"), Seed: rapid.Uint64().Draw(t, "seed"), Brands: []string{"a", "bb"}}
 		var small, large []string
-		for c := range Customers(cfg) {
+		for c := range invent.Customers(cfg) {
 			small = append(small, strings.Join(c.Columns[:], "|"))
 		}
 		cfg.Customers += 10
-		for c := range Customers(cfg) {
+		for c := range invent.Customers(cfg) {
 			large = append(large, strings.Join(c.Columns[:], "|"))
 		}
 		for i := range small {
@@ -68,11 +69,11 @@ func TestMoreCustomersOnlyAdd(t *testing.T) {
 
 // What is generated must hold every oddity that it is for.
 func TestVariety(t *testing.T) {
-	cfg := Config{Customers: 20000, Seed: 1, Brands: []string{"gucci", "balenciaga", "mcqueen"}}
+	cfg := invent.Config{Customers: 20000, Seed: 1, Brands: []string{"gucci", "balenciaga", "mcqueen"}}
 	countries, states, scripts, ids := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	people := map[string]int{}
 	var n, most, noEmail, noPhone, plus, upper, optOut, twoBrands, badPhone int
-	for c := range Customers(cfg) {
+	for c := range invent.Customers(cfg) {
 		countries[c.Get(record.Country)] = true
 		if c.Get(record.Country) == "US" {
 			states[c.Get(record.Region)] = true
@@ -123,7 +124,7 @@ func TestVariety(t *testing.T) {
 		most = max(most, len(c.Purchases))
 		last := time.Time{}
 		for _, p := range c.Purchases {
-			if p.At.Before(last) || p.At.After(time.Unix(periodEndUnix, 0)) {
+			if p.At.Before(last) || p.At.After(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)) {
 				t.Fatalf("purchase out of order or after the period: %s", p.At)
 			}
 			last = p.At
@@ -149,7 +150,7 @@ func TestVariety(t *testing.T) {
 }
 
 func TestCSVReadsBack(t *testing.T) {
-	c, p := files(t, Config{Customers: 300, Seed: 3, Brands: []string{"gucci"}})
+	c, p := files(t, invent.Config{Customers: 300, Seed: 3, Brands: []string{"gucci"}})
 	for name, text := range map[string]string{"customers": c, "purchases": p} {
 		rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
 		if err != nil {
@@ -162,11 +163,11 @@ func TestCSVReadsBack(t *testing.T) {
 }
 
 func TestConfigCheck(t *testing.T) {
-	for _, cfg := range []Config{{Customers: 1}, {Customers: -1, Brands: []string{"a"}}} {
-		if err := cfg.Check(); !errors.Is(err, ErrConfig) {
+	for _, cfg := range []invent.Config{{Customers: 1}, {Customers: -1, Brands: []string{"a"}}} {
+		if err := cfg.Check(); !errors.Is(err, invent.ErrConfig) {
 			t.Errorf("%+v: %v", cfg, err)
 		}
-		for range Customers(cfg) {
+		for range invent.Customers(cfg) {
 			t.Error("a wrong configuration yielded a customer")
 		}
 	}
@@ -186,7 +187,7 @@ func TestCDNOW(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for c, err := range FromPurchases(f, Config{Seed: 1, Brands: []string{"gucci"}}) {
+	for c, err := range FromPurchases(f, invent.Config{Seed: 1, Brands: []string{"gucci"}}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +209,7 @@ func TestFromPurchasesRefuses(t *testing.T) {
 		"scattered":       "1 19970101 1 2.00\n2 19970101 1 2.00\n1 19970101 1 2.00",
 	} {
 		var last error
-		for _, err := range FromPurchases(strings.NewReader(text), Config{Brands: []string{"a"}}) {
+		for _, err := range FromPurchases(strings.NewReader(text), invent.Config{Brands: []string{"a"}}) {
 			last = err
 		}
 		if last == nil {
@@ -222,7 +223,7 @@ func FuzzFromPurchases(f *testing.F) {
 	f.Add(" customer_id  date number_of_cds  dollar_value\r\n 00001 19970101  1   11.77\r\n")
 	f.Add("1 19970101 1 -2.00\n\n1 19970101 1 2")
 	f.Fuzz(func(t *testing.T, text string) {
-		for c, err := range FromPurchases(strings.NewReader(text), Config{Brands: []string{"a"}}) {
+		for c, err := range FromPurchases(strings.NewReader(text), invent.Config{Brands: []string{"a"}}) {
 			if err == nil && (len(c.Purchases) == 0 || c.Get(record.ExternalID) == "") {
 				t.Error("a customer without purchases or number")
 			}

@@ -43,7 +43,7 @@ import (
 
 	"filippo.io/age"
 
-	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
@@ -183,9 +183,19 @@ func (r *Request) check() ([]age.Recipient, error) {
 	return out, nil
 }
 
+// Source is the open vault that a backup is made of.
+type Source struct {
+	DB     *db.DB
+	Ring   *keys.Ring
+	Ledger *ledger.Ledger
+	Admin  *admin.Desk // logs the backup
+	// RootKey is the file of the root key.
+	RootKey string
+}
+
 // vaultID names a vault in its backups, by a key that it was born with.
-func vaultID(ctx context.Context, v *app.Vault) (string, error) {
-	seed, err := v.Admin.Ring.Version(ctx, record.Group, keys.Log, 1)
+func vaultID(ctx context.Context, v *Source) (string, error) {
+	seed, err := v.Ring.Version(ctx, record.Group, keys.Log, 1)
 	if err != nil {
 		return "", fmt.Errorf("naming the vault: %w", err)
 	}
@@ -200,11 +210,11 @@ func vaultID(ctx context.Context, v *app.Vault) (string, error) {
 // Write makes a backup of one state of the vault. It streams: memory does not grow
 // with the vault. progress may be nil. While the root key is being rotated it is refused
 // with keys.ErrRootRotation.
-func Write(ctx context.Context, v *app.Vault, req Request, progress func(Progress)) (*Manifest, error) {
+func Write(ctx context.Context, v *Source, req Request, progress func(Progress)) (*Manifest, error) {
 	if _, err := req.check(); err != nil {
 		return nil, err
 	}
-	held, hold, err := v.Admin.Ring.HoldRoot(ctx, keys.ForBackup)
+	held, hold, err := v.Ring.HoldRoot(ctx, keys.ForBackup)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +223,7 @@ func Write(ctx context.Context, v *app.Vault, req Request, progress func(Progres
 }
 
 // write is Write for who holds the root key.
-func write(ctx context.Context, hold *keys.RootHold, v *app.Vault, req Request, progress func(Progress)) (_ *Manifest, err error) {
+func write(ctx context.Context, hold *keys.RootHold, v *Source, req Request, progress func(Progress)) (_ *Manifest, err error) {
 	recipients, err := req.check()
 	if err != nil {
 		return nil, err

@@ -43,7 +43,7 @@ func TestRestoreOnEitherEngine(t *testing.T) {
 			dry.DryRun = true
 			tmp := t.TempDir()
 			t.Setenv("TMPDIR", tmp)
-			would, err := backup.Restore(t.Context(), dry, nil)
+			would, err := app.Restore(t.Context(), dry, nil)
 			must(t, err)
 			if _, err := os.Stat(o.Data); err == nil {
 				t.Fatal("a dry run wrote a vault")
@@ -87,11 +87,11 @@ func TestRestoreOnEitherEngine(t *testing.T) {
 			if _, twice := want[w.Results[0].Token]; twice {
 				t.Error("a token was given twice")
 			}
-			if _, err := backup.Restore(t.Context(), o, nil); err == nil {
+			if _, err := app.Restore(t.Context(), o, nil); err == nil {
 				t.Error("a vault that is open was restored over")
 			}
 			must(t, r.v.Close())
-			if _, err := backup.Restore(t.Context(), o, nil); !errors.Is(err, backup.ErrNotEmpty) {
+			if _, err := app.Restore(t.Context(), o, nil); !errors.Is(err, backup.ErrNotEmpty) {
 				t.Errorf("restoring over a vault: %v", err)
 			}
 		})
@@ -246,7 +246,7 @@ func TestErasureSurvivesRestore(t *testing.T) {
 			o := c.options(h, engine, "monday")
 			o.LogFrom = c.dir("log")
 			// The brand of Tuesday has a log and no key in Monday's keys.
-			if _, err := backup.Restore(ctx, o, nil); err == nil || !strings.Contains(err.Error(), "ysl") {
+			if _, err := app.Restore(ctx, o, nil); err == nil || !strings.Contains(err.Error(), "ysl") {
 				t.Fatalf("a log without its brand: %v", err)
 			}
 		})
@@ -264,7 +264,7 @@ func TestErasureSurvivesRestore(t *testing.T) {
 			// Unless a checkpoint was kept elsewhere, which says that something is missing.
 			o = c.options(h, engine, "monday")
 			o.Checkpoints = [][]byte{[]byte(cp.Checkpoint)}
-			if _, err := backup.Restore(ctx, o, nil); err == nil || !strings.Contains(err.Error(), "that you kept") {
+			if _, err := app.Restore(ctx, o, nil); err == nil || !strings.Contains(err.Error(), "that you kept") {
 				t.Errorf("a log that is older than the kept checkpoint: %v", err)
 			}
 			if _, err := app.Open(ctx, o.Data, app.Options{Database: o.Database}); !errors.Is(err, db.ErrUnfinished) {
@@ -278,7 +278,7 @@ func TestErasureSurvivesRestore(t *testing.T) {
 			must(t, h.v.Close())
 			o := c.options(h, engine, "thursday")
 			o.KeysFrom = c.dir("wednesday")
-			if _, err := backup.Restore(ctx, o, nil); err == nil || !strings.Contains(err.Error(), "older than") {
+			if _, err := app.Restore(ctx, o, nil); err == nil || !strings.Contains(err.Error(), "older than") {
 				t.Errorf("older keys: %v", err)
 			}
 		})
@@ -387,7 +387,7 @@ func TestRotatedSearchKey(t *testing.T) {
 	must(t, h.v.Close())
 	o := c.options(h, "sqlite", "monday")
 	o.KeysFrom = c.dir("wednesday")
-	if _, err := backup.Restore(ctx, o, nil); err == nil || !strings.Contains(err.Error(), "index key of gucci was rotated") {
+	if _, err := app.Restore(ctx, o, nil); err == nil || !strings.Contains(err.Error(), "index key of gucci was rotated") {
 		t.Fatalf("got %v", err)
 	}
 	o.KeysFrom, o.LogFrom = "", c.dir("wednesday")
@@ -409,11 +409,11 @@ func TestRequests(t *testing.T) {
 		"no part":                {Dir: c.dir("a"), Recipients: to, Parts: []db.Part{"everything"}},
 		"name a directory":       {Recipients: to},
 	} {
-		if _, err := backup.Write(t.Context(), h.v, r, nil); !errors.Is(err, backup.ErrRequest) || !strings.Contains(err.Error(), want) {
+		if _, err := backup.Write(t.Context(), h.v.BackupSource(), r, nil); !errors.Is(err, backup.ErrRequest) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
 	// The log and the data alone hold no key, and need no recipient.
-	_, err := backup.Write(t.Context(), h.v, backup.Request{Dir: c.dir("b"), Parts: []db.Part{db.PartData, db.PartLog}}, nil)
+	_, err := backup.Write(t.Context(), h.v.BackupSource(), backup.Request{Dir: c.dir("b"), Parts: []db.Part{db.PartData, db.PartLog}}, nil)
 	must(t, err)
 }

@@ -37,7 +37,7 @@ func TestDamagedBackups(t *testing.T) {
 	refused := func(t *testing.T, o backup.Options, want string) {
 		t.Helper()
 		for _, o.DryRun = range []bool{true, false} {
-			_, err := backup.Restore(ctx, o, nil)
+			_, err := app.Restore(ctx, o, nil)
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v, want %q", err, want)
 			}
@@ -80,7 +80,7 @@ func TestDamagedBackups(t *testing.T) {
 			must(t, err)
 			return enc.EncodeAll(plain[:len(plain)-7], nil)
 		})
-		_, err := backup.Restore(ctx, o, nil)
+		_, err := app.Restore(ctx, o, nil)
 		if !errors.Is(err, backup.ErrDamaged) || !strings.Contains(err.Error(), "before its end") {
 			t.Errorf("got %v", err)
 		}
@@ -106,7 +106,7 @@ func TestDamagedBackups(t *testing.T) {
 	t.Run("another root key", func(t *testing.T) {
 		o := c.options(h, "sqlite", "full")
 		o.RootKey = filepath.Join(other.dir, app.RootKeyFile)
-		_, err := backup.Restore(ctx, o, nil)
+		_, err := app.Restore(ctx, o, nil)
 		if err == nil || !strings.Contains(err.Error(), "root key") {
 			t.Errorf("got %v", err)
 		}
@@ -166,7 +166,7 @@ func TestStoppedInTheMiddle(t *testing.T) {
 		want := h.everybody()
 		for _, at := range []string{"data lookups", "keys customer_keys", "log log_groups"} {
 			ctx, stop := context.WithCancel(t.Context())
-			_, err := backup.Write(ctx, h.v, backup.Request{Dir: c.dir("full"), Recipients: []string{c.id.Recipient().String()}, WithRootKey: true}, func(p backup.Progress) {
+			_, err := backup.Write(ctx, h.v.BackupSource(), backup.Request{Dir: c.dir("full"), Recipients: []string{c.id.Recipient().String()}, WithRootKey: true}, func(p backup.Progress) {
 				if p.Part+" "+p.Table == at {
 					stop()
 				}
@@ -183,7 +183,7 @@ func TestStoppedInTheMiddle(t *testing.T) {
 		o := c.options(h, engine, "full")
 		for _, at := range []string{"data lookups", "keys customer_keys", "log log_groups", "replaying the log gucci"} {
 			ctx, stop := context.WithCancel(t.Context())
-			_, err := backup.Restore(ctx, o, func(p backup.Progress) {
+			_, err := app.Restore(ctx, o, func(p backup.Progress) {
 				if p.Part+" "+p.Table == at {
 					stop()
 				}
@@ -206,7 +206,7 @@ func TestStoppedInTheMiddle(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	disk := dbtest.SmallDisk(t, 64<<10)
 	h, c := newHouse(t, "sqlite", 200), newCustody(t)
-	_, err := backup.Write(t.Context(), h.v, backup.Request{Dir: filepath.Join(disk.Dir, "full"), Recipients: []string{c.id.Recipient().String()}}, nil)
+	_, err := backup.Write(t.Context(), h.v.BackupSource(), backup.Request{Dir: filepath.Join(disk.Dir, "full"), Recipients: []string{c.id.Recipient().String()}}, nil)
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("got %v", err)
 	}

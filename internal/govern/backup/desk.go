@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
@@ -29,7 +28,7 @@ const (
 // Every one is logged in the group's log before it begins, with its recipients: a
 // backup to somebody unknown is how a vault would be carried away.
 type Desk struct {
-	v      *app.Vault
+	v      *Source
 	mu     sync.Mutex
 	now    api.Backup
 	cancel context.CancelFunc
@@ -37,7 +36,7 @@ type Desk struct {
 }
 
 // NewDesk returns the desk of a vault.
-func NewDesk(v *app.Vault) *Desk { return &Desk{v: v, now: api.Backup{State: stateNone}} }
+func NewDesk(v *Source) *Desk { return &Desk{v: v, now: api.Backup{State: stateNone}} }
 
 // Start begins a backup and returns at once; Status says how far it is. It goes on
 // when the request that began it ends.

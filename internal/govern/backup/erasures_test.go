@@ -5,7 +5,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/govern/backup"
+	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
@@ -56,7 +56,7 @@ func TestARestoreErasesWhoWasErased(t *testing.T) {
 			}
 			dry := o
 			dry.DryRun = true
-			would, err := backup.Restore(ctx, dry, nil)
+			would, err := app.Restore(ctx, dry, nil)
 			must(t, err)
 			r, report := c.restored(h, o)
 			if report.Finished != finished || would.Finished != finished || report.Customers != uint64(len(want)) || would.Customers != report.Customers {

@@ -16,13 +16,12 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/app"
-	"github.com/cloakroom/cloakroom/internal/exercise/generate"
 	"github.com/cloakroom/cloakroom/internal/govern/backup"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
-	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 func must(t *testing.T, err error) {
@@ -70,7 +69,7 @@ func (h *house) open() {
 }
 
 func (h *house) as(who string) *client.Client {
-	s := server.New(h.v, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s := app.NewServer(h.v, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	return client.New("http://vault", h.keys[who], &http.Client{Transport: s.Local()})
 }
 
@@ -111,7 +110,7 @@ func newHouse(t *testing.T, engine string, customers int) *house {
 // invented returns customers of both brands, as fields.
 func invented(n int) map[string][]api.Fields {
 	out := map[string][]api.Fields{}
-	for x := range generate.Customers(generate.Config{Customers: n, Seed: 5, Brands: brands()}) {
+	for x := range invent.Customers(invent.Config{Customers: n, Seed: 5, Brands: brands()}) {
 		fields := api.Fields{}
 		for c := record.Field(0); c < record.NumColumns; c++ {
 			if s := x.Customer.Get(c); s != "" {
@@ -229,7 +228,7 @@ func (c *custody) dir(name string) string { return filepath.Join(c.root, name) }
 
 func (c *custody) backup(h *house, name string, parts ...db.Part) *backup.Manifest {
 	c.t.Helper()
-	m, err := backup.Write(context.WithoutCancel(c.t.Context()), h.v, backup.Request{
+	m, err := backup.Write(context.WithoutCancel(c.t.Context()), h.v.BackupSource(), backup.Request{
 		Dir: c.dir(name), Parts: parts, Recipients: []string{c.id.Recipient().String()}, WithRootKey: len(parts) == 0,
 	}, nil)
 	must(c.t, err)
@@ -246,7 +245,7 @@ func (c *custody) options(h *house, engine, from string) backup.Options {
 // restored restores and opens.
 func (c *custody) restored(h *house, o backup.Options) (*house, *backup.Report) {
 	c.t.Helper()
-	r, err := backup.Restore(c.t.Context(), o, nil)
+	r, err := app.Restore(c.t.Context(), o, nil)
 	must(c.t, err)
 	out := &house{t: c.t, dir: o.Data, dsn: o.Database, keys: h.keys, lineages: h.lineages, tokens: h.tokens}
 	out.open()

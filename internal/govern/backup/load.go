@@ -14,14 +14,14 @@ import (
 // schema forward between them: so that a backup of an older release takes the same
 // way as its database would have.
 func (r *restore) load(ctx context.Context) error {
-	if err := r.v.DB.BeginRestore(ctx, r.data.Schema); err != nil {
+	if err := r.v.Database().BeginRestore(ctx, r.data.Schema); err != nil {
 		return err
 	}
 	for _, step := range []struct {
 		s     *source
 		parts []db.Part
 	}{{r.data, []db.Part{db.PartData}}, {r.keys, []db.Part{db.PartAdmin, db.PartKeys}}, {r.log, []db.Part{db.PartLog}}} {
-		if err := r.v.DB.MigrateRestore(ctx, step.s.Schema); err != nil {
+		if err := r.v.Database().MigrateRestore(ctx, step.s.Schema); err != nil {
 			return err
 		}
 		if err := r.readSchema(ctx); err != nil {
@@ -33,14 +33,14 @@ func (r *restore) load(ctx context.Context) error {
 			}
 		}
 	}
-	if err := r.v.DB.MigrateRestore(ctx, db.LatestSchema()); err != nil {
+	if err := r.v.Database().MigrateRestore(ctx, db.LatestSchema()); err != nil {
 		return err
 	}
 	return r.readSchema(ctx)
 }
 
 func (r *restore) readSchema(ctx context.Context) error {
-	list, err := db.Tables(ctx, r.v.DB)
+	list, err := db.Tables(ctx, r.v.Database())
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (r *restore) loadPart(ctx context.Context, s *source, p db.Part) (err error
 	// A migration may have put rows where those of the backup belong.
 	for _, t := range r.tables {
 		if t.Part == p {
-			if err := r.v.DB.Tx(ctx, func(q db.Queryer) error { return db.ClearTable(ctx, q, t) }); err != nil {
+			if err := r.v.Database().Tx(ctx, func(q db.Queryer) error { return db.ClearTable(ctx, q, t) }); err != nil {
 				return err
 			}
 		}
@@ -189,7 +189,7 @@ func (b *batch) flush(ctx context.Context) error {
 	if !ok || t.Part != b.part {
 		return fmt.Errorf("%w: a table %q in the %s", ErrDamaged, b.table, b.part)
 	}
-	err := b.r.v.DB.Tx(ctx, func(q db.Queryer) error { return db.LoadTable(ctx, q, t, b.columns, b.rows) })
+	err := b.r.v.Database().Tx(ctx, func(q db.Queryer) error { return db.LoadTable(ctx, q, t, b.columns, b.rows) })
 	b.rows, b.bytes = nil, 0
 	return err
 }

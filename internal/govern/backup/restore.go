@@ -17,12 +17,13 @@ import (
 	"filippo.io/age"
 	"github.com/RoaringBitmap/roaring/v2"
 
-	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
 )
@@ -66,6 +67,37 @@ type LogRead struct {
 	Kept uint64 `json:"kept_checkpoint,omitempty"`
 }
 
+// Target is the place that a backup is restored into: a prepared directory and
+// database that hold no vault yet.
+type Target interface {
+	// Database returns the database, whose schema may be missing.
+	Database() *db.DB
+	// Begun reports whether the database, whose schema is there, is a vault already.
+	Begun(context.Context) (bool, error)
+	// Resume opens what was loaded as the vault of that origin, and makes nothing.
+	Resume(ctx context.Context, origin string) (*Restored, error)
+	// Close closes what Resume opened, and the database.
+	Close() error
+}
+
+// Restored is what a restore needs of the vault that it brought back.
+type Restored struct {
+	Ledger   *ledger.Ledger
+	Identity *identity.Store
+	Admin    *admin.Desk
+}
+
+// Place says where a vault is restored.
+type Place struct {
+	Dir      string // the data directory
+	Database string // a PostgreSQL database; empty: the embedded one in Dir
+	RootKey  string // the root key's file; empty: the one in Dir
+	DB       db.Options
+}
+
+// Prepare prepares the target in a place.
+type Prepare func(context.Context, Place) (Target, error)
+
 // ErrNotEmpty is returned for a target that holds a vault.
 var ErrNotEmpty = errors.New("there is a vault already: restore into an empty directory or database, so that nothing is overwritten")
 
@@ -78,7 +110,8 @@ type restore struct {
 	report     Report
 	identities []age.Identity
 	origin     string
-	v          *app.Vault
+	v          Target
+	restored   *Restored // once its logs are loaded
 	tables     map[string]db.Table
 	in, keyed  *roaring.Bitmap // customers of the data; customers with a key
 	live       *roaring.Bitmap // both
@@ -90,7 +123,7 @@ type restore struct {
 // Restore brings a vault back, into a place that has none. Everything is checked first;
 // and until the logs are found to be what was signed, the place is marked as not whole,
 // so that no vault opens there. After a kill, run it again: it begins anew.
-func Restore(ctx context.Context, o Options, progress func(Progress)) (_ *Report, err error) {
+func Restore(ctx context.Context, o Options, prepare Prepare, progress func(Progress)) (_ *Report, err error) {
 	r := &restore{Options: o, in: roaring.New(), keyed: roaring.New(), erased: roaring.New(), due: roaring.New(), progress: progress}
 	if r.progress == nil {
 		r.progress = func(Progress) {}
@@ -122,11 +155,11 @@ func Restore(ctx context.Context, o Options, progress func(Progress)) (_ *Report
 		defer func(dir string) { err = errors.Join(err, os.RemoveAll(dir)) }(r.Data)
 		r.Database = ""
 	}
-	open := app.Options{Database: r.Database, DB: o.DB}
+	place := Place{Dir: r.Data, Database: r.Database, DB: o.DB}
 	if o.DryRun {
-		open.RootKey = at // no copy of it, which a kill would leave behind
+		place.RootKey = at // no copy of it, which a kill would leave behind
 	}
-	if r.v, err = app.Prepare(ctx, r.Data, open); err != nil {
+	if r.v, err = prepare(ctx, place); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.v.Close()) }()
@@ -136,8 +169,8 @@ func Restore(ctx context.Context, o Options, progress func(Progress)) (_ *Report
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
-	if open.RootKey == "" {
-		if err := placeRootKey(filepath.Join(r.Data, app.RootKeyFile), rootKey); err != nil {
+	if place.RootKey == "" {
+		if err := placeRootKey(filepath.Join(r.Data, keys.RootFile), rootKey); err != nil {
 			return nil, err
 		}
 	}
@@ -169,7 +202,7 @@ func (s *source) origin() (string, error) {
 func (r *restore) rootKey() (text []byte, file string, err error) {
 	path := r.RootKey
 	if path == "" {
-		path = filepath.Join(r.Data, app.RootKeyFile)
+		path = filepath.Join(r.Data, keys.RootFile)
 	}
 	if r.Data == "" && r.RootKey == "" {
 		return nil, "", errors.New("name the data directory that the vault is to have")
@@ -205,7 +238,7 @@ func (r *restore) rootKey() (text []byte, file string, err error) {
 		}
 		return text, "", nil
 	}
-	return nil, "", fmt.Errorf("the root key is missing, and without it nothing in the backup can be read: put it into %s, or name it with --root-key", filepath.Join(r.Data, app.RootKeyFile))
+	return nil, "", fmt.Errorf("the root key is missing, and without it nothing in the backup can be read: put it into %s, or name it with --root-key", filepath.Join(r.Data, keys.RootFile))
 }
 
 // placeRootKey writes the root key where the vault looks for it, unless it is there.
@@ -306,11 +339,11 @@ func (r *partReader) int(row []any, column string) (int64, error) {
 // empty refuses a target that has a vault. What an earlier restore left half done is
 // no vault.
 func (r *restore) empty(ctx context.Context) error {
-	unfinished, err := r.v.DB.Unfinished(ctx)
+	unfinished, err := r.v.Database().Unfinished(ctx)
 	if err != nil || unfinished {
 		return err
 	}
-	version, err := db.SchemaVersion(ctx, r.v.DB)
+	version, err := db.SchemaVersion(ctx, r.v.Database())
 	if err != nil || version == 0 {
 		return err
 	}
@@ -327,7 +360,8 @@ func (r *restore) verify(ctx context.Context) error {
 	if begun, err := r.v.Begun(ctx); err != nil || !begun {
 		return errors.Join(err, fmt.Errorf("%w: the log part in %s holds no log of the group", ErrDamaged, r.log.dir))
 	}
-	if err := r.v.Start(ctx, app.Options{Origin: r.origin, Database: r.Database, Begin: app.MustExist}); err != nil {
+	var err error
+	if r.restored, err = r.v.Resume(ctx, r.origin); err != nil {
 		return err
 	}
 	next, err := r.nextOrdinal(ctx)
@@ -337,7 +371,7 @@ func (r *restore) verify(ctx context.Context) error {
 	used := make([]bool, len(r.Checkpoints))
 	finish := roaring.New()
 	for _, l := range r.log.Logs {
-		was, err := r.v.Ledger.Checkpoint(ctx, l.Brand)
+		was, err := r.restored.Ledger.Checkpoint(ctx, l.Brand)
 		if err == nil && string(was) != l.Checkpoint {
 			err = fmt.Errorf("%w: its head is not the one in the manifest", ErrDamaged)
 		}
@@ -350,7 +384,7 @@ func (r *restore) verify(ctx context.Context) error {
 			olders = [][]byte{[]byte(o.Checkpoint)}
 		}
 		read := LogRead{Brand: l.Name, Entries: l.Size}
-		vkey, err := r.v.Ledger.VerifierKey(ctx, l.Brand)
+		vkey, err := r.restored.Ledger.VerifierKey(ctx, l.Brand)
 		if err != nil {
 			return err
 		}
@@ -370,11 +404,11 @@ func (r *restore) verify(ctx context.Context) error {
 			olders = append(olders, cp)
 		}
 		for _, older := range olders {
-			if _, err := r.v.Ledger.Verify(ctx, l.Brand, older); err != nil {
+			if _, err := r.restored.Ledger.Verify(ctx, l.Brand, older); err != nil {
 				return fmt.Errorf("the log of %s: %w", l.Name, err)
 			}
 		}
-		err = r.v.Ledger.Scan(ctx, l.Brand, 0, func(index uint64, e entry.Entry, ords []record.Ordinal) error {
+		err = r.restored.Ledger.Scan(ctx, l.Brand, 0, func(index uint64, e entry.Entry, ords []record.Ordinal) error {
 			// Earlier releases logged a search that found nobody under an ordinal of its
 			// own: it is no customer's, and one of them would leave none for new customers.
 			customers, _ := record.Customers(ords)
@@ -408,7 +442,7 @@ func (r *restore) verify(ctx context.Context) error {
 		return nil
 	}
 	// An ordinal is given once, whatever was lost.
-	return r.v.DB.Tx(ctx, func(q db.Queryer) error {
+	return r.v.Database().Tx(ctx, func(q db.Queryer) error {
 		t := r.tables["ordinals"]
 		if err := db.ClearTable(ctx, q, t); err != nil {
 			return err
@@ -433,7 +467,7 @@ func (r *restore) nextOrdinal(ctx context.Context) (int64, error) {
 	}
 	// The list of decoys names ordinals that were reserved and never logged.
 	for _, l := range r.log.Logs {
-		decoy, err := r.v.Admin.Decoys.Last(ctx, l.Brand)
+		decoy, err := r.restored.Admin.Decoys.Last(ctx, l.Brand)
 		if err != nil && !errors.Is(err, canary.ErrDamaged) && !errors.Is(err, keys.ErrNoKey) { // which `db check` reports
 			return 0, fmt.Errorf("reading the decoys of %s: %w", l.Name, err)
 		}
@@ -469,22 +503,22 @@ func (r *restore) unfinished(brand record.BrandID, index uint64, ord record.Ordi
 // and lets it open.
 func (r *restore) finish(ctx context.Context) error {
 	for _, l := range r.log.Logs {
-		n, err := r.v.Admin.FinishErasures(ctx, l.Brand, func(index uint64, ord record.Ordinal) bool { return r.unfinished(l.Brand, index, ord) })
+		n, err := r.restored.Admin.FinishErasures(ctx, l.Brand, func(index uint64, ord record.Ordinal) bool { return r.unfinished(l.Brand, index, ord) })
 		if err != nil {
 			return fmt.Errorf("erasing again who the log of %s says was erased: %w", l.Name, err)
 		}
 		r.report.Finished += uint64(n)
 	}
 	r.report.Customers -= r.report.Finished
-	who, err := r.v.Identity.EnsureLocal(ctx, access.Administrator)
+	who, err := r.restored.Identity.EnsureLocal(ctx, access.Administrator)
 	if err != nil {
 		return err
 	}
-	_, err = r.v.Admin.Announce(ctx, who, map[string]string{
+	_, err = r.restored.Admin.Announce(ctx, who, map[string]string{
 		"change": "restore", "data": r.data.Backup, "keys": r.keys.Backup, "log": r.log.Backup,
 	})
 	if err != nil {
 		return err
 	}
-	return r.v.DB.EndRestore(ctx)
+	return r.v.Database().EndRestore(ctx)
 }

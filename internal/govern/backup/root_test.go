@@ -14,7 +14,7 @@ import (
 // during makes a backup and runs fn in its middle, once.
 func (c *custody) during(h *house, name string, fn func()) error {
 	done := false
-	_, err := backup.Write(c.t.Context(), h.v, backup.Request{Dir: c.dir(name), Recipients: []string{c.id.Recipient().String()}, WithRootKey: true}, func(backup.Progress) {
+	_, err := backup.Write(c.t.Context(), h.v.BackupSource(), backup.Request{Dir: c.dir(name), Recipients: []string{c.id.Recipient().String()}, WithRootKey: true}, func(backup.Progress) {
 		if !done {
 			done = true
 			fn()

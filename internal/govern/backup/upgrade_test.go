@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/govern/backup"
 )
 
@@ -56,7 +57,7 @@ func TestRestoreFromV1(t *testing.T) {
 		o.Identities, err = os.ReadFile(filepath.Join(from, "age.key"))
 		must(t, err)
 		o.Data, o.Database = place(t, engine)
-		report, err := backup.Restore(t.Context(), o, nil)
+		report, err := app.Restore(t.Context(), o, nil)
 		must(t, err)
 		if report.Customers != 39 || report.Erased != 1 || report.Unlogged+report.Later+report.Finished != 0 {
 			t.Errorf("%+v", report)

@@ -19,6 +19,9 @@ import (
 	"sync"
 )
 
+// RootFile is the name of the root key's file in a data directory.
+const RootFile = "root.key"
+
 const (
 	// fileHeader begins a key file, so that another file given by mistake is not
 	// taken for a key.

@@ -21,6 +21,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/exercise/generate"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
 )
@@ -245,7 +246,7 @@ func generated(t *testing.T, n int) (customers, purchases string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for x := range generate.Customers(generate.Config{Customers: n, Seed: 3, Brands: []string{"gucci"}}) {
+	for x := range invent.Customers(invent.Config{Customers: n, Seed: 3, Brands: []string{"gucci"}}) {
 		if err := w.Write(x); err != nil {
 			t.Fatal(err)
 		}

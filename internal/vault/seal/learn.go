@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"github.com/cloakroom/cloakroom/internal/exercise/generate"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
@@ -25,7 +25,7 @@ const (
 // Learn shows a likeness some of a brand's customers, at random places, given the receipt
 // of an entry about decoys. Nothing of a profile leaves but what a Likeness keeps, which
 // is what many have in common.
-func (s *Store) Learn(ctx context.Context, receipt ledger.Receipt, like *generate.Likeness) error {
+func (s *Store) Learn(ctx context.Context, receipt ledger.Receipt, like *invent.Likeness) error {
 	if !receipt.Valid() || receipt.Kind() != entry.KindCanary {
 		return ledger.ErrNotLogged
 	}

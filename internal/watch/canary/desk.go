@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/internal/exercise/generate"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
@@ -167,7 +167,7 @@ func (d *Desk) placeNow(ctx context.Context, v *door.Visit, req api.CanaryReques
 		return err
 	}
 	out.Receipt = &api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}
-	like := generate.NewLikeness()
+	like := invent.NewLikeness()
 	if err := d.Seal.Learn(ctx, r, like); err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ func decoyOf(ord record.Ordinal, p *sealed.Put) Decoy {
 
 // place writes n decoys. Numbers that are somebody's are drawn again: no customer is
 // ever overwritten.
-func (d *Desk) place(ctx context.Context, v *door.Visit, y style, like *generate.Likeness, r ledger.Receipt, n int) error {
+func (d *Desk) place(ctx context.Context, v *door.Visit, y style, like *invent.Likeness, r ledger.Receipt, n int) error {
 	st, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
 	if err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cloakroom/cloakroom/internal/exercise/generate"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	sealed "github.com/cloakroom/cloakroom/internal/vault/seal"
 )
@@ -33,7 +33,7 @@ var shapes = map[string]func(i int, p *sealed.Put){
 }
 
 func customers(n int, seed uint64, countries []string, shape func(int, *sealed.Put)) (out []sealed.Put) {
-	for c := range generate.Customers(generate.Config{Customers: 40 * n, Seed: seed, Brands: []string{"gucci"}}) {
+	for c := range invent.Customers(invent.Config{Customers: 40 * n, Seed: seed, Brands: []string{"gucci"}}) {
 		if len(countries) > 0 && !slices.Contains(countries, c.Get(record.Country)) {
 			continue
 		}
@@ -148,7 +148,7 @@ func TestDecoysAreLikeTheCustomersTheyComeAmong(t *testing.T) {
 				countries = []string{"IT", "JP", "FR"}
 			}
 			real, others := customers(2000, 11, countries, shape), customers(1000, 12, countries, shape)
-			m := mixer{recent: generate.NewLikeness()}
+			m := mixer{recent: invent.NewLikeness()}
 			seeds := rand.New(rand.NewPCG(5, 6))
 			decoys, err := style{Domain: "example.com"}.invent(m.learn(real), 1000, map[string]bool{}, seeds.Uint64)
 			if err != nil {

@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 
-	"github.com/cloakroom/cloakroom/internal/exercise/generate"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	sealed "github.com/cloakroom/cloakroom/internal/vault/seal"
 )
@@ -39,8 +39,8 @@ func random() uint64 {
 var errNumbers = fmt.Errorf("%w: too many of the drawn external ids are customers' already: give more --digits or another --prefix", ErrRequest)
 
 // inventor returns what invents customers after a likeness.
-func (y style) inventor(like *generate.Likeness) *generate.Inventor {
-	v := &generate.Inventor{Likeness: like, Domain: y.Domain, Purchases: true, ID: like.ExternalID}
+func (y style) inventor(like *invent.Likeness) *invent.Inventor {
+	v := &invent.Inventor{Likeness: like, Domain: y.Domain, Purchases: true, ID: like.ExternalID}
 	if y.Digits > 0 {
 		low := uint64(1)
 		for range y.Digits - 1 {
@@ -53,7 +53,7 @@ func (y style) inventor(like *generate.Likeness) *generate.Inventor {
 
 // invent makes n customers, each of a seed of its own. No two have one external id or
 // address, and none has what used says somebody has; used learns theirs.
-func (y style) invent(like *generate.Likeness, n int, used map[string]bool, seed func() uint64) ([]sealed.Put, error) {
+func (y style) invent(like *invent.Likeness, n int, used map[string]bool, seed func() uint64) ([]sealed.Put, error) {
 	v := y.inventor(like)
 	out := make([]sealed.Put, 0, n)
 	for range n {
@@ -96,9 +96,9 @@ func used(list []Decoy) map[string]bool {
 }
 
 // general is a likeness to nobody's customers: for a brand that has hardly any.
-func general(brand string) *generate.Likeness {
-	like := generate.NewLikeness()
-	for c := range generate.Customers(generate.Config{Customers: 300, Seed: random(), Brands: []string{brand}}) {
+func general(brand string) *invent.Likeness {
+	like := invent.NewLikeness()
+	for c := range invent.Customers(invent.Config{Customers: 300, Seed: random(), Brands: []string{brand}}) {
 		like.Learn(&c.Customer, c.Purchases)
 	}
 	return like

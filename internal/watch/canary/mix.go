@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cloakroom/cloakroom/internal/exercise/generate"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
 	sealed "github.com/cloakroom/cloakroom/internal/vault/seal"
@@ -44,9 +44,9 @@ const (
 // mixer is what a server knows of a brand's imports. All of it may be forgotten.
 type mixer struct {
 	mu     sync.Mutex
-	recent *generate.Likeness // of small imports
-	before *generate.Likeness // the one before it, while recent is of few
-	owed   float64            // what rounding left over; 0 on average, so that a restart loses nothing
+	recent *invent.Likeness // of small imports
+	before *invent.Likeness // the one before it, while recent is of few
+	owed   float64          // what rounding left over; 0 on average, so that a restart loses nothing
 }
 
 func (s *Store) mixer(brand record.BrandID) *mixer {
@@ -54,7 +54,7 @@ func (s *Store) mixer(brand record.BrandID) *mixer {
 	defer s.mu.Unlock()
 	m := s.mixers[brand]
 	if m == nil {
-		m = &mixer{recent: generate.NewLikeness()}
+		m = &mixer{recent: invent.NewLikeness()}
 		s.mixers[brand] = m
 	}
 	return m
@@ -62,13 +62,13 @@ func (s *Store) mixer(brand record.BrandID) *mixer {
 
 // learn returns what decoys among these customers are to be like, and nil while too
 // little is known.
-func (m *mixer) learn(puts []sealed.Put) *generate.Likeness {
+func (m *mixer) learn(puts []sealed.Put) *invent.Likeness {
 	like := m.recent
 	alone := len(puts) >= learnAlone
 	if alone {
-		like = generate.NewLikeness()
+		like = invent.NewLikeness()
 	} else if like.Full() {
-		m.before, m.recent = like, generate.NewLikeness()
+		m.before, m.recent = like, invent.NewLikeness()
 		like = m.recent
 	}
 	step := max(1, len(puts)/learnSome)
@@ -210,7 +210,7 @@ func (s *Store) Buy(ctx context.Context, brand record.BrandID, appends []sealed.
 	if n == 0 {
 		return nil, nil, nil
 	}
-	like := generate.NewLikeness()
+	like := invent.NewLikeness()
 	for i := 0; i < len(appends); i += max(1, len(appends)/learnSome) {
 		like.LearnPurchases(appends[i].ExternalID, appends[i].Purchases)
 	}
@@ -300,7 +300,7 @@ func (s *Store) GiveWay(ctx context.Context, brand record.BrandID, ords []record
 func another(id string, names map[string]bool) (string, error) {
 	r := rand.New(rand.NewPCG(random(), random()))
 	for range tries {
-		next := generate.Renumber(r, id)
+		next := invent.Renumber(r, id)
 		if n, err := record.NormalExternalID(next); err == nil && !names[n] {
 			names[n] = true
 			return next, nil

@@ -14,7 +14,7 @@
 //
 // # Likeness
 //
-// Decoys are made after a generate.Likeness: of the import's own rows, which are in
+// Decoys are made after a invent.Likeness: of the import's own rows, which are in
 // memory in clear anyway, or of customers that [Desk.Place] has the vault open inside
 // package seal, under the receipt of an entry about decoys. Neither is a way past the
 // log to a profile: a Likeness keeps tallies, of what at least three customers have in

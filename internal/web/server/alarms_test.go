@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -41,7 +41,7 @@ func testTheWayOfAnAlarm(t *testing.T, h *house) {
 	events := filepath.Join(t.TempDir(), "events.jsonl")
 	watching, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- h.server.vault.Watch(watching, slog.New(slog.NewTextHandler(io.Discard, nil)), events) }()
+	go func() { done <- h.vault.Watch(watching, slog.New(slog.NewTextHandler(io.Discard, nil)), events) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {

@@ -22,16 +22,16 @@ func (s *Server) backupRoutes() {
 		if err := local(ctx, c); err != nil {
 			return nil, err
 		}
-		return s.backups.Start(ctx, c, in.Body)
+		return s.vault.Backups.Start(ctx, c, in.Body)
 	})
 	route(s, "GET", "/v1/backup", "backup-status", "How far the backup is", maxBody, func(ctx context.Context, c identity.Caller, _ *none) (*api.Backup, error) {
-		return s.backups.Status(), local(ctx, c)
+		return s.vault.Backups.Status(), local(ctx, c)
 	})
 	route(s, "DELETE", "/v1/backup", "backup-cancel", "Cancel the backup that runs", maxBody, func(ctx context.Context, c identity.Caller, _ *none) (*api.Backup, error) {
 		if err := local(ctx, c); err != nil {
 			return nil, err
 		}
-		s.backups.Stop()
-		return s.backups.Status(), nil
+		s.vault.Backups.Stop()
+		return s.vault.Backups.Status(), nil
 	})
 }

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/exercise/generate"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
@@ -22,7 +22,7 @@ import (
 
 // people are customers of gucci as an application sends them.
 func people(n int, seed uint64) (put api.PutRequest) {
-	for c := range generate.Customers(generate.Config{Customers: n, Seed: seed, Brands: []string{"gucci"}}) {
+	for c := range invent.Customers(invent.Config{Customers: n, Seed: seed, Brands: []string{"gucci"}}) {
 		f := api.Fields{}
 		for field := range record.NumColumns {
 			if v := c.Get(field); v != "" {
@@ -47,9 +47,9 @@ func (h *house) decoys() (list []api.Canary, ords map[record.Ordinal]bool) {
 	for i := range list {
 		tokens[i] = list[i].Token
 	}
-	b, err := h.server.vault.Disclose.Door.Brands.ByName(ctx, "gucci")
+	b, err := h.vault.Disclose.Door.Brands.ByName(ctx, "gucci")
 	h.must(err)
-	got, err := h.server.vault.Disclose.Seal.Resolve(ctx, b.ID, tokens)
+	got, err := h.vault.Disclose.Seal.Resolve(ctx, b.ID, tokens)
 	h.must(err)
 	for _, o := range got {
 		ords[o] = true
@@ -93,10 +93,10 @@ func decoysComeWithImports(t *testing.T, h *house) {
 			t.Errorf("%+v", x)
 		}
 	}
-	b, err := h.server.vault.Disclose.Door.Brands.ByName(ctx, "gucci")
+	b, err := h.vault.Disclose.Door.Brands.ByName(ctx, "gucci")
 	h.must(err)
 	entries := 0
-	h.must(h.server.vault.Ledger.Scan(ctx, b.ID, 0, func(_ uint64, e entry.Entry, all []record.Ordinal) error {
+	h.must(h.vault.Ledger.Scan(ctx, b.ID, 0, func(_ uint64, e entry.Entry, all []record.Ordinal) error {
 		if len(all) == 0 {
 			return nil
 		}
@@ -151,7 +151,7 @@ func decoysComeWithImports(t *testing.T, h *house) {
 		}
 	}
 	buyers := 0
-	h.must(h.server.vault.Ledger.Scan(ctx, b.ID, added.Receipt.Entry, func(_ uint64, e entry.Entry, all []record.Ordinal) error {
+	h.must(h.vault.Ledger.Scan(ctx, b.ID, added.Receipt.Entry, func(_ uint64, e entry.Entry, all []record.Ordinal) error {
 		for _, o := range all {
 			if ords[o] {
 				buyers++
@@ -178,7 +178,7 @@ func decoysComeWithImports(t *testing.T, h *house) {
 	}
 
 	// An older row put back is noticed by who knows the newer, and a changed one by a check.
-	db := h.server.vault.DB
+	db := h.vault.DB
 	_, err = db.Exec(ctx, `UPDATE canaries SET version = version - 2`)
 	h.must(err)
 	if _, err := app.Put(ctx, "gucci", people(2, 5)); err == nil {
@@ -202,9 +202,9 @@ func smallImports(t *testing.T, h *house) {
 	app := h.as["application"]
 	draw := rand.New(rand.NewPCG(1, 2))
 	life := func() { // what a server knows of imports begins anew
-		s := canary.NewStore(h.server.vault.DB, h.server.vault.Mails.Ring)
+		s := canary.NewStore(h.vault.DB, h.vault.Mails.Ring)
 		s.Draw = draw.IntN
-		h.server.vault.Intake.Decoys = s
+		h.vault.Intake.Decoys = s
 	}
 	waiting := func() int { return h.order(api.CanaryRequest{Count: 1, DryRun: true}).Waiting - 1 }
 	life()
@@ -233,7 +233,7 @@ func smallImports(t *testing.T, h *house) {
 	sizes := map[int]int{}
 	count := func(from uint64) {
 		clear(sizes)
-		h.must(h.server.vault.Ledger.Scan(ctx, 1, from, func(_ uint64, e entry.Entry, all []record.Ordinal) error {
+		h.must(h.vault.Ledger.Scan(ctx, 1, from, func(_ uint64, e entry.Entry, all []record.Ordinal) error {
 			mixed := 0
 			for _, o := range all {
 				if ords[o] {
@@ -328,9 +328,9 @@ func aDecoyGivesWay(t *testing.T, h *house) {
 			t.Errorf("%+v became %+v", list[i], x)
 		}
 	}
-	b, err := h.server.vault.Disclose.Door.Brands.ByName(ctx, "gucci")
+	b, err := h.vault.Disclose.Door.Brands.ByName(ctx, "gucci")
 	h.must(err)
-	h.must(h.server.vault.Ledger.Scan(ctx, b.ID, 0, func(i uint64, e entry.Entry, all []record.Ordinal) error {
+	h.must(h.vault.Ledger.Scan(ctx, b.ID, 0, func(i uint64, e entry.Entry, all []record.Ordinal) error {
 		decoys := 0
 		for _, o := range all {
 			if now[o] {
@@ -377,12 +377,12 @@ func TestAKilledImportLeavesNoDecoyAmongCustomers(t *testing.T) {
 func aKilledImportLeavesNoDecoy(t *testing.T, h *house) {
 	ctx := t.Context()
 	h.order(api.CanaryRequest{Rate: 0.1})
-	in := h.server.vault.Intake
+	in := h.vault.Intake
 	killed := errors.New("killed")
 	var decoys intake.Decoys = in.Decoys
 	put := people(250, 2)
 	for _, b := range []*broken{{before: killed}, {after: killed}} {
-		b.Store = h.server.vault.Canaries.Store
+		b.Store = h.vault.Canaries.Store
 		in.Decoys = b
 		if _, err := h.as["application"].Put(ctx, "gucci", put); err == nil {
 			t.Fatal("the import went on")
@@ -407,9 +407,9 @@ func aKilledImportLeavesNoDecoy(t *testing.T, h *house) {
 	if len(list) < 20 || placed.Total != len(list) || placed.Customers != 250 {
 		t.Errorf("%d decoys, %+v", len(list), placed)
 	}
-	b, err := h.server.vault.Disclose.Door.Brands.ByName(ctx, "gucci")
+	b, err := h.vault.Disclose.Door.Brands.ByName(ctx, "gucci")
 	h.must(err)
-	drawn, err := h.server.vault.Canaries.ForExport(ctx, b.ID, "e1", 60)
+	drawn, err := h.vault.Canaries.ForExport(ctx, b.ID, "e1", 60)
 	h.must(err)
 	if len(drawn) != len(list) || slices.ContainsFunc(drawn, func(o record.Ordinal) bool { return !ords[o] }) {
 		t.Errorf("%d of %d decoys go to an export", len(drawn), len(list))

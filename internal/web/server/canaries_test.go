@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bytes"
@@ -29,7 +29,7 @@ func testCanaries(t *testing.T, h *house) {
 	ctx := t.Context()
 	watching, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- h.server.vault.Watch(watching, slog.New(slog.NewTextHandler(io.Discard, nil)), "") }()
+	go func() { done <- h.vault.Watch(watching, slog.New(slog.NewTextHandler(io.Discard, nil)), "") }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
@@ -83,7 +83,7 @@ func testCanaries(t *testing.T, h *house) {
 	}
 	// What is stored says neither who they are nor, closely, how many.
 	var sealed []byte
-	h.must(h.server.vault.DB.Row(ctx, sqlTestCanaries).Scan(&sealed))
+	h.must(h.vault.DB.Row(ctx, sqlTestCanaries).Scan(&sealed))
 	if len(sealed) != 4<<10+28 || bytes.Contains(sealed, []byte(list[0].ExternalID)) {
 		t.Errorf("%d bytes are stored", len(sealed))
 	}
@@ -171,12 +171,12 @@ func testCanaries(t *testing.T, h *house) {
 	alarmed("a reveal of a later one", d, err)
 
 	var drawn = map[uint64]bool{}
-	b, err := h.server.vault.Disclose.Door.Brands.ByName(ctx, "gucci")
+	b, err := h.vault.Disclose.Door.Brands.ByName(ctx, "gucci")
 	h.must(err)
-	ords, err := h.server.vault.Canaries.ForExport(ctx, b.ID, "e1", 4)
+	ords, err := h.vault.Canaries.ForExport(ctx, b.ID, "e1", 4)
 	h.must(err)
 	for _, o := range ords {
-		drawn[uint64(o)] = h.server.vault.Canaries.Store.Contains(b.ID, o)
+		drawn[uint64(o)] = h.vault.Canaries.Store.Contains(b.ID, o)
 	}
 	if len(drawn) != 4 || slices.Contains(slices.Collect(maps.Values(drawn)), false) {
 		t.Errorf("drawn for an export: %v", drawn)
@@ -190,19 +190,19 @@ func testCanaries(t *testing.T, h *house) {
 		}
 		normal, err := record.NormalEmail(x.Email)
 		h.must(err)
-		d, is, err := h.server.vault.Canaries.Store.ByAddress(ctx, b.ID, normal)
+		d, is, err := h.vault.Canaries.Store.ByAddress(ctx, b.ID, normal)
 		h.must(err)
 		if mailed++; !is || d.ExternalID != x.ExternalID || (d.Export == "e1") != drawn[uint64(d.Ord)] {
 			t.Errorf("by its address %+v, %v", d, is)
 		}
 	}
-	if _, is, err := h.server.vault.Canaries.Store.ByAddress(ctx, b.ID, "zoe@example.com"); is || err != nil || mailed == 0 {
+	if _, is, err := h.vault.Canaries.Store.ByAddress(ctx, b.ID, "zoe@example.com"); is || err != nil || mailed == 0 {
 		t.Errorf("an address of no decoy: %v, %v; %d decoys have one", is, err, mailed)
 	}
 
-	same, err := h.server.vault.Canaries.ForExport(ctx, b.ID, "e1", 4)
+	same, err := h.vault.Canaries.ForExport(ctx, b.ID, "e1", 4)
 	h.must(err)
-	other, err := h.server.vault.Canaries.ForExport(ctx, b.ID, "e2", 4)
+	other, err := h.vault.Canaries.ForExport(ctx, b.ID, "e2", 4)
 	h.must(err)
 	if !slices.Equal(same, ords) || len(other) != 2 || slices.ContainsFunc(other, func(o record.Ordinal) bool { return slices.Contains(ords, o) }) {
 		t.Errorf("one export has %v, asked again %v, and another %v", ords, same, other)
@@ -233,16 +233,16 @@ func TestNoDecoyIsThereBeforeItIsKnown(t *testing.T) { onEach(t, noDecoyBeforeIt
 
 func noDecoyBeforeItIsKnown(t *testing.T, h *house) {
 	ctx := t.Context()
-	local, err := h.server.vault.Identity.EnsureLocal(ctx, "administrator")
+	local, err := h.vault.Identity.EnsureLocal(ctx, "administrator")
 	h.must(err)
-	v, err := h.server.vault.Disclose.Door.Enter(ctx, local, "gucci")
+	v, err := h.vault.Disclose.Door.Enter(ctx, local, "gucci")
 	h.must(err)
 	put := seal.Put{Set: record.Fields(record.ExternalID, record.GivenName)}
 	put.Customer.Columns[record.ExternalID], put.Customer.Columns[record.GivenName] = "D-1", "Decoy"
 	full := errors.New("the disk is full")
 	asked := 0
 	fresh := func(err error) error {
-		_, got := h.server.vault.Intake.Fresh(ctx, v, []seal.Put{put}, func(_ context.Context, ords []record.Ordinal) error {
+		_, got := h.vault.Intake.Fresh(ctx, v, []seal.Put{put}, func(_ context.Context, ords []record.Ordinal) error {
 			asked += len(ords)
 			return err
 		})

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -21,6 +21,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
+	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // What containing is answered with when it did not end well.
@@ -37,7 +38,7 @@ func TestOutcomesAreTold(t *testing.T) {
 		{containment.OutcomeError{Err: db.ErrUnavailable}, api.TypeLogUnavailable, "nothing was stopped", "is stopped"},
 		{containment.OutcomeError{Undone: true, Err: db.ErrUnavailable}, api.TypeLogUnavailable, "nothing was undone", "stopped"},
 	} {
-		got := problem(fmt.Errorf("containing: %w", &c.err))
+		got := server.Problem(fmt.Errorf("containing: %w", &c.err))
 		if got.Type != c.typ || got.Status != http.StatusServiceUnavailable || !strings.Contains(got.Detail, c.text) || strings.Contains(got.Detail, c.not) {
 			t.Errorf("%+v: %+v", c.err, got)
 		}
@@ -70,7 +71,7 @@ func TestContainWhileTheDatabaseIsSlow(t *testing.T) {
 	ctx := t.Context()
 	dsn := dbtest.VaultDSN(t)
 	h := newHouse(t, dsn)
-	h.server.vault.Admin.PassWait = 100 * time.Millisecond
+	h.vault.Admin.PassWait = 100 * time.Millisecond
 	within := func(key string) *client.Client {
 		return client.New("http://vault", key, &http.Client{Transport: h.server.Local()})
 	}
@@ -243,7 +244,7 @@ func testARuleContains(t *testing.T, h *house) {
 	const path = "/v1/brands/gucci/containments"
 	watching, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
-	go func() { done <- h.server.vault.Watch(watching, slog.New(slog.NewTextHandler(io.Discard, nil)), "") }()
+	go func() { done <- h.vault.Watch(watching, slog.New(slog.NewTextHandler(io.Discard, nil)), "") }()
 	defer func() {
 		stop()
 		h.must(<-done)
@@ -290,7 +291,7 @@ func testARuleContains(t *testing.T, h *house) {
 	undo := fmt.Sprint(path, "/", list[0].ID, "/undo")
 	h.must(responder.Do(ctx, "POST", undo, nil, nil))
 	h.must(officer.Do(ctx, "POST", undo+"/confirm", nil, nil))
-	d := h.server.vault.DB
+	d := h.vault.DB
 	answered := func() bool {
 		var n int
 		h.must(d.Row(ctx, `SELECT count(*) FROM alarms WHERE contain = 1`).Scan(&n))
@@ -299,7 +300,7 @@ func testARuleContains(t *testing.T, h *house) {
 	eventually(t, "it was answered", answered)
 	_, err = d.Exec(ctx, `UPDATE alarms SET contain = 1 WHERE contain <> 0`)
 	h.must(err)
-	h.server.vault.Reflex.Wake()
+	h.vault.Reflex.Wake()
 	eventually(t, "it was answered again", answered)
 	h.must(view(agent, w.Results[0].Token, "customer-support"))
 

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"errors"
@@ -230,7 +230,7 @@ func (h *house) entriesOf(kind entry.Kind) []entry.Entry { return h.entriesAt(1,
 
 func (h *house) entriesAt(brand record.BrandID, kind entry.Kind) (out []entry.Entry) {
 	h.t.Helper()
-	h.must(h.server.vault.Ledger.Scan(h.t.Context(), brand, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
+	h.must(h.vault.Ledger.Scan(h.t.Context(), brand, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
 		if e.Kind == kind {
 			out = append(out, e)
 		}

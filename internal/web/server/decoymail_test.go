@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -27,7 +27,7 @@ import (
 func (h *house) watch(t *testing.T) {
 	watching, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- h.server.vault.Watch(watching, slog.New(slog.NewTextHandler(io.Discard, nil)), "") }()
+	go func() { done <- h.vault.Watch(watching, slog.New(slog.NewTextHandler(io.Discard, nil)), "") }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
@@ -45,13 +45,13 @@ func testMailToDecoys(t *testing.T, h *house) {
 	h.watch(t)
 	responder := h.as["incident-responder"]
 	h.must(responder.Do(ctx, "POST", client.Path("brands", "gucci", "canaries"), api.CanaryRequest{Count: 40, Domain: "post.gucci.example", Now: true}, nil))
-	bound, err := h.server.vault.Canaries.ForExport(ctx, 1, "exp-1", 20)
+	bound, err := h.vault.Canaries.ForExport(ctx, 1, "exp-1", 20)
 	h.must(err)
 	var list []api.Canary
 	h.must(responder.Do(ctx, "GET", client.Path("brands", "gucci", "canaries"), nil, &list))
 	var left, stayed api.Canary // in the export, and not
 	for _, c := range list {
-		decoy, ok, err := h.server.vault.Mails.Canaries.ByAddress(ctx, 1, strings.ToLower(c.Email))
+		decoy, ok, err := h.vault.Mails.Canaries.ByAddress(ctx, 1, strings.ToLower(c.Email))
 		if err != nil || !ok {
 			continue // some have no address
 		}
@@ -155,7 +155,7 @@ func testMailToDecoys(t *testing.T, h *house) {
 	if n := len(mails()); n != 2 {
 		t.Fatalf("%d entries, want one for each decoy", n)
 	}
-	h.must(h.server.vault.Mails.Flush(ctx))
+	h.must(h.vault.Mails.Flush(ctx))
 	if got := mails(); len(got) != 3 || got[2].Detail["times"] != "100" {
 		t.Fatalf("%+v", got)
 	}

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bufio"
@@ -14,6 +14,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 func (h *house) setBudget(prefix string, limit int) {
@@ -351,14 +352,14 @@ func TestSlowAndLargeBodiesHaveADeadline(t *testing.T) {
 	if resp.StatusCode != http.StatusRequestTimeout || !strings.Contains(string(b), `"type":"timeout"`) {
 		t.Errorf("a body that does not arrive gave %d %s", resp.StatusCode, b)
 	}
-	h.must(h.server.bodies.Acquire(ctx, maxBodies))
-	large := api.PutRequest{Customers: []api.Fields{{"external_id": "1", "attr.x": strings.Repeat("x", maxBody)}}}
+	h.must(h.server.TakeBodies(ctx))
+	large := api.PutRequest{Customers: []api.Fields{{"external_id": "1", "attr.x": strings.Repeat("x", server.MaxBody)}}}
 	if _, err := h.as["application"].Put(ctx, "gucci", large); !isType(err, api.TypeTimeout) {
 		t.Errorf("a large body without room gave %v", err)
 	}
 	_, err = h.as["application"].Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe()}})
 	h.must(err) // a small one needs none
-	h.server.bodies.Release(maxBodies)
+	h.server.GiveBodies()
 	if _, err := h.as["application"].Put(ctx, "gucci", large); err == nil || isType(err, api.TypeTimeout) {
 		t.Errorf("a large body with room gave %v", err)
 	}

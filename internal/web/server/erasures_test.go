@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"errors"
@@ -34,7 +34,7 @@ func (h *house) some(n int) (tokens []string) {
 // whoEnters is the administrator at a brand, and the ordinals of its customers.
 func (h *house) whoEnters(tokens []string) (*door.Visit, []record.Ordinal) {
 	h.t.Helper()
-	ctx, v := h.t.Context(), h.server.vault
+	ctx, v := h.t.Context(), h.vault
 	local, err := v.Identity.EnsureLocal(ctx, "administrator")
 	h.must(err)
 	visit, err := v.Disclose.Door.Enter(ctx, local, "gucci")
@@ -61,7 +61,7 @@ func manyAreErasedAsEachAlone(t *testing.T, h *house) {
 	h.must(reveal(tokens[2]))
 	h.must(reveal(tokens[0], tokens[2], tokens[5]))
 
-	v := h.server.vault
+	v := h.vault
 	visit, ords := h.whoEnters(tokens)
 
 	gone, err := v.Admin.EraseFor(ctx, visit, ords[1:4], 0)
@@ -96,7 +96,7 @@ func TestReadsMeanwhileAreProven(t *testing.T) { onEach(t, readsMeanwhileAreProv
 func readsMeanwhileAreProven(t *testing.T, h *house) {
 	ctx := t.Context()
 	tokens := h.some(41)
-	v := h.server.vault
+	v := h.vault
 	visit, ords := h.whoEnters(tokens)
 	var reading sync.WaitGroup
 	for range 4 {
@@ -167,7 +167,7 @@ func anErasureWinsOverWrites(t *testing.T, h *house) {
 // count returns the number that a statement reads.
 func (h *house) count(sql string) (n int64) {
 	h.t.Helper()
-	h.must(h.server.vault.DB.Row(h.t.Context(), sql).Scan(&n))
+	h.must(h.vault.DB.Row(h.t.Context(), sql).Scan(&n))
 	return n
 }
 
@@ -175,7 +175,7 @@ func (h *house) count(sql string) (n int64) {
 // the erasure: the entry.
 func (h *house) cutOff(visit *door.Visit, ord record.Ordinal) {
 	h.t.Helper()
-	ctx, v := h.t.Context(), h.server.vault
+	ctx, v := h.t.Context(), h.vault
 	u, err := v.Disclose.Seal.Fetch(ctx, visit.Brand.ID, []record.Ordinal{ord}, 0)
 	h.must(err)
 	_, err = v.Ledger.Record(ctx, ledger.Event{Kind: entry.KindErasure, Who: visit.Who, Ords: u.Ords(), Commit: u.Commitment(0)})
@@ -198,7 +198,7 @@ func anErasureThatWasCutOffIsFinished(t *testing.T, h *house) {
 	err = h.as["application"].Do(ctx, "PATCH", client.Path("brands", "gucci", "customers", tokens[2]), api.Fields{"given_name": "Yan"}, nil) // of a moment in which nobody finished it
 	h.must(err)
 
-	v := h.server.vault
+	v := h.vault
 	if n, err := v.Admin.FinishCutOff(ctx, time.Hour); n != 0 || err != nil {
 		t.Errorf("%d erasures were finished that may be in flight, %v", n, err)
 	}
@@ -226,10 +226,10 @@ func TestAnErasureThatIsNotInTheLogIsNotFinished(t *testing.T) {
 		tokens := h.some(2)
 		visit, ords := h.whoEnters(tokens)
 		h.cutOff(visit, ords[0])
-		db := h.server.vault.DB
+		db := h.vault.DB
 		_, err := db.Exec(ctx, `UPDATE log_erasures SET ord = $1`, int64(ords[1]))
 		h.must(err)
-		if n, err := h.server.vault.Admin.FinishCutOff(ctx, 0); n != 0 || !errors.Is(err, ledger.ErrTampered) {
+		if n, err := h.vault.Admin.FinishCutOff(ctx, 0); n != 0 || !errors.Is(err, ledger.ErrTampered) {
 			t.Errorf("%d were erased, %v", n, err)
 		}
 		for _, token := range tokens {

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ func fileOnItsWayIsCut(t *testing.T, s *shelf) {
 	ctx := t.Context()
 	req := s.extract()
 	req.Tokens = s.tokens
-	v := s.server.vault
+	v := s.vault
 	var own api.Credential
 	s.must(s.Do(ctx, "POST", client.Path("principals", "analyst", "credentials"), api.CredentialRequest{Label: "second"}, &own))
 	key, err := identity.ParseKey(own.Key)

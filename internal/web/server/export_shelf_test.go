@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bytes"
@@ -109,11 +109,11 @@ func (s *shelf) entries(id string) (changes []string, left map[record.Ordinal]in
 
 func (s *shelf) tryEntries(id string) (changes []string, left map[record.Ordinal]int, err error) {
 	left = map[record.Ordinal]int{}
-	b, err := s.server.vault.Exports.Door.Brands.ByName(s.t.Context(), "gucci")
+	b, err := s.vault.Exports.Door.Brands.ByName(s.t.Context(), "gucci")
 	if err != nil {
 		return nil, nil, err
 	}
-	err = s.server.vault.Ledger.Scan(s.t.Context(), b.ID, 0, func(_ uint64, e entry.Entry, ords []record.Ordinal) error {
+	err = s.vault.Ledger.Scan(s.t.Context(), b.ID, 0, func(_ uint64, e entry.Entry, ords []record.Ordinal) error {
 		switch {
 		case e.Detail["export"] != id:
 		case e.Kind == entry.KindExport:
@@ -130,9 +130,9 @@ func (s *shelf) tryEntries(id string) (changes []string, left map[record.Ordinal
 
 func (s *shelf) ords(tokens []string) map[record.Ordinal]bool {
 	s.t.Helper()
-	b, err := s.server.vault.Exports.Door.Brands.ByName(s.t.Context(), "gucci")
+	b, err := s.vault.Exports.Door.Brands.ByName(s.t.Context(), "gucci")
 	s.must(err)
-	list, err := s.server.vault.Disclose.Seal.Resolve(s.t.Context(), b.ID, tokens)
+	list, err := s.vault.Disclose.Seal.Resolve(s.t.Context(), b.ID, tokens)
 	s.must(err)
 	out := map[record.Ordinal]bool{}
 	for _, o := range list {

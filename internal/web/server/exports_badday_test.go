@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -35,7 +35,7 @@ func exportWhileIll(t *testing.T, s *shelf) {
 	x := s.approved(analyst, req)
 	ill, well := context.WithCancel(ctx)
 	done := make(chan error, 1)
-	d := s.server.vault.DB
+	d := s.vault.DB
 	if d.Engine() == db.Postgres {
 		go func() {
 			for ill.Err() == nil {
@@ -207,6 +207,6 @@ func (c *counter) Write(b []byte) (int, error) {
 
 // logBytes is what the log's entries and lists of customers take.
 func (s *shelf) logBytes() (n int64) {
-	s.must(s.server.vault.DB.Row(s.t.Context(), `SELECT sum(length(entries) + length(hashes) + length(subjects)) FROM log_groups WHERE brand = 1`).Scan(&n))
+	s.must(s.vault.DB.Row(s.t.Context(), `SELECT sum(length(entries) + length(hashes) + length(subjects)) FROM log_groups WHERE brand = 1`).Scan(&n))
 	return n
 }

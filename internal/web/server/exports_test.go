@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bytes"
@@ -104,7 +104,7 @@ func anExtract(t *testing.T, s *shelf) {
 		t.Errorf("the entries name %d customers, not 20", len(left))
 	}
 	// Whoever holds the root key says of a leaked row whose it is.
-	own, err := s.server.vault.Disclose.Seal.Extract(t.Context(), 1, x.ID)
+	own, err := s.vault.Disclose.Seal.Extract(t.Context(), 1, x.ID)
 	s.must(err)
 	if ord, ok := own.Trace(rows[1][0]); !ok || !want[ord] {
 		t.Error("a row is not traced to its customer")
@@ -141,7 +141,7 @@ func whoApproves(t *testing.T, s *shelf) {
 		}
 	}
 	own := 0
-	s.must(s.server.vault.Ledger.Scan(ctx, 1, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
+	s.must(s.vault.Ledger.Scan(ctx, 1, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
 		if e.Kind == entry.KindRefusal && e.Detail["reason"] == "export-own" {
 			own++
 		}
@@ -270,7 +270,7 @@ func aFilterIsFrozen(t *testing.T, s *shelf) {
 		t.Errorf("a filter of nobody: %+v, %v", got, err)
 	}
 	// Whom it is for lies sealed: what is stored holds no filter and no list in clear.
-	d := s.server.vault.DB
+	d := s.vault.DB
 	s.must(d.Rows(ctx, func(r db.Row) error {
 		var filter, cohort []byte
 		if err := r.Scan(&filter, &cohort); err != nil {
@@ -295,7 +295,7 @@ func anExportEnds(t *testing.T, s *shelf) {
 	analyst, responder := s.as["analyst"], s.as["incident-responder"]
 	req := s.extract()
 	req.Tokens = s.tokens
-	d := s.server.vault.DB
+	d := s.vault.DB
 	past := func(id string) {
 		_, err := d.Exec(ctx, `UPDATE exports SET expires = 1 WHERE id = $1`, id)
 		s.must(err)
@@ -415,7 +415,7 @@ func inParts(t *testing.T, s *shelf) {
 		t.Errorf("beyond the budget: %v", err)
 	}
 	_, left = s.entries(x.ID)
-	own, err := s.server.vault.Disclose.Seal.Extract(ctx, 1, x.ID)
+	own, err := s.vault.Disclose.Seal.Extract(ctx, 1, x.ID)
 	s.must(err)
 	for row := range inFile {
 		ord, ok := own.Trace(row)
@@ -456,7 +456,7 @@ func TestDecoysOfAnExport(t *testing.T) { onEach(t, onShelf(30, decoysOfAnExport
 // The decoys of an export leave with it among the others, are logged as everybody is,
 // and are in no count; the brand's own are in no filter.
 func decoysOfAnExport(t *testing.T, s *shelf) {
-	s.server.vault.Exports.Decoys, s.server.vault.Exports.Canaries = decoys{s}, decoys{s}
+	s.vault.Exports.Decoys, s.vault.Exports.Canaries = decoys{s}, decoys{s}
 	officer := s.as["data-protection-officer"]
 	req := s.extract()
 	req.Purpose, req.Form, req.Fields, req.Filter = "migration", "clear", []string{"email"}, &api.ExportFilter{}

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -44,7 +44,7 @@ func (h *house) asks(key, path string) (status int, body string, retry string) {
 // gate lets no count of a brand go on until it is opened, or the server ends.
 func (h *house) gate(brand record.BrandID) (open func()) {
 	gate := make(chan struct{})
-	h.server.vault.Exposure.Before = func(ctx context.Context, b record.BrandID) error {
+	h.vault.Exposure.Before = func(ctx context.Context, b record.BrandID) error {
 		if b != brand {
 			return nil
 		}
@@ -117,7 +117,7 @@ func exposureGoesOn(t *testing.T, h *house) {
 
 	// The other brand, which the local administrator audits; reading fails twice.
 	var failures atomic.Int32
-	h.server.vault.Exposure.Before = func(context.Context, record.BrandID) error {
+	h.vault.Exposure.Before = func(context.Context, record.BrandID) error {
 		if failures.Add(1) < 3 {
 			return errors.New("the database is ill")
 		}
@@ -128,7 +128,7 @@ func exposureGoesOn(t *testing.T, h *house) {
 	if failures.Load() != 3 {
 		t.Errorf("tried %d times", failures.Load())
 	}
-	h.server.vault.Exposure.Before = func(context.Context, record.BrandID) error { return errors.New("the database is ill") }
+	h.vault.Exposure.Before = func(context.Context, record.BrandID) error { return errors.New("the database is ill") }
 	_, err = h.Put(t.Context(), "balenciaga", api.PutRequest{Customers: []api.Fields{zoe()}})
 	h.must(err)
 	if err := h.Do(t.Context(), "GET", "/v1/brands/balenciaga/exposure", nil, nil); !isType(err, api.TypeInternal) {
@@ -216,14 +216,14 @@ func exposureOfMany(t *testing.T, h *house) {
 	ctx := t.Context()
 	const many = 1013
 	now := time.Now()
-	h.must(h.server.vault.DB.Tx(ctx, func(q db.Queryer) error {
+	h.must(h.vault.DB.Tx(ctx, func(q db.Queryer) error {
 		for i := range many {
-			id, err := h.server.vault.Identity.CreatePrincipal(ctx, q, fmt.Sprint("many-", i), identity.Person, now)
+			id, err := h.vault.Identity.CreatePrincipal(ctx, q, fmt.Sprint("many-", i), identity.Person, now)
 			if err == nil {
-				err = h.server.vault.Identity.FirstRole(ctx, q, id, 1, access.StoreAssociate)
+				err = h.vault.Identity.FirstRole(ctx, q, id, 1, access.StoreAssociate)
 			}
 			if err == nil {
-				_, _, err = h.server.vault.Identity.CreateCredential(ctx, q, id, 0, "till", time.Time{}, now)
+				_, _, err = h.vault.Identity.CreateCredential(ctx, q, id, 0, "till", time.Time{}, now)
 			}
 			if err != nil {
 				return err

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bytes"
@@ -37,7 +37,7 @@ func noFreeTextHasACardNumber(t *testing.T, h *house) {
 	size := func() (n uint64) {
 		t.Helper()
 		for _, b := range []record.BrandID{record.Group, 1} {
-			s, err := h.server.vault.Ledger.Size(ctx, b)
+			s, err := h.vault.Ledger.Size(ctx, b)
 			h.must(err)
 			n += s
 		}
@@ -124,7 +124,7 @@ func noFreeTextHasACardNumber(t *testing.T, h *house) {
 		t.Errorf("%d entries of one mail to a decoy", mails)
 	}
 	for _, b := range []record.BrandID{record.Group, 1} {
-		h.must(h.server.vault.Ledger.Scan(ctx, b, 0, func(i uint64, e entry.Entry, _ []record.Ordinal) error {
+		h.must(h.vault.Ledger.Scan(ctx, b, 0, func(i uint64, e entry.Entry, _ []record.Ordinal) error {
 			if text := fmt.Sprint(e.Ticket, e.Purpose, e.Detail); strings.Contains(text, cardPlain) || strings.Contains(text, cardSpaced) {
 				t.Errorf("entry %d of brand %d has the number: %s", i, b, e.Kind)
 			}

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"fmt"
@@ -159,7 +159,7 @@ func disconnectingAnApp(t *testing.T, h *house) {
 		t.Errorf("an administrator meanwhile: %v", err)
 	}
 	logged := 0
-	h.must(h.server.vault.Ledger.Scan(ctx, record.Group, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
+	h.must(h.vault.Ledger.Scan(ctx, record.Group, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
 		if e.Detail["change"] == "credential-revoke" && e.Detail["credential"] == fmt.Sprint(day.ID) {
 			logged++
 		}

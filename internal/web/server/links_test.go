@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/vault/export"
+	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 func TestALinkDownloadsOneExport(t *testing.T) {
@@ -57,9 +58,9 @@ func linkDownloadsOneExport(t *testing.T, s *shelf) {
 	}
 	fill := strings.NewReplacer("{brand}", "gucci", "{export}", x.ID, "{part}", "1", "{file}", "customers")
 	asked := 0
-	for path, item := range s.server.api.OpenAPI().Paths {
+	for path, item := range s.server.Described().Paths {
 		for method, op := range map[string]bool{"GET": item.Get != nil, "POST": item.Post != nil, "PUT": item.Put != nil, "PATCH": item.Patch != nil, "DELETE": item.Delete != nil} {
-			if !op || open(path) || method == "GET" && strings.HasPrefix(path, "/v1/brands/{brand}/exports/{export}") {
+			if !op || server.Open(path) || method == "GET" && strings.HasPrefix(path, "/v1/brands/{brand}/exports/{export}") {
 				continue
 			}
 			asked++
@@ -117,7 +118,7 @@ func linkLetsNobodyElseIn(t *testing.T, s *shelf) {
 		t.Errorf("with a key: %+v", r)
 	}
 	s.must(stop())
-	_, err := s.server.vault.DB.Exec(ctx, `UPDATE credentials SET expires = 1 WHERE id = $1`, int64(own.ID))
+	_, err := s.vault.DB.Exec(ctx, `UPDATE credentials SET expires = 1 WHERE id = $1`, int64(own.ID))
 	s.must(err)
 	if err := stop(); !isType(err, api.TypeConflict) {
 		t.Errorf("whoever has a link alone counts among those who could undo it: %v", err)

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ func TestOpenAPIIsCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer v.Close()
-	got, err := New(v, slog.New(slog.NewTextHandler(io.Discard, nil))).OpenAPI()
+	got, err := app.NewServer(v, slog.New(slog.NewTextHandler(io.Discard, nil))).OpenAPI()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -47,11 +47,11 @@ func eachPair(t *testing.T, test func(p *pair)) {
 	run := func(t *testing.T, a, b *app.Vault) {
 		p := &pair{t: t, ledger: a.Ledger}
 		for i, v := range []*app.Vault{a, b} {
-			s := New(v, quiet)
+			s := app.NewServer(v, quiet)
 			if i == 0 {
 				p.first = client.New("http://vault", "", &http.Client{Transport: s.Local()})
 			}
-			srv := httptest.NewServer(s.http)
+			srv := httptest.NewServer(s.Handler())
 			t.Cleanup(srv.Close)
 			p.urls[i] = srv.URL
 		}

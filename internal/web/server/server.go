@@ -19,10 +19,21 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/govern/backup"
+	"github.com/cloakroom/cloakroom/internal/platform/idempotency"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/disclose"
+	"github.com/cloakroom/cloakroom/internal/vault/export"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/intake"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/watch/canary"
+	"github.com/cloakroom/cloakroom/internal/watch/decoymail"
+	"github.com/cloakroom/cloakroom/internal/watch/detect"
+	"github.com/cloakroom/cloakroom/internal/watch/exposure"
+	"github.com/cloakroom/cloakroom/internal/watch/notify"
 )
 
 // Timeout bounds every request.
@@ -40,10 +51,27 @@ const (
 	maxFiles = 4
 )
 
+// Desks are what the routes of the API call. None may be nil.
+type Desks struct {
+	Identity  *identity.Store
+	Revisions *revision.Tracker
+	Once      *idempotency.Store
+	Ledger    *ledger.Ledger
+	Disclose  *disclose.Desk
+	Intake    *intake.Desk
+	Exports   *export.Desk
+	Exposure  *exposure.Desk
+	Canaries  *canary.Desk
+	Mails     *decoymail.Desk
+	Alarms    *detect.Desk
+	Notify    *notify.Desk
+	Admin     *admin.Desk
+	Backups   *backup.Desk
+}
+
 // Server answers for one vault.
 type Server struct {
-	vault    *app.Vault
-	backups  *backup.Desk
+	vault    Desks
 	log      *slog.Logger
 	http     http.Handler
 	api      huma.API
@@ -55,12 +83,13 @@ type Server struct {
 	once     map[string]bool // the routes that change something, by pattern; false: the answer is not kept
 }
 
-// New returns the server of a vault. It logs requests without their contents.
-func New(v *app.Vault, log *slog.Logger) *Server { return newServer(v, log, Timeout) }
+// New returns a server over the desks of a vault. It logs requests without their
+// contents.
+func New(d Desks, log *slog.Logger) *Server { return newServer(d, log, Timeout) }
 
-func newServer(v *app.Vault, log *slog.Logger, timeout time.Duration) *Server {
+func newServer(d Desks, log *slog.Logger, timeout time.Duration) *Server {
 	s := &Server{
-		vault: v, backups: backup.NewDesk(v), log: log, metrics: newMetrics(), failures: newFailures(log), bodies: semaphore.NewWeighted(maxBodies), files: semaphore.NewWeighted(maxFiles),
+		vault: d, log: log, metrics: newMetrics(), failures: newFailures(log), bodies: semaphore.NewWeighted(maxBodies), files: semaphore.NewWeighted(maxFiles),
 		timeout: timeout, once: map[string]bool{},
 	}
 	mux := http.NewServeMux()
@@ -275,7 +304,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	s.backups.Stop()
+	s.vault.Backups.Stop()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return srv.Shutdown(grace)

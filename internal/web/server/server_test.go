@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bytes"
@@ -19,6 +19,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
 // house is a served vault with two brands and a principal per role.
@@ -26,7 +27,8 @@ type house struct {
 	*client.Client // the local administrator
 	t              *testing.T
 	url, dir       string
-	server         *Server
+	server         *server.Server
+	vault          *app.Vault
 	logged         *lockedBuffer
 	as             map[string]*client.Client
 }
@@ -50,7 +52,7 @@ func onEach(t *testing.T, test func(t *testing.T, h *house)) {
 
 func newHouse(t *testing.T, database string) *house {
 	t.Helper()
-	return newHouseWithin(t, database, Timeout)
+	return newHouseWithin(t, database, server.Timeout)
 }
 
 func newHouseWithin(t *testing.T, database string, timeout time.Duration) *house {
@@ -62,9 +64,9 @@ func newHouseWithin(t *testing.T, database string, timeout time.Duration) *house
 		t.Fatal(err)
 	}
 	h := &house{t: t, dir: dir, logged: &lockedBuffer{}, as: map[string]*client.Client{}}
-	s := newServer(v, slog.New(slog.NewJSONHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})), timeout)
-	h.server = s
-	srv := httptest.NewServer(s.http)
+	s := server.NewWithin(v.Desks(), slog.New(slog.NewJSONHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})), timeout)
+	h.server, h.vault = s, v
+	srv := httptest.NewServer(s.Handler())
 	t.Cleanup(func() {
 		srv.Close()
 		if err := v.Close(); err != nil {

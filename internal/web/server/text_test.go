@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bytes"
@@ -53,7 +53,7 @@ func everyRouteRefusesWhatIsNotText(t *testing.T, h *house) {
 			t.Errorf("%s %s: the answer repeats what was sent: %s", method, target, text)
 		}
 	}
-	doc := h.server.api.OpenAPI()
+	doc := h.server.Described()
 	for path, item := range doc.Paths {
 		for method, op := range map[string]*huma.Operation{"GET": item.Get, "POST": item.Post, "PUT": item.Put, "PATCH": item.Patch, "DELETE": item.Delete} {
 			if op == nil {

@@ -1,4 +1,4 @@
-// Package generate invents customers and purchases that look like a group's own:
+// Package invent makes up customers and purchases that look like a group's own:
 // names in several scripts, addresses of forty countries and every US state, e-mail
 // addresses in odd case and with +tags, people who are customers of two brands,
 // customers without e-mail or phone, opt-outs, and purchases with a heavy tail.
@@ -7,7 +7,7 @@
 // alone, so the same seed gives the same bytes on every machine, and a larger set
 // begins with the smaller one. Customers are yielded one at a time in constant
 // memory.
-package generate
+package invent
 
 import (
 	"errors"
@@ -31,7 +31,7 @@ var ErrConfig = errors.New("wrong configuration")
 
 // Config says what to generate.
 type Config struct {
-	Customers int      // in all brands together; ignored by FromPurchases
+	Customers int      // in all brands together
 	Seed      uint64   // the same seed gives the same customers
 	Brands    []string // customers go round them in turn
 }
@@ -103,6 +103,20 @@ func Customers(cfg Config) iter.Seq[*Customer] {
 			}
 		}
 	}
+}
+
+// Buyers invents the profiles of customers whose purchases are known. Not for
+// concurrent use.
+type Buyers struct{ m *maker }
+
+// NewBuyers returns the profiles of a seed.
+func NewBuyers(seed uint64) *Buyers { return &Buyers{newMaker(seed)} }
+
+// Customer returns the n-th customer, created before the given time, without purchases.
+// The next call overwrites it.
+func (b *Buyers) Customer(n uint64, before time.Time) *Customer {
+	b.m.profile(n, n, &before)
+	return &b.m.out
 }
 
 // maker makes one customer after the other in the same memory.
