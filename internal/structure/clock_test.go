@@ -23,6 +23,7 @@ var hostClock = map[string]string{
 	"internal/watch/notify/send.go":             "how often progress is noted",
 	"internal/watch/notify/webhook.go":          "when a request is sent, which its receiver holds against its own clock",
 	"internal/web/server/again.go":              "until when a body must have arrived",
+	"internal/web/server/room.go":               "until when the next part of a body must have arrived",
 	"internal/web/server/metrics.go":            "how long a request took",
 	"internal/platform/db/schema.go":            "when a migration ran, for people",
 	"internal/platform/db/settings.go":          "how far this machine's clock is from the database's",

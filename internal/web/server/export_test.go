@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -11,8 +12,8 @@ import (
 
 // What the tests beside this package reach into.
 const (
-	MaxBody   = maxBody
-	MaxBodies = maxBodies
+	MaxBody     = maxBody
+	MaxBulkBody = maxBulkBody
 )
 
 // NewWithin is New with another bound on every request.
@@ -32,8 +33,30 @@ func (s *Server) Described() *huma.OpenAPI { return s.api.OpenAPI() }
 // Problem returns the answer to an error.
 var Problem = problem
 
-// TakeBodies takes all room for large bodies until it is given back.
-func (s *Server) TakeBodies(ctx context.Context) error { return s.bodies.Acquire(ctx, maxBodies) }
+// TakeBodies takes all room for large bodies, and the lane, until they are given back.
+func (s *Server) TakeBodies(ctx context.Context) error {
+	full, err := s.bodies.all.take(ctx, maxBodies-maxBulkBody)
+	if err != nil {
+		return err
+	}
+	lane, err := s.bodies.all.take(ctx, 1)
+	if err == nil && (full || !lane) {
+		err = errors.New("room was taken by the lane")
+	}
+	return err
+}
 
-// GiveBodies gives all room for large bodies back.
-func (s *Server) GiveBodies() { s.bodies.Release(maxBodies) }
+// GiveBodies gives back what TakeBodies took.
+func (s *Server) GiveBodies() { s.bodies.all.give(maxBodies-maxBulkBody, true) }
+
+// OneShareIsTaken reports whether a principal's uploads hold all the room they may.
+func (s *Server) OneShareIsTaken() bool {
+	s.bodies.mu.Lock()
+	defer s.bodies.mu.Unlock()
+	for _, share := range s.bodies.share {
+		share.mu.Lock()
+		defer share.mu.Unlock()
+		return share.taken && share.free == 0
+	}
+	return false
+}

@@ -4,11 +4,11 @@ import (
 	"context"
 	"net/http"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
-
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // logRoutes serve a brand's log to whoever may watch it; under tiles as C2SP

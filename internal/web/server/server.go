@@ -42,10 +42,12 @@ const Timeout = 60 * time.Second
 const (
 	maxBody     = 1 << 20
 	maxBulkBody = 64 << 20
-	// maxBodies bounds the bodies above maxBody that are in memory at one time: those
-	// beyond wait until their own deadline. A body of unknown length counts as the
-	// largest.
-	maxBodies = 2 * maxBulkBody
+	// maxBodies bounds the bodies above maxBody that are in memory at one time, by what of
+	// them has arrived: those beyond wait until their own deadline.
+	maxBodies = 160 << 20
+	// maxShare bounds those of one principal, beside one that may be as large as any: so
+	// that what one principal sends never fills maxBodies.
+	maxShare = 16 << 20
 	// maxFiles bounds the files of exports that are written at one time: each holds the
 	// sealed records of a part.
 	maxFiles = 4
@@ -77,7 +79,7 @@ type Server struct {
 	api      huma.API
 	metrics  *metrics
 	failures *failures
-	bodies   *semaphore.Weighted
+	bodies   *rooms
 	files    *semaphore.Weighted // files of exports that are written at one time
 	timeout  time.Duration
 	once     map[string]bool // the routes that change something, by pattern; false: the answer is not kept
@@ -89,7 +91,7 @@ func New(d Desks, log *slog.Logger) *Server { return newServer(d, log, Timeout) 
 
 func newServer(d Desks, log *slog.Logger, timeout time.Duration) *Server {
 	s := &Server{
-		vault: d, log: log, metrics: newMetrics(), failures: newFailures(log), bodies: semaphore.NewWeighted(maxBodies), files: semaphore.NewWeighted(maxFiles),
+		vault: d, log: log, metrics: newMetrics(), failures: newFailures(log), bodies: newRooms(), files: semaphore.NewWeighted(maxFiles),
 		timeout: timeout, once: map[string]bool{},
 	}
 	mux := http.NewServeMux()
@@ -170,14 +172,9 @@ func (s *Server) identify(next http.Handler) http.Handler {
 			}
 			in = r.WithContext(context.WithValue(ctx, identityKey{}, who))
 			if n := r.ContentLength; n < 0 || n > maxBody {
-				if n < 0 || n > maxBulkBody {
-					n = maxBulkBody
-				}
-				if err := s.bodies.Acquire(ctx, n); err != nil {
-					s.fail(rec, problem(err))
-					return
-				}
-				defer s.bodies.Release(n)
+				u := &upload{ReadCloser: in.Body, rooms: s.bodies, ctx: ctx, conn: http.NewResponseController(rec), principal: c.Principal, granted: maxBody}
+				in.Body = u
+				defer u.done()
 			}
 		}
 		next.ServeHTTP(rec, in)
