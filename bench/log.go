@@ -33,7 +33,7 @@ func grant() access.Grant {
 }
 
 func setPlenty(ctx context.Context, l *ledger.Ledger) {
-	_, err := l.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: who(), Detail: map[string]string{ledger.RulesDetail: string(plenty().Encode())}})
+	_, err := l.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: who(), Detail: entry.BudgetRules{Rules: string(plenty().Encode())}})
 	fatal(err)
 }
 

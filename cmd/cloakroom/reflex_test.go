@@ -113,7 +113,8 @@ func containmentSteps(t *testing.T, dir string, o app.Options) map[string]int {
 	steps := map[string]int{}
 	err = v.Ledger.Scan(t.Context(), 1, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
 		if e.Kind == entry.KindContainment {
-			steps[e.Detail["change"]+e.Detail["target"]]++
+			texts := e.Texts()
+			steps[texts["change"]+texts["target"]]++
 		}
 		return nil
 	})

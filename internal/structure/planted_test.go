@@ -42,6 +42,11 @@ func TestChecksSeePlantedFaults(t *testing.T) {
 		{"opening", "internal/vault/export/a.go", `package export; import "` + module + `/internal/vault/seal"; func f(d *desk) { d.Seal.Open(ctx, r, u) }`, checkOpened, "opens customers"},
 		{"opening by a filter", "internal/vault/export/a.go", `package export; import "` + module + `/internal/vault/seal"; func f(d *desk) { d.Seal.Match(ctx, r, a, b, 5, f) }`, checkOpened, "opens customers"},
 		{"the way to a profile", "internal/vault/disclose/a.go", `package disclose; import "` + module + `/internal/vault/seal"; func f(d *desk) { d.Seal.Open(ctx, r, u) }`, checkOpened, ""},
+		{"a detail of texts", "internal/govern/admin/a.go", "package admin\nvar e = ledger.Event{Detail: map[string]string{\"id\": \"1\"}}", checkDetails, "a detail of texts"},
+		{"a change of texts", "internal/govern/admin/a.go", "package admin\nvar d = map[string]string{\"change\": \"role\"}", checkDetails, "as texts"},
+		{"a detail read as texts", "internal/watch/detect/a.go", "package detect\nvar d = e.Detail[\"change\"]", checkDetails, "by the name"},
+		{"a detail declared elsewhere", "internal/watch/detect/a.go", "package detect\ntype d struct{ entry.Extra }", checkDetails, "declared elsewhere"},
+		{"a typed detail", "internal/govern/admin/a.go", "package admin\nvar e = ledger.Event{Detail: entry.RoleSet{Role: \"x\"}}", checkDetails, ""},
 		{"pieces", "internal/vault/seal/a.go", "package seal\nconst cols = `ord`\nconst sqlX = `SELECT ` + cols + ` FROM customers`", sql, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

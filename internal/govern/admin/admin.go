@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -110,11 +109,11 @@ func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string, actio
 
 // change logs a change and makes it. After it, no server logs anything that was
 // allowed before it: at the visit's brand, or after a change of the group's at any.
-func (d *Desk) change(ctx context.Context, v *door.Visit, kind entry.Kind, detail map[string]string, fn func(q db.Queryer, at time.Time) error) error {
+func (d *Desk) change(ctx context.Context, v *door.Visit, kind entry.Kind, detail entry.Detail, fn func(q db.Queryer, at time.Time) error) error {
 	return d.changeAs(ctx, v.Who, kind, detail, fn)
 }
 
-func (d *Desk) changeAs(ctx context.Context, who identity.Who, kind entry.Kind, detail map[string]string, fn func(q db.Queryer, at time.Time) error) error {
+func (d *Desk) changeAs(ctx context.Context, who identity.Who, kind entry.Kind, detail entry.Detail, fn func(q db.Queryer, at time.Time) error) error {
 	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: kind, Who: who, Detail: detail})
 	if err != nil {
 		return err
@@ -166,7 +165,7 @@ func (d *Desk) CreateBrand(ctx context.Context, c identity.Caller, req api.Brand
 		return nil, err
 	}
 	var b brands.Brand
-	err = d.change(ctx, v, entry.KindAdministration, map[string]string{"change": "brand-create", "brand": req.Name}, func(q db.Queryer, at time.Time) (err error) {
+	err = d.change(ctx, v, entry.KindAdministration, entry.BrandCreated{Brand: req.Name}, func(q db.Queryer, at time.Time) (err error) {
 		if b, err = d.Door.Brands.Create(ctx, q, req.Name, req.Title, at); err != nil {
 			return err
 		}
@@ -178,7 +177,7 @@ func (d *Desk) CreateBrand(ctx context.Context, c identity.Caller, req api.Brand
 	who := v.Who
 	who.Brand = b.ID
 	_, err = d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: who,
-		Detail: map[string]string{ledger.RulesDetail: string(budget.DefaultRules().Encode())}})
+		Detail: entry.BudgetRules{Rules: string(budget.DefaultRules().Encode())}})
 	if err != nil {
 		return nil, fmt.Errorf("the brand is there, and its budgets are not, so that nothing leaves it; set them with `cloakroom budget set --default`: %w", err)
 	}
@@ -216,7 +215,7 @@ func (d *Desk) CreatePrincipal(ctx context.Context, c identity.Caller, req api.P
 		return nil, err
 	}
 	roles := map[record.BrandID]string{}
-	detail := map[string]string{"change": "principal-create", "principal": req.Name}
+	detail := entry.PrincipalCreated{Principal: req.Name, Roles: req.Roles}
 	for brand, role := range req.Roles {
 		b, err := d.Door.Brands.ByName(ctx, brand)
 		if err != nil {
@@ -225,7 +224,7 @@ func (d *Desk) CreatePrincipal(ctx context.Context, c identity.Caller, req api.P
 		if err := knownRole(role); err != nil {
 			return nil, err
 		}
-		roles[b.ID], detail["role."+brand] = role, role
+		roles[b.ID] = role
 	}
 	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
 		id, err := d.Door.Identity.CreatePrincipal(ctx, q, req.Name, req.Kind, at)
@@ -323,7 +322,7 @@ func (d *Desk) SetRole(ctx context.Context, c identity.Caller, name, brand, role
 	if p.ID == v.Who.Principal && b.ID == record.Group && role != v.Who.Role {
 		return nil, fmt.Errorf("%w: you would take your own right to administer: let another administrator do it", ErrRequest)
 	}
-	detail := map[string]string{"change": "role", "principal": name, "brand": brand, "role": role}
+	detail := entry.RoleSet{Principal: name, Brand: brand, Role: role}
 	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
 		if role == "" {
 			return d.Door.Identity.RemoveRole(ctx, q, p.ID, b.ID)
@@ -346,7 +345,7 @@ func (d *Desk) CreateCredential(ctx context.Context, c identity.Caller, name str
 	if err != nil {
 		return nil, err
 	}
-	return d.credential(ctx, v.Who, p, 0, req, map[string]string{"change": "credential-create", "principal": name})
+	return d.credential(ctx, v.Who, p, 0, req, entry.CredentialCreated{Principal: name})
 }
 
 // ConnectApp makes a credential through the caller's own: a session, or an application
@@ -363,7 +362,7 @@ func (d *Desk) ConnectApp(ctx context.Context, c identity.Caller, req api.Creden
 	} else if stopped {
 		return nil, containment.ErrContained
 	}
-	out, err := d.credential(ctx, who, p, c.Credential, req, map[string]string{"change": "credential-connect", "principal": p.Name})
+	out, err := d.credential(ctx, who, p, c.Credential, req, entry.CredentialConnected{Principal: p.Name})
 	if err != nil {
 		return nil, err
 	}
@@ -371,7 +370,7 @@ func (d *Desk) ConnectApp(ctx context.Context, c identity.Caller, req api.Creden
 	return out, nil
 }
 
-func (d *Desk) credential(ctx context.Context, who identity.Who, p identity.Principal, parent uint64, req api.CredentialRequest, detail map[string]string) (*api.Credential, error) {
+func (d *Desk) credential(ctx context.Context, who identity.Who, p identity.Principal, parent uint64, req api.CredentialRequest, detail entry.Detail) (*api.Credential, error) {
 	if err := ledger.CheckText("label", req.Label); err != nil {
 		return nil, err
 	}
@@ -414,7 +413,7 @@ func (d *Desk) RenewKey(ctx context.Context, c identity.Caller, credential uint6
 		return nil, err
 	}
 	out := &api.Credential{ID: credential}
-	detail := map[string]string{"change": "credential-renew", "credential": strconv.FormatUint(credential, 10)}
+	detail := entry.CredentialRenewed{Credential: credential}
 	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
 		lineage, key, err := d.Door.Identity.Renew(ctx, q, credential)
 		out.Lineage, out.Created, out.Key = lineage, at, key.Reveal()
@@ -433,7 +432,7 @@ func (d *Desk) Revoke(ctx context.Context, c identity.Caller, lineage uint64) (i
 		return 0, err
 	}
 	n := 0
-	detail := map[string]string{"change": "credential-revoke", "lineage": strconv.FormatUint(lineage, 10)}
+	detail := entry.CredentialRevoked{Lineage: lineage}
 	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) (err error) {
 		n, err = d.Door.Identity.Revoke(ctx, q, lineage, at)
 		return err
@@ -488,7 +487,7 @@ func (d *Desk) RevokeCredential(ctx context.Context, c identity.Caller, credenti
 		return 0, err
 	}
 	n := 0
-	detail := map[string]string{"change": "credential-revoke", "credential": strconv.FormatUint(credential, 10)}
+	detail := entry.CredentialRevoked{Credential: credential}
 	err = d.changeAs(ctx, who, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) (err error) {
 		if err = may(q, at); err == nil {
 			n, err = d.Door.Identity.RevokeOne(ctx, q, credential, at)
@@ -510,7 +509,7 @@ func (d *Desk) AddPurpose(ctx context.Context, c identity.Caller, brand string, 
 	if err := ledger.CheckText("description", req.Description); err != nil {
 		return err
 	}
-	detail := map[string]string{"change": "purpose-create", "purpose": req.Name, "legal-basis": req.LegalBasis}
+	detail := entry.PurposeCreated{Purpose: req.Name, LegalBasis: req.LegalBasis}
 	return d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
 		return d.Door.Brands.AddPurpose(ctx, q, v.Brand.ID, brands.Purpose{Name: req.Name, LegalBasis: req.LegalBasis, Description: req.Description}, at)
 	})
@@ -525,7 +524,7 @@ func (d *Desk) RetirePurpose(ctx context.Context, c identity.Caller, brand, name
 	if _, err := d.Door.Brands.Purpose(ctx, v.Brand.ID, name); err != nil {
 		return err
 	}
-	return d.change(ctx, v, entry.KindAdministration, map[string]string{"change": "purpose-retire", "purpose": name}, func(q db.Queryer, at time.Time) error {
+	return d.change(ctx, v, entry.KindAdministration, entry.PurposeRetired{Purpose: name}, func(q db.Queryer, at time.Time) error {
 		return d.Door.Brands.RetirePurpose(ctx, q, v.Brand.ID, name, at)
 	})
 }

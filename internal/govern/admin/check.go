@@ -35,7 +35,7 @@ func (d *Desk) Check(ctx context.Context, c identity.Caller, at api.CheckPlace) 
 		return nil, ErrRequest
 	}
 	if at == (api.CheckPlace{}) {
-		if _, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who, Detail: map[string]string{"change": "none", "check": "database"}}); err != nil {
+		if _, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who, Detail: entry.Checked{Check: "database"}}); err != nil {
 			return nil, err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -21,9 +20,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
 )
-
-// changeUndo is the change of the log's entry that lets something go on.
-const changeUndo = "undo"
 
 // maxContainments bounds one listing.
 const maxContainments = 1000
@@ -70,19 +66,10 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	if req.DryRun {
 		return out, d.stops(ctx, now.Containment, out)
 	}
-	detail := map[string]string{"change": "contain", "kind": string(now.Kind)}
-	if now.Target != 0 {
-		detail["target"] = strconv.FormatUint(now.Target, 10)
-	}
-	if now.Role != "" {
-		detail["role"] = now.Role
-	}
-	if now.Keep != "" {
-		detail["keep"] = string(now.Keep)
-	}
 	if req.Alarm != "" {
-		detail["alarm"], now.Alarm = alarm.ID(), alarm.ID()
+		now.Alarm = alarm.ID()
 	}
+	detail := entry.ContainmentBegun{Kind: string(now.Kind), Target: now.Target, Role: now.Role, Keep: string(now.Keep), Alarm: now.Alarm}
 	begun := false
 	err = d.step(ctx, v.Who, req.Ticket, detail, func(q db.Queryer, at time.Time) (err error) {
 		c := now.Containment
@@ -123,14 +110,14 @@ func (d *Desk) alarm(ctx context.Context, v *door.Visit, id string) (a detect.St
 
 // took logs that something is stopped, and how long it took.
 func (d *Desk) took(ctx context.Context, who identity.Who, ticket string, id, millis int64, alarm detect.Stored) error {
-	done := map[string]string{"change": "contained", "id": strconv.FormatInt(id, 10), "took-ms": strconv.FormatInt(millis, 10)}
+	done := entry.Contained{ID: id, Took: time.Duration(millis) * time.Millisecond}
 	if !alarm.At.IsZero() {
 		now, err := d.DB.Now(ctx)
 		if err != nil {
 			return err
 		}
 		if since := now.Sub(alarm.At); since >= 0 { // the clock may have been set back
-			done["since-alarm-ms"] = strconv.FormatInt(since.Milliseconds(), 10)
+			done.Since = since
 		}
 	}
 	_, err := d.Ledger.Record(revision.Unbound(ctx), ledger.Event{Kind: entry.KindContainment, Who: who, Ticket: ticket, Detail: done})
@@ -153,9 +140,8 @@ func (d *Desk) holds(ctx context.Context, a aim, same containment.Containment, d
 
 // step logs a step of a containment's life, and makes it. An error that is no refusal is a
 // *contain.OutcomeError.
-func (d *Desk) step(ctx context.Context, who identity.Who, ticket string, detail map[string]string, fn func(q db.Queryer, at time.Time) error) error {
-	undone := detail["change"] == changeUndo
-
+func (d *Desk) step(ctx context.Context, who identity.Who, ticket string, detail entry.Detail, fn func(q db.Queryer, at time.Time) error) error {
+	_, undone := detail.(entry.ContainmentUndone)
 	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindContainment, Who: who, Ticket: ticket, Detail: detail})
 	if errors.Is(err, revision.ErrMoved) { // it is decided anew
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -47,7 +46,7 @@ func (d *Desk) Mend(ctx context.Context, c identity.Caller, req api.MendRequest)
 	if req.DryRun {
 		return out, nil
 	}
-	detail := map[string]string{"change": "mend", "table": ordinalsTable, "from": strconv.FormatInt(o.Next, 10), "to": strconv.FormatInt(next, 10)}
+	detail := entry.Mended{Table: ordinalsTable, From: o.Next, To: next}
 	return out, d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, _ time.Time) error {
 		return d.Seal.SetNextOrdinal(ctx, q, o.Next, next)
 	})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
@@ -22,6 +21,9 @@ const (
 	// reflexWithin is how old an alarm may be to contain by itself: what is seen later,
 	// because nothing ran or alarms were made again from the log, is for people.
 	reflexWithin = 24 * time.Hour
+
+	// byRule says in an entry that no person contained.
+	byRule = "rule"
 )
 
 // Reflex contains by the rules of detection: whom the rules of a brand contain for an
@@ -106,7 +108,6 @@ func (d *Desk) byRule(ctx context.Context, a detect.Stored) (detect.Answer, erro
 	began := time.Now()
 	c := containment.Containment{Brand: a.Brand, Kind: containment.Lineage, Target: a.Lineage, Alarm: a.ID()}
 	who := identity.Who{Brand: a.Brand}
-	detail := map[string]string{"change": "contain", "kind": string(c.Kind), "target": strconv.FormatUint(c.Target, 10), "alarm": a.ID(), "by": "rule"}
 	id, err := d.Door.Contained.Since(ctx, a.Brand, a.Lineage, a.At)
 	if err != nil {
 		return 0, err
@@ -127,11 +128,12 @@ func (d *Desk) byRule(ctx context.Context, a detect.Stored) (detect.Answer, erro
 		return 0, err
 	}
 	if why != "" {
-		detail["change"], detail["reason"] = "not-contained", why
+		detail := entry.NotContained{Kind: string(c.Kind), Target: c.Target, Alarm: a.ID(), By: byRule, Reason: why}
 		_, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindContainment, Who: who, Detail: detail})
 		return detect.NotContained, err
 	}
 	begun := false
+	detail := entry.ContainmentBegun{Kind: string(c.Kind), Target: c.Target, Alarm: a.ID(), By: byRule}
 	err = d.step(ctx, who, "", detail, func(q db.Queryer, at time.Time) (err error) {
 		next := c
 		next.At = at

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -71,7 +70,7 @@ func (d *Desk) Rotate(ctx context.Context, c identity.Caller, brand, kind string
 	if !keys.Rotates(v.Brand.ID, keys.Kind(kind)) {
 		return nil, fmt.Errorf("%w: %w", ErrRequest, keys.ErrNoRotation)
 	}
-	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindRotation, Who: v.Who, Detail: map[string]string{"step": "begin", "key": kind}})
+	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindRotation, Who: v.Who, Detail: entry.RotationBegun{Key: kind}})
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +102,7 @@ func (d *Desk) RotateRoot(ctx context.Context, c identity.Caller) (*api.RootRota
 		return nil, err
 	}
 	n, err := d.Ring.RotateRoot(ctx, func(ctx context.Context) (time.Time, error) {
-		r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindRotation, Who: v.Who, Detail: map[string]string{"step": "begin", "key": "root"}})
+		r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindRotation, Who: v.Who, Detail: entry.RotationBegun{Key: "root"}})
 		return r.At(), err
 	})
 	return &api.RootRotated{Keys: n}, err
@@ -181,8 +180,7 @@ func (d *Desk) work(ctx context.Context, rot *keys.Rotation) error {
 		Caller: identity.Caller{Principal: rot.By.Principal, Credential: rot.By.Credential, Lineage: rot.By.Lineage},
 		Role:   rot.By.Role, Brand: rot.Brand,
 	}
-	event := func(step string) (ledger.Receipt, error) {
-		detail := map[string]string{"step": step, "key": string(rot.Kind), "version": strconv.Itoa(rot.Version)}
+	event := func(detail entry.Detail) (ledger.Receipt, error) {
 		return d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindRotation, Who: who, Detail: detail})
 	}
 	switch rot.Kind {
@@ -191,7 +189,7 @@ func (d *Desk) work(ctx context.Context, rot *keys.Rotation) error {
 			return err
 		}
 	case keys.Index, keys.Incident:
-		r, err := event("open-to-index")
+		r, err := event(entry.OpenedToIndex{Key: string(rot.Kind), Version: rot.Version})
 		if err != nil {
 			return err
 		}
@@ -201,7 +199,7 @@ func (d *Desk) work(ctx context.Context, rot *keys.Rotation) error {
 	default:
 		return keys.ErrNoRotation
 	}
-	if _, err := event("destroy-old"); err != nil {
+	if _, err := event(entry.OldDestroyed{Key: string(rot.Kind), Version: rot.Version}); err != nil {
 		return err
 	}
 	return d.Ring.Finish(ctx, rot)

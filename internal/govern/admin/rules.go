@@ -61,7 +61,7 @@ func (d *Desk) ApplyPolicy(ctx context.Context, c identity.Caller, brand, text s
 	if _, err := p.Authorize(v.Who, access.ActAdminister, "", 0); err != nil {
 		return nil, fmt.Errorf("%w: under this policy you could not change it back: keep a rule that lets the role %s administer", ErrRequest, v.Who.Role)
 	}
-	err = d.change(ctx, v, entry.KindPolicy, map[string]string{"sha256": digest(text)}, func(q db.Queryer, at time.Time) (err error) {
+	err = d.change(ctx, v, entry.KindPolicy, entry.PolicyActivated{SHA256: digest(text)}, func(q db.Queryer, at time.Time) (err error) {
 		out.Version, err = d.Door.Access.Put(ctx, q, v.Brand.ID, p, v.Who.Principal, at)
 		return err
 	})
@@ -99,14 +99,14 @@ func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, te
 	if out.Bounds, err = d.Exposure.Change(ctx, v, r, nil); err != nil || !apply {
 		return out, err
 	}
-	_, err = d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: v.Who, Detail: map[string]string{ledger.RulesDetail: out.Rules}})
+	_, err = d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: v.Who, Detail: entry.BudgetRules{Rules: out.Rules}})
 	out.Applied = err == nil
 	return out, err
 }
 
 // Announce logs, in the group's log, that its administrator does something that no
 // other method here does, such as a backup.
-func (d *Desk) Announce(ctx context.Context, c identity.Caller, detail map[string]string) (ledger.Receipt, error) {
+func (d *Desk) Announce(ctx context.Context, c identity.Caller, detail entry.Detail) (ledger.Receipt, error) {
 	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
 	if err != nil {
 		return ledger.Receipt{}, err

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
@@ -78,7 +78,7 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 	if err := d.people(ctx, v, &x, confirm, now); err != nil {
 		return nil, err
 	}
-	detail := map[string]string{"change": "undo-ask", "id": strconv.FormatInt(id, 10)}
+	var detail entry.Detail = entry.UndoAsked{ID: id}
 	change := d.Door.Contained.Ask
 	switch {
 	case !x.Ended.IsZero():
@@ -89,7 +89,7 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 		v.Refuse(ctx, "undo-alone")
 		return nil, fmt.Errorf("%w: another person has to confirm what you asked for", containment.ErrState)
 	case confirm:
-		detail["change"] = changeUndo
+		detail = entry.ContainmentUndone{ID: id}
 		change = d.Door.Contained.End
 	}
 	var done containment.Containment

@@ -3,12 +3,12 @@ package backup
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
@@ -53,13 +53,7 @@ func (d *Desk) Start(ctx context.Context, c identity.Caller, in api.BackupReques
 	if d.now.State == stateRunning {
 		return nil, ErrRunning
 	}
-	detail := map[string]string{"change": "backup", "parts": strings.Join(in.Parts, ",")}
-	if in.WithRootKey {
-		detail["root-key"] = "true"
-	}
-	for i, r := range in.Recipients {
-		detail[fmt.Sprintf("recipient.%d", i+1)] = r
-	}
+	detail := entry.BackedUp{Parts: strings.Join(in.Parts, ","), RootKey: in.WithRootKey, Recipients: in.Recipients}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	held, hold, err := d.v.Admin.Ring.HoldRoot(run, keys.ForBackup)
 	if err != nil {

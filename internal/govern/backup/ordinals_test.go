@@ -1,6 +1,7 @@
 package backup_test
 
 import (
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"testing"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -23,7 +24,7 @@ func (h *house) stranger(ord record.Ordinal) {
 	who := identity.Who{Caller: identity.Caller{Principal: 3, Credential: 3, Lineage: 3}, Role: access.SupportAgent, Brand: b.ID}
 	g, err := p.Authorize(who, access.ActSearch, "customer-support", record.Fields(record.Email))
 	must(h.t, err)
-	hold, err := h.v.Ledger.Hold(ctx, ledger.Release{Grant: g, Class: budget.Search, Ords: []record.Ordinal{ord}, Detail: map[string]string{"by": "email", "found": "nobody"}})
+	hold, err := h.v.Ledger.Hold(ctx, ledger.Release{Grant: g, Class: budget.Search, Ords: []record.Ordinal{ord}, Detail: entry.Search{By: "email", Found: "nobody"}})
 	must(h.t, err)
 	_, err = h.v.Ledger.Append(ctx, hold, func(int, [16]byte, uint32) [32]byte { return [32]byte{1} })
 	must(h.t, err)

@@ -514,9 +514,7 @@ func (r *restore) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = r.restored.Admin.Announce(ctx, who, map[string]string{
-		"change": "restore", "data": r.data.Backup, "keys": r.keys.Backup, "log": r.log.Backup,
-	})
+	_, err = r.restored.Admin.Announce(ctx, who, entry.Restored{Data: r.data.Backup, Keys: r.keys.Backup, Log: r.log.Backup})
 	if err != nil {
 		return err
 	}

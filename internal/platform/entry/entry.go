@@ -21,6 +21,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/bits"
 	"slices"
 	"time"
@@ -113,7 +114,7 @@ type Entry struct {
 	Nonce      [16]byte
 	Root       [32]byte // over the customers' commitments; zero without customers
 	Subjects   [32]byte // SubjectsDigest; zero without customers
-	Detail     map[string]string
+	Detail     Detail   // of the kind; nil for none
 }
 
 // searchClass is the Class of what counts against the budget of searches.
@@ -175,8 +176,16 @@ func (e *Entry) check() error {
 	if e.Count > 64 {
 		return errors.New("a count bucket above 64")
 	}
+	if (e.Root == [32]byte{}) != (e.Subjects == [32]byte{}) || (e.Root == [32]byte{}) != (e.Count == 0) {
+		return errors.New("root, subjects and count do not go together")
+	}
+	return nil
+}
+
+// checkDetail checks a detail as it is written.
+func checkDetail(texts map[string]string) error {
 	total := 0
-	for k, v := range e.Detail {
+	for k, v := range texts {
 		if k == "" || !plain(k) {
 			return errors.New("a detail without a proper name")
 		}
@@ -184,9 +193,6 @@ func (e *Entry) check() error {
 	}
 	if total > MaxDetail {
 		return fmt.Errorf("details of more than %d bytes", MaxDetail)
-	}
-	if (e.Root == [32]byte{}) != (e.Subjects == [32]byte{}) || (e.Root == [32]byte{}) != (e.Count == 0) {
-		return errors.New("root, subjects and count do not go together")
 	}
 	return nil
 }
@@ -229,20 +235,25 @@ var (
 
 // Marshal returns the leaf. An entry that Unmarshal would refuse is an error.
 func Marshal(e Entry) ([]byte, error) {
-	if err := e.check(); err != nil {
+	detail, sealed, err := encodeDetail(e.Kind, e.Detail)
+	if err != nil {
 		return nil, fmt.Errorf("writing a log entry: %w", err)
 	}
-	w := wire{
+	if detail == nil {
+		detail = sealed
+	} else {
+		maps.Copy(detail, sealed)
+	}
+	if err := errors.Join(e.check(), checkDetail(detail)); err != nil {
+		return nil, fmt.Errorf("writing a log entry: %w", err)
+	}
+	b, err := encode(&wire{
 		Version: Version, Kind: uint8(e.Kind), At: e.At.UnixMicro(), Brand: uint16(e.Brand),
 		Principal: e.Principal, Credential: e.Credential, Lineage: e.Lineage,
 		Role: e.Role, Purpose: e.Purpose, Ticket: e.Ticket, Class: e.Class,
 		Fields: uint32(e.Fields), Level: e.Level, Count: e.Count,
-		Nonce: unzero(e.Nonce[:]), Root: unzero(e.Root[:]), Subjects: unzero(e.Subjects[:]), Detail: e.Detail,
-	}
-	if encodingErr != nil {
-		return nil, fmt.Errorf("writing a log entry: %w", encodingErr)
-	}
-	b, err := encoding.Marshal(w)
+		Nonce: unzero(e.Nonce[:]), Root: unzero(e.Root[:]), Subjects: unzero(e.Subjects[:]), Detail: detail,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("writing a log entry: %w", err)
 	}
@@ -250,6 +261,14 @@ func Marshal(e Entry) ([]byte, error) {
 		return nil, fmt.Errorf("writing a log entry: %d bytes are more than the %d of a leaf", len(b), MaxLeaf)
 	}
 	return b, nil
+}
+
+// encode writes in the one form in which reading is strict.
+func encode(v any) ([]byte, error) {
+	if encodingErr != nil {
+		return nil, encodingErr
+	}
+	return encoding.Marshal(v)
 }
 
 func unzero(b []byte) []byte {
@@ -282,13 +301,18 @@ func Unmarshal(leaf []byte) (Entry, error) {
 		Kind: Kind(w.Kind), At: time.UnixMicro(w.At).UTC(), Brand: record.BrandID(w.Brand),
 		Principal: w.Principal, Credential: w.Credential, Lineage: w.Lineage,
 		Role: w.Role, Purpose: w.Purpose, Ticket: w.Ticket, Class: w.Class,
-		Fields: record.FieldSet(w.Fields), Level: w.Level, Count: w.Count, Detail: w.Detail,
+		Fields: record.FieldSet(w.Fields), Level: w.Level, Count: w.Count,
+		Detail: decodeDetail(Kind(w.Kind), w.Detail, nil),
 	}
 	if copy(e.Nonce[:], w.Nonce) != len(w.Nonce) || copy(e.Root[:], w.Root) != len(w.Root) ||
 		copy(e.Subjects[:], w.Subjects) != len(w.Subjects) {
 		return malformed("a nonce or hash that is too long")
 	}
-	again, err := Marshal(e)
+	if err := errors.Join(e.check(), checkDetail(w.Detail)); err != nil {
+		return malformed(err.Error())
+	}
+	w.Nonce, w.Root, w.Subjects = unzero(e.Nonce[:]), unzero(e.Root[:]), unzero(e.Subjects[:])
+	again, err := encode(&w)
 	if err != nil {
 		return malformed(err.Error())
 	}

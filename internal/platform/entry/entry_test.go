@@ -33,7 +33,7 @@ func draw(t *rapid.T) Entry {
 		e.Subjects = sha256.Sum256([]byte{2})
 	}
 	if d := rapid.MapOfN(rapid.StringMatching(`[a-z]{1,20}`), rapid.String(), 0, 5).Draw(t, "detail"); len(d) > 0 {
-		e.Detail = d
+		e.Detail = decodeDetail(e.Kind, d, nil)
 	}
 	return e
 }
@@ -202,7 +202,7 @@ func TestCommitmentDependsOnEverything(t *testing.T) {
 }
 
 func FuzzUnmarshal(f *testing.F) {
-	b, err := Marshal(Entry{Kind: KindDisclosure, At: time.UnixMicro(1), Brand: 1, Detail: map[string]string{"a": "b"}})
+	b, err := Marshal(Entry{Kind: KindDisclosure, At: time.UnixMicro(1), Brand: 1, Detail: Other{Extra{clear: map[string]string{"a": "b"}}}})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
@@ -110,7 +111,7 @@ func (d *Desk) Search(ctx context.Context, c identity.Caller, brand string, req 
 		return nil, err
 	}
 	nobody, err := d.Ledger.Hold(ctx, ledger.Release{Grant: g, Class: budget.Search, Ticket: req.Ticket, Absent: true,
-		Detail: map[string]string{"by": by.String(), "found": "nobody"}})
+		Detail: entry.Search{By: by.String(), Found: "nobody"}})
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +135,7 @@ func (d *Desk) Search(ctx context.Context, c identity.Caller, brand string, req 
 		}
 		return &api.Disclosed{Receipt: receipt(v, r), Customers: []api.Customer{}}, nil
 	}
-	return d.release(ctx, v, u, ledger.Release{Grant: g, Class: budget.Search, Ticket: req.Ticket, Detail: map[string]string{"by": by.String()}})
+	return d.release(ctx, v, u, ledger.Release{Grant: g, Class: budget.Search, Ticket: req.Ticket, Detail: entry.Search{By: by.String()}})
 }
 
 // there fetches those who are still there: an index can outlive an erasure.

@@ -27,7 +27,7 @@ func (d *Desk) Resolve(ctx context.Context, v *door.Visit, tokens []string) ([]r
 // meet the filter are logged when they leave, and of the others nothing is known.
 func (d *Desk) Match(ctx context.Context, v *door.Visit, export, purpose string, after, bound record.Ordinal, most int, f *seal.Filter) ([]record.Ordinal, record.Ordinal, error) {
 	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindExport, Who: v.Who, Purpose: purpose, Fields: f.Fields(),
-		Detail: map[string]string{"change": "gather", "export": export}})
+		Detail: entry.ExportGathered{Export: export}})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -60,7 +60,7 @@ func (d *Desk) Leave(ctx context.Context, v *door.Visit, g access.Grant, x *seal
 		return l, nil // all erased
 	}
 	hold, err := d.Ledger.Hold(ctx, ledger.Release{Grant: g, Class: budget.Export, Ticket: ticket, Ords: ords,
-		Detail: map[string]string{"export": export}})
+		Detail: entry.ExportPart{Export: export}})
 	if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ func (d *Desk) Gather(ctx context.Context, c identity.Caller, brand, id string) 
 				err = bad("nobody meets the filter")
 			}
 			x.State, x.Customers, x.Cohort = Refused, 0, nil
-			if _, lerr := d.record(ctx, v, x, x.detail("refuse")); lerr != nil {
+			if _, lerr := d.record(ctx, v, x, entry.ExportRefused{ExportFacts: x.facts()}); lerr != nil {
 				return nil, lerr
 			}
 			if _, serr := d.Store.gathered(ctx, x, from); serr != nil {
@@ -109,7 +109,7 @@ func (d *Desk) Gather(ctx context.Context, c identity.Caller, brand, id string) 
 		return nil, err
 	}
 	if x.State == Requested {
-		if _, err := d.record(ctx, v, x, x.detail("cohort")); err != nil {
+		if _, err := d.record(ctx, v, x, entry.ExportFrozen{ExportFacts: x.facts()}); err != nil {
 			return nil, err
 		}
 	}

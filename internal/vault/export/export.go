@@ -31,7 +31,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -136,11 +135,11 @@ func authorize(ctx context.Context, v *door.Visit, form, purpose string, fields 
 	return g, err
 }
 
-// detail begins what an entry says of an export.
-func (x *Export) detail(change string) map[string]string {
-	out := map[string]string{"change": change, "export": x.ID, "customers": strconv.Itoa(x.Customers)}
+// facts is what every step of an export says in its entry.
+func (x *Export) facts() entry.ExportFacts {
+	out := entry.ExportFacts{Export: x.ID, Customers: x.Customers}
 	if len(x.Cohort) > 0 {
-		out["cohort"] = x.digest()
+		out.Cohort = x.digest()
 	}
 	return out
 }
@@ -152,7 +151,7 @@ func (x *Export) digest() string {
 	return hex.EncodeToString(h[:])
 }
 
-func (d *Desk) record(ctx context.Context, v *door.Visit, x *Export, detail map[string]string) (ledger.Receipt, error) {
+func (d *Desk) record(ctx context.Context, v *door.Visit, x *Export, detail entry.Detail) (ledger.Receipt, error) {
 	return d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindExport, Who: v.Who, Purpose: x.Purpose, Ticket: x.Ticket, Fields: x.Fields, Detail: detail})
 }
 
@@ -165,7 +164,7 @@ func (d *Desk) live(ctx context.Context, v *door.Visit, x *Export) error {
 	}
 	if !now.Before(x.Expires) && x.State.open() {
 		v.Refuse(ctx, reasonExpired)
-		if _, err := d.record(ctx, v, x, x.detail("expire")); err != nil {
+		if _, err := d.record(ctx, v, x, entry.ExportExpired{ExportFacts: x.facts()}); err != nil {
 			return err
 		}
 		if _, err := d.Store.move(ctx, d.DB, x, Expired, 0, now); err != nil {
@@ -181,15 +180,15 @@ func (d *Desk) live(ctx context.Context, v *door.Visit, x *Export) error {
 
 // Approve lets an export leave; Refuse does not. Both are by somebody else.
 func (d *Desk) Approve(ctx context.Context, c identity.Caller, brand, id string) (*api.Export, error) {
-	return d.decide(ctx, c, brand, id, Approved, "approve")
+	return d.decide(ctx, c, brand, id, Approved)
 }
 
 // Refuse ends an export that was asked for.
 func (d *Desk) Refuse(ctx context.Context, c identity.Caller, brand, id string) (*api.Export, error) {
-	return d.decide(ctx, c, brand, id, Refused, "refuse")
+	return d.decide(ctx, c, brand, id, Refused)
 }
 
-func (d *Desk) decide(ctx context.Context, c identity.Caller, brand, id string, to State, change string) (*api.Export, error) {
+func (d *Desk) decide(ctx context.Context, c identity.Caller, brand, id string, to State) (*api.Export, error) {
 	v, err := d.Door.Enter(ctx, c, brand)
 	if err != nil {
 		return nil, err
@@ -211,7 +210,11 @@ func (d *Desk) decide(ctx context.Context, c identity.Caller, brand, id string, 
 	if x.State != Requested {
 		return nil, fmt.Errorf("%w: it is %s", ErrState, x.State)
 	}
-	r, err := d.record(ctx, v, x, x.detail(change))
+	var detail entry.Detail = entry.ExportRefused{ExportFacts: x.facts()}
+	if to == Approved {
+		detail = entry.ExportApproved{ExportFacts: x.facts()}
+	}
+	r, err := d.record(ctx, v, x, detail)
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +280,7 @@ func (d *Desk) Stop(ctx context.Context, c identity.Caller, brand, id string) (*
 	if !x.State.open() {
 		return nil, fmt.Errorf("%w: it is %s", ErrState, x.State)
 	}
-	r, err := d.record(ctx, v, x, x.detail("stop"))
+	r, err := d.record(ctx, v, x, entry.ExportStopped{ExportFacts: x.facts()})
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/disclose"
@@ -96,7 +97,7 @@ func (d *Desk) File(ctx context.Context, c identity.Caller, brand, id string, pa
 		return nil, err
 	}
 	if x.Began.IsZero() {
-		r, err := d.record(ctx, v, x, x.detail("download"))
+		r, err := d.record(ctx, v, x, entry.ExportDownloaded{ExportFacts: x.facts()})
 		if err != nil {
 			return nil, err
 		}

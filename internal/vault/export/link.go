@@ -5,6 +5,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
@@ -17,7 +18,7 @@ func (d *Desk) Link(ctx context.Context, c identity.Caller, brand, id string) (*
 	if err != nil {
 		return nil, err
 	}
-	r, err := d.record(ctx, v, x, x.detail("link"))
+	r, err := d.record(ctx, v, x, entry.ExportLinked{ExportFacts: x.facts()})
 	if err != nil {
 		return nil, err
 	}

@@ -170,8 +170,7 @@ func (d *Desk) Request(ctx context.Context, c identity.Caller, brand string, req
 	if err != nil {
 		return nil, err
 	}
-	detail := x.detail("request")
-	detail["form"], detail["format"], detail["recipient"] = x.Form, x.Format, x.Recipient
+	detail := entry.ExportRequested{ExportFacts: x.facts(), Form: x.Form, Format: x.Format, Recipient: x.Recipient}
 	r, err := d.record(ctx, v, x, detail)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,6 @@ package intake
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
@@ -16,7 +15,7 @@ func (w *pending) unchanged(ctx context.Context) error {
 		return nil
 	}
 	_, err := w.d.Ledger.Record(ctx, ledger.Event{
-		Kind: entry.KindWrite, Who: w.v.Who, Fields: w.fields, Detail: map[string]string{"unchanged": strconv.Itoa(n)},
+		Kind: entry.KindWrite, Who: w.v.Who, Fields: w.fields, Detail: entry.Unchanged{Count: n},
 	})
 	return err
 }

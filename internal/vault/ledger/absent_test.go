@@ -21,7 +21,7 @@ import (
 
 func absent(t testing.TB, l *Ledger, who identity.Who) error {
 	t.Helper()
-	h, err := l.Hold(t.Context(), Release{Grant: grant(t, who), Class: budget.Search, Absent: true, Detail: map[string]string{"by": "email", "found": "nobody"}})
+	h, err := l.Hold(t.Context(), Release{Grant: grant(t, who), Class: budget.Search, Absent: true, Detail: entry.Search{By: "email", Found: "nobody"}})
 	if err == nil {
 		_, err = l.Append(t.Context(), h, nil)
 	}
@@ -31,7 +31,7 @@ func absent(t testing.TB, l *Ledger, who identity.Who) error {
 // stranger logs a search that found nobody as earlier releases did.
 func stranger(t testing.TB, l *Ledger, who identity.Who, ord record.Ordinal) error {
 	t.Helper()
-	h, err := l.Hold(t.Context(), Release{Grant: grant(t, who), Class: budget.Search, Ords: []record.Ordinal{ord}, Detail: map[string]string{"by": "email", "found": "nobody"}})
+	h, err := l.Hold(t.Context(), Release{Grant: grant(t, who), Class: budget.Search, Ords: []record.Ordinal{ord}, Detail: entry.Search{By: "email", Found: "nobody"}})
 	if err == nil {
 		_, err = l.Append(t.Context(), h, func(int, [16]byte, uint32) [32]byte { return [32]byte{1} })
 	}

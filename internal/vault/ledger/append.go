@@ -14,10 +14,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
-// RulesDetail is the detail of a KindBudget entry that holds the rules, as
-// budget.Rules.Encode writes them. They hold from the next group commit on.
-const RulesDetail = "rules"
-
 // Hold checks that the budgets have room for a release, and refuses early with
 // *budget.ExhaustedError or *budget.NoRuleError what Append would refuse.
 func (l *Ledger) Hold(ctx context.Context, r Release) (Hold, error) {
@@ -32,7 +28,7 @@ func (l *Ledger) Hold(ctx context.Context, r Release) (Hold, error) {
 	if err := checkOrds(r.Ords); err != nil {
 		return Hold{}, err
 	}
-	if err := checkTexts(kindOf(r.Class), r.Grant.Purpose(), r.Ticket, r.Detail); err != nil {
+	if err := checkTexts(kindOf(r.Class), r.Grant.Purpose(), r.Ticket, textsOf(kindOf(r.Class), r.Detail)); err != nil {
 		return Hold{}, err
 	}
 	r.Ords = slices.Clone(r.Ords)
@@ -98,7 +94,7 @@ func (l *Ledger) Record(ctx context.Context, ev Event) (Receipt, error) {
 	case ev.Kind == entry.KindDisclosure, ev.Kind == entry.KindSearch:
 		return Receipt{}, errors.New("a release is appended with a hold, not recorded")
 	case ev.Kind == entry.KindBudget:
-		if _, err := budget.DecodeRules([]byte(ev.Detail[RulesDetail])); err != nil {
+		if _, err := rulesOf(ev.Detail); err != nil {
 			return Receipt{}, fmt.Errorf("logging budget rules: %w", err)
 		}
 	case len(ev.Ords) > 0 && ev.Commit == nil:
@@ -107,7 +103,7 @@ func (l *Ledger) Record(ctx context.Context, ev Event) (Receipt, error) {
 	if err := checkOrds(ev.Ords); err != nil {
 		return Receipt{}, err
 	}
-	if err := checkTexts(ev.Kind, ev.Purpose, ev.Ticket, ev.Detail); err != nil {
+	if err := checkTexts(ev.Kind, ev.Purpose, ev.Ticket, textsOf(ev.Kind, ev.Detail)); err != nil {
 		return Receipt{}, err
 	}
 	c, err := l.chain(ctx, ev.Who.Brand)

@@ -275,7 +275,7 @@ func TestTorchwoodReadsOurTiles(t *testing.T) {
 	errs := make(chan error, n)
 	for i := range n {
 		go func() {
-			_, err := l.Record(ctx, Event{Kind: entry.KindAdministration, Who: agent(7, 70), Detail: map[string]string{"i": fmt.Sprint(i)}})
+			_, err := l.Record(ctx, Event{Kind: entry.KindAdministration, Who: agent(7, 70), Detail: entry.CredentialRenewed{Credential: uint64(i + 1)}})
 			errs <- err
 		}()
 	}

@@ -102,7 +102,7 @@ func open(t testing.TB, d *db.DB) *Ledger {
 func setRules(t testing.TB, l *Ledger, r *budget.Rules) {
 	t.Helper()
 	_, err := l.Record(t.Context(), Event{
-		Kind: entry.KindBudget, Who: agent(1, 1), Detail: map[string]string{RulesDetail: string(r.Encode())},
+		Kind: entry.KindBudget, Who: agent(1, 1), Detail: entry.BudgetRules{Rules: string(r.Encode())},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -291,7 +291,7 @@ func TestRefusalsAreLoggedOnceAndCounted(t *testing.T) {
 	l.Close()
 	var times []string
 	err := open(t, d).Scan(t.Context(), brand, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
-		times = append(times, e.Detail["times"])
+		times = append(times, e.Texts()["times"])
 		return nil
 	})
 	if err != nil || !slices.Equal(times, []string{"1", "49"}) {
@@ -326,7 +326,7 @@ func TestARefusalSaysWhoseBudgetItWas(t *testing.T) {
 	var whose []string
 	err := open(t, d).Scan(t.Context(), brand, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
 		if e.Kind == entry.KindRefusal {
-			whose = append(whose, e.Detail[BudgetDetail])
+			whose = append(whose, e.Texts()["budget"])
 		}
 		return nil
 	})

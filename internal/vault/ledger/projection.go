@@ -204,7 +204,7 @@ func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) er
 	case released(e.Kind):
 		p.count(ords)
 	case e.Kind == entry.KindBudget:
-		rules, err := budget.DecodeRules([]byte(e.Detail[RulesDetail]))
+		rules, err := rulesOf(e.Detail)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrTampered, err)
 		}
@@ -213,4 +213,13 @@ func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) er
 		p.erased.Add(ords...)
 	}
 	return nil
+}
+
+// rulesOf reads the rules of a KindBudget entry.
+func rulesOf(d entry.Detail) (*budget.Rules, error) {
+	rules, ok := d.(entry.BudgetRules)
+	if !ok {
+		return nil, errors.New("the entry holds no budget rules")
+	}
+	return budget.DecodeRules([]byte(rules.Rules))
 }

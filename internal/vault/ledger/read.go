@@ -494,7 +494,7 @@ func (l *Ledger) Rules(ctx context.Context, brand record.BrandID) (*budget.Rules
 	rules := c.proj.book.Rules() // of known, or newer
 	err = l.Scan(ctx, brand, known, func(_ uint64, e entry.Entry, _ []record.Ordinal) (err error) {
 		if e.Kind == entry.KindBudget {
-			rules, err = budget.DecodeRules([]byte(e.Detail[RulesDetail]))
+			rules, err = rulesOf(e.Detail)
 		}
 		return err
 	})

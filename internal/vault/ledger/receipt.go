@@ -46,7 +46,7 @@ type Release struct {
 	Ticket string
 	Ords   []record.Ordinal // ascending
 	Absent bool             // a search that found nobody, which costs one; without Ords
-	Detail map[string]string
+	Detail entry.Detail
 }
 
 func (r *Release) disclosure() budget.Disclosure {
@@ -74,7 +74,7 @@ type Event struct {
 	Fields  record.FieldSet
 	Ords    []record.Ordinal // ascending
 	Commit  Commit           // needed with Ords
-	Detail  map[string]string
+	Detail  entry.Detail
 }
 
 // Receipt shows that an entry is durable. Only the ledger makes one; the zero

@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"errors"
-	"strconv"
 	"sync"
 	"time"
 
@@ -12,10 +11,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
-
-// BudgetDetail is the detail of a KindRefusal entry that says whose budget refused, as
-// budget.HolderKind names it. Entries of older releases have none.
-const BudgetDetail = "budget"
 
 // Refusal is a request that policy or budget refused.
 type Refusal struct {
@@ -120,10 +115,7 @@ func (c *chain) refuse(ctx context.Context, r Refusal) {
 func (r Refusal) entry(times int) entry.Entry {
 	e := entryOf(r.Who, entry.KindRefusal)
 	e.Purpose, e.Fields = r.Purpose, r.Fields
-	e.Detail = map[string]string{"action": r.Action, "reason": r.Reason, "times": strconv.Itoa(times)}
-	if r.Budget != "" {
-		e.Detail[BudgetDetail] = r.Budget
-	}
+	e.Detail = entry.Refused{Action: r.Action, Reason: r.Reason, Times: times, Budget: r.Budget}
 	return e
 }
 

@@ -34,21 +34,21 @@ func CheckText(field, text string) error {
 // chance. Every other detail is checked, so that nobody has to remember a new one.
 var encoded = map[entry.Kind][]string{
 	entry.KindPolicy: {"sha256"},
-	entry.KindBudget: {RulesDetail},
+	entry.KindBudget: {"rules"},
 	entry.KindExport: {"cohort"},
 	entry.KindCanary: {"decoy", "message", "network"},
 }
 
 // checkTexts refuses an entry with a card number in any of its texts: tickets, purposes,
 // reasons, rules, and names of principals, brands, receivers and their hosts.
-func checkTexts(kind entry.Kind, purpose, ticket string, detail map[string]string) error {
+func checkTexts(kind entry.Kind, purpose, ticket string, texts map[string]string) error {
 	if err := CheckText("ticket", ticket); err != nil {
 		return err
 	}
 	if err := CheckText("purpose", purpose); err != nil {
 		return err
 	}
-	for name, text := range detail {
+	for name, text := range texts {
 		if err := CheckText("the name of a detail", name); err != nil {
 			return err
 		}
@@ -60,6 +60,15 @@ func checkTexts(kind entry.Kind, purpose, ticket string, detail map[string]strin
 		}
 	}
 	return nil
+}
+
+// textsOf returns a detail's names and texts; nothing of the many entries without one.
+func textsOf(kind entry.Kind, d entry.Detail) map[string]string {
+	if d == nil {
+		return nil
+	}
+	e := entry.Entry{Kind: kind, Detail: d}
+	return e.Texts()
 }
 
 // shown is a detail's name without what follows a dot, which a caller may have chosen.

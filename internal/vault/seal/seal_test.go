@@ -77,7 +77,7 @@ func newVault(t testing.TB, d *db.DB) *vault {
 	}, p, root}
 	t.Cleanup(func() { v.log.Close() })
 	_, err = v.log.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: v.who,
-		Detail: map[string]string{ledger.RulesDetail: string(budget.DefaultRules().Encode())}})
+		Detail: entry.BudgetRules{Rules: string(budget.DefaultRules().Encode())}})
 	if err != nil {
 		t.Fatal(err)
 	}

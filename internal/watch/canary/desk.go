@@ -8,7 +8,6 @@ import (
 	"math"
 	"math/big"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -60,9 +59,9 @@ func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string) (*doo
 	return v, err
 }
 
-// log says what is done about how many, before it is done.
-func (d *Desk) log(ctx context.Context, v *door.Visit, change string, count int) (ledger.Receipt, error) {
-	return d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindCanary, Who: v.Who, Detail: map[string]string{"change": change, "count": strconv.Itoa(count)}})
+// log logs a step before it is done.
+func (d *Desk) log(ctx context.Context, v *door.Visit, what entry.Detail) (ledger.Receipt, error) {
+	return d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindCanary, Who: v.Who, Detail: what})
 }
 
 // live are the decoys that are not retired.
@@ -140,7 +139,7 @@ func (d *Desk) Place(ctx context.Context, c identity.Caller, brand string, req a
 	if req.DryRun {
 		return out, nil
 	}
-	r, err := d.log(ctx, v, "order", n)
+	r, err := d.log(ctx, v, entry.CanariesOrdered{CanaryCount: entry.CanaryCount{Count: n}})
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +161,7 @@ func (d *Desk) placeNow(ctx context.Context, v *door.Visit, req api.CanaryReques
 	if req.DryRun || todo == 0 {
 		return nil
 	}
-	r, err := d.log(ctx, v, "place", todo)
+	r, err := d.log(ctx, v, entry.CanariesPlaced{CanaryCount: entry.CanaryCount{Count: todo}})
 	if err != nil {
 		return err
 	}
@@ -313,7 +312,7 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.log(ctx, v, "list", len(list)); err != nil {
+	if _, err := d.log(ctx, v, entry.CanariesListed{CanaryCount: entry.CanaryCount{Count: len(list)}}); err != nil {
 		return nil, err
 	}
 	out := make([]api.Canary, len(list))
@@ -345,7 +344,7 @@ func (d *Desk) Retire(ctx context.Context, c identity.Caller, brand string) (*ap
 	}
 	out := &api.CanariesRetired{Left: max(0, len(list)-chunk)}
 	list = list[:min(len(list), chunk)]
-	r, err := d.log(ctx, v, "retire", len(list))
+	r, err := d.log(ctx, v, entry.CanariesRetired{CanaryCount: entry.CanaryCount{Count: len(list)}})
 	if err != nil {
 		return nil, err
 	}

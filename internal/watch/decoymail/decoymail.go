@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -63,14 +62,6 @@ const (
 	decoysMost = 20
 	// listMost bounds one list.
 	listMost = 200
-)
-
-// The details of an entry beside those that detection reads.
-const (
-	changeDetail  = "change"
-	decoyDetail   = "decoy" // sealed
-	keyDetail     = "key"
-	messageDetail = "message"
 )
 
 // Desk takes reports, and tells those who may know of decoys.
@@ -210,12 +201,7 @@ func (d *Desk) count(who identity.Who, decoy canary.Decoy, req api.CanaryMailReq
 
 // log writes an entry.
 func (d *Desk) log(ctx context.Context, n count) error {
-	detail := map[string]string{changeDetail: detect.ChangeMail, detect.TimesDetail: strconv.Itoa(n.times)}
-	for name, text := range map[string]string{detect.ExportDetail: n.decoy.Export, detect.NetworkDetail: n.last.Network, detect.SenderDetail: n.last.SenderDomain, messageDetail: n.last.MessageHash} {
-		if text != "" {
-			detail[name] = text
-		}
-	}
+	detail := entry.CanaryMail{Times: n.times, Export: n.decoy.Export, Network: n.last.Network, Sender: n.last.SenderDomain, Message: n.last.MessageHash}
 	if n.decoy.Ord != 0 {
 		k, err := d.Ring.Current(ctx, n.who.Brand, keys.Canary)
 		if err != nil {
@@ -226,8 +212,7 @@ func (d *Desk) log(ctx context.Context, n count) error {
 			return err
 		}
 		plain := binary.BigEndian.AppendUint64(nil, uint64(n.decoy.Ord))
-		detail[decoyDetail] = base64.StdEncoding.EncodeToString(aead.Seal(nil, nil, plain, place(n.who.Brand)))
-		detail[keyDetail] = strconv.Itoa(k.Version)
+		detail.Canary, detail.Key = base64.StdEncoding.EncodeToString(aead.Seal(nil, nil, plain, place(n.who.Brand))), k.Version
 	}
 	_, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindCanary, Who: n.who, Detail: detail})
 	return err
@@ -239,12 +224,11 @@ func place(brand record.BrandID) []byte {
 }
 
 // who opens the decoy of an entry.
-func (d *Desk) who(ctx context.Context, brand record.BrandID, detail map[string]string) (record.Ordinal, error) {
-	version, err := strconv.Atoi(detail[keyDetail])
-	if err != nil {
+func (d *Desk) who(ctx context.Context, brand record.BrandID, mail *entry.CanaryMail) (record.Ordinal, error) {
+	if mail.Key == 0 {
 		return 0, fmt.Errorf("the entry of a mail names no key: %w", ledger.ErrTampered)
 	}
-	k, err := d.Ring.Version(ctx, brand, keys.Canary, version)
+	k, err := d.Ring.Version(ctx, brand, keys.Canary, mail.Key)
 	if err != nil {
 		return 0, err
 	}
@@ -252,7 +236,7 @@ func (d *Desk) who(ctx context.Context, brand record.BrandID, detail map[string]
 	if err != nil {
 		return 0, err
 	}
-	sealed, err := base64.StdEncoding.DecodeString(detail[decoyDetail])
+	sealed, err := base64.StdEncoding.DecodeString(mail.Canary)
 	if err == nil {
 		sealed, err = aead.Open(nil, nil, sealed, place(brand))
 	}
@@ -337,7 +321,7 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindCanary, Who: v.Who, Detail: map[string]string{changeDetail: "list-mail", "count": strconv.Itoa(len(alarms))}}); err != nil {
+	if _, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindCanary, Who: v.Who, Detail: entry.CanaryMailListed{CanaryCount: entry.CanaryCount{Count: len(alarms)}}}); err != nil {
 		return nil, err
 	}
 	out := make([]api.CanaryMail, len(alarms))
@@ -347,14 +331,14 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api
 		if err != nil {
 			return nil, err
 		}
+		mail, _ := e.Detail.(entry.CanaryMail)
 		m := &out[i]
-		*m = api.CanaryMail{Alarm: alarms[i].ID(), At: e.At, Export: e.Detail[detect.ExportDetail], Network: e.Detail[detect.NetworkDetail],
-			SenderDomain: e.Detail[detect.SenderDetail], MessageHash: e.Detail[messageDetail]}
-		m.Times, _ = strconv.Atoi(e.Detail[detect.TimesDetail])
-		if e.Detail[decoyDetail] == "" {
+		*m = api.CanaryMail{Alarm: alarms[i].ID(), At: e.At, Times: mail.Times, Export: mail.Export, Network: mail.Network,
+			SenderDomain: mail.Sender, MessageHash: mail.Message}
+		if mail.Canary == "" {
 			continue
 		}
-		ord, err := d.who(ctx, v.Brand.ID, e.Detail)
+		ord, err := d.who(ctx, v.Brand.ID, &mail)
 		if err != nil {
 			return nil, err
 		}

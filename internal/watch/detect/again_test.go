@@ -83,7 +83,7 @@ func TestWhoIsNotifiedFollowsFromTheLog(t *testing.T) {
 			}
 			of := list[max(0, len(list)-1-rnd.IntN(4))]
 			r, err := s.l.Record(t.Context(), ledger.Event{Kind: entry.KindDetection, Who: p.agent(50),
-				Detail: map[string]string{changeDetail: changeClose, alarmDetail: of.ID(), reasonDetail: "mistaken"}})
+				Detail: entry.AlarmClosed{Alarm: of.ID(), Reason: "mistaken"}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -180,9 +180,9 @@ func (d *Desk) step(ctx context.Context, c identity.Caller, brand, id, what stri
 	case s.State() == Acknowledged && what == changeAck:
 		return d.show(ctx, v, id)
 	}
-	detail := map[string]string{changeDetail: what, alarmDetail: s.ID()}
+	var detail entry.Detail = entry.AlarmAcknowledged{Alarm: s.ID()}
 	if what == changeClose {
-		detail[reasonDetail] = req.Reason
+		detail = entry.AlarmClosed{Alarm: s.ID(), Reason: req.Reason}
 	}
 	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindDetection, Who: v.Who, Ticket: req.Ticket, Detail: detail})
 	if err != nil {
@@ -212,7 +212,11 @@ func (d *Desk) Rules(ctx context.Context, c identity.Caller, brand string) (*api
 	if err != nil {
 		return nil, err
 	}
-	return &api.DetectionRules{Rules: e.Detail[rulesDetail]}, nil
+	rules, ok := e.Detail.(entry.DetectionRules)
+	if !ok {
+		return nil, fmt.Errorf("entry %d holds no detection rules: %w", at, ledger.ErrTampered)
+	}
+	return &api.DetectionRules{Rules: rules.Rules}, nil
 }
 
 // SetRules makes rules hold from the next entry on; empty text sets the defaults.
@@ -227,7 +231,7 @@ func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand, text stri
 	if _, err := ParseRules(text); err != nil {
 		return nil, err
 	}
-	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindDetection, Who: v.Who, Detail: map[string]string{changeDetail: changeRules, rulesDetail: text}})
+	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindDetection, Who: v.Who, Detail: entry.DetectionRules{Rules: text}})
 	if err != nil {
 		return nil, err
 	}

@@ -73,17 +73,8 @@ type Canaries interface {
 	Bound(brand record.BrandID, ord record.Ordinal, export string) bool
 }
 
-// The keys of a KindDetection entry's details.
+// The steps of an alarm's life.
 const (
-	changeDetail = "change"
-	rulesDetail  = "rules"
-	alarmDetail  = "alarm"
-	reasonDetail = "reason"
-
-	budgetDetail = "budget" // of a refusal: whose budget
-	exportDetail = "export" // of an entry by which customers leave with an export
-
-	changeRules = "rules"
 	changeAck   = "alarm-ack"
 	changeClose = "alarm-close"
 )
@@ -148,16 +139,16 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 	absent += e.Absent()
 	d.space.add(ords)
 	if e.Kind == entry.KindDetection {
-		if text := e.Detail[rulesDetail]; e.Detail[changeDetail] == changeRules && !d.pinned {
-			if r, err := ParseRules(text); err == nil { // an older release's rules may not be ours
+		if rules, ok := e.Detail.(entry.DetectionRules); ok && !d.pinned {
+			if r, err := ParseRules(rules.Rules); err == nil { // an older release's rules may not be ours
 				d.rules = r
 			}
 		}
 		return nil
 	}
 	s := &sight{d: d, index: index, e: e, ords: ords, absent: absent, now: now}
-	if e.Kind == entry.KindCanary && e.Detail[changeDetail] == ChangeMail {
-		s.mail() // whoever reports it has done nothing
+	if mail, ok := e.Detail.(entry.CanaryMail); ok {
+		s.mail(&mail) // whoever reports it has done nothing
 		return s.alarms
 	}
 	if d.canaries != nil {
@@ -226,8 +217,9 @@ func (s *sight) canary() {
 	// decoys of its own, put there to know its file again: that they leave is no sign, but
 	// others in it were named by somebody.
 	n := 0
+	part, _ := s.e.Detail.(entry.ExportPart)
 	for _, ord := range s.ords {
-		if s.d.canaries.Contains(s.d.brand, ord) && !(s.e.Class == "export" && s.d.canaries.Bound(s.d.brand, ord, s.e.Detail[exportDetail])) {
+		if s.d.canaries.Contains(s.d.brand, ord) && !(s.e.Class == "export" && s.d.canaries.Bound(s.d.brand, ord, part.Export)) {
 			n++
 		}
 	}
@@ -237,37 +229,24 @@ func (s *sight) canary() {
 	}
 }
 
-// The details of an entry that says that mail came to a decoy.
-const (
-	ChangeMail    = "mail"
-	TimesDetail   = "times"   // how many mails
-	ExportDetail  = "export"  // the one that the decoy was put into, if it was
-	NetworkDetail = "network" // whence the last of them was sent
-	SenderDetail  = "sender"  // the domain of its envelope's sender
-)
-
 // mail says that a decoy was written to, and by which way its address left.
-func (s *sight) mail() {
+func (s *sight) mail(d *entry.CanaryMail) {
 	if !s.d.rules.on(CanaryMail, "") {
 		return
 	}
-	d := s.e.Detail
-	n, err := strconv.Atoi(d[TimesDetail])
-	if err != nil || n < 1 {
-		n = 1
-	}
-	seen, about := some(n, "mail", "mails")+" to a canary", d[ExportDetail]
+	n := max(d.Times, 1)
+	seen, about := some(n, "mail", "mails")+" to a canary", d.Export
 	if about != "" {
 		seen += " that was put into the export " + about + " and no other"
 	} else {
 		about = "read"
 		seen += " that was put into no export: somebody was shown it"
 	}
-	if d[NetworkDetail] != "" {
-		seen += ", from " + d[NetworkDetail]
+	if d.Network != "" {
+		seen += ", from " + d.Network
 	}
-	if d[SenderDetail] != "" {
-		seen += ", sender at " + d[SenderDetail]
+	if d.Sender != "" {
+		seen += ", sender at " + d.Sender
 	}
 	g := s.d.rules.CanaryMail.Grade
 	s.alarms = append(s.alarms, Alarm{

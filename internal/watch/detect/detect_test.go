@@ -51,12 +51,12 @@ func TestEveryTouchOfACanaryIsAnAlarm(t *testing.T) {
 	if got := d.Observe(11, e, ords); len(got) > 0 {
 		t.Fatalf("nobody touched a canary: %+v", got)
 	}
-	e.Class, e.Detail = "export", map[string]string{"export": "exp-1"}
+	e.Class, e.Detail = "export", entry.ExportPart{Export: "exp-1"}
 	if got := d.Observe(12, e, []record.Ordinal{6, 7}); slices.ContainsFunc(got, func(a Alarm) bool { return a.Rule == Canary }) {
 		t.Fatalf("an approved export has decoys by intention: %+v", got)
 	}
 	for export, ord := range map[string]record.Ordinal{"exp-1": 9, "exp-2": 7} {
-		e.Detail = map[string]string{"export": export}
+		e.Detail = entry.ExportPart{Export: export}
 		if got := d.Observe(12, e, []record.Ordinal{6, ord}); len(got) != 1 || got[0].Rule != Canary {
 			t.Fatalf("somebody named the decoy %d for the export %s: %+v", ord, export, got)
 		}
@@ -148,7 +148,7 @@ func TestBurstsOfRefusals(t *testing.T) {
 	got := 0
 	for i := range 40 {
 		e := &entry.Entry{Kind: entry.KindRefusal, Brand: 1, Principal: 3, Role: access.SupportAgent, At: at(0, 9, 60*i),
-			Detail: map[string]string{"reason": "unknown-token", "times": "1"}}
+			Detail: entry.Refused{Reason: "unknown-token", Times: 1}}
 		for _, a := range d.Observe(uint64(i), e, nil) {
 			if got++; a.Rule != Refusals || got == 1 && i != 9 {
 				t.Errorf("after %d refusals: %+v", i+1, a)
@@ -159,7 +159,7 @@ func TestBurstsOfRefusals(t *testing.T) {
 		t.Errorf("%d alarms for 40 refusals", got)
 	}
 	d = New(1, rules(t), nil)
-	e := &entry.Entry{Kind: entry.KindRefusal, Brand: 1, Principal: 3, Role: "x", At: at(0, 9, 0), Detail: map[string]string{"reason": "other-brand", "times": "50"}}
+	e := &entry.Entry{Kind: entry.KindRefusal, Brand: 1, Principal: 3, Role: "x", At: at(0, 9, 0), Detail: entry.Refused{Reason: "other-brand", Times: 50}}
 	if got := d.Observe(0, e, nil); len(got) != 1 {
 		t.Errorf("repeats that were counted together: %v", got)
 	}
@@ -220,13 +220,13 @@ func TestRulesInTheLogHoldFromThenOn(t *testing.T) {
 	if feed(0) != 1 {
 		t.Fatal("no alarm")
 	}
-	d.Observe(1, &entry.Entry{Kind: entry.KindDetection, At: at(0, 9, 0), Detail: map[string]string{changeDetail: changeRules, rulesDetail: "off: [canary]"}}, nil)
+	d.Observe(1, &entry.Entry{Kind: entry.KindDetection, At: at(0, 9, 0), Detail: entry.DetectionRules{Rules: "off: [canary]"}}, nil)
 	if feed(2) != 0 {
 		t.Fatal("the rule was switched off")
 	}
 	d = New(1, rules(t), decoys{7: true})
 	d.Pin()
-	d.Observe(0, &entry.Entry{Kind: entry.KindDetection, At: at(0, 9, 0), Detail: map[string]string{changeDetail: changeRules, rulesDetail: "off: [canary]"}}, nil)
+	d.Observe(0, &entry.Entry{Kind: entry.KindDetection, At: at(0, 9, 0), Detail: entry.DetectionRules{Rules: "off: [canary]"}}, nil)
 	if feed(1) != 1 {
 		t.Fatal("rules that are tried are those of the log")
 	}
@@ -338,7 +338,7 @@ func TestACrowdIsOfThoseWhomTheirOwnBudgetsRefuse(t *testing.T) {
 	refuse := func(day, from, to int, whose string) {
 		for p := from; p < to; p++ {
 			e := &entry.Entry{Kind: entry.KindRefusal, Brand: 1, Principal: uint64(p), Credential: uint64(p), Role: access.SupportAgent, At: at(day, 15, p),
-				Detail: map[string]string{"reason": "budget-exhausted", "times": "1", "budget": whose}}
+				Detail: entry.Refused{Reason: "budget-exhausted", Times: 1, Budget: whose}}
 			for _, a := range d.Observe(d.Next(), e, nil) {
 				if a.Rule == Crowd && crowds[whose] == 0 {
 					crowds[whose] = p

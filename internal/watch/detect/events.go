@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
@@ -52,16 +51,6 @@ type Notice struct {
 	Earlier *Stored
 }
 
-// The keys of a KindContainment entry's details.
-const (
-	idDetail    = "id"
-	tookDetail  = "took-ms"
-	sinceDetail = "since-alarm-ms"
-
-	changeContained = "contained" // when it holds
-	changeUndo      = "undo"      // when it is decided: an undoing that then fails is told all the same
-)
-
 const (
 	eventColumns = `entry, what, at, grade, again, alarm_entry, alarm_rule, principal, containment, took, since, reason, ticket`
 
@@ -75,26 +64,13 @@ const (
 // containmentOf reads from an entry that something was contained, or goes on again.
 func containmentOf(brand record.BrandID, index uint64, e *entry.Entry) (Event, bool) {
 	ev := Event{Brand: brand, Entry: index, At: e.At, Grade: Critical, Principal: e.Principal, Ticket: e.Ticket}
-	switch e.Detail[changeDetail] {
-	case changeContained:
-		ev.What = WhatContained
-	case changeUndo:
-		ev.What = WhatUndone
-	default:
-		return ev, false
+	switch d := e.Detail.(type) {
+	case entry.Contained: // when it holds
+		ev.What, ev.Containment, ev.Took, ev.Since = WhatContained, d.ID, d.Took, d.Since
+	case entry.ContainmentUndone: // when it is decided: an undoing that then fails is told all the same
+		ev.What, ev.Containment = WhatUndone, d.ID
 	}
-	var err error
-	ev.Containment, err = strconv.ParseInt(e.Detail[idDetail], 10, 64)
-	ev.Took, ev.Since = millis(e.Detail[tookDetail]), millis(e.Detail[sinceDetail])
-	return ev, err == nil
-}
-
-func millis(text string) time.Duration {
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < 0 || n > int64(time.Duration(1<<62)/time.Millisecond) {
-		return 0
-	}
-	return time.Duration(n) * time.Millisecond
+	return ev, ev.Containment != 0
 }
 
 // standing is where an alarm stands that steps are about to change.

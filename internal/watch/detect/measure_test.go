@@ -307,7 +307,7 @@ func TestManyStolenKeysMeetTheirBudgetsTogether(t *testing.T) {
 		var crowd *Alarm
 		s.run(days, func(i uint64, e *entry.Entry, ords []record.Ordinal) {
 			day := (e.At.Unix() - simBegin) / work.Day
-			if day >= learned && e.Kind == entry.KindRefusal && e.Detail["reason"] == "budget-exhausted" && day != theft {
+			if day >= learned && e.Texts()["reason"] == "budget-exhausted" && day != theft {
 				refused++
 			}
 			if day >= learned {

@@ -2,7 +2,6 @@ package detect
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
@@ -104,7 +103,7 @@ func action(e *entry.Entry) string {
 	case entry.KindDisclosure:
 		return e.Kind.String() + " " + e.Level
 	case entry.KindAdministration:
-		return e.Kind.String() + " " + e.Detail["change"]
+		return e.Kind.String() + " " + e.Change()
 	}
 	return e.Kind.String()
 }
@@ -154,11 +153,8 @@ type refusedCount struct {
 
 // refusals counts what was refused, in the hour.
 func (s *sight) refusals() {
-	reason := s.e.Detail["reason"]
-	times, err := strconv.Atoi(s.e.Detail["times"])
-	if err != nil || times < 1 {
-		times = 1
-	}
+	refused, _ := s.e.Detail.(entry.Refused)
+	reason, times := refused.Reason, max(refused.Times, 1)
 	for i, known := range reasons() {
 		threshold := s.d.rules.refusals(known)
 		if known != reason {
@@ -190,6 +186,7 @@ func (s *sight) refusals() {
 // or a brand refuses everybody at once when it is used up, whoever used it. Entries of older
 // releases do not say.
 func (s *sight) ownBudget() bool {
-	whose := s.e.Detail[budgetDetail]
+	refused, _ := s.e.Detail.(entry.Refused)
+	whose := refused.Budget
 	return whose != budget.Role.String() && whose != budget.Brand.String()
 }

@@ -84,7 +84,7 @@ func (s *simulation) run(days int, fn func(index uint64, e *entry.Entry, ords []
 			}
 			if s.limits && e.Kind == entry.KindDisclosure && (ev.By.Kind == work.Associate || ev.By.Kind == work.Agent) && s.refuses(ev.By.ID, e.At, ords) {
 				e = &entry.Entry{Kind: entry.KindRefusal, At: e.At, Brand: 1, Principal: e.Principal, Credential: e.Credential, Lineage: e.Lineage, Role: e.Role,
-					Detail: map[string]string{"action": "clear", "reason": "budget-exhausted", "times": "1"}}
+					Detail: entry.Refused{Action: "clear", Reason: "budget-exhausted", Times: 1}}
 				ords = nil
 			}
 			fn(s.index, e, ords)
@@ -115,7 +115,7 @@ func logged(ev work.Event) (*entry.Entry, []record.Ordinal) {
 		e.Kind, e.Class, e.Level, e.Fields = entry.KindSearch, "masked", "masked", record.AllFields
 	case work.Denied:
 		e = &entry.Entry{Kind: entry.KindRefusal, At: e.At, Brand: 1, Principal: id, Credential: id, Lineage: id, Role: e.Role,
-			Detail: map[string]string{"action": "clear", "reason": "policy-denied", "times": "3"}}
+			Detail: entry.Refused{Action: "clear", Reason: "policy-denied", Times: 3}}
 	}
 	return e, ords
 }

@@ -254,7 +254,7 @@ func (v *watch) read(ctx context.Context, b *batch, end uint64) error {
 		case entry.KindDetection:
 			if c, ok := changeOf(i, &e); ok {
 				b.changes = append(b.changes, c)
-			} else if e.Detail[changeDetail] == changeRules {
+			} else if _, ok := e.Detail.(entry.DetectionRules); ok {
 				b.rules = i
 			}
 		case entry.KindContainment:
@@ -272,13 +272,17 @@ func (v *watch) read(ctx context.Context, b *batch, end uint64) error {
 
 // changeOf reads a step of an alarm's life from its entry.
 func changeOf(index uint64, e *entry.Entry) (change, bool) {
-	what := e.Detail[changeDetail]
-	if what != changeAck && what != changeClose {
-		return change{}, false
+	c := change{entry: index, at: e.At, by: e.Principal, ticket: e.Ticket}
+	id := ""
+	switch d := e.Detail.(type) {
+	case entry.AlarmAcknowledged:
+		id = d.Alarm
+	case entry.AlarmClosed:
+		id, c.closed, c.reason = d.Alarm, true, d.Reason
+	default:
+		return c, false
 	}
-	p, err := ParseID(e.Detail[alarmDetail])
-	if err != nil {
-		return change{}, false
-	}
-	return change{index, e.At, e.Principal, p, what == changeClose, e.Detail[reasonDetail], e.Ticket}, true
+	var err error
+	c.alarm, err = ParseID(id)
+	return c, err == nil
 }

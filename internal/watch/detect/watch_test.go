@@ -80,7 +80,7 @@ func each(t *testing.T, test func(t *testing.T, p place)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := l.Record(t.Context(), ledger.Event{Kind: entry.KindBudget, Who: p.agent(1), Detail: map[string]string{ledger.RulesDetail: string(r.Encode())}}); err != nil {
+		if _, err := l.Record(t.Context(), ledger.Event{Kind: entry.KindBudget, Who: p.agent(1), Detail: entry.BudgetRules{Rules: string(r.Encode())}}); err != nil {
 			t.Fatal(err)
 		}
 		test(t, p)
@@ -215,24 +215,24 @@ func TestAlarmsAndTheirLivesFollowFromTheLog(t *testing.T) {
 		}
 		eventually(t, "all is stored", func() bool { return len(p.all(t)) == 20 })
 		list := p.all(t)
-		for i, what := range []map[string]string{
-			{changeDetail: changeAck, alarmDetail: list[0].ID()},
-			{changeDetail: changeClose, alarmDetail: list[0].ID(), reasonDetail: "expected"},
-			{changeDetail: changeClose, alarmDetail: list[0].ID(), reasonDetail: "mistaken"}, // comes second, and so is not heard
-			{changeDetail: changeAck, alarmDetail: list[5].ID()},
-			{changeDetail: changeAck, alarmDetail: "9999-canary"},
-			{changeDetail: changeAck, alarmDetail: "nonsense"},
+		for i, what := range []entry.Detail{
+			entry.AlarmAcknowledged{Alarm: list[0].ID()},
+			entry.AlarmClosed{Alarm: list[0].ID(), Reason: "expected"},
+			entry.AlarmClosed{Alarm: list[0].ID(), Reason: "mistaken"}, // comes second, and so is not heard
+			entry.AlarmAcknowledged{Alarm: list[5].ID()},
+			entry.AlarmAcknowledged{Alarm: "9999-canary"},
+			entry.AlarmAcknowledged{Alarm: "nonsense"},
 		} {
 			if _, err := s.l.Record(t.Context(), ledger.Event{Kind: entry.KindDetection, Who: p.agent(uint64(50 + i)), Ticket: "CASE-1", Detail: what}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		for _, what := range []map[string]string{
-			{changeDetail: "contain", "kind": "lineage"}, // begins; it holds with the next
-			{changeDetail: changeContained, idDetail: "7", tookDetail: "12", sinceDetail: "3000"},
-			{changeDetail: "undo-ask", idDetail: "7"},
-			{changeDetail: changeUndo, idDetail: "7"},
-			{changeDetail: changeUndo, idDetail: "nonsense"},
+		for _, what := range []entry.Detail{
+			entry.ContainmentBegun{Kind: "lineage"}, // begins; it holds with the next
+			entry.Contained{ID: 7, Took: 12 * time.Millisecond, Since: 3 * time.Second},
+			entry.UndoAsked{ID: 7},
+			entry.ContainmentUndone{ID: 7},
+			entry.ContainmentUndone{},
 		} {
 			if _, err := s.l.Record(t.Context(), ledger.Event{Kind: entry.KindContainment, Who: p.agent(60), Detail: what}); err != nil {
 				t.Fatal(err)

@@ -54,7 +54,7 @@ func worked(t *testing.T, d *db.DB, clock *atomic.Int64) *ledger.Ledger {
 	}
 	plenty, err := budget.NewRules(rules)
 	must(err)
-	_, err = l.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: identity.Who{Brand: brand}, Detail: map[string]string{ledger.RulesDetail: string(plenty.Encode())}})
+	_, err = l.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: identity.Who{Brand: brand}, Detail: entry.BudgetRules{Rules: string(plenty.Encode())}})
 	must(err)
 	p, err := access.Load(access.DefaultText())
 	must(err)

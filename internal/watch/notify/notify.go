@@ -183,7 +183,7 @@ func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api
 		return nil, errors.Join(detect.ErrAsk, err)
 	}
 	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who,
-		Detail: map[string]string{"change": "receiver-create", "receiver": req.Name, "host": hostOf(u), "grade": grade.String()}})
+		Detail: entry.ReceiverCreated{Receiver: req.Name, Host: hostOf(u), Grade: grade.String()}})
 	if err != nil {
 		return nil, err
 	}
@@ -224,17 +224,17 @@ func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api
 
 // Remove ends a receiver.
 func (d *Desk) Remove(ctx context.Context, c identity.Caller, brand, name string) error {
-	return d.change(ctx, c, brand, name, "receiver-remove", sqlDeleteReceiver)
+	return d.change(ctx, c, brand, name, entry.ReceiverRemoved{Receiver: name}, sqlDeleteReceiver)
 }
 
 // Resume sends a receiver again what it was not sent, from now on, whatever it answered
 // before.
 func (d *Desk) Resume(ctx context.Context, c identity.Caller, brand, name string) error {
-	return d.change(ctx, c, brand, name, "receiver-resume", sqlResumeReceiver)
+	return d.change(ctx, c, brand, name, entry.ReceiverResumed{Receiver: name}, sqlResumeReceiver)
 }
 
 // change logs a change of a receiver that there is, and makes it.
-func (d *Desk) change(ctx context.Context, c identity.Caller, brand, name, what, sql string) error {
+func (d *Desk) change(ctx context.Context, c identity.Caller, brand, name string, what entry.Detail, sql string) error {
 	v, err := d.visit(ctx, c, brand)
 	if err != nil {
 		return err
@@ -246,8 +246,7 @@ func (d *Desk) change(ctx context.Context, c identity.Caller, brand, name, what,
 	if !slices.ContainsFunc(list, func(r api.Receiver) bool { return r.Name == name }) {
 		return ErrNoReceiver
 	}
-	if _, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who,
-		Detail: map[string]string{"change": what, "receiver": name}}); err != nil {
+	if _, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who, Detail: what}); err != nil {
 		return err
 	}
 	if _, err := d.DB.Exec(ctx, sql, int64(v.Brand.ID), name); err != nil {

@@ -277,12 +277,12 @@ func testARuleContains(t *testing.T, h *house) {
 	}
 	steps := func() (out []string) {
 		for _, e := range h.entriesOf(entry.KindContainment) {
-			out = append(out, strings.TrimSpace(e.Detail["change"]+" "+e.Detail["reason"]))
+			out = append(out, strings.TrimSpace(e.Change()+" "+e.Texts()["reason"]))
 		}
 		return out
 	}
 	eventually(t, "the log says so", func() bool { return slices.Equal(steps(), []string{"contain", "contained"}) })
-	if e := h.entriesOf(entry.KindContainment)[0]; e.Principal != 0 || e.Detail["by"] != "rule" || e.Detail["alarm"] != list[0].Alarm {
+	if e := h.entriesOf(entry.KindContainment)[0]; e.Principal != 0 || e.Texts()["by"] != "rule" || e.Texts()["alarm"] != list[0].Alarm {
 		t.Errorf("%+v", e)
 	}
 

@@ -302,7 +302,7 @@ func testContain(t *testing.T, h *house) {
 	if again.ID != c.ID || again.TookMillis != 0 {
 		t.Errorf("contained twice: %+v", again)
 	}
-	if list := h.entriesOf(entry.KindContainment); len(list) != 2 || list[1].Detail["took-ms"] == "" || list[0].Ticket != "INC-1" {
+	if list := h.entriesOf(entry.KindContainment); len(list) != 2 || list[1].Texts()["took-ms"] == "" || list[0].Ticket != "INC-1" {
 		t.Errorf("logged: %+v", list)
 	}
 

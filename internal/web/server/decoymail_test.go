@@ -113,7 +113,7 @@ func testMailToDecoys(t *testing.T, h *house) {
 	}
 	mails := func() (out []entry.Entry) {
 		for _, e := range h.entriesOf(entry.KindCanary) {
-			if e.Detail["change"] == "mail" {
+			if e.Change() == "mail" {
 				out = append(out, e)
 			}
 		}
@@ -125,7 +125,7 @@ func testMailToDecoys(t *testing.T, h *house) {
 	}
 	h.must(send(strings.ToUpper(left.Email), "nobody.known@post.gucci.example"))
 	got := mails()
-	if len(got) != 1 || got[0].Detail["export"] != "exp-1" || got[0].Detail["network"] != "127.0.0.0/24" || got[0].Detail["sender"] != "thief.example" || len(got[0].Detail["message"]) != 64 || got[0].Count != 0 {
+	if len(got) != 1 || got[0].Texts()["export"] != "exp-1" || got[0].Texts()["network"] != "127.0.0.0/24" || got[0].Texts()["sender"] != "thief.example" || len(got[0].Texts()["message"]) != 64 || got[0].Count != 0 {
 		t.Fatalf("%+v", got)
 	}
 	if text := fmt.Sprint(got); strings.Contains(text, left.Email) || strings.Contains(text, left.Token) || strings.Contains(text, "secret") {
@@ -156,7 +156,7 @@ func testMailToDecoys(t *testing.T, h *house) {
 		t.Fatalf("%d entries, want one for each decoy", n)
 	}
 	h.must(h.vault.Mails.Flush(ctx))
-	if got := mails(); len(got) != 3 || got[2].Detail["times"] != "100" {
+	if got := mails(); len(got) != 3 || got[2].Texts()["times"] != "100" {
 		t.Fatalf("%+v", got)
 	}
 	eventually(t, "each is an alarm", func() bool { return len(alarms()) == 3 })

@@ -115,9 +115,9 @@ func (s *shelf) tryEntries(id string) (changes []string, left map[record.Ordinal
 	}
 	err = s.vault.Ledger.Scan(s.t.Context(), b.ID, 0, func(_ uint64, e entry.Entry, ords []record.Ordinal) error {
 		switch {
-		case e.Detail["export"] != id:
+		case e.Texts()["export"] != id:
 		case e.Kind == entry.KindExport:
-			changes = append(changes, e.Detail["change"])
+			changes = append(changes, e.Change())
 		case e.Kind == entry.KindDisclosure && e.Class == "export":
 			for _, ord := range ords {
 				left[ord]++

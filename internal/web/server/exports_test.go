@@ -142,7 +142,7 @@ func whoApproves(t *testing.T, s *shelf) {
 	}
 	own := 0
 	s.must(s.vault.Ledger.Scan(ctx, 1, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
-		if e.Kind == entry.KindRefusal && e.Detail["reason"] == "export-own" {
+		if e.Kind == entry.KindRefusal && e.Texts()["reason"] == "export-own" {
 			own++
 		}
 		return nil

@@ -116,7 +116,7 @@ func noFreeTextHasACardNumber(t *testing.T, h *house) {
 	h.must(reporter.Do(ctx, "POST", at("canary-mail"), api.CanaryMailRequest{Recipients: to[:1], SenderDomain: cardPlain + ".example"}, nil))
 	mails := 0
 	for _, e := range h.entriesOf(entry.KindCanary) {
-		if e.Detail["change"] == "mail" {
+		if e.Change() == "mail" {
 			mails++
 		}
 	}

@@ -160,7 +160,7 @@ func disconnectingAnApp(t *testing.T, h *house) {
 	}
 	logged := 0
 	h.must(h.vault.Ledger.Scan(ctx, record.Group, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
-		if e.Detail["change"] == "credential-revoke" && e.Detail["credential"] == fmt.Sprint(day.ID) {
+		if d, ok := e.Detail.(entry.CredentialRevoked); ok && d.Credential == day.ID {
 			logged++
 		}
 		return nil

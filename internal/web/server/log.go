@@ -49,7 +49,7 @@ func (s *Server) logRoutes(mux *http.ServeMux) {
 		}
 		return &api.Entry{
 			Index: in.Index, Kind: e.Kind.String(), At: e.At, Principal: e.Principal, Role: e.Role, Purpose: e.Purpose,
-			Ticket: e.Ticket, Fields: e.Fields.Names(), Level: e.Level, Detail: e.Detail, Leaf: leaf,
+			Ticket: e.Ticket, Fields: e.Fields.Names(), Level: e.Level, Detail: e.Texts(), Leaf: leaf,
 		}, nil
 	})
 	route(s, "GET", "/v1/brands/{brand}/log/inclusion", "log-inclusion", "Prove that an entry is in the log of a size (RFC 6962)", maxBody, func(ctx context.Context, c identity.Caller, in *struct {

@@ -1,0 +1,388 @@
+package entry
+
+import "time"
+
+// The details, by kind. A field is sealed beside the leaf unless it is marked clear;
+// clear is what names nobody and what a projection needs when the rest is erased.
+
+// Search is the detail of a KindSearch entry.
+type Search struct {
+	By    string `log:"by,clear"`    // the field that was searched
+	Found string `log:"found,clear"` // "nobody" where nobody was found
+	Extra
+}
+
+// ExportPart is the detail of a disclosure by which customers leave with an export.
+type ExportPart struct {
+	Export string `log:"export,clear"`
+	Extra
+}
+
+// Unchanged is the detail of a write of which a part changed nothing.
+type Unchanged struct {
+	Count int `log:"unchanged,clear"`
+	Extra
+}
+
+// Refused is the detail of a KindRefusal entry.
+type Refused struct {
+	Action string `log:"action,clear,always"`
+	Reason string `log:"reason,clear,always"`
+	Times  int    `log:"times,clear,always"`
+	// Budget says whose budget refused, as budget.HolderKind names it. Entries of older
+	// releases have none.
+	Budget string `log:"budget,clear"`
+	Extra
+}
+
+// PolicyActivated is the detail of a KindPolicy entry.
+type PolicyActivated struct {
+	SHA256 string `log:"sha256,clear"`
+	Extra
+}
+
+// BudgetRules is the detail of a KindBudget entry: the rules, as budget.Rules.Encode
+// writes them. They are in force from the next group commit on.
+type BudgetRules struct {
+	Rules string `log:"rules,clear"`
+	Extra
+}
+
+// Details of KindAdministration.
+type (
+	// BrandCreated: a brand was registered.
+	BrandCreated struct {
+		Brand string `log:"brand,clear"`
+		Extra
+	}
+	// PrincipalCreated: a principal was registered, with roles by brand.
+	PrincipalCreated struct {
+		Principal string            `log:"principal"`
+		Roles     map[string]string `log:"role.*,clear"`
+		Extra
+	}
+	// RoleSet: a principal got a role at a brand, or, with an empty one, lost it.
+	RoleSet struct {
+		Principal string `log:"principal"`
+		Brand     string `log:"brand,clear"`
+		Role      string `log:"role,clear,always"`
+		Extra
+	}
+	// CredentialCreated: a principal got a credential.
+	CredentialCreated struct {
+		Principal string `log:"principal"`
+		Extra
+	}
+	// CredentialConnected: a credential was made through the principal's own.
+	CredentialConnected struct {
+		Principal string `log:"principal"`
+		Extra
+	}
+	// CredentialRenewed: a credential got another key.
+	CredentialRenewed struct {
+		Credential uint64 `log:"credential"`
+		Extra
+	}
+	// CredentialRevoked: a lineage was revoked, or one credential of it.
+	CredentialRevoked struct {
+		Lineage    uint64 `log:"lineage"`
+		Credential uint64 `log:"credential"`
+		Extra
+	}
+	// PurposeCreated: a purpose was registered at the brand.
+	PurposeCreated struct {
+		Purpose    string `log:"purpose,clear"`
+		LegalBasis string `log:"legal-basis,clear"`
+		Extra
+	}
+	// PurposeRetired: a purpose was ended at the brand.
+	PurposeRetired struct {
+		Purpose string `log:"purpose,clear"`
+		Extra
+	}
+	// ReceiverCreated: alarms are sent to a receiver.
+	ReceiverCreated struct {
+		Receiver string `log:"receiver"`
+		Host     string `log:"host"`
+		Grade    string `log:"grade,clear"`
+		Extra
+	}
+	// ReceiverRemoved: alarms are no longer sent to a receiver.
+	ReceiverRemoved struct {
+		Receiver string `log:"receiver"`
+		Extra
+	}
+	// ReceiverResumed: a receiver is sent what it was not sent.
+	ReceiverResumed struct {
+		Receiver string `log:"receiver"`
+		Extra
+	}
+	// Checked: something was checked, and nothing was changed.
+	Checked struct {
+		Check string `log:"check,clear"`
+		Extra
+	}
+	// BackedUp: a backup was begun.
+	BackedUp struct {
+		Parts      string   `log:"parts,clear,always"`
+		RootKey    bool     `log:"root-key,clear"`
+		Recipients []string `log:"recipient.*"` // public keys that it is encrypted to
+		Extra
+	}
+	// Mended: a table that had been left wrong was put right.
+	Mended struct {
+		Table string `log:"table,clear"`
+		From  int64  `log:"from,clear"`
+		To    int64  `log:"to,clear"`
+		Extra
+	}
+	// Restored: the vault was restored from these backups.
+	Restored struct {
+		Data string `log:"data,clear"`
+		Keys string `log:"keys,clear"`
+		Log  string `log:"log,clear"`
+		Extra
+	}
+)
+
+// Details of KindRotation.
+type (
+	// RotationBegun: the rotation of a kind of key was begun.
+	RotationBegun struct {
+		Key string `log:"key,clear"`
+		Extra
+	}
+	// OpenedToIndex: customers are opened to make their index values again.
+	OpenedToIndex struct {
+		Key     string `log:"key,clear"`
+		Version int    `log:"version,clear"`
+		Extra
+	}
+	// OldDestroyed: the versions of a key before this one are destroyed.
+	OldDestroyed struct {
+		Key     string `log:"key,clear"`
+		Version int    `log:"version,clear"`
+		Extra
+	}
+)
+
+// Details of KindDetection.
+type (
+	// DetectionRules: these rules are in force from the next entry on.
+	DetectionRules struct {
+		Rules string `log:"rules,clear"`
+		Extra
+	}
+	// AlarmAcknowledged: somebody looks at an alarm.
+	AlarmAcknowledged struct {
+		Alarm string `log:"alarm,clear"`
+		Extra
+	}
+	// AlarmClosed: an alarm was closed.
+	AlarmClosed struct {
+		Alarm  string `log:"alarm,clear"`
+		Reason string `log:"reason,clear"`
+		Extra
+	}
+)
+
+// ExportFacts is what every step of an export says.
+type ExportFacts struct {
+	Export    string `log:"export,clear"`
+	Customers int    `log:"customers,clear,always"`
+	Cohort    string `log:"cohort,clear"` // digest of the sealed list
+}
+
+// Details of KindExport.
+type (
+	// ExportRequested: a file was asked for.
+	ExportRequested struct {
+		ExportFacts
+		Form      string `log:"form,clear"`
+		Format    string `log:"format,clear"`
+		Recipient string `log:"recipient"`
+		Extra
+	}
+	// ExportGathered: customers were held against the filter of an export.
+	ExportGathered struct {
+		Export string `log:"export,clear"`
+		Extra
+	}
+	// ExportFrozen: the list of an export's customers is complete.
+	ExportFrozen struct {
+		ExportFacts
+		Extra
+	}
+	// ExportApproved: a second person approved an export.
+	ExportApproved struct {
+		ExportFacts
+		Extra
+	}
+	// ExportRefused: a second person, or the vault, refused an export.
+	ExportRefused struct {
+		ExportFacts
+		Extra
+	}
+	// ExportDownloaded: the first part of an export was fetched.
+	ExportDownloaded struct {
+		ExportFacts
+		Extra
+	}
+	// ExportLinked: a key was made that fetches one export.
+	ExportLinked struct {
+		ExportFacts
+		Extra
+	}
+	// ExportExpired: somebody came after the end of an export.
+	ExportExpired struct {
+		ExportFacts
+		Extra
+	}
+	// ExportStopped: an export was ended by a person.
+	ExportStopped struct {
+		ExportFacts
+		Extra
+	}
+)
+
+// Details of KindContainment.
+type (
+	// ContainmentBegun: somebody or something is about to be stopped.
+	ContainmentBegun struct {
+		Kind   string `log:"kind,clear"`
+		Target uint64 `log:"target"`
+		Role   string `log:"role,clear"`
+		Keep   string `log:"keep,clear"`
+		Alarm  string `log:"alarm,clear"`
+		By     string `log:"by,clear"` // "rule" where no person did it
+		Extra
+	}
+	// Contained: a containment is in force on every server.
+	Contained struct {
+		ID    int64         `log:"id,clear"`
+		Took  time.Duration `log:"took-ms,clear,always"`
+		Since time.Duration `log:"since-alarm-ms,clear"` // the alarm that it answers
+		Extra
+	}
+	// NotContained: a rule asked for a containment, and was refused.
+	NotContained struct {
+		Kind   string `log:"kind,clear"`
+		Target uint64 `log:"target"`
+		Alarm  string `log:"alarm,clear"`
+		By     string `log:"by,clear"`
+		Reason string `log:"reason,clear"`
+		Extra
+	}
+	// UndoAsked: a first person asked to undo a containment.
+	UndoAsked struct {
+		ID int64 `log:"id,clear"`
+		Extra
+	}
+	// ContainmentUndone: a containment was undone.
+	ContainmentUndone struct {
+		ID int64 `log:"id,clear"`
+		Extra
+	}
+)
+
+// CanaryCount is how many canaries a step concerns.
+type CanaryCount struct {
+	Count int `log:"count,clear,always"`
+}
+
+// Details of KindCanary.
+type (
+	// CanariesOrdered: canaries go in with the next imports.
+	CanariesOrdered struct {
+		CanaryCount
+		Extra
+	}
+	// CanariesPlaced: canaries were made at once.
+	CanariesPlaced struct {
+		CanaryCount
+		Extra
+	}
+	// CanariesListed: somebody was told which customers are canaries.
+	CanariesListed struct {
+		CanaryCount
+		Extra
+	}
+	// CanariesRetired: canaries were erased.
+	CanariesRetired struct {
+		CanaryCount
+		Extra
+	}
+	// CanaryMailListed: somebody was told what mail came to canaries.
+	CanaryMailListed struct {
+		CanaryCount
+		Extra
+	}
+	// CanaryMail: mail came to a canary.
+	CanaryMail struct {
+		Times   int    `log:"times,clear"`
+		Export  string `log:"export,clear"` // the one that the canary was put into, if it was
+		Network string `log:"network"`      // the approximate address of the last sender
+		Sender  string `log:"sender"`       // the domain of its envelope's sender
+		Canary  string `log:"decoy"`        // sealed ordinal
+		Key     int    `log:"key,clear"`    // version of the key that seals it
+		Message string `log:"message"`      // hash of the Message-ID
+		Extra
+	}
+)
+
+func init() {
+	register(KindSearch, "", Search{})
+	register(KindDisclosure, "", ExportPart{})
+	register(KindWrite, "", Unchanged{})
+	register(KindRefusal, "", Refused{})
+	register(KindPolicy, "", PolicyActivated{})
+	register(KindBudget, "", BudgetRules{})
+
+	register(KindAdministration, "brand-create", BrandCreated{})
+	register(KindAdministration, "principal-create", PrincipalCreated{})
+	register(KindAdministration, "role", RoleSet{})
+	register(KindAdministration, "credential-create", CredentialCreated{})
+	register(KindAdministration, "credential-connect", CredentialConnected{})
+	register(KindAdministration, "credential-renew", CredentialRenewed{})
+	register(KindAdministration, "credential-revoke", CredentialRevoked{})
+	register(KindAdministration, "purpose-create", PurposeCreated{})
+	register(KindAdministration, "purpose-retire", PurposeRetired{})
+	register(KindAdministration, "receiver-create", ReceiverCreated{})
+	register(KindAdministration, "receiver-remove", ReceiverRemoved{})
+	register(KindAdministration, "receiver-resume", ReceiverResumed{})
+	register(KindAdministration, "none", Checked{})
+	register(KindAdministration, "backup", BackedUp{})
+	register(KindAdministration, "mend", Mended{})
+	register(KindAdministration, "restore", Restored{})
+
+	register(KindRotation, "begin", RotationBegun{})
+	register(KindRotation, "open-to-index", OpenedToIndex{})
+	register(KindRotation, "destroy-old", OldDestroyed{})
+
+	register(KindDetection, "rules", DetectionRules{})
+	register(KindDetection, "alarm-ack", AlarmAcknowledged{})
+	register(KindDetection, "alarm-close", AlarmClosed{})
+
+	register(KindExport, "request", ExportRequested{})
+	register(KindExport, "gather", ExportGathered{})
+	register(KindExport, "cohort", ExportFrozen{})
+	register(KindExport, "approve", ExportApproved{})
+	register(KindExport, "refuse", ExportRefused{})
+	register(KindExport, "download", ExportDownloaded{})
+	register(KindExport, "link", ExportLinked{})
+	register(KindExport, "expire", ExportExpired{})
+	register(KindExport, "stop", ExportStopped{})
+
+	register(KindContainment, "contain", ContainmentBegun{})
+	register(KindContainment, "contained", Contained{})
+	register(KindContainment, "not-contained", NotContained{})
+	register(KindContainment, "undo-ask", UndoAsked{})
+	register(KindContainment, "undo", ContainmentUndone{})
+
+	register(KindCanary, "order", CanariesOrdered{})
+	register(KindCanary, "place", CanariesPlaced{})
+	register(KindCanary, "list", CanariesListed{})
+	register(KindCanary, "retire", CanariesRetired{})
+	register(KindCanary, "list-mail", CanaryMailListed{})
+	register(KindCanary, "mail", CanaryMail{})
+}
