@@ -276,6 +276,7 @@ type Disclosure struct {
 	Ticket    string    `json:"ticket,omitempty"`
 	Fields    []string  `json:"fields"`
 	Level     string    `json:"level"`
+	Erased    bool      `json:"erased,omitempty" doc:"The reader, the ticket and the exact time are erased: at is the UTC day."`
 	Proof     Proof     `json:"proof"`
 }
 
@@ -290,6 +291,17 @@ type Proof struct {
 	Commitment []byte   `json:"commitment"`
 	Path       [][]byte `json:"path" doc:"From the commitment to the entry's root (RFC 6962)."`
 	Inclusion  [][]byte `json:"inclusion" doc:"From the entry to the checkpoint (RFC 6962)."`
+	Reader     []byte   `json:"reader,omitempty" doc:"The customer's pseudonym of the reader: another for every other customer, and each UTC month."`
+	Core       []byte   `json:"core,omitempty" doc:"SHA-256 of this and the pseudonym is the commitment."`
+	Shown      []Shown  `json:"shown,omitempty" doc:"The values of the entry that the line shows; the leaf has salted digests of them."`
+}
+
+// Shown is one value of a log entry, opened alone.
+type Shown struct {
+	Name  string   `json:"name" enum:"at,ticket" doc:"Which value."`
+	Value []byte   `json:"value" doc:"CBOR."`
+	Salt  []byte   `json:"salt"`
+	Path  [][]byte `json:"path" doc:"From the value's digest to the root in the leaf (RFC 6962)."`
 }
 
 // Disclosures answers who read a customer.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys/keystest"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
@@ -47,7 +48,7 @@ func (b *bench) exposure(ctx context.Context) {
 		fatal(d.Migrate(ctx))
 		b.work(ctx, d, &now)
 	}
-	l := ledger.Open(d, signer, ledger.Options{}) // of which nothing is read but the log
+	l := ledger.Open(d, keystest.Ring(d), signer, ledger.Options{}) // of which nothing is read but the log
 	at := time.Now()
 	before := heap()
 	began := time.Now()
@@ -90,8 +91,8 @@ func (b *bench) work(ctx context.Context, d *db.DB, now *atomic.Int64) {
 			wg.Go(func() {
 				h, err := l.Hold(ctx, r)
 				fatal(err)
-				_, err = l.Append(ctx, h, func(_ int, nonce [16]byte, counter uint32) [32]byte {
-					return entry.Commitment(make([]byte, 32), nonce, 1, counter)
+				_, err = l.Append(ctx, h, func(_ int, c entry.Committed) [32]byte {
+					return entry.Commitment(make([]byte, 32), c)
 				})
 				fatal(err)
 			})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys/keystest"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
@@ -41,8 +42,8 @@ func release(ctx context.Context, l *ledger.Ledger, g access.Grant, ords ...reco
 	h, err := l.Hold(ctx, ledger.Release{Grant: g, Class: budget.Clear, Ticket: "CASE-1", Ords: ords})
 	fatal(err)
 	key := make([]byte, 32)
-	_, err = l.Append(ctx, h, func(_ int, nonce [16]byte, counter uint32) [32]byte {
-		return entry.Commitment(key, nonce, g.Fields(), counter)
+	_, err = l.Append(ctx, h, func(_ int, c entry.Committed) [32]byte {
+		return entry.Commitment(key, c)
 	})
 	fatal(err)
 }
@@ -168,7 +169,7 @@ func (b *bench) starts(ctx context.Context) {
 	wg.Wait()
 	fatal(l.Close()) // which leaves a snapshot
 	from := func() time.Duration {
-		l := ledger.Open(d, signer, ledger.Options{SnapshotEvery: 1 << 62})
+		l := ledger.Open(d, keystest.Ring(d), signer, ledger.Options{SnapshotEvery: 1 << 62})
 		start := time.Now()
 		_, err := l.Usage(ctx, 1, budget.Holder{Kind: budget.Brand})
 		fatal(err)
@@ -180,7 +181,7 @@ func (b *bench) starts(ctx context.Context) {
 	_, err := d.Exec(ctx, sqlNoSnapshots)
 	fatal(err)
 	whole := from()
-	l = ledger.Open(d, signer, ledger.Options{SnapshotEvery: 1 << 62})
+	l = ledger.Open(d, keystest.Ring(d), signer, ledger.Options{SnapshotEvery: 1 << 62})
 	start, n := time.Now(), 0
 	fatal(l.Concerning(ctx, 1, 1, 0, func(ledger.Disclosure) error { n++; return nil }))
 	read := time.Since(start)

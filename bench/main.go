@@ -23,6 +23,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/keys/keystest"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
@@ -168,7 +169,7 @@ func openLog(ctx context.Context, d *db.DB) *ledger.Ledger {
 	now, err := d.Now(ctx)
 	fatal(err)
 	fatal(d.Tx(ctx, func(q db.Queryer) error { return ledger.Create(ctx, q, 1, s, now) }))
-	return ledger.Open(d, signer, ledger.Options{})
+	return ledger.Open(d, keystest.Ring(d), signer, ledger.Options{})
 }
 
 // plenty is more budget than any measurement uses.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/keys/keystest"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
@@ -49,7 +50,7 @@ func (b *bench) whoReads(ctx context.Context) {
 		b.fill(ctx, d)
 		fmt.Printf("filled in %v\n", time.Since(began).Round(time.Millisecond))
 	}
-	l := ledger.Open(d, signer, ledger.Options{})
+	l := ledger.Open(d, keystest.Ring(d), signer, ledger.Options{})
 	_, err = l.Usage(ctx, 1, budget.Holder{Kind: budget.Brand}) // which loads it
 	fatal(err)
 	began := time.Now()

@@ -13,8 +13,9 @@ import (
 // VerifyDisclosures checks the vault's answer to who read a customer with nothing but
 // the brand's verifier key: that every disclosure is in the log that the key signed,
 // that it says of itself what its entry says (the principal's name, which the log has
-// as a number, is the vault's word), and that none of those before the last is
-// withheld. It returns the tree that was signed.
+// as a number, is the vault's word), that the pseudonym of the reader is the one that
+// was committed to, and that none of those before the last is withheld. It returns the
+// tree that was signed.
 //
 // It cannot tell whose disclosures they are: that takes the customer's log key, see
 // [CustomerProof.Opens].
@@ -63,9 +64,28 @@ func verifyDisclosure(vkey, checkpoint string, x *api.Disclosure) error {
 		return err
 	}
 	p.Path, p.Inclusion, p.Commitment = path, inclusion, commitment[0]
+	p.Reader, p.Core = x.Proof.Reader, x.Proof.Core
+	for _, s := range x.Proof.Shown {
+		salt, err := Hashes([][]byte{s.Salt})
+		if err != nil {
+			return err
+		}
+		path, err := Hashes(s.Path)
+		if err != nil {
+			return err
+		}
+		shown := entry.Shown{Name: s.Name, Value: s.Value, Salt: salt[0]}
+		for _, h := range path {
+			shown.Path = append(shown.Path, h)
+		}
+		p.Shown = append(p.Shown, shown)
+	}
 	e, err := p.Verify(vkey)
 	if err != nil {
 		return err
+	}
+	if x.Erased != (e.LeafVersion() > entry.Version1 && !p.shows(entry.ShownAt)) || !x.Erased && e.Shows(entry.ShownTicket) && !p.shows(entry.ShownTicket) {
+		return fmt.Errorf("%w: not every value that the line says is shown", ErrProof)
 	}
 	if x.Kind != e.Kind.String() || !x.At.Equal(e.At) || x.Role != e.Role || x.Purpose != e.Purpose || x.Ticket != e.Ticket ||
 		x.Level != e.Level || !slices.Equal(x.Fields, e.Fields.Names()) {
@@ -73,6 +93,10 @@ func verifyDisclosure(vkey, checkpoint string, x *api.Disclosure) error {
 			ErrProof, x.Kind, x.Fields, x.Purpose, stamp(x.At), e.Kind, e.Fields.Names(), e.Purpose, stamp(e.At))
 	}
 	return nil
+}
+
+func (p *CustomerProof) shows(name string) bool {
+	return slices.ContainsFunc(p.Shown, func(s entry.Shown) bool { return s.Name == name })
 }
 
 // Hashes reads hashes as the API writes them.

@@ -23,21 +23,23 @@ func disclosed(t testing.TB) (string, *api.Disclosures) {
 	d := &api.Disclosures{Token: "cus_a", VerifierKey: s.vkey, Disclosures: []api.Disclosure{}}
 	var all [][]byte
 	var roots [][][32]byte
+	var values [][]byte
+	var es []*entry.Entry
 	for i := range 5 {
-		e := entry.Entry{
-			Kind: entry.KindDisclosure, At: time.UnixMicro(int64(i + 1)).UTC(), Brand: 1, Principal: 3, Role: "support-agent", Purpose: "customer-support",
+		e := &entry.Entry{
+			Kind: entry.KindDisclosure, At: time.UnixMicro(int64(i + 1)).UTC(), Reader: [16]byte{5}, Brand: 1, Principal: 3, Role: "support-agent", Purpose: "customer-support",
 			Ticket: "CASE-1", Level: "clear", Class: "clear", Fields: record.Fields(record.Email, record.City), Count: entry.Bucket(3), Nonce: [16]byte{byte(i)}, Subjects: [32]byte{1},
 		}
-		commitments := [][32]byte{{1}, entry.Commitment(key, e.Nonce, e.Fields, uint32(i/2)), {3}}
+		commitments := [][32]byte{{1}, entry.Commitment(key, e.Committed(uint32(i/2))), {3}}
 		if i%2 == 0 {
 			commitments[1] = [32]byte{2}
 		}
 		e.Root = entry.Root(commitments)
-		leaf, err := entry.Marshal(e)
+		leaf, v, err := entry.Marshal(e, entry.Secret{byte(i)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		all, roots = append(all, leaf), append(roots, commitments)
+		all, roots, values, es = append(all, leaf), append(roots, commitments), append(values, v), append(es, e)
 	}
 	f, reader := write(t, s, all)
 	d.Checkpoint = string(f[checkpointPath])
@@ -45,10 +47,7 @@ func disclosed(t testing.TB) (string, *api.Disclosures) {
 		if i%2 == 0 {
 			continue
 		}
-		e, err := entry.Unmarshal(leaf)
-		if err != nil {
-			t.Fatal(err)
-		}
+		e := es[i]
 		path, err := entry.Prove(roots[i], 1)
 		if err != nil {
 			t.Fatal(err)
@@ -60,6 +59,19 @@ func disclosed(t testing.TB) (string, *api.Disclosures) {
 		p := api.Proof{Leaf: leaf, Customers: 3, Position: 1, Counter: uint32(i / 2), Commitment: roots[i][1][:]}
 		for _, h := range path {
 			p.Path = append(p.Path, h[:])
+		}
+		core, reader16 := entry.Core(key, e.Committed(uint32(i/2))), entry.Pseudonym(key, e.Reader)
+		p.Core, p.Reader = core[:], reader16[:]
+		shown, err := e.Show(values[i], entry.ShownAt, entry.ShownTicket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range shown {
+			x := api.Shown{Name: s.Name, Value: s.Value, Salt: s.Salt[:]}
+			for _, h := range s.Path {
+				x.Path = append(x.Path, h[:])
+			}
+			p.Shown = append(p.Shown, x)
 		}
 		for _, h := range inclusion {
 			p.Inclusion = append(p.Inclusion, h[:])
@@ -90,6 +102,11 @@ func TestDisclosuresVerifyOffline(t *testing.T) {
 		"another ticket":       func(d *api.Disclosures) { d.Disclosures[1].Ticket = "" },
 		"another kind":         func(d *api.Disclosures) { d.Disclosures[1].Kind = "audit" },
 		"another entry number": func(d *api.Disclosures) { d.Disclosures[1].Entry = 4 },
+		"another reader":       func(d *api.Disclosures) { d.Disclosures[1].Proof.Reader[0] ^= 1 },
+		"no reader":            func(d *api.Disclosures) { d.Disclosures[1].Proof.Reader = nil },
+		"no value shown":       func(d *api.Disclosures) { d.Disclosures[1].Proof.Shown = nil },
+		"another salt":         func(d *api.Disclosures) { d.Disclosures[1].Proof.Shown[0].Salt[0] ^= 1 },
+		"erased, it says":      func(d *api.Disclosures) { d.Disclosures[1].Erased = true },
 		"a short hash":         func(d *api.Disclosures) { d.Disclosures[1].Proof.Inclusion[0] = []byte{1} },
 		"another checkpoint":   func(d *api.Disclosures) { d.Checkpoint = d.Checkpoint[:20] + "x" + d.Checkpoint[21:] },
 	} {

@@ -57,7 +57,7 @@ func signer(t testing.TB, seed byte) *signs {
 
 func leafOf(t testing.TB, i int) []byte {
 	t.Helper()
-	b, err := entry.Marshal(entry.Entry{Kind: entry.KindAudit, At: time.UnixMicro(int64(i + 1)).UTC(), Brand: 1, Principal: uint64(i)})
+	b, _, err := entry.Marshal(&entry.Entry{Kind: entry.KindAudit, At: entry.DayTime(uint32(i + 1)), Brand: 1, Role: fmt.Sprint(i), Principal: uint64(i)}, entry.Secret{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,8 +132,8 @@ func TestWholeLogsOfEverySizeVerify(t *testing.T) {
 		f, _ := write(t, s, leaves(t, n))
 		seen := 0
 		r, err := Verify(t.Context(), f, s.vkey, older, func(i uint64, e Entry) error {
-			if e.Principal != i {
-				t.Errorf("entry %d came as %d", i, e.Principal)
+			if e.Role != fmt.Sprint(i) || e.Principal != 0 {
+				t.Errorf("entry %d came as %+v", i, e)
 			}
 			seen++
 			return nil
@@ -165,7 +165,7 @@ func TestAttacks(t *testing.T) {
 	}
 	edited := join(all)
 	edited[17] = leafOf(t, 9000)
-	edited[17], _ = entry.Marshal(entry.Entry{Kind: entry.KindAudit, At: time.UnixMicro(18), Brand: 1, Principal: 42})
+	edited[17], _, _ = entry.Marshal(&entry.Entry{Kind: entry.KindAudit, At: entry.DayTime(18), Brand: 1, Principal: 42}, entry.Secret{})
 	for name, c := range map[string]struct {
 		f    files
 		want error
@@ -222,10 +222,10 @@ func TestOneByteAnywhere(t *testing.T) {
 func TestCustomerProof(t *testing.T) {
 	s := signer(t, 1)
 	key := bytes.Repeat([]byte{7}, 32)
-	e := entry.Entry{Kind: entry.KindDisclosure, At: time.UnixMicro(2), Brand: 1, Fields: record.Fields(record.Email), Count: entry.Bucket(3), Nonce: [16]byte{1}, Subjects: [32]byte{1}}
-	commitments := [][32]byte{{1}, entry.Commitment(key, e.Nonce, e.Fields, 4), {3}}
+	e := &entry.Entry{Kind: entry.KindDisclosure, At: time.UnixMicro(2), Reader: [16]byte{5}, Brand: 1, Fields: record.Fields(record.Email), Count: entry.Bucket(3), Nonce: [16]byte{1}, Subjects: [32]byte{1}}
+	commitments := [][32]byte{{1}, entry.Commitment(key, e.Committed(4)), {3}}
 	e.Root = entry.Root(commitments)
-	leaf, err := entry.Marshal(e)
+	leaf, _, err := entry.Marshal(e, entry.Secret{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,6 +242,8 @@ func TestCustomerProof(t *testing.T) {
 	for _, h := range path {
 		p.Path = append(p.Path, h)
 	}
+	core, reader := entry.Core(key, e.Committed(4)), entry.Pseudonym(key, e.Reader)
+	p.Core, p.Reader = core[:], reader[:]
 	if _, err := p.Verify(s.vkey); err != nil {
 		t.Fatal(err)
 	}
@@ -249,6 +251,8 @@ func TestCustomerProof(t *testing.T) {
 		t.Error("the proof opens otherwise than by its customer's key and counter")
 	}
 	for name, change := range map[string]func(p *CustomerProof){
+		"reader":     func(p *CustomerProof) { p.Reader = make([]byte, 16) },
+		"core":       func(p *CustomerProof) { p.Core = make([]byte, 32) },
 		"commitment": func(p *CustomerProof) { p.Commitment[0]++ },
 		"position":   func(p *CustomerProof) { p.Position = 2 },
 		"customers":  func(p *CustomerProof) { p.Customers = 4 },

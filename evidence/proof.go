@@ -47,6 +47,11 @@ type CustomerProof struct {
 	Path       []tlog.Hash      `json:"path"`       // from the commitment to the entry's root
 	Inclusion  tlog.RecordProof `json:"inclusion"`  // from the entry to the log's root
 	Checkpoint string           `json:"checkpoint"` // the log's root, signed
+	// Of an entry of version 2: the customer's pseudonym of the reader, what the
+	// commitment is made of beside it, and the values of the entry that are shown.
+	Reader []byte        `json:"reader,omitempty"`
+	Core   []byte        `json:"core,omitempty"`
+	Shown  []entry.Shown `json:"shown,omitempty"`
 }
 
 // Verify checks the whole way from the commitment to the signature of the key vkey,
@@ -69,6 +74,20 @@ func (p CustomerProof) Verify(vkey string) (Entry, error) {
 	if err := entry.VerifyPath(e.Root, p.Customers, p.Position, p.Commitment, path); err != nil {
 		return Entry{}, fmt.Errorf("the commitment is not among those of entry %d: %w", p.Entry, err)
 	}
+	if e.LeafVersion() == entry.Version1 {
+		if len(p.Reader)+len(p.Core)+len(p.Shown) > 0 {
+			return Entry{}, fmt.Errorf("%w: entry %d is of version 1, which binds no reader", ErrProof, p.Entry)
+		}
+		return e, nil
+	}
+	if len(p.Reader) != 16 || len(p.Core) != 32 || entry.WithReader([32]byte(p.Core), [16]byte(p.Reader)) != p.Commitment {
+		return Entry{}, fmt.Errorf("%w: the pseudonym of the reader is not the one that entry %d is committed to", ErrProof, p.Entry)
+	}
+	for _, s := range p.Shown {
+		if err := e.Reveal(s); err != nil {
+			return Entry{}, fmt.Errorf("entry %d: %w", p.Entry, err)
+		}
+	}
 	return e, nil
 }
 
@@ -81,7 +100,12 @@ func (p CustomerProof) Opens(logKey []byte, counter uint32) bool {
 	if err != nil {
 		return false
 	}
-	return tlog.Hash(entry.Commitment(logKey, e.Nonce, e.Fields, counter)) == p.Commitment
+	c := entry.Committed{Nonce: e.Nonce, Fields: e.Fields, Counter: counter}
+	core := entry.Core(logKey, c)
+	if e.LeafVersion() == entry.Version1 {
+		return tlog.Hash(core) == p.Commitment
+	}
+	return len(p.Reader) == 16 && tlog.Hash(entry.WithReader(core, [16]byte(p.Reader))) == p.Commitment
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

@@ -305,7 +305,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Watcher = detect.NewWatcher(alarms, nil)
 	v.Sender = notify.NewSender(v.DB, ring, bs, alarms)
 	o.Ledger.Notify = v.Watcher.Wake
-	v.Ledger = ledger.Open(v.DB, func(ctx context.Context, id record.BrandID) (note.Signer, error) {
+	v.Ledger = ledger.Open(v.DB, ring, func(ctx context.Context, id record.BrandID) (note.Signer, error) {
 		b, err := bs.Get(ctx, id)
 		if err != nil {
 			return nil, err

@@ -26,7 +26,7 @@ func (h *house) stranger(ord record.Ordinal) {
 	must(h.t, err)
 	hold, err := h.v.Ledger.Hold(ctx, ledger.Release{Grant: g, Class: budget.Search, Ords: []record.Ordinal{ord}, Detail: entry.Search{By: "email", Found: "nobody"}})
 	must(h.t, err)
-	_, err = h.v.Ledger.Append(ctx, hold, func(int, [16]byte, uint32) [32]byte { return [32]byte{1} })
+	_, err = h.v.Ledger.Append(ctx, hold, func(int, entry.Committed) [32]byte { return [32]byte{1} })
 	must(h.t, err)
 }
 

@@ -392,6 +392,8 @@ var migrations = []string{
 	CREATE INDEX alarms_closed ON alarms (brand, dedup, close_entry) WHERE close_entry <> 0;` +
 		// notify
 		`ALTER TABLE receivers ADD COLUMN since bigint NOT NULL DEFAULT 0;`,
+	// ledger
+	`ALTER TABLE log_groups ADD COLUMN vals {blob};`,
 }
 
 const (

@@ -79,7 +79,7 @@ func TestEveryDetailComesBack(t *testing.T) {
 }
 
 func TestADetailOfAnotherKindIsRefused(t *testing.T) {
-	if _, err := Marshal(Entry{Kind: KindBudget, At: time.UnixMicro(1), Detail: Contained{ID: 1}}); err == nil {
+	if _, _, err := Marshal(&Entry{Kind: KindBudget, At: time.UnixMicro(1), Detail: Contained{ID: 1}}, Secret{}); err == nil {
 		t.Error("a budget entry took the detail of a containment")
 	}
 }

@@ -330,7 +330,16 @@ type (
 	}
 )
 
+// Outcome is the detail of a KindOutcome entry.
+type Outcome struct {
+	Of     uint64 `log:"of,clear,always"` // the entry that announced the act
+	Result string `log:"result,clear"`    // done, failed or refused
+	Reason string `log:"reason,clear"`    // a stable word
+	Extra
+}
+
 func init() {
+	register(KindOutcome, "", Outcome{})
 	register(KindSearch, "", Search{})
 	register(KindDisclosure, "", ExportPart{})
 	register(KindWrite, "", Unchanged{})

@@ -2,29 +2,35 @@
 // binary form.
 //
 // An entry names no customer. It carries a Merkle root over one commitment for each
-// customer concerned, and a salted digest of the list of their ordinals. Who holds
-// the customer's log key can show that the customer is in the entry; who holds the
+// customer concerned, and a salted digest of the list of their ordinals. The holder of
+// the customer's log key can show that the customer is in the entry; the holder of the
 // list and its salt can show the whole list; a stranger learns neither.
+//
+// # Values
+//
+// An entry names no member of staff either. Its exact time, its principal and every
+// text that may name somebody are values: they lie beside the leaf, sealed by the
+// ledger, and the leaf has a Merkle root over one salted digest for each. One value can
+// be shown alone, see [Entry.Show], and all of them can be erased, see [RetentionOf]:
+// the leaf, and with it the tree, stays as it is. Leaves of version 1, which earlier
+// releases wrote, have everything in clear.
 //
 // # Binary form
 //
 // A leaf is one CBOR map (RFC 8949) with integer keys, in core deterministic
 // encoding. Reading is strict: what would not be written again byte for byte is
 // [ErrMalformed]. Two different leaves never mean the same entry, so that a proof of
-// a leaf is a proof of the entry.
+// a leaf is a proof of the entry. docs/log-format.md describes both versions.
 package entry
 
 import (
 	"bytes"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"math/bits"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/fxamacker/cbor/v2"
@@ -33,8 +39,14 @@ import (
 // ErrMalformed is returned for bytes that are not an entry in its one form.
 var ErrMalformed = errors.New("not a log entry in canonical form")
 
-// Version is the version of the leaf's form, its first member.
-const Version = 1
+// ErrNewer is returned for a leaf in a form that this release does not know.
+var ErrNewer = errors.New("written by a newer version of Cloakroom: upgrade this server")
+
+// The versions of the leaf's form, its first member.
+const (
+	Version1 = 1 // everything in clear; read, and written no more
+	Version  = 2
+)
 
 // MaxLeaf bounds a leaf, because entry bundles of C2SP tlog-tiles carry a length of
 // 16 bits.
@@ -60,6 +72,9 @@ const (
 	KindExport                         // a file asked for, approved, refused, stopped; its customers are disclosures
 	KindContainment                    // somebody or something stopped, or let go on again
 	KindCanary                         // decoy customers placed or retired, mail to one received
+	KindOutcome                        // what became of an act that an earlier entry announced
+
+	lastOfVersion1 = KindCanary
 )
 
 var kindNames = [...]string{
@@ -78,11 +93,22 @@ var kindNames = [...]string{
 	KindExport:         "export",
 	KindContainment:    "containment",
 	KindCanary:         "canary",
+	KindOutcome:        "outcome",
 }
+
+// criticalKinds move budgets or rights: a server that does not know such an entry
+// cannot decide what comes after it.
+var criticalKinds = [...]bool{
+	KindDisclosure: true, KindSearch: true, KindErasure: true, KindAdministration: true,
+	KindPolicy: true, KindBudget: true, KindContainment: true, KindOutcome: false,
+}
+
+// Known reports whether this release knows the kind.
+func (k Kind) Known() bool { return k > 0 && int(k) < len(kindNames) }
 
 // String returns the kind's name.
 func (k Kind) String() string {
-	if k == 0 || int(k) >= len(kindNames) {
+	if !k.Known() {
 		return fmt.Sprintf("kind(%d)", uint8(k))
 	}
 	return kindNames[k]
@@ -96,25 +122,24 @@ func ParseKind(name string) (Kind, error) {
 	return 0, fmt.Errorf("unknown kind of entry %q; known are %q", name, kindNames[1:])
 }
 
-// Entry is what one leaf says. At is kept to the microsecond.
-type Entry struct {
-	Kind       Kind
-	At         time.Time
-	Brand      record.BrandID
-	Principal  uint64
-	Credential uint64
-	Lineage    uint64
-	Role       string
-	Purpose    string
-	Ticket     string
-	Class      string // the budget it counted against: clear, masked, search, export, or none
-	Fields     record.FieldSet
-	Level      string // how the fields were shown: clear, masked or extract
-	Count      uint8  // Bucket of the number of customers
-	Nonce      [16]byte
-	Root       [32]byte // over the customers' commitments; zero without customers
-	Subjects   [32]byte // SubjectsDigest; zero without customers
-	Detail     Detail   // of the kind; nil for none
+// Actor says who acted.
+type Actor uint8
+
+// The actors.
+const (
+	ActorPrincipal Actor = iota // a person of staff, or a service
+	ActorSubject                // the customer
+	ActorSystem                 // the vault by itself, as a rule told it to
+)
+
+var actorNames = [...]string{ActorPrincipal: "principal", ActorSubject: "data-subject", ActorSystem: "system"}
+
+// String returns the actor's name.
+func (a Actor) String() string {
+	if int(a) < len(actorNames) {
+		return actorNames[a]
+	}
+	return fmt.Sprintf("actor(%d)", uint8(a))
 }
 
 // searchClass is the Class of what counts against the budget of searches.
@@ -130,8 +155,67 @@ func (e *Entry) Absent() int {
 	return 0
 }
 
-// wire is the leaf. Members that are empty are left out.
-type wire struct {
+// Row names the row that an act on rights changes, with a salted digest of the whole
+// row after the act. The zero Row is none.
+type Row struct {
+	Table  string
+	Key    string
+	Digest [32]byte
+}
+
+// Entry is what one leaf says, with its values. At is kept to the microsecond.
+type Entry struct {
+	Kind     Kind
+	Critical bool // it moves budgets or rights; Marshal sets it
+	Brand    record.BrandID
+	Actor    Actor
+	Role     string
+	Purpose  string
+	Class    string // the budget it counted against: clear, masked, search, export, or none
+	Fields   record.FieldSet
+	Level    string // how the fields were shown: clear, masked or extract
+	Count    uint8  // Bucket of the number of customers
+	Nonce    [16]byte
+	Root     [32]byte // over the customers' commitments; zero without customers
+	Subjects [32]byte // SubjectsDigest; zero without customers
+	Row      Row
+
+	// The values: of an entry whose values are erased, At is the beginning of the UTC
+	// day and the others are zero.
+	At               time.Time
+	Principal        uint64
+	Credential       uint64
+	Lineage          uint64
+	Ticket           string
+	Country, Entity  string // of the reader: country and legal entity
+	Recipient        string
+	RecipientCountry string
+	RecipientEntity  string
+	Detail           Detail // of the kind, in part values; nil for none
+
+	// Reader stands for the principal in the commitments of the customers, see
+	// [Commitment]: the ledger derives it and keeps it when the values are erased.
+	Reader [16]byte
+
+	version uint8    // of the leaf that it was read from
+	bare    bool     // read from a leaf without its values
+	mask    uint64   // which values the leaf has a digest of
+	hidden  []string // names of the details among the values, ascending
+	values  [32]byte // root over the digests
+}
+
+// Bare reports whether the entry was read without its values: its leaf has some, and
+// they are erased or were not at hand.
+func (e *Entry) Bare() bool { return e.bare }
+
+// LeafVersion is the version of the leaf that the entry was read from.
+func (e *Entry) LeafVersion() int { return int(e.version) }
+
+// Newer reports whether the entry is of a kind that this release does not know.
+func (e *Entry) Newer() bool { return !e.Kind.Known() }
+
+// wire1 is the leaf of version 1. Members that are empty are left out.
+type wire1 struct {
 	Version    uint64            `cbor:"0,keyasint"`
 	Kind       uint8             `cbor:"1,keyasint"`
 	At         int64             `cbor:"2,keyasint"`
@@ -152,26 +236,62 @@ type wire struct {
 	Detail     map[string]string `cbor:"17,keyasint,omitempty"`
 }
 
+// wire2 is the leaf of version 2. Keys that version 1 has mean what they mean there,
+// except 2, which is the day.
+type wire2 struct {
+	Version  uint64            `cbor:"0,keyasint"`
+	Kind     uint8             `cbor:"1,keyasint"`
+	Day      uint32            `cbor:"2,keyasint"` // UTC days since 1970
+	Brand    uint16            `cbor:"3,keyasint"`
+	Role     string            `cbor:"7,keyasint,omitempty"`
+	Purpose  string            `cbor:"8,keyasint,omitempty"`
+	Class    string            `cbor:"10,keyasint,omitempty"`
+	Fields   uint32            `cbor:"11,keyasint,omitempty"`
+	Level    string            `cbor:"12,keyasint,omitempty"`
+	Count    uint8             `cbor:"13,keyasint,omitempty"`
+	Nonce    []byte            `cbor:"14,keyasint,omitempty"`
+	Root     []byte            `cbor:"15,keyasint,omitempty"`
+	Subjects []byte            `cbor:"16,keyasint,omitempty"`
+	Detail   map[string]string `cbor:"17,keyasint,omitempty"`
+	Critical bool              `cbor:"18,keyasint,omitempty"`
+	Actor    uint8             `cbor:"19,keyasint,omitempty"`
+	Mask     uint64            `cbor:"20,keyasint"`           // bit by bit, the values of valueNames
+	Hidden   []string          `cbor:"21,keyasint,omitempty"` // names of the details among the values
+	Values   []byte            `cbor:"22,keyasint"`
+	RowTable string            `cbor:"23,keyasint,omitempty"`
+	RowKey   string            `cbor:"24,keyasint,omitempty"`
+	Row      []byte            `cbor:"25,keyasint,omitempty"`
+}
+
 // Limits on the texts of an entry.
 const (
 	MaxText   = 64       // role, purpose, ticket, class, level, and a detail's name
 	MaxDetail = 48 << 10 // all of Detail together
+	maxParty  = 256      // a recipient, a legal entity
 )
 
 func (e *Entry) check() error {
-	if e.Kind == 0 || int(e.Kind) >= len(kindNames) {
-		return fmt.Errorf("unknown kind %d", e.Kind)
+	if e.Kind == 0 {
+		return errors.New("no kind")
 	}
-	if us := e.At.UnixMicro(); us <= 0 {
+	if us := e.At.UnixMicro(); us < 0 || us == 0 && !e.bare {
 		return errors.New("no time after 1970")
 	}
 	if e.Fields&^record.AllFields != 0 {
 		return errors.New("unknown field")
 	}
-	for _, s := range []string{e.Role, e.Purpose, e.Class, e.Level, e.Ticket} {
+	for _, s := range []string{e.Role, e.Purpose, e.Class, e.Level, e.Ticket, e.Country, e.Row.Table, e.Row.Key} {
 		if !plain(s) {
 			return errors.New("a text is longer than 64 bytes or has other characters than letters, digits, dot, hyphen and underscore")
 		}
+	}
+	for _, s := range []string{e.Entity, e.Recipient, e.RecipientCountry, e.RecipientEntity} {
+		if len(s) > maxParty || !utf8.ValidString(s) {
+			return fmt.Errorf("a recipient or legal entity of more than %d bytes, or not in UTF-8", maxParty)
+		}
+	}
+	if (e.Row.Digest == [32]byte{}) != (e.Row.Table == "") || e.Row.Table == "" && e.Row.Key != "" {
+		return errors.New("the digest of a row and its place do not go together")
 	}
 	if e.Count > 64 {
 		return errors.New("a count bucket above 64")
@@ -221,46 +341,21 @@ func ValidTicket(s string) bool { return plain(s) }
 // of nesting and few members; the limits are far below what the library allows.
 var (
 	encoding, encodingErr = cbor.CoreDetEncOptions().EncMode()
-	decoding, decodingErr = cbor.DecOptions{
+	decoding, decodingErr = strict(cbor.ExtraDecErrorUnknownField).DecMode()
+	anyMember, anyErr     = strict(cbor.ExtraDecErrorNone).DecMode()
+)
+
+func strict(unknown cbor.ExtraDecErrorCond) cbor.DecOptions {
+	return cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		IndefLength:       cbor.IndefLengthForbidden,
 		TagsMd:            cbor.TagsForbidden,
-		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		ExtraReturnErrors: unknown,
 		MaxNestedLevels:   4,
 		MaxMapPairs:       4096,
-		MaxArrayElements:  16,
+		MaxArrayElements:  4096,
 		UTF8:              cbor.UTF8RejectInvalid,
-	}.DecMode()
-)
-
-// Marshal returns the leaf. An entry that Unmarshal would refuse is an error.
-func Marshal(e Entry) ([]byte, error) {
-	detail, sealed, err := encodeDetail(e.Kind, e.Detail)
-	if err != nil {
-		return nil, fmt.Errorf("writing a log entry: %w", err)
 	}
-	if detail == nil {
-		detail = sealed
-	} else {
-		maps.Copy(detail, sealed)
-	}
-	if err := errors.Join(e.check(), checkDetail(detail)); err != nil {
-		return nil, fmt.Errorf("writing a log entry: %w", err)
-	}
-	b, err := encode(&wire{
-		Version: Version, Kind: uint8(e.Kind), At: e.At.UnixMicro(), Brand: uint16(e.Brand),
-		Principal: e.Principal, Credential: e.Credential, Lineage: e.Lineage,
-		Role: e.Role, Purpose: e.Purpose, Ticket: e.Ticket, Class: e.Class,
-		Fields: uint32(e.Fields), Level: e.Level, Count: e.Count,
-		Nonce: unzero(e.Nonce[:]), Root: unzero(e.Root[:]), Subjects: unzero(e.Subjects[:]), Detail: detail,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("writing a log entry: %w", err)
-	}
-	if len(b) > MaxLeaf {
-		return nil, fmt.Errorf("writing a log entry: %d bytes are more than the %d of a leaf", len(b), MaxLeaf)
-	}
-	return b, nil
 }
 
 // encode writes in the one form in which reading is strict.
@@ -280,29 +375,52 @@ func unzero(b []byte) []byte {
 	return nil
 }
 
+// head is what leaves of every version have.
+type head struct {
+	Version uint64 `cbor:"0,keyasint"`
+}
+
 // Unmarshal reads a leaf strictly: unknown, repeated or out of order members, other
-// than shortest forms and trailing bytes are ErrMalformed.
+// than shortest forms and trailing bytes are ErrMalformed. A leaf of a later version is
+// ErrNewer. The values of a leaf of version 2 are [Entry.Open]'s.
 func Unmarshal(leaf []byte) (Entry, error) {
 	malformed := func(why string) (Entry, error) { return Entry{}, fmt.Errorf("%w: %s", ErrMalformed, why) }
 	if len(leaf) > MaxLeaf {
 		return malformed("too long")
 	}
-	if decodingErr != nil {
-		return Entry{}, fmt.Errorf("reading a log entry: %w", decodingErr)
+	if err := errors.Join(decodingErr, anyErr); err != nil {
+		return Entry{}, fmt.Errorf("reading a log entry: %w", err)
 	}
-	var w wire
+	// Every leaf begins with its version: key 0 comes first in deterministic encoding.
+	switch {
+	case len(leaf) > 2 && leaf[1] == 0 && leaf[2] == Version:
+		return unmarshal2(leaf)
+	case len(leaf) > 2 && leaf[1] == 0 && leaf[2] == Version1:
+		return unmarshal1(leaf)
+	}
+	var h head
+	if err := anyMember.Unmarshal(leaf, &h); err == nil && h.Version > Version {
+		return Entry{}, fmt.Errorf("leaf version %d: %w", h.Version, ErrNewer)
+	}
+	return malformed("not the CBOR map of an entry")
+}
+
+func unmarshal1(leaf []byte) (Entry, error) {
+	malformed := func(why string) (Entry, error) { return Entry{}, fmt.Errorf("%w: %s", ErrMalformed, why) }
+	var w wire1
 	if err := decoding.Unmarshal(leaf, &w); err != nil {
 		return malformed("not the CBOR map of an entry")
-	}
-	if w.Version != Version {
-		return malformed(fmt.Sprintf("version %d; this program reads version %d", w.Version, Version))
 	}
 	e := Entry{
 		Kind: Kind(w.Kind), At: time.UnixMicro(w.At).UTC(), Brand: record.BrandID(w.Brand),
 		Principal: w.Principal, Credential: w.Credential, Lineage: w.Lineage,
 		Role: w.Role, Purpose: w.Purpose, Ticket: w.Ticket, Class: w.Class,
 		Fields: record.FieldSet(w.Fields), Level: w.Level, Count: w.Count,
-		Detail: decodeDetail(Kind(w.Kind), w.Detail, nil),
+		Detail: decodeDetail(Kind(w.Kind), w.Detail, nil), version: Version1,
+	}
+	e.Critical = e.critical()
+	if e.Kind > lastOfVersion1 {
+		return malformed(fmt.Sprintf("unknown kind %d", e.Kind))
 	}
 	if copy(e.Nonce[:], w.Nonce) != len(w.Nonce) || copy(e.Root[:], w.Root) != len(w.Root) ||
 		copy(e.Subjects[:], w.Subjects) != len(w.Subjects) {
@@ -322,36 +440,10 @@ func Unmarshal(leaf []byte) (Entry, error) {
 	return e, nil
 }
 
+func (e *Entry) critical() bool {
+	return int(e.Kind) < len(criticalKinds) && criticalKinds[e.Kind]
+}
+
 // Bucket returns the size class of a number of customers: the number of bits it
 // takes, so that an entry tells a batch from a single read and no more.
 func Bucket(n int) uint8 { return uint8(bits.Len(uint(n))) }
-
-// Commitment binds a customer to an entry: HMAC-SHA-256 under the customer's own log
-// key of the entry's nonce, the fields, and how many disclosures of this customer
-// came before. Without the key it says nothing; a counter that skips shows a
-// disclosure withheld.
-func Commitment(logKey []byte, nonce [16]byte, fields record.FieldSet, counter uint32) [32]byte {
-	var msg [24]byte
-	copy(msg[:], nonce[:])
-	binary.BigEndian.PutUint32(msg[16:], uint32(fields))
-	binary.BigEndian.PutUint32(msg[20:], counter)
-	if len(logKey) > sha256.BlockSize {
-		m := hmac.New(sha256.New, logKey)
-		m.Write(bytes.Clone(msg[:])) // which alone goes to the heap then
-		return [32]byte(m.Sum(nil))
-	}
-	// The same without the memory that crypto/hmac takes: there is one of these for
-	// each customer of an import. A test holds that both agree.
-	var inner [sha256.BlockSize + len(msg)]byte
-	var outer [sha256.BlockSize + sha256.Size]byte
-	copy(inner[:], logKey)
-	copy(outer[:], logKey)
-	for i := range sha256.BlockSize {
-		inner[i] ^= 0x36
-		outer[i] ^= 0x5c
-	}
-	copy(inner[sha256.BlockSize:], msg[:])
-	sum := sha256.Sum256(inner[:])
-	copy(outer[sha256.BlockSize:], sum[:])
-	return sha256.Sum256(outer[:])
-}

@@ -5,6 +5,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -26,6 +28,14 @@ func draw(t *rapid.T) Entry {
 		Class: word.Draw(t, "class"), Level: word.Draw(t, "level"),
 		Fields: record.FieldSet(rapid.Uint32().Draw(t, "fields")) & record.AllFields,
 	}
+	e.Actor = Actor(rapid.IntRange(0, 2).Draw(t, "actor"))
+	e.Country = word.Draw(t, "country")
+	for _, to := range []*string{&e.Entity, &e.Recipient, &e.RecipientCountry, &e.RecipientEntity} {
+		*to = rapid.StringN(0, 40, 160).Draw(t, "party")
+	}
+	if rapid.Bool().Draw(t, "row") {
+		e.Row = Row{"credentials", word.Draw(t, "key"), sha256.Sum256([]byte{3})}
+	}
 	copy(e.Nonce[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "nonce"))
 	if rapid.Bool().Draw(t, "customers") {
 		e.Count = Bucket(rapid.IntRange(1, 1<<20).Draw(t, "n"))
@@ -34,6 +44,9 @@ func draw(t *rapid.T) Entry {
 	}
 	if d := rapid.MapOfN(rapid.StringMatching(`[a-z]{1,20}`), rapid.String(), 0, 5).Draw(t, "detail"); len(d) > 0 {
 		e.Detail = decodeDetail(e.Kind, d, nil)
+		if rapid.Bool().Draw(t, "sealed") {
+			e.Detail = decodeDetail(e.Kind, nil, d)
+		}
 	}
 	return e
 }
@@ -41,7 +54,9 @@ func draw(t *rapid.T) Entry {
 func TestEveryEntryComesBackAndHasOneForm(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := draw(t)
-		b, err := Marshal(e)
+		secret := Secret{1, 2, 3}
+		want := e
+		b, values, err := Marshal(&e, secret)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,8 +64,18 @@ func TestEveryEntryComesBackAndHasOneForm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := Marshal(got)
-		if err != nil || !bytes.Equal(again, b) {
+		if !got.Bare() || got.Principal != 0 || got.Ticket != "" || got.Credential != 0 || Day(got.At) != Day(e.At) || got.At.UnixMicro()%day != 0 {
+			t.Fatalf("the leaf alone says %+v", got)
+		}
+		if err := errors.Join(got.Check(values), got.Open(values)); err != nil {
+			t.Fatal(err)
+		}
+		want.Critical, want.version, want.mask, want.hidden, want.values = e.Critical, e.version, e.mask, e.hidden, e.values
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("%+v came back as %+v", want, got)
+		}
+		again, same, err := Marshal(&got, secret)
+		if err != nil || !bytes.Equal(again, b) || !bytes.Equal(same, values) {
 			t.Fatalf("another form the second time: %v", err)
 		}
 		if _, err := Unmarshal(append(b, 0)); err == nil {
@@ -63,18 +88,144 @@ func TestEveryEntryComesBackAndHasOneForm(t *testing.T) {
 	})
 }
 
-func TestUnmarshalRefusesWhatMarshalWouldNotWrite(t *testing.T) {
-	good, err := Marshal(Entry{Kind: KindWrite, At: time.UnixMicro(1), Brand: 1})
+// Each value can be shown alone, and nothing but the value that was logged passes.
+func TestAValueIsShownAloneAndNoOtherPasses(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		e := draw(t)
+		leaf, values, err := Marshal(&e, Secret{9})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, name := range valueNames {
+			names = append(names, name)
+		}
+		for _, name := range e.hidden {
+			names = append(names, detailPrefix+name)
+		}
+		shown, err := e.Show(values, names...)
+		if err != nil || len(shown) == 0 {
+			t.Fatal(err)
+		}
+		for _, s := range shown {
+			bare, err := Unmarshal(leaf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := bare.Reveal(s); err != nil {
+				t.Fatalf("%s: %v", s.Name, err)
+			}
+			if s.Name == ShownAt && !bare.At.Equal(e.At) || s.Name == ShownTicket && bare.Ticket != e.Ticket {
+				t.Fatalf("%s shows %+v", s.Name, bare)
+			}
+			for what, forged := range map[string]func(*Shown){
+				"another value": func(s *Shown) { s.Value = appendUint(nil, uint64(e.At.UnixMicro())+1) },
+				"another name":  func(s *Shown) { s.Name = map[bool]string{true: "principal", false: "at"}[s.Name == "at"] },
+				"another salt":  func(s *Shown) { s.Salt[0] ^= 1 },
+				"a longer path": func(s *Shown) { s.Path = append(slices.Clone(s.Path), [32]byte{}) },
+			} {
+				f := s
+				forged(&f)
+				if f.Name == s.Name && bytes.Equal(f.Value, s.Value) && f.Salt == s.Salt && len(f.Path) == len(s.Path) {
+					continue
+				}
+				bare, _ := Unmarshal(leaf)
+				if err := bare.Reveal(f); err == nil {
+					t.Fatalf("%s: %s passed", s.Name, what)
+				}
+			}
+		}
+	})
+}
+
+// Without the secret nobody finds a value by trying, whatever else they are shown.
+func TestADigestDoesNotTellItsValue(t *testing.T) {
+	a := Entry{Kind: KindDisclosure, At: time.UnixMicro(1), Principal: 7}
+	b := a
+	one, _, err := Marshal(&a, Secret{1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := hex.EncodeToString(good); got != "a4000101030201"+"0301" {
-		t.Fatalf("the form changed: %s", got)
+	two, _, err := Marshal(&b, Secret{2})
+	if err != nil || bytes.Equal(one, two) {
+		t.Fatalf("two entries that say the same have one leaf (%v)", err)
+	}
+}
+
+func TestValuesOfAnotherEntryAreRefused(t *testing.T) {
+	a := Entry{Kind: KindDisclosure, At: time.UnixMicro(1), Principal: 7}
+	b := Entry{Kind: KindDisclosure, At: time.UnixMicro(1), Principal: 8}
+	_, va, err := Marshal(&a, Secret{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err = Marshal(&b, Secret{1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Check(va); !errors.Is(err, ErrValues) {
+		t.Errorf("the values of another entry: %v", err)
+	}
+	c := Entry{Kind: KindDisclosure, At: time.UnixMicro(1 + 24*3600*1e6), Principal: 7}
+	leaf, _, err := Marshal(&c, Secret{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err = Unmarshal(leaf); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Open(va); !errors.Is(err, ErrValues) {
+		t.Errorf("the values of another day: %v", err)
+	}
+}
+
+func TestALeafOfALaterVersionIsNewer(t *testing.T) {
+	b, err := hex.DecodeString("a3000301020203")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Unmarshal(b); !errors.Is(err, ErrNewer) || errors.Is(err, ErrMalformed) {
+		t.Error(err)
+	}
+}
+
+// An entry of a kind that this release does not know is read as far as its leaf goes.
+func TestALeafOfAnUnknownKindIsRead(t *testing.T) {
+	e := Entry{Kind: KindAudit, At: time.UnixMicro(5 * 24 * 3600 * 1e6), Detail: Other{Extra{clear: map[string]string{"a": "b"}}}}
+	leaf, _, err := Marshal(&e, Secret{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, critical := range []bool{false, true} {
+		w := e.wire(map[string]string{"a": "b"})
+		w.Kind, w.Critical = 200, critical
+		if leaf, err = encode(w); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Unmarshal(leaf)
+		if err != nil || !got.Newer() || got.Critical != critical || got.Texts()["a"] != "b" {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	w := e.wire(map[string]string{"a": "b"})
+	w.Critical = true
+	if leaf, err = encode(w); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Unmarshal(leaf); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a mark that its kind does not have: %v", err)
+	}
+}
+
+func TestUnmarshalRefusesWhatMarshalWouldNotWrite(t *testing.T) {
+	if b, err := hex.DecodeString("a4000101030201" + "0301"); err != nil {
+		t.Fatal(err)
+	} else if e, err := Unmarshal(b); err != nil || e.Kind != KindWrite {
+		t.Fatalf("the form changed: %v", err)
 	}
 	for name, leaf := range map[string]string{
 		"empty":                 "",
 		"not a map":             "83010203",
-		"another version":       "a40002010302010301",
+		"no version":            "a3" + "010302010301",
 		"unknown kind":          "a400010118c802010301",
 		"unknown member":        "a500010103020103011818" + "01",
 		"member twice":          "a5000101030201030103" + "01",
@@ -98,7 +249,7 @@ func TestUnmarshalRefusesWhatMarshalWouldNotWrite(t *testing.T) {
 
 func TestTextsOfAnEntryCannotCarryAnAddress(t *testing.T) {
 	for _, s := range []string{"jane@example.com", "Jane Doe", "Müller", string(bytes.Repeat([]byte{'a'}, 65))} {
-		if _, err := Marshal(Entry{Kind: KindWrite, At: time.UnixMicro(1), Ticket: s}); err == nil {
+		if _, _, err := Marshal(&Entry{Kind: KindWrite, At: time.UnixMicro(1), Ticket: s}, Secret{}); err == nil {
 			t.Errorf("ticket %q passed", s)
 		}
 	}
@@ -181,19 +332,30 @@ func TestCommitmentIsHMAC(t *testing.T) {
 		key := bytes.Repeat([]byte{7}, n)
 		m := hmac.New(sha256.New, key)
 		m.Write(append(bytes.Repeat([]byte{9}, 16), 0, 0, 0, 5, 0, 0, 1, 0))
-		if got := Commitment(key, [16]byte(bytes.Repeat([]byte{9}, 16)), 5, 256); !bytes.Equal(got[:], m.Sum(nil)) {
+		c := Committed{Nonce: [16]byte(bytes.Repeat([]byte{9}, 16)), Fields: 5, Counter: 256}
+		if got := Commitment(key, c); !bytes.Equal(got[:], m.Sum(nil)) {
 			t.Errorf("a key of %d bytes: %x", n, got)
+		}
+		reader := [16]byte{1}
+		p := hmac.New(sha256.New, key)
+		p.Write([]byte("cloakroom reader 1\x00"))
+		p.Write(reader[:])
+		want := sha256.Sum256(append(m.Sum(nil), p.Sum(nil)[:16]...))
+		c.Reader = &reader
+		if got := Commitment(key, c); got != want {
+			t.Errorf("with a reader, a key of %d bytes: %x", n, got)
 		}
 	}
 }
 
 func TestCommitmentDependsOnEverything(t *testing.T) {
-	base := Commitment([]byte("k"), [16]byte{}, 1, 1)
+	c := func(key string, nonce byte, fields record.FieldSet, counter uint32, reader byte) [32]byte {
+		return Commitment([]byte(key), Committed{[16]byte{nonce}, fields, counter, &[16]byte{reader}})
+	}
+	base := c("k", 0, 1, 1, 1)
 	for name, other := range map[string][32]byte{
-		"key":     Commitment([]byte("l"), [16]byte{}, 1, 1),
-		"nonce":   Commitment([]byte("k"), [16]byte{1}, 1, 1),
-		"fields":  Commitment([]byte("k"), [16]byte{}, 2, 1),
-		"counter": Commitment([]byte("k"), [16]byte{}, 1, 2),
+		"key": c("l", 0, 1, 1, 1), "nonce": c("k", 1, 1, 1, 1), "fields": c("k", 0, 2, 1, 1), "counter": c("k", 0, 1, 2, 1),
+		"reader": c("k", 0, 1, 1, 2), "version": Commitment([]byte("k"), Committed{Fields: 1, Counter: 1}),
 	} {
 		if other == base {
 			t.Errorf("%s is not bound", name)
@@ -202,19 +364,31 @@ func TestCommitmentDependsOnEverything(t *testing.T) {
 }
 
 func FuzzUnmarshal(f *testing.F) {
-	b, err := Marshal(Entry{Kind: KindDisclosure, At: time.UnixMicro(1), Brand: 1, Detail: Other{Extra{clear: map[string]string{"a": "b"}}}})
+	e := Entry{Kind: KindDisclosure, At: time.UnixMicro(1), Brand: 1, Principal: 3, Detail: Other{Extra{clear: map[string]string{"a": "b"}, sealed: map[string]string{"c": "d"}}}}
+	b, values, err := Marshal(&e, Secret{})
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(b)
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Add(b, values)
+	for _, row := range v1Leaves(f) {
+		leaf, err := hex.DecodeString(row.Leaf)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(leaf, values)
+	}
+	f.Fuzz(func(t *testing.T, b, values []byte) {
 		e, err := Unmarshal(b)
 		if err != nil {
 			return
 		}
-		again, err := Marshal(e)
-		if err != nil || !bytes.Equal(again, b) {
-			t.Fatalf("%x reads and writes as %x (%v)", b, again, err)
+		if e.LeafVersion() == Version {
+			if again, err := encode(e.wire(func() map[string]string { c, _, _ := encodeDetail(e.Kind, e.Detail); return c }())); err != nil || !bytes.Equal(again, b) {
+				t.Fatalf("%x reads and writes as %x (%v)", b, again, err)
+			}
+		}
+		if e.Open(values) == nil && e.Bare() {
+			t.Fatal("opened, and bare")
 		}
 	})
 }

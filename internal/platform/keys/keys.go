@@ -46,6 +46,7 @@ const (
 	Alarm     Kind = "alarm"     // secrets and addresses of those who are told of alarms; made with the first
 	Export    Kind = "export"    // pseudonyms of extracts, and whom an export is for; made with the first
 	Canary    Kind = "canary"    // which customers are decoys; made with the first
+	Entries   Kind = "entries"   // the values of log entries, one for each UTC month; see Month
 )
 
 // Kinds returns the kinds of keys that a brand has. The group has a log and the incident
@@ -83,7 +84,8 @@ type Ring struct {
 	current revision.Cache[name, Key] // by brand and kind, version 0
 
 	mu     sync.RWMutex
-	opened map[name]Key // every key unwrapped so far, by version
+	opened map[name]Key      // every key unwrapped so far, by version
+	months map[name]MonthKey // made from those
 }
 
 type name struct {
@@ -94,7 +96,7 @@ type name struct {
 
 // NewRing returns a ring over the database whose keys root wraps.
 func NewRing(d *db.DB, root Root) *Ring {
-	return &Ring{db: d, root: root, process: rand.Text(), opened: map[name]Key{}}
+	return &Ring{db: d, root: root, process: rand.Text(), opened: map[name]Key{}, months: map[name]MonthKey{}}
 }
 
 const (

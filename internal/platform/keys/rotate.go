@@ -418,6 +418,7 @@ func (r *Ring) Forget(ctx context.Context) error {
 	for n := range r.opened {
 		if !there[n] {
 			delete(r.opened, n)
+			delete(r.months, n)
 		}
 	}
 	return nil

@@ -65,10 +65,14 @@ func (d *Desk) WhoRead(ctx context.Context, c identity.Caller, brand, token stri
 			return err
 		}
 		e := rel.Entry
-		out.Disclosures = append(out.Disclosures, api.Disclosure{
-			Entry: rel.Index, At: e.At, Principal: d.name(ctx, names, e.Principal), Role: e.Role, Kind: e.Kind.String(),
-			Purpose: e.Purpose, Ticket: e.Ticket, Fields: e.Fields.Names(), Level: e.Level, Proof: *p,
-		})
+		x := api.Disclosure{
+			Entry: rel.Index, At: e.At, Role: e.Role, Kind: e.Kind.String(),
+			Purpose: e.Purpose, Ticket: e.Ticket, Fields: e.Fields.Names(), Level: e.Level, Erased: e.Bare(), Proof: *p,
+		}
+		if !e.Bare() {
+			x.Principal = d.name(ctx, names, e.Principal)
+		}
+		out.Disclosures = append(out.Disclosures, x)
 		return nil
 	})
 	if err != nil {
@@ -99,6 +103,16 @@ func (d *Desk) prove(ctx context.Context, brand record.BrandID, rel ledger.Discl
 	}
 	for _, h := range inclusion {
 		out.Inclusion = append(out.Inclusion, slices.Clone(h[:]))
+	}
+	if p.Core != [32]byte{} {
+		out.Core, out.Reader = p.Core[:], p.Reader[:]
+	}
+	for _, s := range p.Shown {
+		path := [][]byte{}
+		for _, h := range s.Path {
+			path = append(path, slices.Clone(h[:]))
+		}
+		out.Shown = append(out.Shown, api.Shown{Name: s.Name, Value: s.Value, Salt: slices.Clone(s.Salt[:]), Path: path})
 	}
 	return out, nil
 }

@@ -33,7 +33,7 @@ func stranger(t testing.TB, l *Ledger, who identity.Who, ord record.Ordinal) err
 	t.Helper()
 	h, err := l.Hold(t.Context(), Release{Grant: grant(t, who), Class: budget.Search, Ords: []record.Ordinal{ord}, Detail: entry.Search{By: "email", Found: "nobody"}})
 	if err == nil {
-		_, err = l.Append(t.Context(), h, func(int, [16]byte, uint32) [32]byte { return [32]byte{1} })
+		_, err = l.Append(t.Context(), h, func(int, entry.Committed) [32]byte { return [32]byte{1} })
 	}
 	return err
 }

@@ -120,19 +120,24 @@ func (l *Ledger) Record(ctx context.Context, ev Event) (Receipt, error) {
 }
 
 func entryOf(who identity.Who, kind entry.Kind) entry.Entry {
-	return entry.Entry{
+	e := entry.Entry{
 		Kind: kind, Brand: who.Brand, Principal: who.Principal, Credential: who.Credential,
 		Lineage: who.Lineage, Role: who.Role,
 	}
+	if who.Principal == 0 {
+		e.Actor = entry.ActorSystem
+	}
+	return e
 }
 
 // request prepares an entry as far as it can be before the lock: its commitments
 // are made with the counters that are expected.
 func (c *chain) request(e entry.Entry, ords []record.Ordinal, commit Commit) *request {
 	r := &request{entry: e, ords: ords, commit: commit, done: make(chan struct{})}
-	var random [len(r.entry.Nonce) + saltBytes]byte
+	var random [len(r.entry.Nonce) + saltBytes + len(r.secret)]byte
 	rand.Read(random[:]) // at once: each time is a system call
 	copy(r.entry.Nonce[:], random[:])
+	copy(r.secret[:], random[len(r.entry.Nonce)+saltBytes:])
 	if len(ords) == 0 {
 		return r
 	}
@@ -142,9 +147,14 @@ func (c *chain) request(e entry.Entry, ords []record.Ordinal, commit Commit) *re
 	r.entry.Count = entry.Bucket(len(ords))
 	r.counters = make([]uint32, len(ords))
 	r.commitments = make([][32]byte, len(ords))
+	if k := c.month.Load(); k != nil { // else the committer makes the commitments
+		r.month, r.entry.Reader = k.Version, k.Reader(e.Principal)
+	}
 	for i, ord := range ords {
 		r.counters[i] = c.proj.counter(ord)
-		r.commitments[i] = commit(i, r.entry.Nonce, r.counters[i])
+		if r.month != 0 {
+			r.commitments[i] = commit(i, r.entry.Committed(r.counters[i]))
+		}
 	}
 	return r
 }

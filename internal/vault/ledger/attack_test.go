@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,13 +19,14 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys/keystest"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 const (
-	sqlAttackRead    = `SELECT first, count, at, entries, hashes, subjects FROM log_groups WHERE brand = 1 ORDER BY first`
+	sqlAttackRead    = `SELECT first, count, at, entries, hashes, subjects, vals FROM log_groups WHERE brand = 1 ORDER BY first`
 	sqlAttackClear   = `DELETE FROM log_groups WHERE brand = 1`
-	sqlAttackInsert  = `INSERT INTO log_groups (brand, first, count, at, entries, hashes, subjects) VALUES (1, $1, $2, $3, $4, $5, $6)`
+	sqlAttackInsert  = `INSERT INTO log_groups (brand, first, count, at, entries, hashes, subjects, vals) VALUES (1, $1, $2, $3, $4, $5, $6, $7)`
 	sqlAttackHead    = `UPDATE log_heads SET size = $1, checkpoint = $2 WHERE brand = 1`
 	sqlAttackDropCps = `DELETE FROM log_checkpoints WHERE brand = 1`
 )
@@ -79,7 +81,7 @@ func (s *stolen) write(items []item, checkpoint []byte) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if _, err := s.d.Exec(ctx, sqlAttackInsert, i, 1, e.At.UnixMicro(), appendLeaf(nil, it.leaf), tree.hashes, appendSubjects(nil, it.salt, it.encoded)); err != nil {
+		if _, err := s.d.Exec(ctx, sqlAttackInsert, i, 1, e.At.UnixMicro(), appendLeaf(nil, it.leaf), tree.hashes, appendSubjects(nil, it.salt, it.encoded), appendValues(nil, it.values)); err != nil {
 			s.t.Fatal(err)
 		}
 		tree.adopt()
@@ -98,7 +100,7 @@ func changed(t *testing.T, it item, fn func(e *entry.Entry)) item {
 		t.Fatal(err)
 	}
 	fn(&e)
-	if it.leaf, err = entry.Marshal(e); err != nil {
+	if it.leaf, _, err = entry.Marshal(&e, entry.Secret{}); err != nil {
 		t.Fatal(err)
 	}
 	return it
@@ -140,11 +142,27 @@ const behindTheHead = "a forged entry behind the head"
 func TestAttacksOnTheLogAreFound(t *testing.T) {
 	for name, attack := range map[string]func(s *scene){
 		"an entry edited": func(s *scene) {
-			s.items[7] = changed(s.t, s.items[7], func(e *entry.Entry) { e.Principal = 99 })
+			s.items[7] = changed(s.t, s.items[7], func(e *entry.Entry) { e.Role = "analyst" })
 			s.write(s.items, nil)
 		},
 		"a list of customers changed": func(s *scene) {
 			s.items[7].encoded = entry.EncodeSubjects([]record.Ordinal{4242})
+			s.write(s.items, nil)
+		},
+		"the values of an entry removed": func(s *scene) {
+			s.items[7].values = []byte{valuesErased}
+			s.write(s.items, nil)
+		},
+		"the values of an entry erased before their time": func(s *scene) {
+			s.items[7].values = append([]byte{valuesErased}, make([]byte, 16)...)
+			s.write(s.items, nil)
+		},
+		"the values of another entry": func(s *scene) {
+			s.items[7].values = s.items[8].values
+			s.write(s.items, nil)
+		},
+		"a byte of the values changed": func(s *scene) {
+			s.items[7].values[20] ^= 1
 			s.write(s.items, nil)
 		},
 		"one deleted from the middle": func(s *scene) { s.write(append(s.items[:5:5], s.items[6:]...), nil) },
@@ -218,15 +236,15 @@ func TestAttacksOnTheLogAreFound(t *testing.T) {
 			} else {
 				t.Log(err)
 			}
-			if r, err := reveal(t, running, agent(7, 70), 500); err == nil && name != "a list of customers changed" && name != "an entry edited" && r.Valid() {
+			if r, err := reveal(t, running, agent(7, 70), 500); err == nil && !strings.Contains(name, "values") && name != "a list of customers changed" && name != "an entry edited" && r.Valid() {
 				// What lies behind a running server's cursor is not read again by it;
 				// whoever replays the log finds it.
 				if _, err := open(t, d).Verify(ctx, brand, kept); err == nil {
 					t.Error("the running server appended, and nobody noticed")
 				}
 			}
-			if name == "a list of customers changed" || name == behindTheHead {
-				return // the tiles hold digests, not lists
+			if strings.Contains(name, "values") || name == "a list of customers changed" || name == behindTheHead {
+				return // the tiles hold digests, not lists and values
 			}
 			dir := t.TempDir()
 			if err := writeAnyway(ctx, d, dir); err != nil {
@@ -246,7 +264,7 @@ func TestAttacksOnTheLogAreFound(t *testing.T) {
 
 // writeAnyway writes tiles of whatever the database holds, as an attacker would.
 func writeAnyway(ctx context.Context, d *db.DB, dir string) error {
-	l := Open(d, signer, Options{})
+	l := Open(d, keystest.Ring(d), signer, Options{})
 	defer l.Close()
 	size, cp, err := l.head(ctx, brand)
 	if err != nil {

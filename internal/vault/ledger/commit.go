@@ -14,6 +14,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
@@ -33,6 +34,8 @@ type request struct {
 	counters    []uint32 // the counters that commitments were made with
 	encoded     []byte
 	salt        [saltBytes]byte
+	secret      entry.Secret
+	month       int // of the reader's stand-in that commitments were made with
 
 	state  atomic.Int32 // waiting, taken, abandoned
 	done   chan struct{}
@@ -60,7 +63,8 @@ type chain struct {
 	proj     *projection // set before ready is closed
 	signer   note.Signer
 	refusals refusals
-	company  int // the committer's: above 0, other servers write this log too
+	company  int                           // the committer's: above 0, other servers write this log too
+	month    atomic.Pointer[keys.MonthKey] // that the last group was sealed with
 
 	snapped   atomic.Uint64 // size of the newest snapshot known, or where one failed
 	snapBytes atomic.Uint64 // of it
@@ -151,6 +155,8 @@ func (c *chain) catchUp(ctx context.Context, q db.Queryer, p *projection, s *sig
 	case s.size < p.size, s.size == p.size && p.checkpoint != nil && !bytes.Equal(s.cp, p.checkpoint):
 		return fmt.Errorf("the log had %d entries and now says %d: %w", p.size, s.size, ErrTampered)
 	}
+	o := c.l.opener(ctx, q, c.brand)
+	counted := erasableAt(s.at)
 	for page := s.page; p.size < s.size; page = nil {
 		if page == nil {
 			if err := q.Batch(ctx, []db.Stmt{c.since(&page, p.size)}); err != nil {
@@ -160,7 +166,7 @@ func (c *chain) catchUp(ctx context.Context, q db.Queryer, p *projection, s *sig
 		before := p.size
 		for i := range page {
 			if p.size < s.size {
-				if err := p.apply(&page[i]); err != nil {
+				if err := p.apply(&page[i], o, counted); err != nil {
 					return err
 				}
 			}
@@ -292,7 +298,7 @@ func (c *chain) refuseRest() {
 const (
 	sqlSQLiteLockHead   = sqlReadHead // the transaction holds the one write lock already
 	sqlPostgresLockHead = sqlReadHead + ` FOR UPDATE`
-	sqlInsertGroup      = `INSERT INTO log_groups (brand, first, count, at, entries, hashes, subjects) VALUES ($1, $2, $3, $4, $5, $6, $7)`
+	sqlInsertGroup      = `INSERT INTO log_groups (brand, first, count, at, entries, hashes, subjects, vals) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
 	sqlMoveHead         = `UPDATE log_heads SET size = $2, at = $3, checkpoint = $4 WHERE brand = $1 AND size = $5`
 	sqlKeepCheckpoint   = `INSERT INTO log_checkpoints (brand, size, at, checkpoint) VALUES ($1, $2, $3, $4)`
 )
@@ -316,38 +322,11 @@ func (c *chain) commit(rs []*request) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.l.opts.Timeout)
 	defer cancel()
-	var d *draft
-	err := c.tampered
-	if err == nil {
-		lock := sqlPostgresLockHead
-		if c.l.db.Engine() == db.SQLite {
-			lock = sqlSQLiteLockHead
+	d, err := c.attempt(ctx, &rs)
+	if m, ok := errors.AsType[*noMonthError](err); ok { // nothing was written: the first of a month makes its key
+		if _, err = c.l.ring.EnsureMonth(ctx, c.brand, m.month); err == nil {
+			d, err = c.attempt(ctx, &rs)
 		}
-		var s sight
-		var now time.Time
-		var rev int64
-		err = c.l.db.Pipeline(ctx, func() []db.Stmt {
-			first := c.look(&s, lock)
-			if c.company > 0 {
-				first = append(first, c.since(&s.page, c.proj.size))
-			}
-			return append(first, db.Stmt{Now: &now}, revision.Stmt(&rev))
-		}, func(q db.Queryer) (_ []db.Stmt, err error) {
-			if c.company = max(0, c.company-1); s.size > c.proj.size {
-				c.company = companyGroups
-			}
-			if err = c.catchUp(ctx, q, c.proj, &s); err != nil {
-				return nil, err
-			}
-			if c.company == 0 {
-				runtime.Gosched() // nobody else waits for the lock meanwhile
-			}
-			rs = c.collect(rs, nil)
-			if d, err = c.draft(c.proj, rs, now, rev); err != nil {
-				return nil, err
-			}
-			return d.store(), nil
-		})
 	}
 	if err == nil && len(d.rs) > 0 && d.moved != 1 {
 		// Unreachable under the lock. The group then lies beyond the head, where
@@ -374,4 +353,48 @@ func (c *chain) commit(rs []*request) {
 	if notify := c.l.opts.Notify; notify != nil && len(d.rs) > 0 {
 		notify(c.brand)
 	}
+}
+
+// noMonthError says that the key is missing that seals a month's values.
+type noMonthError struct{ month int }
+
+func (e *noMonthError) Error() string {
+	return fmt.Sprintf("the entries key of %d is not made yet", e.month)
+}
+
+// attempt runs the transaction of a group.
+func (c *chain) attempt(ctx context.Context, rs *[]*request) (d *draft, err error) {
+	err = c.tampered
+	if err == nil {
+		lock := sqlPostgresLockHead
+		if c.l.db.Engine() == db.SQLite {
+			lock = sqlSQLiteLockHead
+		}
+		var s sight
+		var now time.Time
+		var rev int64
+		err = c.l.db.Pipeline(ctx, func() []db.Stmt {
+			first := c.look(&s, lock)
+			if c.company > 0 {
+				first = append(first, c.since(&s.page, c.proj.size))
+			}
+			return append(first, db.Stmt{Now: &now}, revision.Stmt(&rev))
+		}, func(q db.Queryer) (_ []db.Stmt, err error) {
+			if c.company = max(0, c.company-1); s.size > c.proj.size {
+				c.company = companyGroups
+			}
+			if err = c.catchUp(ctx, q, c.proj, &s); err != nil {
+				return nil, err
+			}
+			if c.company == 0 {
+				runtime.Gosched() // nobody else waits for the lock meanwhile
+			}
+			*rs = c.collect(*rs, nil)
+			if d, err = c.draft(ctx, q, c.proj, *rs, now, rev); err != nil {
+				return nil, err
+			}
+			return d.store(), nil
+		})
+	}
+	return d, err
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
@@ -29,11 +31,15 @@ type draft struct {
 	gone  entry.Set // whom the group itself erases
 	kept  []db.Stmt // commitments of who was erased before their entry came, and erasures that are due
 	moved int64     // heads that the commit moved
+	month keys.MonthKey
 }
 
-func (c *chain) draft(p *projection, rs []*request, now time.Time, rev int64) (*draft, error) {
+func (c *chain) draft(ctx context.Context, q db.Queryer, p *projection, rs []*request, now time.Time, rev int64) (*draft, error) {
 	books := p.book.Begin(fromMicros(max(now.UnixMicro(), p.at)))
 	d := &draft{c: c, p: p, tree: p.grow(), books: books, rev: rev, at: fromMicros(books.At().UnixMicro())}
+	if err := d.key(ctx, q); err != nil {
+		return nil, err
+	}
 	d.g = group{first: p.size, at: d.at.UnixMicro()}
 	d.room(rs)
 	running := map[record.Ordinal]uint32{}
@@ -58,8 +64,28 @@ func (c *chain) draft(p *projection, rs []*request, now time.Time, rev int64) (*
 	return d, nil
 }
 
-// usualLeaf is about what the leaf of a release has, in bytes.
-const usualLeaf = 320
+// key finds the key that seals the group's values.
+func (d *draft) key(ctx context.Context, q db.Queryer) error {
+	month := keys.Month(d.at)
+	k, err := d.c.l.ring.MonthKeyIn(ctx, q, d.c.brand, month)
+	if errors.Is(err, keys.ErrNoKey) {
+		return &noMonthError{month}
+	}
+	if err != nil {
+		return err
+	}
+	d.month = k
+	if last := d.c.month.Load(); last == nil || last.Version != month {
+		d.c.month.Store(&k)
+	}
+	return nil
+}
+
+// usualLeaf and usualValues are about what a release has, in bytes.
+const (
+	usualLeaf   = 240
+	usualValues = 128
+)
 
 // room makes as much room as the group will take, about: growing into it would make and
 // drop as much again.
@@ -69,6 +95,7 @@ func (d *draft) room(rs []*request) {
 		subjects += 4 + saltBytes + len(r.encoded)
 	}
 	d.g.leaves, d.g.subjects = make([]byte, 0, len(rs)*usualLeaf), make([]byte, 0, subjects)
+	d.g.values = make([]byte, 0, len(rs)*usualValues)
 	d.tree.hashes = make([]byte, 0, (2*len(rs)+10)*tlog.HashSize) // two for each leaf, and those that complete older trees
 	d.rs, d.es = make([]*request, 0, len(rs)), make([]entry.Entry, 0, len(rs))
 }
@@ -95,10 +122,16 @@ func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
 		}
 	}
 	if len(r.ords) > 0 {
+		stale := r.month != d.month.Version
+		if stale {
+			r.month = d.month.Version
+			r.entry.Reader = d.month.Reader(e.Principal)
+			e.Reader = r.entry.Reader
+		}
 		for i, ord := range r.ords {
 			n := d.p.counter(ord) + running[ord]
-			if n != r.counters[i] {
-				r.commitments[i], r.counters[i] = r.commit(i, e.Nonce, n), n
+			if n != r.counters[i] || stale {
+				r.commitments[i], r.counters[i] = r.commit(i, e.Committed(n)), n
 			}
 			if released(e.Kind) {
 				running[ord]++
@@ -106,7 +139,7 @@ func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
 		}
 		e.Root = entry.Root(r.commitments)
 	}
-	leaf, err := entry.Marshal(e)
+	leaf, values, err := entry.Marshal(&e, r.secret)
 	if err != nil {
 		r.failed = fmt.Errorf("writing the entry: %w", err)
 		return nil
@@ -116,6 +149,7 @@ func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
 	}
 	d.g.leaves = appendLeaf(d.g.leaves, leaf)
 	d.g.subjects = appendSubjects(d.g.subjects, r.salt, r.encoded)
+	d.g.values = appendValues(d.g.values, sealValues(d.month, d.c.brand, d.tree.size-1, values))
 	r.index, r.at = d.tree.size-1, d.at
 	d.rs, d.es = append(d.rs, r), append(d.es, e)
 	if e.Kind == entry.KindErasure {
@@ -148,7 +182,7 @@ func (d *draft) store() []db.Stmt {
 	}
 	brand, size := int64(d.c.brand), d.tree.size
 	stmts := []db.Stmt{
-		{SQL: sqlInsertGroup, Args: []any{brand, d.g.first, d.g.count, d.g.at, d.g.leaves, d.g.hashes, notNil(d.g.subjects)}},
+		{SQL: sqlInsertGroup, Args: []any{brand, d.g.first, d.g.count, d.g.at, d.g.leaves, d.g.hashes, notNil(d.g.subjects), d.g.values}},
 		{SQL: sqlMoveHead, Args: []any{brand, size, d.g.at, d.cp, d.g.first}, Affected: &d.moved},
 	}
 	stmts = append(stmts, d.kept...)

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,15 +21,16 @@ type group struct {
 	leaves   []byte // as in an entry bundle: 16-bit length, leaf
 	hashes   []byte // the stored hashes that the leaves brought, 32 bytes each
 	subjects []byte // per entry: 32-bit length, and if not 0: salt, encoded list
+	values   []byte // per entry: varint length, values; none in groups of earlier releases
 }
 
 const (
-	sqlReadGroups = `SELECT first, count, at, entries, hashes, subjects FROM log_groups WHERE brand = $1 AND first >= $2 ORDER BY first LIMIT $3`
-	sqlReadGroup  = `SELECT first, count, at, entries, hashes, subjects FROM log_groups WHERE brand = $1 AND first <= $2 ORDER BY first DESC LIMIT 1`
+	sqlReadGroups = `SELECT first, count, at, entries, hashes, subjects, vals FROM log_groups WHERE brand = $1 AND first >= $2 ORDER BY first LIMIT $3`
+	sqlReadGroup  = `SELECT first, count, at, entries, hashes, subjects, vals FROM log_groups WHERE brand = $1 AND first <= $2 ORDER BY first DESC LIMIT 1`
 )
 
 func (g *group) scan(r db.Row) error {
-	return r.Scan(&g.first, &g.count, &g.at, &g.leaves, &g.hashes, &g.subjects)
+	return r.Scan(&g.first, &g.count, &g.at, &g.leaves, &g.hashes, &g.subjects, &g.values)
 }
 
 const saltBytes = 16
@@ -51,12 +53,14 @@ type item struct {
 	leaf    []byte
 	salt    [saltBytes]byte
 	encoded []byte // the list of customers, empty for none
+	values  []byte // as they are kept, empty for an entry of version 1
+	plain   []byte // unsealed, see opener
 }
 
 // each calls fn for every entry of the group in order. Bytes handed to fn belong
 // to the group.
 func (g *group) each(fn func(it item) error) error {
-	leaves, subjects := g.leaves, g.subjects
+	leaves, subjects, values := g.leaves, g.subjects, g.values
 	bad := func(i int, what string) error {
 		return fmt.Errorf("entry %d: %s: %w", g.first+uint64(i), what, ErrTampered)
 	}
@@ -81,19 +85,30 @@ func (g *group) each(fn func(it item) error) error {
 			it.salt = [saltBytes]byte(subjects)
 			it.encoded, subjects = subjects[saltBytes:saltBytes+m], subjects[saltBytes+m:]
 		}
+		if len(g.values) > 0 {
+			n, size := binary.Uvarint(values)
+			if size <= 0 || n > uint64(len(values)-size) {
+				return bad(i, "its values are cut short")
+			}
+			it.values, values = values[size:size+int(n)], values[size+int(n):]
+		}
 		if err := fn(it); err != nil {
 			return err
 		}
 	}
-	if len(leaves)+len(subjects) > 0 {
+	if len(leaves)+len(subjects)+len(values) > 0 {
 		return bad(g.count, "bytes beyond the last entry of its group")
 	}
 	return nil
 }
 
-// open parses an entry and its customers, and holds the one against the other.
+// open parses an entry and its customers, and holds the one against the other. The
+// values are the opener's.
 func (it *item) open() (entry.Entry, []record.Ordinal, error) {
 	e, err := entry.Unmarshal(it.leaf)
+	if errors.Is(err, entry.ErrNewer) {
+		return e, nil, fmt.Errorf("entry %d: %w", it.index, err)
+	}
 	if err != nil {
 		return e, nil, fmt.Errorf("entry %d: %w: %w", it.index, ErrTampered, err)
 	}

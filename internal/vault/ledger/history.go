@@ -35,12 +35,13 @@ const spanBatch = 256
 func (l *Ledger) Disclosures(ctx context.Context, brand record.BrandID, s Span, fn func(next uint64, list []budget.Disclosure) error) error {
 	next := s.From
 	var list []budget.Disclosure
+	o := l.opener(ctx, l.db, brand)
 	err := l.pages(ctx, brand, s.From, s.To, sqlReadEntries, scanEntries, func(it item) error {
 		if it.index >= s.To { // within a group
 			return nil
 		}
 		next = it.index + 1
-		d, counts, err := it.disclosure()
+		d, counts, err := o.disclosure(&it)
 		if err != nil {
 			return err
 		}
@@ -60,10 +61,14 @@ func (l *Ledger) Disclosures(ctx context.Context, brand record.BrandID, s Span, 
 	return err
 }
 
-// disclosure returns what counts of an entry in the budgets, if it counts.
-func (it *item) disclosure() (d budget.Disclosure, counts bool, err error) {
+// disclosure returns what counts of an entry in the budgets, if it counts. One whose
+// values are erased counts no more.
+func (o *opener) disclosure(it *item) (d budget.Disclosure, is bool, err error) {
 	e, ords, err := it.open()
-	if err != nil {
+	if err != nil || !counts(&e, ords) {
+		return d, false, err
+	}
+	if err := o.values(it, &e); err != nil || e.Bare() {
 		return d, false, err
 	}
 	return disclosureOf(&e, ords)

@@ -365,7 +365,9 @@ func (c *chain) indexedCommitments(ctx context.Context, ord record.Ordinal, from
 		if err != nil {
 			return nil, 0, err
 		}
-		out = append(out, Kept{p.index, entry.Commitment(logKey, e.Nonce, e.Fields, p.before)})
+		if proves(&e) {
+			out = append(out, Kept{p.index, entry.Commitment(logKey, e.Committed(p.before))})
+		}
 	}
 	return out, covered, nil
 }
@@ -375,7 +377,7 @@ func (r *rows) named(p posting, ord record.Ordinal) (e entry.Entry, it item, ord
 	if it, err = r.item(p.index); err != nil {
 		return e, it, nil, err
 	}
-	if e, ords, err = it.open(); err != nil {
+	if e, ords, err = r.l.opener(r.ctx, r.l.db, r.brand).open(&it); err != nil {
 		return e, it, nil, err
 	}
 	if _, ok := slices.BinarySearch(ords, ord); !ok || p.alone != (len(ords) == 1) || p.released != released(e.Kind) {
@@ -390,7 +392,7 @@ func (c *chain) disclosed(ctx context.Context, r *rows, key []byte, p posting, o
 	if err != nil {
 		return Disclosure{}, err
 	}
-	d := Disclosure{Index: p.index, Entry: e, Leaf: bytes.Clone(it.leaf), Ords: ords}
+	d := Disclosure{Index: p.index, Entry: e, Leaf: bytes.Clone(it.leaf), Ords: ords, values: it.plain}
 	if p.alone {
 		d.Counters = []uint32{p.before}
 		return d, nil
@@ -429,9 +431,13 @@ func (c *chain) read(ctx context.Context, ord record.Ordinal, start, from, size 
 	if err != nil {
 		return err
 	}
+	o := c.l.opener(ctx, c.l.db, c.brand)
 	return c.l.walk(ctx, c.brand, start, size, &all, func(it item, e entry.Entry, ords []record.Ordinal) error {
 		if _, ok := slices.BinarySearch(ords, ord); ok && it.index >= from {
-			d := Disclosure{Index: it.index, Entry: e, Leaf: bytes.Clone(it.leaf), Ords: ords, Counters: make([]uint32, len(ords))}
+			if err := o.values(&it, &e); err != nil {
+				return err
+			}
+			d := Disclosure{Index: it.index, Entry: e, Leaf: bytes.Clone(it.leaf), Ords: ords, Counters: make([]uint32, len(ords)), values: it.plain}
 			for i, o := range ords {
 				d.Counters[i] = before[o]
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys/keystest"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 )
@@ -57,7 +58,7 @@ func ask(t *testing.T, l *Ledger) {
 func asked(t *testing.T, d *db.DB) *Ledger {
 	t.Helper()
 	begin(t, d)
-	l := Open(d, signer, Options{IndexSpan: 1 << 40}) // which indexes nothing by itself
+	l := Open(d, keystest.Ring(d), signer, Options{IndexSpan: 1 << 40}) // which indexes nothing by itself
 	t.Cleanup(func() { l.Close() })
 	setRules(t, l, rules(t, 1000))
 	ask(t, l)
@@ -67,7 +68,7 @@ func asked(t *testing.T, d *db.DB) *Ledger {
 // indexing returns a chain that indexes when it is told to.
 func indexing(t *testing.T, d *db.DB, span uint64) *chain {
 	t.Helper()
-	l := Open(d, signer, Options{IndexSpan: span})
+	l := Open(d, keystest.Ring(d), signer, Options{IndexSpan: span})
 	c := reading(t, l)
 	if err := c.load(t.Context()); err != nil {
 		t.Fatal(err)
@@ -225,7 +226,7 @@ func TestAServerIndexesByItself(t *testing.T) {
 				}
 			}
 		}
-		l := Open(d, signer, Options{IndexSpan: 10})
+		l := Open(d, keystest.Ring(d), signer, Options{IndexSpan: 10})
 		defer l.Close()
 		if _, err := l.Usage(t.Context(), brand, budget.Holder{Kind: budget.Brand}); err != nil { // which opens the log
 			t.Fatal(err)
@@ -248,7 +249,7 @@ func TestAServerIndexesByItself(t *testing.T) {
 func TestWhatIsKeptIsIndexedAsWhatIsRead(t *testing.T) {
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		other := asked(t, d)
-		l := Open(d, signer, Options{IndexSpan: 1 << 40})
+		l := Open(d, keystest.Ring(d), signer, Options{IndexSpan: 1 << 40})
 		defer l.Close()
 		c, err := l.chain(t.Context(), brand)
 		if err != nil {

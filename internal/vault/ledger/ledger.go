@@ -37,6 +37,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
@@ -74,6 +75,7 @@ const (
 // Ledger is open on one database. It is safe for concurrent use.
 type Ledger struct {
 	db     *db.DB
+	ring   *keys.Ring
 	signer Signer
 	opts   Options
 
@@ -84,8 +86,9 @@ type Ledger struct {
 	wg     sync.WaitGroup
 }
 
-// Open returns a ledger. Logs are read when they are first asked for.
-func Open(d *db.DB, signer Signer, opts Options) *Ledger {
+// Open returns a ledger, whose entries' values are sealed with keys of the ring. Logs are
+// read when they are first asked for.
+func Open(d *db.DB, ring *keys.Ring, signer Signer, opts Options) *Ledger {
 	if opts.Timeout == 0 {
 		opts.Timeout = DefaultTimeout
 	}
@@ -101,7 +104,7 @@ func Open(d *db.DB, signer Signer, opts Options) *Ledger {
 	if opts.IndexSpan == 0 {
 		opts.IndexSpan = DefaultIndexSpan
 	}
-	return &Ledger{db: d, signer: signer, opts: opts, chains: map[record.BrandID]*chain{}, quit: make(chan struct{})}
+	return &Ledger{db: d, ring: ring, signer: signer, opts: opts, chains: map[record.BrandID]*chain{}, quit: make(chan struct{})}
 }
 
 // Close writes the refusals that are still counted and a snapshot where it spares the

@@ -15,6 +15,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys/keystest"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
@@ -34,8 +35,8 @@ func logKey(ord record.Ordinal) []byte {
 }
 
 func committing(ords []record.Ordinal, fields record.FieldSet) Commit {
-	return func(i int, nonce [16]byte, counter uint32) [32]byte {
-		return entry.Commitment(logKey(ords[i]), nonce, fields, counter)
+	return func(i int, c entry.Committed) [32]byte {
+		return entry.Commitment(logKey(ords[i]), c)
 	}
 }
 
@@ -94,7 +95,7 @@ func begin(t testing.TB, d *db.DB) {
 
 func open(t testing.TB, d *db.DB) *Ledger {
 	t.Helper()
-	l := Open(d, signer, Options{})
+	l := Open(d, keystest.Ring(d), signer, Options{})
 	t.Cleanup(func() { l.Close() })
 	return l
 }
@@ -138,7 +139,7 @@ func TestAReleaseIsLoggedAndReceipted(t *testing.T) {
 		}
 		var commitments [][32]byte
 		for i := range ords {
-			commitments = append(commitments, committing(ords, e.Fields)(i, e.Nonce, 0))
+			commitments = append(commitments, committing(ords, e.Fields)(i, e.Committed(0)))
 		}
 		if e.Root != entry.Root(commitments) || e.Principal != 7 || e.Ticket != "CASE-1" || e.Level != "clear" {
 			t.Errorf("entry %+v", e)
@@ -190,7 +191,7 @@ func TestAReleaseIsLoggedAndReceipted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if p.Commitment != entry.Commitment(logKey(9), d.Entry.Nonce, d.Entry.Fields, uint32(i)) {
+			if p.Commitment != entry.Commitment(logKey(9), d.Entry.Committed(uint32(i))) {
 				t.Errorf("release %d does not carry its counter", i)
 			}
 			if err := entry.VerifyPath(d.Entry.Root, len(d.Ords), p.Position, p.Commitment, p.Path); err != nil {
@@ -377,7 +378,7 @@ func TestAReadOnlyDatabaseRefuses(t *testing.T) {
 func TestAnUnreadableSigningKeyRefuses(t *testing.T) {
 	d := dbtest.SQLite(t, db.Options{})
 	begin(t, d)
-	l := Open(d, func(context.Context, record.BrandID) (note.Signer, error) { return nil, errors.New("no key") }, Options{})
+	l := Open(d, keystest.Ring(d), func(context.Context, record.BrandID) (note.Signer, error) { return nil, errors.New("no key") }, Options{})
 	defer l.Close()
 	if _, err := reveal(t, l, agent(7, 70), 1); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("without its key the log gave %v", err)

@@ -135,8 +135,8 @@ func (g *grow) adopt() {
 
 // apply adds a committed group, whoever wrote it. Its hashes are computed again, so
 // that a row that was changed from outside is not built upon. After an error the
-// projection is of no more use.
-func (p *projection) apply(g *group) error {
+// projection is of no more use. The day is the first whose disclosures budgets count.
+func (p *projection) apply(g *group, o *opener, counted uint32) error {
 	if g.first != p.size || g.count < 1 {
 		return fmt.Errorf("entries from %d on are missing: %w", p.size, ErrTampered)
 	}
@@ -149,7 +149,18 @@ func (p *projection) apply(g *group) error {
 		if err != nil {
 			return err
 		}
-		if us := e.At.UnixMicro(); us < last || us != g.at {
+		if e.Newer() && e.Critical {
+			return fmt.Errorf("entry %d is of the kind %d: %w", it.index, e.Kind, entry.ErrNewer)
+		}
+		if released(e.Kind) && (!e.Bare() || entry.Day(e.At) >= counted) {
+			if err := o.values(&it, &e); err != nil {
+				return err
+			}
+			if e.Bare() {
+				return fmt.Errorf("entry %d: its values are gone, and budgets count them still: %w", it.index, ErrTampered)
+			}
+		}
+		if !inOrder(&e, g.at, last) {
 			return fmt.Errorf("entry %d: its time is out of order: %w", it.index, ErrTampered)
 		}
 		if err := tree.add(it.leaf); err != nil {
@@ -168,9 +179,22 @@ func (p *projection) apply(g *group) error {
 	return nil
 }
 
+// inOrder reports whether an entry may be of its group, and the group follow one of a
+// time. Of a group whose values were erased only the day is left.
+func inOrder(e *entry.Entry, group, last int64) bool {
+	begin := entry.DayTime(entry.Day(e.At)).UnixMicro()
+	switch {
+	case group < last:
+		return false
+	case e.Bare():
+		return entry.Day(fromMicros(group)) == entry.Day(e.At)
+	}
+	return e.At.UnixMicro() == group || begin == group && e.LeafVersion() != entry.Version1
+}
+
 // take counts one entry in the projection, budgets included.
 func (p *projection) take(index uint64, e entry.Entry, ords []record.Ordinal) error {
-	if err := p.note(index, e, ords); err != nil {
+	if err := p.note(index, e, ords); err != nil || e.Bare() {
 		return err
 	}
 	d, counts, err := disclosureOf(&e, ords)
@@ -180,10 +204,14 @@ func (p *projection) take(index uint64, e entry.Entry, ords []record.Ordinal) er
 	return p.book.Apply(d)
 }
 
+// counts reports whether an entry counts in the budgets.
+func counts(e *entry.Entry, ords []record.Ordinal) bool {
+	return released(e.Kind) && len(ords)+e.Absent() > 0
+}
+
 // disclosureOf returns what counts of an entry in the budgets, if it counts.
-func disclosureOf(e *entry.Entry, ords []record.Ordinal) (d budget.Disclosure, counts bool, err error) {
-	absent := e.Absent()
-	if !released(e.Kind) || len(ords)+absent == 0 {
+func disclosureOf(e *entry.Entry, ords []record.Ordinal) (d budget.Disclosure, is bool, err error) {
+	if !counts(e, ords) {
 		return d, false, nil
 	}
 	class, err := classOf(e.Class)
@@ -191,7 +219,7 @@ func disclosureOf(e *entry.Entry, ords []record.Ordinal) (d budget.Disclosure, c
 		return d, false, errors.Join(ErrTampered, err)
 	}
 	return budget.Disclosure{
-		At: e.At, Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: class, Ords: ords, Absent: absent,
+		At: e.At, Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: class, Ords: ords, Absent: e.Absent(),
 	}, true, nil
 }
 
@@ -205,6 +233,9 @@ func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) er
 		p.count(ords)
 	case e.Kind == entry.KindBudget:
 		rules, err := rulesOf(e.Detail)
+		if errors.Is(err, entry.ErrNewer) {
+			return fmt.Errorf("entry %d: %w", index, err)
+		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrTampered, err)
 		}
@@ -219,7 +250,7 @@ func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) er
 func rulesOf(d entry.Detail) (*budget.Rules, error) {
 	rules, ok := d.(entry.BudgetRules)
 	if !ok {
-		return nil, errors.New("the entry holds no budget rules")
+		return nil, fmt.Errorf("a change of budgets: %w", entry.ErrNewer)
 	}
 	return budget.DecodeRules([]byte(rules.Rules))
 }

@@ -36,15 +36,19 @@ func (l *Ledger) Size(ctx context.Context, brand record.BrandID) (uint64, error)
 }
 
 func (l *Ledger) head(ctx context.Context, brand record.BrandID) (size uint64, cp []byte, err error) {
-	var at int64
+	size, _, cp, err = l.headAt(ctx, brand)
+	return size, cp, err
+}
+
+func (l *Ledger) headAt(ctx context.Context, brand record.BrandID) (size uint64, at int64, cp []byte, err error) {
 	err = l.db.Row(ctx, sqlReadHead, int64(brand)).Scan(&size, &at, &cp)
 	if errors.Is(err, db.ErrNoRows) {
-		return 0, nil, ErrNoLog
+		return 0, 0, nil, ErrNoLog
 	}
 	if err != nil {
-		return 0, nil, fmt.Errorf("reading the head of the log of brand %d: %w", brand, err)
+		return 0, 0, nil, fmt.Errorf("reading the head of the log of brand %d: %w", brand, err)
 	}
-	return size, cp, nil
+	return size, at, cp, nil
 }
 
 // CheckpointRoot verifies a checkpoint with a verifier key and returns its tree.
@@ -144,7 +148,7 @@ func (l *Ledger) Entry(ctx context.Context, brand record.BrandID, index uint64) 
 	if err != nil {
 		return entry.Entry{}, nil, err
 	}
-	e, _, err := it.open()
+	e, _, err := l.opener(ctx, l.db, brand).open(&it)
 	return e, it.leaf, err
 }
 
@@ -225,8 +229,9 @@ func (l *Ledger) Scan(ctx context.Context, brand record.BrandID, from uint64, fn
 	if err != nil {
 		return err
 	}
-	return l.pages(ctx, brand, from, size, sqlReadGroups, func(r db.Row, g *group) error { return g.scan(r) }, func(it item) error {
-		e, ords, err := it.open()
+	o := l.opener(ctx, l.db, brand)
+	return l.pages(ctx, brand, from, size, sqlReadEntries, scanEntries, func(it item) error {
+		e, ords, err := o.open(&it)
 		if err != nil {
 			return err
 		}
@@ -288,15 +293,16 @@ type Disclosure struct {
 	Leaf     []byte
 	Ords     []record.Ordinal // all customers of the entry, ascending
 	Counters []uint32         // of each: how many releases came before
+	values   []byte           // of the entry, unsealed; nil where they are erased
 }
 
 // Released reports whether the entry released fields.
 func (d *Disclosure) Released() bool { return released(d.Entry.Kind) }
 
-const sqlReadEntries = `SELECT first, count, entries, subjects FROM log_groups WHERE brand = $1 AND first >= $2 ORDER BY first LIMIT $3`
+const sqlReadEntries = `SELECT first, count, entries, subjects, vals FROM log_groups WHERE brand = $1 AND first >= $2 ORDER BY first LIMIT $3`
 
 func scanEntries(r db.Row, g *group) error {
-	return r.Scan(&g.first, &g.count, &g.leaves, &g.subjects)
+	return r.Scan(&g.first, &g.count, &g.leaves, &g.subjects, &g.values)
 }
 
 // walk hands fn every entry from an index on whose list of customers has one of a set,
@@ -382,6 +388,7 @@ func (l *Ledger) Commitments(ctx context.Context, brand record.BrandID, from uin
 	since, sinceKnown := make([]uint32, len(all)), make([]uint32, len(all))
 	var wanted entry.Set
 	wanted.Add(all...)
+	o := l.opener(ctx, l.db, brand)
 	err = l.walk(ctx, brand, start, size, &wanted, func(it item, e entry.Entry, ords []record.Ordinal) error {
 		for _, ord := range ords {
 			i, ok := slices.BinarySearch(all, ord)
@@ -389,6 +396,12 @@ func (l *Ledger) Commitments(ctx context.Context, brand record.BrandID, from uin
 				continue
 			}
 			if len(ords) > 1 && it.index >= unread[i] {
+				if err := o.values(&it, &e); err != nil {
+					return err
+				}
+				if !proves(&e) {
+					continue
+				}
 				list = append(list, found{ord, it.index, &e, since[i]})
 			}
 			if released(e.Kind) {
@@ -405,7 +418,7 @@ func (l *Ledger) Commitments(ctx context.Context, brand record.BrandID, from uin
 	}
 	for _, f := range list {
 		i, _ := slices.BinarySearch(all, f.ord)
-		kept[f.ord] = append(kept[f.ord], Kept{f.index, entry.Commitment(logKeys[f.ord], f.e.Nonce, f.e.Fields, totals[i]-sinceKnown[i]+f.since)})
+		kept[f.ord] = append(kept[f.ord], Kept{f.index, entry.Commitment(logKeys[f.ord], f.e.Committed(totals[i]-sinceKnown[i]+f.since))})
 	}
 	return kept, size, nil
 }
@@ -429,6 +442,10 @@ type Proof struct {
 	Position   int
 	Commitment [32]byte
 	Path       [][32]byte
+	// Of an entry of version 2, see [entry.WithReader] and [entry.Entry.Show]:
+	Core   [32]byte
+	Reader [16]byte // the customer's pseudonym of the reader
+	Shown  []entry.Shown
 }
 
 // Prove returns the path from a customer's commitment to the root of an entry.
@@ -451,11 +468,14 @@ func (l *Ledger) Prove(ctx context.Context, brand record.BrandID, d Disclosure, 
 	if err != nil {
 		return Proof{}, fmt.Errorf("reading the commitments of entry %d: %w", d.Index, err)
 	}
+	if !proves(&d.Entry) {
+		return Proof{}, fmt.Errorf("entry %d: %w", d.Index, ErrValuesErased)
+	}
 	all := make([][32]byte, len(d.Ords))
 	p := Proof{Position: -1}
 	for i, o := range d.Ords {
 		if key, ok := logKeys[o]; ok {
-			all[i] = entry.Commitment(key, d.Entry.Nonce, d.Entry.Fields, d.Counters[i])
+			all[i] = entry.Commitment(key, d.Entry.Committed(d.Counters[i]))
 		} else {
 			all[i] = kept[o]
 		}
@@ -466,7 +486,15 @@ func (l *Ledger) Prove(ctx context.Context, brand record.BrandID, d Disclosure, 
 	if p.Position < 0 || entry.Root(all) != d.Entry.Root {
 		return Proof{}, fmt.Errorf("entry %d: its customers do not lead to its root: %w", d.Index, ErrTampered)
 	}
-	p.Path, err = entry.Prove(all, p.Position)
+	if p.Path, err = entry.Prove(all, p.Position); err != nil || d.Entry.LeafVersion() == entry.Version1 {
+		return p, err
+	}
+	if key, ok := logKeys[ord]; ok {
+		p.Core, p.Reader = entry.Core(key, d.Entry.Committed(d.Counters[p.Position])), entry.Pseudonym(key, d.Entry.Reader)
+	}
+	if d.values != nil { // what the customer's line shows, and nothing else
+		p.Shown, err = d.Entry.Show(d.values, entry.ShownAt, entry.ShownTicket)
+	}
 	return p, err
 }
 

@@ -37,7 +37,7 @@ const MaxCustomers = 20_000
 
 // Commit returns the commitment of the i-th customer of an entry: made by whoever
 // can reach the customer's log key. See [entry.Commitment].
-type Commit func(i int, nonce [16]byte, counter uint32) [32]byte
+type Commit func(i int, c entry.Committed) [32]byte
 
 // Release is what somebody wants to be shown.
 type Release struct {

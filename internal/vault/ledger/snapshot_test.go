@@ -14,6 +14,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys/keystest"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 )
@@ -98,7 +99,14 @@ func concerning(t fataler, l *Ledger, ord record.Ordinal) (out []Disclosure) {
 func whoRead(t fataler, l *Ledger, ord record.Ordinal) {
 	t.Helper()
 	var got []Disclosure
-	if err := l.Concerning(context.Background(), brand, ord, 0, func(d Disclosure) error { d.Leaf = nil; got = append(got, d); return nil }); err != nil {
+	if err := l.Concerning(context.Background(), brand, ord, 0, func(d Disclosure) error {
+		if d.values == nil {
+			t.Fatalf("entry %d came without its values", d.Index)
+		}
+		d.Leaf, d.values = nil, nil
+		got = append(got, d)
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if want := concerning(t, l, ord); !reflect.DeepEqual(got, want) {
@@ -113,12 +121,12 @@ func TestWhatFollowsFromTheLogIsTheSameByEveryWay(t *testing.T) {
 		begin(t, d)
 		rapid.Check(t, func(rt *rapid.T) {
 			ctx := t.Context()
-			l := Open(d, signer, Options{SnapshotEvery: 5, IndexSpan: 3})
+			l := Open(d, keystest.Ring(d), signer, Options{SnapshotEvery: 5, IndexSpan: 3})
 			defer l.Close()
 			if rapid.Bool().Draw(rt, "rules change") {
 				setRules(t, l, rules(t, uint32(rapid.IntRange(3, 1000).Draw(rt, "limit"))))
 			}
-			behind := Open(d, signer, Options{IndexSpan: 3}) // reads the log now, and not what others add
+			behind := Open(d, keystest.Ring(d), signer, Options{IndexSpan: 3}) // reads the log now, and not what others add
 			defer behind.Close()
 			if _, err := behind.chain(ctx, brand); err != nil {
 				rt.Fatal(err)
@@ -168,7 +176,7 @@ func TestWhatFollowsFromTheLogIsTheSameByEveryWay(t *testing.T) {
 				logKeys[o] = logKey(o)
 				for _, d := range concerning(rt, l, o) {
 					if i := slices.Index(d.Ords, o); len(d.Ords) > 1 && d.Index >= from {
-						kept[o] = append(kept[o], Kept{d.Index, entry.Commitment(logKey(o), d.Entry.Nonce, d.Entry.Fields, d.Counters[i])})
+						kept[o] = append(kept[o], Kept{d.Index, entry.Commitment(logKey(o), d.Entry.Committed(d.Counters[i]))})
 					}
 				}
 			}
@@ -198,7 +206,7 @@ func TestAChangedSnapshotIsPassedOver(t *testing.T) {
 		begin(t, d)
 		l := open(t, d)
 		setRules(t, l, rules(t, 1000))
-		often := Open(d, signer, Options{SnapshotEvery: 1})
+		often := Open(d, keystest.Ring(d), signer, Options{SnapshotEvery: 1})
 		ctx := t.Context()
 		var sizes [2]uint64
 		for i := range sizes {
@@ -283,7 +291,7 @@ func TestAChangedSnapshotIsPassedOver(t *testing.T) {
 func TestAServerThatStopsLeavesASnapshot(t *testing.T) {
 	d := dbtest.SQLite(t, db.Options{})
 	begin(t, d)
-	l := Open(d, signer, Options{SnapshotEvery: 10})
+	l := Open(d, keystest.Ring(d), signer, Options{SnapshotEvery: 10})
 	setRules(t, l, rules(t, 1000))
 	for o := range 9 {
 		if _, err := reveal(t, l, agent(1, 1), record.Ordinal(1+o)); err != nil {

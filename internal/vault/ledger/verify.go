@@ -41,25 +41,30 @@ const sqlBeyondHead = `SELECT count(*) FROM log_groups g JOIN log_heads h ON h.b
 
 const sqlListCheckpoints = `SELECT size, checkpoint FROM log_checkpoints WHERE brand = $1 ORDER BY size`
 
+// Report is what Verify found.
+type Report struct {
+	evidence.Report
+	Erased uint64 // entries whose values are erased
+}
+
 // Verify replays a brand's log from its first entry: the tree against its signed
 // checkpoint, against every checkpoint that was kept, and against the caller's older
-// one if it is not nil; and the list of customers of every entry against the digest
-// that the entry carries.
-func (l *Ledger) Verify(ctx context.Context, brand record.BrandID, older []byte) (evidence.Report, error) {
+// one if it is not nil; and the list of customers and the values of every entry against
+// the digests that the entry carries.
+func (l *Ledger) Verify(ctx context.Context, brand record.BrandID, older []byte) (Report, error) {
+	var report Report
 	vkey, err := l.VerifierKey(ctx, brand)
-	if err != nil {
-		return evidence.Report{}, err
-	}
-	cp, err := l.Checkpoint(ctx, brand)
-	if err != nil {
-		return evidence.Report{}, err
-	}
-	report, err := evidence.Verify(ctx, tiles{l, brand, cp}, vkey, older, nil)
 	if err != nil {
 		return report, err
 	}
-	err = l.Scan(ctx, brand, 0, func(uint64, entry.Entry, []record.Ordinal) error { return nil })
+	_, at, cp, err := l.headAt(ctx, brand)
 	if err != nil {
+		return report, err
+	}
+	if report.Report, err = evidence.Verify(ctx, tiles{l, brand, cp}, vkey, older, nil); err != nil {
+		return report, err
+	}
+	if report.Erased, err = l.beside(ctx, brand, report.Size, erasableAt(at)); err != nil {
 		return report, err
 	}
 	var beyond int64
@@ -94,6 +99,36 @@ func (l *Ledger) Verify(ctx context.Context, brand record.BrandID, older []byte)
 		}
 	}
 	return report, nil
+}
+
+// beside holds what lies beside the leaves against them, and counts the entries whose
+// values are erased: none of a day that is not before the one given may be.
+func (l *Ledger) beside(ctx context.Context, brand record.BrandID, size uint64, erasable uint32) (erased uint64, err error) {
+	o := l.opener(ctx, l.db, brand)
+	err = l.pages(ctx, brand, 0, size, sqlReadEntries, scanEntries, func(it item) error {
+		if it.index >= size { // logged meanwhile
+			return nil
+		}
+		e, _, err := o.open(&it)
+		switch {
+		case errors.Is(err, entry.ErrNewer):
+			return nil // the report says so
+		case err != nil:
+			return err
+		case e.Bare() && entry.Day(e.At) >= erasable:
+			return fmt.Errorf("entry %d: its values are gone before their time: %w", it.index, ErrTampered)
+		case e.Bare():
+			erased++
+			return nil
+		case it.plain == nil:
+			return nil
+		}
+		if err := e.Check(it.plain); err != nil {
+			return fmt.Errorf("entry %d: %w: %w", it.index, ErrTampered, err)
+		}
+		return nil
+	})
+	return erased, err
 }
 
 // WriteTiles writes a brand's log into a directory as C2SP tlog-tiles has it, with

@@ -43,8 +43,9 @@ func (u *Unopened) Ords() []record.Ordinal {
 
 // Commitment returns a ledger.Commit for entries over these fields.
 func (u *Unopened) Commitment(fields record.FieldSet) ledger.Commit {
-	return func(i int, nonce [16]byte, counter uint32) [32]byte {
-		return entry.Commitment(u.rows[i].secret.logKey(), nonce, fields, counter)
+	return func(i int, c entry.Committed) [32]byte {
+		c.Fields = fields
+		return entry.Commitment(u.rows[i].secret.logKey(), c)
 	}
 }
 

@@ -72,7 +72,7 @@ func newVault(t testing.TB, d *db.DB) *vault {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &vault{New(d, ring), t, d, ledger.Open(d, signer, ledger.Options{}), identity.Who{
+	v := &vault{New(d, ring), t, d, ledger.Open(d, ring, signer, ledger.Options{}), identity.Who{
 		Caller: identity.Caller{Principal: 7, Credential: 7, Lineage: 7}, Role: access.DataProtectionOfficer, Brand: brand,
 	}, p, root}
 	t.Cleanup(func() { v.log.Close() })

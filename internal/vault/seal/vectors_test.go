@@ -97,7 +97,7 @@ func TestSealedFormatVectors(t *testing.T) {
 	if got := blind(unhex(t, v.IndexKey), indexLabel(record.Email), v.Email); got != v.EmailIndex {
 		t.Errorf("the index of the e-mail is %d", got)
 	}
-	got := entry.Commitment(unhex(t, v.LogKey), [16]byte(unhex(t, v.Nonce)), v.Fields, v.Counter)
+	got := entry.Commitment(unhex(t, v.LogKey), entry.Committed{Nonce: [16]byte(unhex(t, v.Nonce)), Fields: v.Fields, Counter: v.Counter})
 	if hex.EncodeToString(got[:]) != v.Commitment {
 		t.Errorf("the commitment is %x", got)
 	}
@@ -139,7 +139,7 @@ func writeVectors(t *testing.T, path string) {
 	}
 	v.Wrapped = hex.EncodeToString(w)
 	v.EmailIndex = blind(key(3), indexLabel(record.Email), v.Email)
-	commitment := entry.Commitment(s.logKey(), [16]byte(key(5)), v.Fields, v.Counter)
+	commitment := entry.Commitment(s.logKey(), entry.Committed{Nonce: [16]byte(key(5)), Fields: v.Fields, Counter: v.Counter})
 	v.Commitment = hex.EncodeToString(commitment[:])
 	if v.Token, err = enciphered(key(2), 1, v.Brand, v.Ordinal); err != nil {
 		t.Fatal(err)

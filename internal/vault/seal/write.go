@@ -95,8 +95,9 @@ func (p *Prepared) Ords() []record.Ordinal {
 
 // Commitment returns a ledger.Commit for the customers that will change.
 func (p *Prepared) Commitment(fields record.FieldSet) ledger.Commit {
-	return func(i int, nonce [16]byte, counter uint32) [32]byte {
-		return entry.Commitment(p.changes[i].logKey[:], nonce, fields, counter)
+	return func(i int, c entry.Committed) [32]byte {
+		c.Fields = fields
+		return entry.Commitment(p.changes[i].logKey[:], c)
 	}
 }
 

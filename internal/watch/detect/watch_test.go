@@ -19,6 +19,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys/keystest"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
@@ -68,7 +69,7 @@ func each(t *testing.T, test func(t *testing.T, p place)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := ledger.Open(d, signer, ledger.Options{})
+		l := ledger.Open(d, keystest.Ring(d), signer, ledger.Options{})
 		defer l.Close()
 		var list []budget.Rule
 		for k := budget.Lineage; k <= budget.Brand; k++ {
@@ -100,7 +101,7 @@ type server struct {
 
 func (p place) server(t *testing.T) *server {
 	w := NewWatcher(NewStore(p.db), everybody{})
-	l := ledger.Open(p.db, signer, ledger.Options{Notify: w.Wake})
+	l := ledger.Open(p.db, keystest.Ring(p.db), signer, ledger.Options{Notify: w.Wake})
 	w.Ledger = l
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -129,7 +130,7 @@ func (p place) disclose(t *testing.T, l *ledger.Ledger, who identity.Who, ord re
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = l.Append(t.Context(), h, func(int, [16]byte, uint32) [32]byte { return [32]byte{1, byte(ord)} })
+	_, err = l.Append(t.Context(), h, func(int, entry.Committed) [32]byte { return [32]byte{1, byte(ord)} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -356,7 +357,7 @@ func TestAlarmsOutliveADatabaseThatFails(t *testing.T) {
 func TestAlarmsComeSoon(t *testing.T) {
 	each(t, func(t *testing.T, p place) {
 		watching := p.server(t)
-		deaf := ledger.Open(p.db, signer, ledger.Options{}) // of a server whose watcher is gone
+		deaf := ledger.Open(p.db, keystest.Ring(p.db), signer, ledger.Options{}) // of a server whose watcher is gone
 		defer deaf.Close()
 		n := 0
 		for where, l := range map[string]*ledger.Ledger{"its own server": watching.l, "another server": deaf} {
@@ -391,7 +392,7 @@ func TestTheCostOfAStart(t *testing.T) {
 			wg.Go(func() {
 				for range entries / writers {
 					ev := ledger.Event{Kind: entry.KindAudit, Who: p.agent(uint64(i + 1)), Ords: []record.Ordinal{record.Ordinal(i + 1)},
-						Commit: func(int, [16]byte, uint32) [32]byte { return [32]byte{1} }}
+						Commit: func(int, entry.Committed) [32]byte { return [32]byte{1} }}
 					if _, err := s.l.Record(t.Context(), ev); err != nil {
 						t.Error(err)
 						return

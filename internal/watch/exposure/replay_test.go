@@ -16,6 +16,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys/keystest"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
@@ -44,7 +45,7 @@ func worked(t *testing.T, d *db.DB, clock *atomic.Int64) *ledger.Ledger {
 	s, err := signer(ctx, brand)
 	must(err)
 	must(d.Tx(ctx, func(q db.Queryer) error { return ledger.Create(ctx, q, brand, s, time.UnixMicro(1)) }))
-	l := ledger.Open(d, signer, ledger.Options{})
+	l := ledger.Open(d, keystest.Ring(d), signer, ledger.Options{})
 	t.Cleanup(func() { l.Close() })
 	var rules []budget.Rule
 	for k := budget.Lineage; k <= budget.Brand; k++ {
@@ -73,8 +74,8 @@ func worked(t *testing.T, d *db.DB, clock *atomic.Int64) *ledger.Ledger {
 				ords := []record.Ordinal{record.Ordinal(i*i%97 + 1), record.Ordinal(i*i%89 + 100)}
 				h, err := l.Hold(ctx, ledger.Release{Grant: g, Class: budget.Clear, Ords: ords})
 				if err == nil {
-					_, err = l.Append(ctx, h, func(_ int, nonce [16]byte, counter uint32) [32]byte {
-						return entry.Commitment(make([]byte, 32), nonce, 1, counter)
+					_, err = l.Append(ctx, h, func(_ int, c entry.Committed) [32]byte {
+						return entry.Commitment(make([]byte, 32), c)
 					})
 				}
 				if err != nil {
