@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/mod/sumdb/tlog"
-
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/evidence"
@@ -212,18 +210,9 @@ func storyProof(t *testing.T, h *house) {
 	if len(d.Disclosures) != 3 {
 		t.Fatalf("%d disclosures, not 3", len(d.Disclosures))
 	}
-	hashes := func(bs [][]byte) []tlog.Hash {
-		out := make([]tlog.Hash, len(bs))
-		for i := range bs {
-			copy(out[i][:], bs[i])
-		}
-		return out
-	}
 	for i, x := range d.Disclosures {
-		p := evidence.CustomerProof{
-			Brand: 1, Entry: x.Entry, Leaf: x.Proof.Leaf, Customers: x.Proof.Customers, Position: x.Proof.Position,
-			Commitment: tlog.Hash(x.Proof.Commitment), Path: hashes(x.Proof.Path), Inclusion: hashes(x.Proof.Inclusion), Checkpoint: d.Checkpoint,
-		}
+		p, err := evidence.NewCustomerProof(&x, d.Checkpoint)
+		must(t, err)
 		e, err := p.Verify(d.VerifierKey)
 		if err != nil || e.Purpose != "customer-support" || x.Principal != "agent" || x.Proof.Counter != uint32(i) {
 			t.Errorf("disclosure %d: %v, %+v", i, err, x)

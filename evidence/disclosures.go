@@ -43,42 +43,52 @@ func VerifyDisclosures(vkey string, d *api.Disclosures) (tlog.Tree, error) {
 	return head.Tree, nil
 }
 
-func verifyDisclosure(vkey, checkpoint string, x *api.Disclosure) error {
+// NewCustomerProof returns the proof that comes with a disclosure in an answer whose log
+// has that signed checkpoint.
+func NewCustomerProof(x *api.Disclosure, checkpoint string) (CustomerProof, error) {
 	said, err := entry.Unmarshal(x.Proof.Leaf)
 	if err != nil {
-		return err
+		return CustomerProof{}, err
 	}
 	p := CustomerProof{
 		Brand: said.Brand, Entry: x.Entry, Leaf: x.Proof.Leaf, Customers: x.Proof.Customers, Position: x.Proof.Position, Checkpoint: checkpoint,
 	}
 	path, err := Hashes(x.Proof.Path)
 	if err != nil {
-		return err
+		return CustomerProof{}, err
 	}
 	inclusion, err := Hashes(x.Proof.Inclusion)
 	if err != nil {
-		return err
+		return CustomerProof{}, err
 	}
 	commitment, err := Hashes([][]byte{x.Proof.Commitment})
 	if err != nil {
-		return err
+		return CustomerProof{}, err
 	}
 	p.Path, p.Inclusion, p.Commitment = path, inclusion, commitment[0]
 	p.Reader, p.Core = x.Proof.Reader, x.Proof.Core
 	for _, s := range x.Proof.Shown {
 		salt, err := Hashes([][]byte{s.Salt})
 		if err != nil {
-			return err
+			return CustomerProof{}, err
 		}
 		path, err := Hashes(s.Path)
 		if err != nil {
-			return err
+			return CustomerProof{}, err
 		}
 		shown := entry.Shown{Name: s.Name, Value: s.Value, Salt: salt[0]}
 		for _, h := range path {
 			shown.Path = append(shown.Path, h)
 		}
 		p.Shown = append(p.Shown, shown)
+	}
+	return p, nil
+}
+
+func verifyDisclosure(vkey, checkpoint string, x *api.Disclosure) error {
+	p, err := NewCustomerProof(x, checkpoint)
+	if err != nil {
+		return err
 	}
 	e, err := p.Verify(vkey)
 	if err != nil {
