@@ -9,35 +9,35 @@ type ContainRequest struct {
 	Role       string `json:"role,omitempty" maxLength:"64" doc:"Clear fields, searches and files, at the brand."`
 	Brand      bool   `json:"brand,omitempty" doc:"Clear fields, searches and files of everybody at the brand."`
 	AllExports bool   `json:"all_exports,omitempty" doc:"Files of the brand."`
-	Keep       string `json:"keep,omitempty" enum:"masked,tokens,nothing" doc:"What goes on of a role or the brand: masked views, tokens and writes (the default); tokens and writes; nothing."`
-	Alarm      string `json:"alarm,omitempty" maxLength:"40" doc:"The alarm that it answers; the time since is logged."`
+	Keep       string `json:"keep,omitempty" enum:"masked,tokens,nothing" doc:"What a role or the brand may still do: masked views, tokens and writes (the default); tokens and writes; nothing."`
+	Alarm      string `json:"alarm,omitempty" maxLength:"40" doc:"The alarm that this responds to; the time since that alarm is logged."`
 	Ticket     string `json:"ticket,omitempty" maxLength:"64"`
-	DryRun     bool   `json:"dry_run,omitempty" doc:"Say what would stop, and stop nothing."`
+	DryRun     bool   `json:"dry_run,omitempty" doc:"Show what would stop; change nothing."`
 }
 
-// Containment is something stopped, or with dry_run what would be.
+// Containment is a containment, or with dry_run its impact.
 type Containment struct {
 	ID          int64             `json:"id,omitempty"`
 	Kind        string            `json:"kind" enum:"lineage,principal,role,brand,exports"`
 	Target      uint64            `json:"target,omitempty" doc:"The lineage or principal."`
 	Role        string            `json:"role,omitempty"`
-	Keep        string            `json:"keep,omitempty" doc:"What goes on: masked views, tokens and writes; tokens and writes; nothing."`
+	Keep        string            `json:"keep,omitempty" doc:"What stays allowed: masked views, tokens and writes; tokens and writes; nothing."`
 	At          time.Time         `json:"at,omitzero"`
 	By          string            `json:"by,omitempty" doc:"Who contained: a name, or the rule of detection."`
-	Alarm       string            `json:"alarm,omitempty" doc:"The alarm that it answers."`
-	TookMillis  int64             `json:"took_ms,omitempty" doc:"From the request until no server logs a disclosure to it."`
-	Principals  []string          `json:"principals,omitempty" doc:"Whom it stops; for a brand, nobody is listed."`
-	Credentials int               `json:"credentials,omitempty" doc:"How many credentials that could be used it stops."`
-	Shown       []ContainedClass  `json:"shown,omitempty" doc:"How many customers it was shown lately, in each way that stops."`
+	Alarm       string            `json:"alarm,omitempty" doc:"The alarm that this responds to."`
+	TookMillis  int64             `json:"took_ms,omitempty" doc:"From the request until no server logs a disclosure to the target."`
+	Principals  []string          `json:"principals,omitempty" doc:"Affected principals; not listed for a brand."`
+	Credentials int               `json:"credentials,omitempty" doc:"Number of usable credentials that stop."`
+	Shown       []ContainedClass  `json:"shown,omitempty" doc:"Recent disclosures to the target, by each class that stops."`
 	Exports     *ContainedExports `json:"exports,omitempty" doc:"The open exports that stop."`
-	Elsewhere   bool              `json:"elsewhere,omitempty" doc:"They have a role at another brand, too, which this does not stop: only the group can."`
+	Elsewhere   bool              `json:"elsewhere,omitempty" doc:"The target also has a role at another brand, which only the group can stop."`
 	Asked       time.Time         `json:"undo_asked,omitzero"`
 	AskedBy     string            `json:"undo_asked_by,omitempty"`
 	Ended       time.Time         `json:"ended,omitzero"`
 	EndedBy     string            `json:"ended_by,omitempty"`
 }
 
-// ContainedClass is how many customers somebody was shown in one way.
+// ContainedClass counts recent disclosures of one class.
 type ContainedClass struct {
 	Class string `json:"class" enum:"clear,masked,search,export"`
 	Hour  int    `json:"hour" doc:"Different customers in the last hour, as budgets count them."`
@@ -46,12 +46,12 @@ type ContainedClass struct {
 
 // ContainedExports are open exports that a containment stops.
 type ContainedExports struct {
-	Requested int `json:"requested" doc:"Wait for an approval, or are gathered."`
-	Approved  int `json:"approved" doc:"Nothing of them left."`
-	Leaving   int `json:"leaving" doc:"Some of their files left, or are on their way."`
+	Requested int `json:"requested" doc:"Waiting for approval, or being collected."`
+	Approved  int `json:"approved" doc:"Approved, and not downloaded."`
+	Leaving   int `json:"leaving" doc:"Partly or fully downloaded."`
 }
 
-// ContainmentEvent is what receivers are told of a containment that began or was undone.
+// ContainmentEvent notifies receivers of a containment that began or was undone.
 type ContainmentEvent struct {
 	ID               int64     `json:"id"`
 	Brand            string    `json:"brand"`

@@ -11,32 +11,32 @@ import (
 	"github.com/cloakroom/cloakroom/client"
 )
 
-// containCmd stops what a thief may hold.
+// containCmd stops a possible thief.
 type containCmd struct {
-	Stop    containStopCmd    `cmd:"" default:"withargs" help:"Stop it now, on every server."`
-	Show    containShowCmd    `cmd:"" help:"One of what was stopped."`
-	List    containListCmd    `cmd:"" help:"What was stopped, newest first."`
-	Undo    containUndoCmd    `cmd:"" help:"Ask that it goes on again."`
-	Confirm containConfirmCmd `cmd:"" help:"Let it go on, as another person asked."`
+	Stop    containStopCmd    `cmd:"" default:"withargs" help:"Stop a credential, principal, role, brand or all exports, on every server."`
+	Show    containShowCmd    `cmd:"" help:"Show one containment."`
+	List    containListCmd    `cmd:"" help:"List containments, newest first."`
+	Undo    containUndoCmd    `cmd:"" help:"Ask to lift a containment; a second person confirms."`
+	Confirm containConfirmCmd `cmd:"" help:"Confirm a requested undo."`
 }
 
 type containStopCmd struct {
 	forBrand
-	Credential uint64 `xor:"what" help:"A credential: its whole lineage." placeholder:"NUMBER"`
-	Principal  string `xor:"what" help:"A person or service." placeholder:"NAME"`
-	Role       string `xor:"what" help:"Clear fields, searches and files of a role." placeholder:"ROLE"`
-	WholeBrand bool   `xor:"what" help:"Clear fields, searches and files of everybody at the brand."`
-	AllExports bool   `xor:"what" help:"Files alone."`
-	Keep       string `help:"What goes on of a role or the brand: masked (masked views, tokens and writes), tokens (tokens and writes), nothing." enum:",masked,tokens,nothing" default:"" placeholder:"WHAT"`
-	Alarm      string `help:"The alarm that it answers." placeholder:"ID"`
-	Ticket     string `help:"The case." placeholder:"TEXT"`
-	DryRun     bool   `help:"Say what would stop, and stop nothing."`
+	Credential uint64 `xor:"what" help:"Credential number; its whole lineage is stopped." placeholder:"NUMBER"`
+	Principal  string `xor:"what" help:"Name of a person or service." placeholder:"NAME"`
+	Role       string `xor:"what" help:"Role; stops clear fields, searches and files." placeholder:"ROLE"`
+	WholeBrand bool   `xor:"what" help:"Everybody at the brand; stops clear fields, searches and files."`
+	AllExports bool   `xor:"what" help:"All exports of the brand."`
+	Keep       string `help:"What a role or the brand may still do: masked (masked views, tokens and writes), tokens (tokens and writes), nothing." enum:",masked,tokens,nothing" default:"" placeholder:"WHAT"`
+	Alarm      string `help:"Alarm that this responds to." placeholder:"ID"`
+	Ticket     string `help:"Case number." placeholder:"TEXT"`
+	DryRun     bool   `help:"Show what would stop; change nothing."`
 }
 
-// Run stops it.
+// Run contains.
 func (c *containStopCmd) Run(ctx context.Context, std Streams) error {
 	if c.Credential == 0 && c.Principal == "" && c.Role == "" && !c.WholeBrand && !c.AllExports {
-		return &usageError{"--brand says where, not what. Say what to contain: --credential, --principal, --role, --all-exports, or for everybody at the brand --whole-brand"}
+		return &usageError{"--brand says where, not what: add --credential, --principal, --role, --all-exports, or --whole-brand for everybody at the brand"}
 	}
 	in := api.ContainRequest{Credential: c.Credential, Principal: c.Principal, Role: c.Role, Brand: c.WholeBrand,
 		AllExports: c.AllExports, Keep: c.Keep, Alarm: c.Alarm, Ticket: c.Ticket, DryRun: c.DryRun}
@@ -50,34 +50,34 @@ func (c *containStopCmd) Run(ctx context.Context, std Streams) error {
 			fmt.Fprintf(w, "would stop the %s%s%s\n", out.Kind, named(out), whom)
 			stops(w, out)
 		case out.TookMillis == 0:
-			fmt.Fprintf(w, "containment %d holds already, since %s\n", out.ID, out.At.Format("2006-01-02 15:04:05"))
+			fmt.Fprintf(w, "containment %d is already in force, since %s\n", out.ID, out.At.Format("2006-01-02 15:04:05"))
 		default:
 			fmt.Fprintf(w, "containment %d: the %s%s is stopped on every server, after %d ms%s\n", out.ID, out.Kind, named(out), out.TookMillis, whom)
-			fmt.Fprintf(w, "Next, where keys may be out: cloakroom key rotate --brand %s, and with --kind index\n", c.Brand)
-			fmt.Fprintf(w, "To let it go on: cloakroom contain undo --brand %s %d, and contain confirm by another person\n", c.Brand, out.ID)
+			fmt.Fprintf(w, "If keys may have leaked, rotate them: cloakroom key rotate --brand %s, and with --kind index\n", c.Brand)
+			fmt.Fprintf(w, "To undo: cloakroom contain undo --brand %s %d; another person runs contain confirm\n", c.Brand, out.ID)
 		}
 		if out.Elsewhere {
-			fmt.Fprintf(w, "They have a role at another brand, too, which this does not stop: whoever contains at the group can, with --brand group\n")
+			fmt.Fprintf(w, "Their roles at other brands are not stopped: to stop those too, use --brand group\n")
 		}
 	})
 }
 
-// stops prints what a containment stops.
+// stops prints the impact of a containment.
 func stops(w io.Writer, c *api.Containment) {
 	if len(c.Principals) > 0 {
-		fmt.Fprintf(w, "credentials that could be used: %d, of %s\n", c.Credentials, strings.Join(c.Principals, ", "))
+		fmt.Fprintf(w, "usable credentials: %d, of %s\n", c.Credentials, strings.Join(c.Principals, ", "))
 	}
 	for _, s := range c.Shown {
 		fmt.Fprintf(w, "%s: %d customers in the last hour, %d in the last day\n", s.Class, s.Hour, s.Day)
 	}
 	if len(c.Shown) == 0 {
-		fmt.Fprintln(w, "it was shown no customers in the last day")
+		fmt.Fprintln(w, "no customers disclosed in the last day")
 	}
 	if x := c.Exports; x != nil {
-		fmt.Fprintf(w, "exports: %d asked for, %d approved, %d on their way\n", x.Requested, x.Approved, x.Leaving)
+		fmt.Fprintf(w, "exports: %d requested, %d approved, %d downloading\n", x.Requested, x.Approved, x.Leaving)
 	}
 	if c.Keep != "" {
-		fmt.Fprintf(w, "goes on: %s\n", map[string]string{"masked": "masked views, tokens and writes", "tokens": "tokens and writes", "nothing": "nothing but responding"}[c.Keep])
+		fmt.Fprintf(w, "still allowed: %s\n", map[string]string{"masked": "masked views, tokens and writes", "tokens": "tokens and writes", "nothing": "responding only"}[c.Keep])
 	}
 }
 
@@ -93,10 +93,10 @@ func named(c *api.Containment) string {
 
 type containShowCmd struct {
 	forBrand
-	ID int64 `arg:"" help:"As contain list shows it."`
+	ID int64 `arg:"" help:"Number of the containment, from contain list."`
 }
 
-// Run shows one of what was stopped.
+// Run shows a containment.
 func (c *containShowCmd) Run(ctx context.Context, std Streams) error {
 	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "containments", fmt.Sprint(c.ID)), nil, func(w io.Writer, x *api.Containment) {
 		fmt.Fprintf(w, "containment %d: the %s%s, since %s, by %s: %s\n", x.ID, x.Kind, named(x), x.At.Format("2006-01-02 15:04:05"), x.By, state(x))
@@ -109,20 +109,20 @@ func (c *containShowCmd) Run(ctx context.Context, std Streams) error {
 	})
 }
 
-// state says whether a containment holds.
+// state says whether a containment is in force.
 func state(x *api.Containment) string {
 	switch {
 	case !x.Ended.IsZero():
 		return "undone by " + x.AskedBy + " and " + x.EndedBy
 	case !x.Asked.IsZero():
-		return "holds; " + x.AskedBy + " asked to undo it"
+		return "in force; undo requested by " + x.AskedBy
 	}
-	return "holds"
+	return "in force"
 }
 
 type containListCmd struct{ forBrand }
 
-// Run lists what was stopped.
+// Run lists containments.
 func (c *containListCmd) Run(ctx context.Context, std Streams) error {
 	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "containments"), nil, func(w io.Writer, list *[]api.Containment) {
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
@@ -137,24 +137,24 @@ func (c *containListCmd) Run(ctx context.Context, std Streams) error {
 
 type containUndoCmd struct {
 	forBrand
-	ID int64 `arg:"" help:"As contain list shows it."`
+	ID int64 `arg:"" help:"Number of the containment, from contain list."`
 }
 
-// Run asks that something goes on again.
+// Run requests an undo.
 func (c *containUndoCmd) Run(ctx context.Context, std Streams) error {
 	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "containments", fmt.Sprint(c.ID), "undo"), nil, func(w io.Writer, x *api.Containment) {
-		fmt.Fprintf(w, "asked. Another person, within a day: cloakroom contain confirm --brand %s %d\n", c.Brand, x.ID)
+		fmt.Fprintf(w, "Undo requested. A second responder must confirm within 24 h: cloakroom contain confirm --brand %s %d\n", c.Brand, x.ID)
 	})
 }
 
 type containConfirmCmd struct {
 	forBrand
-	ID int64 `arg:"" help:"As contain list shows it."`
+	ID int64 `arg:"" help:"Number of the containment, from contain list."`
 }
 
-// Run lets something go on again.
+// Run confirms an undo.
 func (c *containConfirmCmd) Run(ctx context.Context, std Streams) error {
 	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "containments", fmt.Sprint(c.ID), "undo", "confirm"), nil, func(w io.Writer, x *api.Containment) {
-		fmt.Fprintf(w, "containment %d is undone: it goes on\n", x.ID)
+		fmt.Fprintf(w, "containment %d is undone\n", x.ID)
 	})
 }

@@ -13,6 +13,7 @@ import (
 // clocks may differ by minutes.
 var hostClock = map[string]string{
 	"internal/govern/admin/contain.go":          "how long it took to contain",
+	"internal/vault/containment/outcome.go":     "what a contained caller quotes to the security team",
 	"internal/govern/admin/reflex.go":           "how long it took to contain",
 	"internal/govern/backup/backup.go":          "how often progress is drawn",
 	"internal/platform/db/pipeline_postgres.go": "how long a transaction was idle",

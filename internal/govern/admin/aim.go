@@ -58,11 +58,11 @@ func (d *Desk) target(ctx context.Context, v *door.Visit, req api.ContainRequest
 	case n != 1:
 		return a, fmt.Errorf("%w: name one of credential, principal, role, brand, all_exports", ErrRequest)
 	case !wide && a.Keep != "", wide && !slices.Contains(containment.Keeps(), a.Keep):
-		return a, fmt.Errorf("%w: keep is masked, tokens or nothing, and goes with a role or the brand", ErrRequest)
+		return a, fmt.Errorf("%w: keep is masked, tokens or nothing, and applies to a role or the brand only", ErrRequest)
 	case a.Kind != containment.Lineage && a.Kind != containment.Principal:
 		return a, err
 	case a.Kind == containment.Lineage && a.Target == v.Who.Lineage, a.Kind == containment.Principal && a.Target == v.Who.Principal:
-		return a, fmt.Errorf("%w: that is you: let somebody else contain it", ErrRequest)
+		return a, fmt.Errorf("%w: you cannot contain yourself; ask another responder", ErrRequest)
 	}
 	if err = d.reach(ctx, v, &a, err); err != nil {
 		return a, err
@@ -72,13 +72,13 @@ func (d *Desk) target(ctx context.Context, v *door.Visit, req api.ContainRequest
 		return a, err
 	}
 	if a.Kind == containment.Principal && a.Target == local.Principal || a.Kind == containment.Lineage && a.Target == local.Lineage {
-		return a, fmt.Errorf("%w: whoever owns the machine cannot be contained from outside", ErrRequest)
+		return a, fmt.Errorf("%w: the local administrator cannot be contained, because access to the machine needs no credential", ErrRequest)
 	}
 	return a, nil
 }
 
-// undoers returns who may contain at a brand by its policy, and so undo, with a credential
-// that can be used. The local administrator is not among them.
+// undoers returns the people who may contain, and so undo, at a brand by its policy, with
+// their usable lineages. The local administrator is not among them.
 func (d *Desk) undoers(ctx context.Context, brand record.BrandID, policy *access.Policy) (out []containment.Undoer, err error) {
 	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
 	if err != nil {
@@ -112,8 +112,8 @@ func (d *Desk) undoers(ctx context.Context, brand record.BrandID, policy *access
 	return out, nil
 }
 
-// reach refuses what is not the visit's brand to stop, in the words in which it refuses
-// what there is not: found is the error of looking for it. The group may stop anybody.
+// reach refuses targets outside the visit's brand with the same error as unknown ones; found
+// is the error of the lookup. The group may contain anybody.
 func (d *Desk) reach(ctx context.Context, v *door.Visit, a *aim, found error) error {
 	if v.Brand.ID == record.Group {
 		return found

@@ -24,11 +24,11 @@ import (
 // maxContainments bounds one listing.
 const maxContainments = 1000
 
-// Contain stops a lineage, a principal, a role, a brand, or a brand's exports: at the
-// brand that it is asked of, and asked of the group at every brand. When it returns, no
-// server logs a disclosure there any more to what is contained, whatever was under way.
-// The log has what was stopped before it is, and afterwards how long it took. Where it did
-// not end well, the error is a *contain.OutcomeError, which says what holds.
+// Contain stops a lineage, a principal, a role, a brand, or a brand's exports: at that
+// brand, or for the group at every brand. Once it returns, no server will log a disclosure to
+// the target, not even for a request already in flight. The target is logged before it is
+// stopped, and the duration afterwards. Where containing did not end well, the error is a
+// *containment.OutcomeError, which says what is in force.
 func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req api.ContainRequest) (*api.Containment, error) {
 	if err := door.Ticket(req.Ticket); err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	if same, there, err := d.Door.Contained.Same(ctx, now.Containment); err != nil {
 		return nil, err
 	} else if there {
-		return d.holds(ctx, now, same, req.DryRun, out)
+		return d.existing(ctx, now, same, req.DryRun, out)
 	}
 	undoers, err := d.undoers(ctx, v.Brand.ID, v.Policy)
 	if err == nil {
@@ -64,7 +64,7 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 		return nil, err
 	}
 	if req.DryRun {
-		return out, d.stops(ctx, now.Containment, out)
+		return out, d.impact(ctx, now.Containment, out)
 	}
 	if req.Alarm != "" {
 		now.Alarm = alarm.ID()
@@ -88,7 +88,7 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 		err = d.took(ctx, v.Who, req.Ticket, now.ID, out.TookMillis, alarm)
 	}
 	if err == nil {
-		err = d.stops(ctx, now.Containment, out) // last: a thief is not to wait for a list
+		err = d.impact(ctx, now.Containment, out) // last: stopping a thief must not wait for a list
 	}
 	if err != nil {
 		return nil, &containment.OutcomeError{ID: now.ID, Err: err}
@@ -96,7 +96,7 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	return d.shown(ctx, now.Containment, out), nil
 }
 
-// alarm finds the alarm that a containment answers, where it answers one.
+// alarm returns the alarm that the containment responds to, if any.
 func (d *Desk) alarm(ctx context.Context, v *door.Visit, id string) (a detect.Stored, err error) {
 	if id == "" {
 		return a, nil
@@ -108,7 +108,7 @@ func (d *Desk) alarm(ctx context.Context, v *door.Visit, id string) (a detect.St
 	return d.Alarms.Get(ctx, v.Brand.ID, p)
 }
 
-// took logs that something is stopped, and how long it took.
+// took logs that the target is stopped, and how long that took.
 func (d *Desk) took(ctx context.Context, who identity.Who, ticket string, id, millis int64, alarm detect.Stored) error {
 	done := entry.Contained{ID: id, Took: time.Duration(millis) * time.Millisecond}
 	if !alarm.At.IsZero() {
@@ -124,29 +124,29 @@ func (d *Desk) took(ctx context.Context, who identity.Who, ticket string, id, mi
 	return err
 }
 
-// holds answers with a containment of the same that is there already. Whoever asks again
-// may have been told that the first try did not wait, and so this waits.
-func (d *Desk) holds(ctx context.Context, a aim, same containment.Containment, dry bool, out *api.Containment) (*api.Containment, error) {
+// existing answers with an identical containment that is already in force. It waits for
+// requests in flight, because the first try may have failed to.
+func (d *Desk) existing(ctx context.Context, a aim, same containment.Containment, dry bool, out *api.Containment) (*api.Containment, error) {
 	if !dry {
 		if err := d.pass(ctx, same.Brand, same.ID); err != nil {
 			return nil, err
 		}
 	}
-	if err := d.stops(ctx, a.Containment, out); err != nil {
+	if err := d.impact(ctx, a.Containment, out); err != nil {
 		return nil, &containment.OutcomeError{ID: same.ID, Err: err}
 	}
 	return d.shown(ctx, same, out), nil
 }
 
-// step logs a step of a containment's life, and makes it. An error that is no refusal is a
-// *contain.OutcomeError.
+// step logs a change of a containment, then makes it. An error that is no refusal is a
+// *containment.OutcomeError.
 func (d *Desk) step(ctx context.Context, who identity.Who, ticket string, detail entry.Detail, fn func(q db.Queryer, at time.Time) error) error {
 	_, undone := detail.(entry.ContainmentUndone)
 	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindContainment, Who: who, Ticket: ticket, Detail: detail})
-	if errors.Is(err, revision.ErrMoved) { // it is decided anew
+	if errors.Is(err, revision.ErrMoved) { // the request is decided again
 		return err
 	}
-	if err != nil { // it may be in the log: that alone stops nobody
+	if err != nil { // the entry may be in the log: that alone stops nobody
 		return &containment.OutcomeError{Undone: undone, Err: fmt.Errorf("logging it: %v", err)}
 	}
 	err = d.DB.Tx(ctx, func(q db.Queryer) error { return fn(q, r.At()) })
@@ -163,8 +163,8 @@ const (
 	passAll  = 15 * time.Second
 )
 
-// pass waits for what is under way in the log of a brand, and for the group's in every
-// log. One that cannot be passed holds up no other.
+// pass waits for the requests in flight in the brand's log, and for the group in every log.
+// A log that does not answer delays no other.
 func (d *Desk) pass(ctx context.Context, brand record.BrandID, id int64) error {
 	failed := &containment.OutcomeError{ID: id}
 	b, err := d.Door.Brands.Get(ctx, brand)
@@ -266,5 +266,5 @@ func (d *Desk) Containment(ctx context.Context, c identity.Caller, brand string,
 	if !x.Ended.IsZero() {
 		return out, nil
 	}
-	return out, d.stops(ctx, x, out)
+	return out, d.impact(ctx, x, out)
 }

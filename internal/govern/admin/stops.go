@@ -15,9 +15,9 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
-// stops says whom a containment stops, with what they could use, what they were shown
-// lately, and which exports end with it.
-func (d *Desk) stops(ctx context.Context, c containment.Containment, out *api.Containment) error {
+// impact lists who a containment affects, their usable credentials, their recent disclosures
+// and the exports that end with it.
+func (d *Desk) impact(ctx context.Context, c containment.Containment, out *api.Containment) error {
 	now, err := d.DB.Now(ctx)
 	if err != nil {
 		return err

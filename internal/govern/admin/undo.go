@@ -15,8 +15,8 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
-// undoer lets a caller in who may ask for an undoing, or confirm one. Whoever sits at the
-// machine may ask, so that somebody always can.
+// undoer authorises a caller to request or confirm an undo. The local administrator may
+// request one, so that somebody always can.
 func (d *Desk) undoer(ctx context.Context, c identity.Caller, brand string, confirm bool) (*door.Visit, error) {
 	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
 	if err != nil {
@@ -28,7 +28,7 @@ func (d *Desk) undoer(ctx context.Context, c identity.Caller, brand string, conf
 	return d.visit(ctx, c, brand, access.ActContain)
 }
 
-// people checks that a caller may undo, and to confirm, that whoever asked still may.
+// people checks that the caller may undo, and for a confirmation, that the requester still may.
 func (d *Desk) people(ctx context.Context, v *door.Visit, x *containment.Containment, confirm bool, now time.Time) error {
 	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
 	if err != nil {
@@ -39,7 +39,7 @@ func (d *Desk) people(ctx context.Context, v *door.Visit, x *containment.Contain
 		return err
 	}
 	may := func(principal, lineage uint64) error {
-		if lineage == local.Lineage { // it may ask; see undoer
+		if lineage == local.Lineage { // may request; see undoer
 			return nil
 		}
 		p, err := d.Door.Identity.Get(ctx, principal)
@@ -60,8 +60,8 @@ func (d *Desk) people(ctx context.Context, v *door.Visit, x *containment.Contain
 	return err
 }
 
-// UndoContainment asks that something goes on again, or with confirm lets it: that takes
-// another principal, by another lineage, within [contain.UndoWithin].
+// UndoContainment requests an undo, or with confirm, confirms one: by another principal with
+// another lineage, within [containment.UndoWithin].
 func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand string, id int64, confirm bool) (*api.Containment, error) {
 	v, err := d.undoer(ctx, c, brand, confirm)
 	if err != nil {
@@ -82,12 +82,12 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 	change := d.Door.Contained.Ask
 	switch {
 	case !x.Ended.IsZero():
-		return nil, fmt.Errorf("%w: it was undone already", containment.ErrState)
+		return nil, fmt.Errorf("%w: already undone", containment.ErrState)
 	case confirm && (x.Asked.IsZero() || now.Sub(x.Asked) > containment.UndoWithin):
-		return nil, fmt.Errorf("%w: nobody asked for it within %s: `cloakroom contain undo`", containment.ErrState, containment.UndoWithin)
+		return nil, fmt.Errorf("%w: no undo request in the last %d hours; request one with `cloakroom contain undo`", containment.ErrState, containment.UndoWithin/time.Hour)
 	case confirm && (x.AskedBy == v.Who.Principal || x.AskedIn == v.Who.Lineage):
 		v.Refuse(ctx, "undo-alone")
-		return nil, fmt.Errorf("%w: another person has to confirm what you asked for", containment.ErrState)
+		return nil, fmt.Errorf("%w: you requested this undo; a second responder must confirm it", containment.ErrState)
 	case confirm:
 		detail = entry.ContainmentUndone{ID: id}
 		change = d.Door.Contained.End

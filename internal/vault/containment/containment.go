@@ -1,8 +1,8 @@
-// Package containment knows what was stopped: lineages, principals, roles, brands, exports.
-// The door of a brand asks it; who stops and lets go on again is decided elsewhere.
+// Package containment stores containments of lineages, principals, roles, brands and exports.
+// The door of a brand reads them; the callers of this package decide who may contain and undo.
 //
-// A containment takes no right away and so can be undone whole. It holds from the
-// revision that it begins: a request that was decided before it logs nothing after it.
+// A containment removes no right, so an undo restores everything. It is in force from the
+// revision it starts: a request decided before that revision logs nothing after it.
 package containment
 
 import (
@@ -19,33 +19,35 @@ import (
 )
 
 var (
-	// ErrContained is returned to whoever is contained, or asks for what is.
-	ErrContained = errors.New("this was stopped by a security officer: ask them, with the brand and the time")
-	// ErrNone is returned for a containment that there is not.
-	ErrNone = errors.New("no such containment: `cloakroom contain list` shows those there are")
-	// ErrState is returned for an undoing that does not fit where the containment is.
-	ErrState = errors.New("it cannot be undone like that now")
-	// ErrReach is returned for whom a brand may not stop. It is one for all of those, and
-	// for numbers and names that there are not: it tells nothing of other brands.
-	ErrReach = errors.New("there is nobody of that number or name whom this brand may stop: those with a role here and none at the group; whoever contains at the group may stop anybody, with --brand group")
-	// ErrLast is returned for a containment that would leave nobody to undo it.
-	ErrLast = errors.New("nobody but you could undo what is contained here after it. Give another person a role that contains (`cloakroom principal role`), let the group contain it, or have an administrator end the key for good: `cloakroom principal revoke LINEAGE`")
-	// ErrUndoer is returned to whoever may contain and not undo.
-	ErrUndoer = errors.New("undoing takes two people, each registered before it was contained, or for a day: no service, and nobody who was made for it")
-	// ErrAsker is returned where whoever asked for an undoing could not ask for it now.
-	ErrAsker = errors.New("whoever asked for it is stopped, or may not contain any more: ask for it anew with `cloakroom contain undo`")
-	// ErrMost is returned where as many are contained as may be.
-	ErrMost = fmt.Errorf("%d containments hold already: contain a role or a brand instead", Most)
+	// ErrContained is returned to a contained caller, and for a contained target. Where the
+	// brand is known, [Refused] says more.
+	ErrContained = errors.New("access suspended by security: contact your security team")
+	// ErrNone is returned for an unknown containment.
+	ErrNone = errors.New("no such containment: `cloakroom contain list` shows all")
+	// ErrState is returned for an undo request or confirmation that does not fit the
+	// containment's state.
+	ErrState = errors.New("this containment cannot be undone now")
+	// ErrReach covers both targets outside the brand and unknown ones, so that it reveals
+	// nothing about other brands.
+	ErrReach = errors.New("no such principal or credential at this brand: for group staff use --brand group")
+	// ErrLast is returned for a containment after which nobody else could undo one.
+	ErrLast = errors.New("after this, you would be the only person able to undo containments here. Give another person a role that contains (`cloakroom principal role`), have the group contain it, or have an administrator revoke the key: `cloakroom principal revoke LINEAGE`")
+	// ErrUndoer is returned to a caller who may contain but not undo.
+	ErrUndoer = errors.New("undoing needs two people, each registered before the containment or at least a day ago: services cannot undo")
+	// ErrAsker is returned where the person who requested an undo may no longer undo.
+	ErrAsker = errors.New("the person who requested this undo is contained or may no longer contain: request the undo again with `cloakroom contain undo`")
+	// ErrMost is returned once [Most] containments are in force.
+	ErrMost = fmt.Errorf("%d containments are in force, which is the limit: contain a role or a brand instead", Most)
 )
 
 // Most bounds the containments that hold at one time.
 const Most = 10_000
 
-// UndoWithin is how long an asked undoing can be confirmed, and how long somebody has been
-// there who asks or confirms and was not there before it was contained.
+// UndoWithin is how long an undo request can be confirmed. It is also the minimum age of a
+// principal who requests or confirms an undo and was registered after the containment.
 const UndoWithin = 24 * time.Hour
 
-// Kind is what is contained.
+// Kind is the kind of target.
 type Kind string
 
 // The kinds. Each holds at the brand whose containment it is, and the group's at every
@@ -59,11 +61,11 @@ const (
 	Exports   Kind = "exports"   // files alone
 )
 
-// Keep is what goes on where a role or a brand is contained. Those who respond can contain,
-// undo, audit and see alarms in any case.
+// Keep is what stays allowed where a role or a brand is contained. Responders can contain,
+// undo, audit and view alarms in any case.
 type Keep string
 
-// What goes on. Each keeps less than the one before it.
+// The values of Keep. Each keeps less than the one before it.
 const (
 	KeepMasked  Keep = "masked"  // masked views, tokens and writes: the shops go on selling
 	KeepTokens  Keep = "tokens"  // tokens and writes
@@ -193,7 +195,7 @@ type Undoer struct {
 	Lineages  []uint64
 }
 
-// left counts those of the undoers whom nothing stops at a brand, except one of them.
+// left counts the undoers at a brand who are not contained themselves, ignoring `except`.
 func left(undoers []Undoer, active []Containment, brand record.BrandID, except uint64) (n int) {
 	for _, u := range undoers {
 		free := func(lineage uint64) bool {
@@ -206,8 +208,8 @@ func left(undoers []Undoer, active []Containment, brand record.BrandID, except u
 	return n
 }
 
-// locksOut reports whether a containment leaves nobody to undo it, or takes the last of
-// those who could but the one who makes it: a stolen key must not be the only one left.
+// locksOut reports whether a containment leaves no undoer, or none but its own author: a
+// stolen key must not be the only one left.
 func locksOut(c Containment, active []Containment, undoers []Undoer) bool {
 	after := append(slices.Clone(active), c)
 	if left(undoers, after, c.Brand, 0) == 0 {
@@ -216,8 +218,7 @@ func locksOut(c Containment, active []Containment, undoers []Undoer) bool {
 	return left(undoers, after, c.Brand, c.By) == 0 && left(undoers, active, c.Brand, c.By) > 0
 }
 
-// Refuse returns [ErrLast] for a containment that Begin would refuse by it, as things
-// stand now.
+// Refuse returns [ErrLast] where Begin would return it now.
 func (s *Store) Refuse(ctx context.Context, c Containment, undoers []Undoer) error {
 	active, err := s.Active(ctx)
 	if err == nil && locksOut(c, active, undoers) {
@@ -226,7 +227,7 @@ func (s *Store) Refuse(ctx context.Context, c Containment, undoers []Undoer) err
 	return err
 }
 
-// Same returns the containment that holds of what c contains, and false for none.
+// Same returns an identical containment that is already in force, and false for none.
 func (s *Store) Same(ctx context.Context, c Containment) (Containment, bool, error) {
 	active, err := s.Active(ctx)
 	if err != nil {
@@ -243,9 +244,9 @@ func (c *Containment) same(o Containment) bool {
 	return c.Brand == o.Brand && c.Kind == o.Kind && c.Target == o.Target && c.Role == o.Role && c.Keep == o.Keep
 }
 
-// Begin makes a containment inside the caller's transaction, and returns it: begun, or
-// one of the same that holds already. Of the undoers, who may contain at the brand,
-// somebody must be left: [ErrLast]. Whoever was stopped meanwhile stops nobody.
+// Begin makes a containment inside the caller's transaction and returns it, or an identical
+// one that is already in force. It returns [ErrLast] where no undoer would be left, and
+// [ErrContained] where the caller was contained meanwhile.
 func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, who identity.Who, undoers []Undoer) (_ Containment, begun bool, err error) {
 	if err := revision.Bump(ctx, q); err != nil { // first: from here on there is no other
 		return c, false, err
@@ -276,8 +277,8 @@ func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, who iden
 	return c, true, nil
 }
 
-// MayUndo checks that somebody is one of the undoers, with a lineage of theirs, and was
-// not registered for it.
+// MayUndo checks that a principal is one of the undoers, uses a lineage of their own, and
+// was not registered to undo this containment.
 func (c *Containment) MayUndo(undoers []Undoer, principal, lineage uint64, registered, now time.Time) error {
 	i := slices.IndexFunc(undoers, func(u Undoer) bool { return u.Principal == principal })
 	if i < 0 || !slices.Contains(undoers[i].Lineages, lineage) || !registered.Before(c.At) && now.Sub(registered) < UndoWithin {
@@ -312,8 +313,8 @@ func (s *Store) List(ctx context.Context, brand record.BrandID, limit int) ([]Co
 	return list(ctx, s.db, sqlList, int64(brand), limit)
 }
 
-// Ask notes who wants one undone, and returns it as it is then. Asking anew replaces
-// whoever asked before.
+// Ask stores an undo request and returns the updated containment. A second request
+// replaces the first.
 func (s *Store) Ask(ctx context.Context, q db.Queryer, c Containment, who identity.Who, at time.Time) (Containment, error) {
 	n, err := q.Exec(ctx, sqlAsk, int64(c.Brand), c.ID, at.UnixMicro(), int64(who.Principal), int64(who.Lineage))
 	if err == nil && n == 0 {
@@ -323,8 +324,8 @@ func (s *Store) Ask(ctx context.Context, q db.Queryer, c Containment, who identi
 	return c, err
 }
 
-// End lets go on what was contained, as it was asked for, and returns it as it is then.
-// Neither of the two may be contained themselves by then.
+// End undoes a containment as requested and returns it. It fails where one of the two
+// people is contained by then.
 func (s *Store) End(ctx context.Context, q db.Queryer, c Containment, by identity.Who, at time.Time) (Containment, error) {
 	if err := revision.Bump(ctx, q); err != nil {
 		return c, err

@@ -5,45 +5,51 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 )
 
-// OutcomeError says what is true where containing, or undoing, did not end well. It is
-// for people who act on it: none is told that a thief is not stopped who is, nor the
-// other way round.
+// Refused is [ErrContained] with the words to quote to the security team: the brand, and
+// the time, which finds the refusal in the brand's log.
+func Refused(brand string) error {
+	return fmt.Errorf("%w and quote: %s, %s UTC", ErrContained, brand, time.Now().UTC().Format("15:04"))
+}
+
+// OutcomeError says what is in force where a containment or an undo did not end well. People
+// act on it, so it never reports a stopped thief as active, or an active one as stopped.
 type OutcomeError struct {
-	ID     int64    // of a containment that holds, or was undone; 0: none, or not known
-	Undone bool     // it was to be undone
-	Logs   []string // of brands: where what was under way may still be logged
+	ID     int64    // of a containment in force, or undone; 0: none, or unknown
+	Undone bool     // the request was an undo
+	Logs   []string // brands whose requests in flight may still be logged
 	Err    error
 }
 
-// Error says what is true, and what to do next.
+// Error says what is in force, and what to do next.
 func (e *OutcomeError) Error() string {
-	what, ended := "it is stopped", "nothing was stopped"
+	what, ended := "the target is stopped", "nothing was stopped"
 	if e.Undone {
-		what, ended = "it goes on", "nothing was undone"
+		what, ended = "the target has access again", "nothing was undone"
 	}
 	switch {
 	case e.ID != 0 && len(e.Logs) > 0:
-		return fmt.Sprintf("containment %d: %s; not yet sure on every server for what was under way: the log of %s could not be passed; send it again to be sure",
+		return fmt.Sprintf("containment %d: %s; requests in flight may not have ended yet, because the log of %s did not answer; send the request again to be sure",
 			e.ID, what, strings.Join(e.Logs, ", "))
 	case e.ID != 0:
-		return fmt.Sprintf("containment %d: %s on every server; that it was done is not logged, or not all of it could be read: `cloakroom contain list` shows it", e.ID, what)
+		return fmt.Sprintf("containment %d: %s on every server; the log entry for the completion, or part of this answer, is missing: see `cloakroom contain list`", e.ID, what)
 	case e.Unknown():
-		return "not known whether it was done: the database did not say. `cloakroom contain list` shows what holds; send it again"
+		return "outcome unknown: the database connection broke. `cloakroom contain list` shows what is in force; send the request again"
 	}
-	return ended + ": the database or the log could not be written; send it again"
+	return ended + ": the database or the log could not be written; send the request again"
 }
 
 // Unwrap returns the cause.
 func (e *OutcomeError) Unwrap() error { return e.Err }
 
-// Unknown reports whether it may have been done, and may not.
+// Unknown reports whether the outcome is unknown.
 func (e *OutcomeError) Unknown() bool { return e.ID == 0 && errors.Is(e.Err, db.ErrOutcomeUnknown) }
 
-// IsRefusal reports whether an error says that nothing was done, and why.
+// IsRefusal reports whether an error is a decision that changed nothing.
 func IsRefusal(err error) bool {
 	return slices.ContainsFunc([]error{ErrContained, ErrState, ErrLast, ErrUndoer, ErrAsker, ErrMost}, func(e error) bool { return errors.Is(err, e) })
 }

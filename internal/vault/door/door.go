@@ -74,7 +74,7 @@ func (d *Door) Enter(ctx context.Context, c identity.Caller, brand string) (*Vis
 	v := &Visit{who, b, p, d, stop}
 	if stop.All {
 		v.Refuse(ctx, "contained")
-		return nil, containment.ErrContained
+		return nil, containment.Refused(b.Name)
 	}
 	return v, nil
 }
@@ -86,7 +86,7 @@ func (v *Visit) stopped(ctx context.Context, action access.Action, purpose strin
 	if v.stop.Clear && clear || v.stop.Files && files || v.stop.Masked && action == access.ActMasked ||
 		v.stop.Writes && (action == access.ActWrite || action == access.ActErase) {
 		v.refused(ctx, string(action), purpose, fields, "contained")
-		return containment.ErrContained
+		return containment.Refused(v.Brand.Name)
 	}
 	return nil
 }

@@ -31,9 +31,9 @@ func TestOutcomesAreTold(t *testing.T) {
 		typ, text string
 		not       string
 	}{
-		{containment.OutcomeError{ID: 7, Logs: []string{"gucci", "group"}, Err: db.ErrOutcomeUnknown}, api.TypePartlyDone, "containment 7: it is stopped; not yet sure on every server", "nothing"},
-		{containment.OutcomeError{ID: 7, Logs: []string{"gucci", "group"}, Err: db.ErrUnavailable}, api.TypePartlyDone, "the log of gucci, group could not be passed; send it again", "nothing"},
-		{containment.OutcomeError{ID: 7, Err: db.ErrUnavailable}, api.TypePartlyDone, "it is stopped on every server", "nothing"},
+		{containment.OutcomeError{ID: 7, Logs: []string{"gucci", "group"}, Err: db.ErrOutcomeUnknown}, api.TypePartlyDone, "containment 7: the target is stopped; requests in flight may not have ended yet", "nothing"},
+		{containment.OutcomeError{ID: 7, Logs: []string{"gucci", "group"}, Err: db.ErrUnavailable}, api.TypePartlyDone, "because the log of gucci, group did not answer; send the request again", "nothing"},
+		{containment.OutcomeError{ID: 7, Err: db.ErrUnavailable}, api.TypePartlyDone, "the target is stopped on every server", "nothing"},
 		{containment.OutcomeError{Err: fmt.Errorf("committing: %w", db.ErrOutcomeUnknown)}, api.TypeOutcomeUnknown, "contain list", "nothing"},
 		{containment.OutcomeError{Err: db.ErrUnavailable}, api.TypeLogUnavailable, "nothing was stopped", "is stopped"},
 		{containment.OutcomeError{Undone: true, Err: db.ErrUnavailable}, api.TypeLogUnavailable, "nothing was undone", "stopped"},
