@@ -38,7 +38,7 @@ import (
 )
 
 // ErrRequest is joined to errors that the request itself is to blame for.
-var ErrRequest = errors.New("the request is wrong")
+var ErrRequest = errors.New("invalid request")
 
 // Desk administers.
 type Desk struct {

@@ -64,7 +64,7 @@ const (
 const unfinished = ".unfinished"
 
 // ErrRequest is joined to errors that the request for a backup is to blame for.
-var ErrRequest = errors.New("the backup cannot be made as it was asked for")
+var ErrRequest = errors.New("invalid backup request")
 
 // Request says what to back up, and where to.
 type Request struct {

@@ -14,7 +14,7 @@ import (
 )
 
 // ErrRunning is returned while another backup of this server runs.
-var ErrRunning = errors.New("a backup is running already: wait for it, or cancel it")
+var ErrRunning = errors.New("a backup is already running: wait for it, or cancel it")
 
 // The states of a backup.
 const (

@@ -49,7 +49,7 @@ var (
 	ErrOutcomeUnknown = errors.New("the outcome of the commit is unknown")
 	// ErrUnavailable is joined to errors that say that the database cannot take
 	// writes now: full disk, read-only file, lost connection.
-	ErrUnavailable = errors.New("the database is not available")
+	ErrUnavailable = errors.New("the database is unavailable: retry")
 )
 
 // Row is one row being read.

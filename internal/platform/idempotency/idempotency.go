@@ -31,9 +31,9 @@ const (
 
 var (
 	// ErrOther is returned for a key that came with another request before.
-	ErrOther = errors.New("this idempotency key came with another request before: use a new one for each")
+	ErrOther = errors.New("this idempotency key was used for another request: use a new key per request")
 	// ErrRunning is returned while the first request of a key is not answered.
-	ErrRunning = errors.New("the request with this idempotency key is being done: ask again in a moment")
+	ErrRunning = errors.New("a request with this idempotency key is in progress: retry in a moment")
 	// ErrKey is returned for a text that is no key.
 	ErrKey = errors.New("an idempotency key is 1 to 128 visible ASCII characters, such as a random UUID")
 )

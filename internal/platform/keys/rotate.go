@@ -17,11 +17,11 @@ var (
 	// ErrNoRotation is returned for a kind of key that cannot be rotated.
 	ErrNoRotation = errors.New("keys of this kind are not rotated: a brand has kek, index and token, the group has incident")
 	// ErrRotated is returned where a key was rotated since it was read: read it again.
-	ErrRotated = errors.New("the key was rotated in the meantime")
+	ErrRotated = errors.New("the key was rotated concurrently: retry")
 	// ErrLease is returned to one who works on a rotation that another has taken over.
 	ErrLease = errors.New("another server works on this rotation")
 	// ErrGenerations is returned when a token key has no generation left.
-	ErrGenerations = errors.New("the token key has no generation left: a token says it in one byte")
+	ErrGenerations = errors.New("the token key has no generation left: a token holds its generation in one byte")
 )
 
 // maxTokenVersion is what the generation byte of a token can say.

@@ -12,6 +12,7 @@ package access
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
@@ -137,37 +138,89 @@ type DeniedError struct {
 	Fields  record.FieldSet // those that were denied; none for an action on the brand
 	Purpose string
 	Role    string
-	Cause   error // set if a policy failed while it was evaluated
+	Brand   string // the door sets it; empty: not known
+	Cause   error  // set if a policy failed while it was evaluated
 }
 
 // Error names the fields and what to do next.
 func (e *DeniedError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "the policy does not let the role %s %s", e.Role, e.Action)
-	switch e.Action {
-	case ActClear:
-		b.Reset()
-		fmt.Fprintf(&b, "the policy does not let the role %s see %s in clear", e.Role, e.Fields)
-	case ActMasked:
-		b.Reset()
-		fmt.Fprintf(&b, "the policy does not let the role %s see %s", e.Role, e.Fields)
-	case ActExport, ActExtract:
-		fmt.Fprintf(&b, " %s", e.Fields)
-	case ActSearch:
-		fmt.Fprintf(&b, " by %s", e.Fields)
+	fmt.Fprintf(&b, "role %s may not %s", e.Role, e.Action.words(e.Fields))
+	if e.Brand != "" {
+		b.WriteString(" at " + e.Brand)
 	}
 	if e.Purpose != "" {
 		fmt.Fprintf(&b, " for the purpose %s", e.Purpose)
 	}
-	if e.Cause != nil {
-		b.WriteString(": a rule of the policy failed, and a policy that fails denies; tell an administrator")
-		return b.String()
-	}
-	if e.Action.onFields() && e.Fields.Len() > 1 {
-		b.WriteString(": ask for fewer fields, or for a purpose that covers them")
+	switch {
+	case e.Cause != nil:
+		b.WriteString(": a rule of the policy failed, so the policy denies; contact an administrator")
+	case !e.Action.onFields():
+		fmt.Fprintf(&b, " (needs action `%s`", e.Action)
+		if by := defaultRoles(e.Action); len(by) > 0 {
+			b.WriteString("; by default " + strings.Join(by, ", "))
+		}
+		b.WriteString(")")
+	case e.Fields.Len() > 1:
+		b.WriteString(": request fewer fields, or use a purpose that covers them")
 	}
 	return b.String()
 }
+
+// words says the action in a sentence.
+func (a Action) words(fields record.FieldSet) string {
+	switch a {
+	case ActClear:
+		return fmt.Sprintf("see %s in clear", fields)
+	case ActMasked:
+		return fmt.Sprintf("see %s", fields)
+	case ActSearch:
+		return fmt.Sprintf("search by %s", fields)
+	case ActExport:
+		return fmt.Sprintf("export %s", fields)
+	case ActExtract:
+		return fmt.Sprintf("extract %s", fields)
+	case ActWrite:
+		return "write customers"
+	case ActErase:
+		return "erase customers"
+	case ActAudit:
+		return "audit"
+	case ActAdminister:
+		return "administer"
+	case ActAlarms:
+		return "view alarms"
+	case ActRespond:
+		return "respond to alarms"
+	case ActApprove:
+		return "approve exports"
+	case ActContain:
+		return "contain"
+	case ActCanaries:
+		return "manage canaries"
+	case ActCanaryMail:
+		return "report canary mail"
+	}
+	return string(a)
+}
+
+// defaultRoles are the roles to which the default policy gives an action on the brand.
+func defaultRoles(a Action) (out []string) {
+	p, err := defaultPolicy()
+	if err != nil {
+		return nil
+	}
+	for _, role := range Roles() {
+		who := identity.Who{Caller: identity.Caller{Principal: 1}, Role: role, Brand: 1}
+		if _, err := p.Authorize(who, a, "", 0); err == nil {
+			out = append(out, role)
+		}
+	}
+	return out
+}
+
+// defaultPolicy is the policy of a new brand, read once.
+var defaultPolicy = sync.OnceValues(func() (*Policy, error) { return Load(DefaultText()) })
 
 // Unwrap returns the failure of a rule, if that is why.
 func (e *DeniedError) Unwrap() error { return e.Cause }

@@ -35,7 +35,7 @@ const MaxText = 256 << 10
 
 var (
 	// ErrPolicy is returned for text that is not a policy under our schema.
-	ErrPolicy = errors.New("not a valid policy")
+	ErrPolicy = errors.New("invalid policy")
 	// ErrEvaluation is the cause of a denial because a rule failed.
 	ErrEvaluation = errors.New("a rule of the policy failed while it was evaluated")
 )

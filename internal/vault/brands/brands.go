@@ -18,13 +18,13 @@ import (
 
 var (
 	// ErrNoBrand is returned for a brand that is not registered.
-	ErrNoBrand = errors.New("no such brand: `cloakroom brand list` shows those there are")
+	ErrNoBrand = errors.New("no such brand: `cloakroom brand list` shows all")
 	// ErrExists is returned for a brand or purpose that is registered already.
 	ErrExists = errors.New("is registered already")
 	// ErrName is returned for a name that cannot be one.
 	ErrName = errors.New("a name is 1 to 40 lower-case letters, digits and hyphens and begins with a letter; group is taken")
 	// ErrNoPurpose is returned for a purpose that is not registered, or retired.
-	ErrNoPurpose = errors.New("no such purpose at this brand: `cloakroom purpose list` shows those there are")
+	ErrNoPurpose = errors.New("no such purpose at this brand: `cloakroom purpose list` shows all")
 	// ErrLegalBasis is returned for a legal basis that GDPR Art. 6(1) does not know.
 	ErrLegalBasis = errors.New("the legal basis is one of " + "consent, contract, legal-obligation, vital-interests, public-task, legitimate-interests (GDPR Art. 6(1))")
 )

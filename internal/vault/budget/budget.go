@@ -118,11 +118,11 @@ type ExhaustedError struct {
 
 // Error says it in words for the person refused.
 func (e *ExhaustedError) Error() string {
-	when := "it is larger than the budget and never fits"
+	when := fmt.Sprintf("one request may not exceed %d customers; split it", e.Limit)
 	if e.Retry > 0 {
-		when = fmt.Sprintf("it fits in %s", e.Retry.Round(time.Second))
+		when = fmt.Sprintf("retry in %s", e.Retry.Round(time.Second))
 	}
-	return fmt.Sprintf("the %s budget of %s is %d customers per %s: %d are used, %d more were asked for; %s",
+	return fmt.Sprintf("the %s budget of %s is %d customers per %s: %d used, %d requested; %s",
 		e.Class, e.Holder, e.Limit, e.Window, e.Used, e.Asked, when)
 }
 

@@ -106,7 +106,7 @@ type Rule struct {
 }
 
 // ErrRules is returned for rules that contradict themselves or cannot be read.
-var ErrRules = errors.New("not a set of budget rules")
+var ErrRules = errors.New("invalid budget rules")
 
 // NoRuleError says that no rule covers a disclosure, so that it is refused: a budget
 // that nobody set is none, not an endless one.

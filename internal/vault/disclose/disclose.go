@@ -26,7 +26,7 @@ import (
 
 var (
 	// ErrOtherBrand is returned for a token of another brand: the whole request fails.
-	ErrOtherBrand = errors.New("this token belongs to another brand; a request is for the customers of one")
+	ErrOtherBrand = errors.New("this token belongs to another brand: send one request per brand")
 	// ErrField is returned for a field that there is not.
 	ErrField = errors.New("among the fields asked for")
 )

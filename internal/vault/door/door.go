@@ -17,7 +17,7 @@ import (
 )
 
 // ErrTicket is returned for a ticket that cannot stand in the log.
-var ErrTicket = errors.New("a ticket is up to 64 letters, digits, dots, hyphens and underscores: the case's number, no name or address")
+var ErrTicket = errors.New("a ticket is a case number of up to 64 letters, digits, dots, hyphens and underscores: no name or address")
 
 // Ticket refuses a ticket that cannot stand in the log. Whatever acts on a request with a
 // ticket calls it first.
@@ -127,6 +127,7 @@ func (v *Visit) View(ctx context.Context, purpose string, fields record.FieldSet
 func (v *Visit) note(ctx context.Context, err error) {
 	var denied *access.DeniedError
 	if errors.As(err, &denied) {
+		denied.Brand = v.Brand.Name
 		v.refused(ctx, string(denied.Action), denied.Purpose, denied.Fields, "policy-denied")
 	}
 }

@@ -68,17 +68,17 @@ const (
 
 var (
 	// ErrRequest is joined to errors that the request itself is to blame for.
-	ErrRequest = errors.New("the export cannot be asked for")
+	ErrRequest = errors.New("invalid export request")
 	// ErrNoExport is returned for an id that names none, or one that the caller may not see.
 	ErrNoExport = errors.New("no such export")
 	// ErrOwn is returned where the one who asked would approve.
-	ErrOwn = errors.New("whoever asked for an export does not decide on it, by no credential: another person approves or refuses; `cloakroom export stop` withdraws it")
+	ErrOwn = errors.New("the requester of an export cannot approve or refuse it, with any credential: ask another person; `cloakroom export stop` withdraws it")
 	// ErrNotYours is returned for a download by another lineage.
-	ErrNotYours = errors.New("an export is downloaded with the credential that asked for it, or one made through that: ask for your own")
+	ErrNotYours = errors.New("only the credential that requested an export, or one made through it, can download it: request your own")
 	// ErrExpired is returned after an export's time.
-	ErrExpired = errors.New("the export has expired: ask for it again")
+	ErrExpired = errors.New("the export has expired: request it again")
 	// ErrState is returned for what an export's state does not allow.
-	ErrState = errors.New("not in this state of the export")
+	ErrState = errors.New("the state of the export does not allow this")
 	// ErrTooMany is returned for too many open exports of one lineage.
 	ErrTooMany = fmt.Errorf("a credential has up to %d exports open: stop some, or wait until they expire", MaxOpen)
 )
@@ -208,7 +208,7 @@ func (d *Desk) decide(ctx context.Context, c identity.Caller, brand, id string, 
 		return nil, err
 	}
 	if x.State != Requested {
-		return nil, fmt.Errorf("%w: it is %s", ErrState, x.State)
+		return nil, fmt.Errorf("%w: the export is already %s", ErrState, x.State)
 	}
 	var detail entry.Detail = entry.ExportRefused{ExportFacts: x.facts()}
 	if to == Approved {
@@ -227,7 +227,7 @@ func (d *Desk) decide(ctx context.Context, c identity.Caller, brand, id string, 
 	err = d.DB.Tx(ctx, func(q db.Queryer) error {
 		n, err := d.Store.decide(ctx, q, x, to, decoys, v.Who.Principal, r.At())
 		if err == nil && n == 0 {
-			err = fmt.Errorf("%w: somebody else decided, or stopped it, meanwhile", ErrState)
+			err = fmt.Errorf("%w: another request decided or stopped the export concurrently", ErrState)
 		}
 		return err
 	})
@@ -278,7 +278,7 @@ func (d *Desk) Stop(ctx context.Context, c identity.Caller, brand, id string) (*
 		}
 	}
 	if !x.State.open() {
-		return nil, fmt.Errorf("%w: it is %s", ErrState, x.State)
+		return nil, fmt.Errorf("%w: the export is already %s", ErrState, x.State)
 	}
 	r, err := d.record(ctx, v, x, entry.ExportStopped{ExportFacts: x.facts()})
 	if err != nil {
@@ -337,7 +337,7 @@ func (d *Desk) own(ctx context.Context, c identity.Caller, brand, id string) (*d
 func (d *Desk) approved(ctx context.Context, c identity.Caller, brand, id string) (*door.Visit, *Export, error) {
 	v, x, err := d.own(ctx, c, brand, id)
 	if err == nil && x.State != Approved {
-		err = fmt.Errorf("%w: it is %s", ErrState, x.State)
+		err = fmt.Errorf("%w: the export is %s, not approved", ErrState, x.State)
 	}
 	return v, x, err
 }

@@ -29,7 +29,7 @@ const (
 
 // ErrMalformedKey is returned for text that cannot be an API key: it was cut or
 // mistyped. It never holds the text.
-var ErrMalformedKey = errors.New("not a Cloakroom API key: a key is ckr_ and 59 letters and digits; copy the whole of it")
+var ErrMalformedKey = errors.New("malformed API key: a key is ckr_ followed by 59 letters and digits; copy all of it")
 
 var keyEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 

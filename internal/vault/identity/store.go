@@ -14,7 +14,7 @@ import (
 
 var (
 	// ErrUnknownKey is returned for a key of no credential.
-	ErrUnknownKey = errors.New("this key is not known here")
+	ErrUnknownKey = errors.New("unknown API key")
 	// ErrRevoked is returned for a credential that was revoked, or one made through it.
 	ErrRevoked = errors.New("this credential was revoked")
 	// ErrExpired is returned for a credential whose time is over.
@@ -22,22 +22,22 @@ var (
 	// ErrDisabled is returned for a principal that was disabled.
 	ErrDisabled = errors.New("this principal is disabled")
 	// ErrNoRole is returned for a caller without a role at a brand.
-	ErrNoRole = errors.New("you have no role at this brand: an administrator gives one with `cloakroom principal role`")
+	ErrNoRole = errors.New("you have no role at this brand: an administrator can grant one with `cloakroom principal role`")
 	// ErrNoLineage is returned where there was nothing to revoke.
-	ErrNoLineage = errors.New("nothing was revoked: there is no such lineage, or all of it is revoked already; `cloakroom principal list` shows lineages")
+	ErrNoLineage = errors.New("nothing was revoked: no such lineage, or already revoked; `cloakroom principal list` shows lineages")
 	// ErrNoCredential is returned for a credential that there is not, or not any more.
-	ErrNoCredential = errors.New("no such credential, or it is revoked already; `cloakroom principal list` shows them to administrators")
+	ErrNoCredential = errors.New("no such credential, or it was revoked: `cloakroom principal list` shows all to administrators")
 	// ErrLink is returned for a credential that is for one export, where it is shown for
 	// anything else.
-	ErrLink = errors.New("this key downloads the one export that it was made for, and nothing else")
+	ErrLink = errors.New("this key only downloads its export")
 	// ErrChildren is returned where a lineage has as many living credentials as it may.
 	ErrChildren = fmt.Errorf("this lineage has %d living credentials, the most allowed: revoke those not in use with `cloakroom principal disconnect`", maxLineage)
 	// ErrRevocations is returned where a lineage revoked as many of its own as it may for now.
 	ErrRevocations = fmt.Errorf("this lineage revoked credentials %d times within a minute: wait a minute, or let an administrator revoke the lineage", maxRevocations)
 	// ErrNoPrincipal is returned for a principal that is not registered.
-	ErrNoPrincipal = errors.New("no such principal: `cloakroom principal list` shows those there are")
+	ErrNoPrincipal = errors.New("no such principal: `cloakroom principal list` shows all")
 	// ErrExists is returned for a principal's name that is taken.
-	ErrExists = errors.New("a principal of this name is registered already")
+	ErrExists = errors.New("a principal of this name already exists")
 	// ErrName is returned for a name or kind that a principal cannot have.
 	ErrName = errors.New("a principal's name is 1 to 64 lower-case letters, digits, dots, hyphens and underscores, its kind person or service")
 )
@@ -171,7 +171,7 @@ func (s *Store) CreatePrincipal(ctx context.Context, q db.Queryer, name, kind st
 			return 0, fmt.Errorf("%s: %w", name, ErrExists)
 		}
 	}
-	return 0, errors.New("registering a principal: too many are registered at once; try again")
+	return 0, errors.New("registering a principal: too many concurrent registrations; retry")
 }
 
 // SetRole gives a principal its one role at a brand.
@@ -294,7 +294,7 @@ func (s *Store) insertCredential(ctx context.Context, q db.Queryer, principal, p
 			return uint64(id), nil
 		}
 	}
-	return 0, errors.New("storing a credential: too many are made at once; try again")
+	return 0, errors.New("storing a credential: too many concurrent creations; retry")
 }
 
 // ancestry returns when the first of a credential and those through which it was made

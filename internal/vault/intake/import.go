@@ -16,9 +16,9 @@ const (
 	MaxChunk = 20_000
 )
 
-// ErrTooManyRejects ends an import whose file has more bad rows than the caller
-// bears.
-var ErrTooManyRejects = errors.New("too many rows were rejected")
+// ErrTooManyRejects ends an import whose file has more rejected rows than the caller
+// allows.
+var ErrTooManyRejects = errors.New("stopped")
 
 // Outcome is what became of one row.
 type Outcome uint8
@@ -63,7 +63,7 @@ type Options struct {
 	// Rejects takes the refused rows as CSV: file, line, field, code, reason. It
 	// gets nothing, no header either, while no row is refused.
 	Rejects io.Writer
-	// MaxRejects is how many refused rows are borne; a negative number: any.
+	// MaxRejects is the limit of rejected rows; negative: none.
 	MaxRejects int
 	// DryRun reads and checks every row and hands none to the sink, which may be nil.
 	// Whether a row is new is not known then, nor whether a purchase has a customer.
@@ -254,7 +254,7 @@ func stopped(in Input, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("importing %s: %w", in.Name, err)
 	}
-	return fmt.Errorf("importing %s: %w (rows that went in before stay; import the file again when it is mended)", in.Name, err)
+	return fmt.Errorf("importing %s: %w (rows already imported stay; fix the file and import it again)", in.Name, err)
 }
 
 // ofLoser is the result of a row that a later row of the chunk replaced.
@@ -291,7 +291,7 @@ func (im *importer) reject(in Input, c *Counts, r *Reject) error {
 		return err
 	}
 	if im.MaxRejects >= 0 && im.report.Rejected() > int64(im.MaxRejects) {
-		return fmt.Errorf("importing %s: %w: %d, and %d are borne. What went in before stays; correct the rejected rows and import the whole file again", in.Name, ErrTooManyRejects, im.report.Rejected(), im.MaxRejects)
+		return fmt.Errorf("importing %s: %w: %d rows rejected, the limit is %d (--max-rejects). Rows already imported stay; fix the file and import it again", in.Name, ErrTooManyRejects, im.report.Rejected(), im.MaxRejects)
 	}
 	return nil
 }

@@ -18,9 +18,9 @@ var (
 	ErrNotLogged = errors.New("nothing is disclosed that is not logged: the receipt is missing")
 	// ErrUnavailable is returned when the log cannot be written or read. Whatever the
 	// request was, it did not happen.
-	ErrUnavailable = errors.New("the log cannot be written now, so nothing is disclosed or changed: try again; the server's own log says why")
+	ErrUnavailable = errors.New("the log cannot be written, so nothing was disclosed or changed: retry; the server's own log has the cause")
 	// ErrTampered is returned when what the log holds is not what was signed.
-	ErrTampered = errors.New("the log is not what was signed: it was changed from outside")
+	ErrTampered = errors.New("the log differs from what was signed: somebody changed it outside the vault")
 	// ErrNoLog is returned for a brand that has no log.
 	ErrNoLog = errors.New("this brand has no log")
 	// ErrTooMany is returned for more customers than one entry may concern.

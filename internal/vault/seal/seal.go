@@ -54,7 +54,7 @@ var (
 	ErrDamaged = errors.New("a sealed record does not open: it was changed, moved, or is an old one put back")
 	// ErrConflict is returned by Apply when somebody else changed one of the customers
 	// since they were prepared: prepare again.
-	ErrConflict = errors.New("a customer was changed by somebody else in the meantime")
+	ErrConflict = errors.New("another request changed a customer concurrently: retry")
 	// ErrNoCustomer is returned for an external id or ordinal that names nobody.
 	ErrNoCustomer = errors.New("no such customer")
 )

@@ -23,7 +23,7 @@ import (
 )
 
 // ErrRequest is returned for a request that cannot be done as it is.
-var ErrRequest = errors.New("the request for canaries cannot be done")
+var ErrRequest = errors.New("invalid canary request")
 
 const (
 	// atOnce bounds one request: more would outlast its deadline.

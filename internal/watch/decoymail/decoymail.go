@@ -39,7 +39,7 @@ import (
 )
 
 // ErrRequest is returned for a report that does not say what one says.
-var ErrRequest = errors.New("not a report of mail")
+var ErrRequest = errors.New("invalid mail report")
 
 const (
 	// window is for how long the mails to one decoy are counted in one entry.

@@ -20,7 +20,7 @@ import (
 var ErrClosed = errors.New("this alarm is closed")
 
 // ErrAsk is joined to errors that the request itself is to blame for.
-var ErrAsk = errors.New("the request is wrong")
+var ErrAsk = errors.New("invalid request")
 
 // Desk shows alarms and takes decisions about them.
 type Desk struct {

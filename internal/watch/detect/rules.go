@@ -25,7 +25,7 @@ func DefaultText() string { return defaultText }
 const MaxRules = 32 << 10
 
 // ErrRules is returned for text that is not a set of rules.
-var ErrRules = errors.New("not a set of detection rules")
+var ErrRules = errors.New("invalid detection rules")
 
 // Grade is how grave an alarm is.
 type Grade uint8

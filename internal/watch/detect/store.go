@@ -14,7 +14,7 @@ import (
 )
 
 // ErrNoAlarm is returned for an alarm that there is not.
-var ErrNoAlarm = errors.New("no such alarm: `cloakroom alarm list` shows those there are")
+var ErrNoAlarm = errors.New("no such alarm: `cloakroom alarm list` shows all")
 
 // State is where an alarm stands.
 type State string

@@ -45,7 +45,7 @@ import (
 var (
 	// ErrNobody is returned for a principal who neither has nor had a part in a brand. It
 	// is the same whether there is such a principal elsewhere.
-	ErrNobody = errors.New("nobody of this name has a role here, or had one and used it in the last 30 days")
+	ErrNobody = errors.New("no principal of this name has a role here or used one in the last 30 days")
 	// ErrGroup is returned for the group itself.
 	ErrGroup = errors.New("the group has no customers: name a brand, or none for all of them")
 )

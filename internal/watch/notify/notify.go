@@ -58,11 +58,11 @@ import (
 
 var (
 	// ErrURL is returned for an address that alarms cannot be sent to.
-	ErrURL = errors.New("a receiver's URL is https, or http on loopback, and has no user name in it; or it is mailto: and one address")
+	ErrURL = errors.New("a receiver's URL is https (or http on loopback) without a user name, or mailto: with one address")
 	// ErrNoReceiver is returned for a receiver that there is not.
-	ErrNoReceiver = errors.New("no such receiver: `cloakroom alarm receiver list` shows those there are")
+	ErrNoReceiver = errors.New("no such receiver: `cloakroom alarm receiver list` shows all")
 	// ErrExists is returned for a receiver that is there already.
-	ErrExists = errors.New("there is a receiver of this name: remove it first, or choose another name")
+	ErrExists = errors.New("a receiver of this name already exists: remove it first, or choose another name")
 )
 
 const (

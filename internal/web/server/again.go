@@ -40,8 +40,8 @@ func (s *Server) again(w http.ResponseWriter, r *http.Request, keep bool, next h
 	http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.timeout)) // where the writer has none, the context's holds
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBulkBody+1))
 	if err != nil {
-		s.fail(w, &api.Error{Type: api.TypeTimeout, Title: "Out of time", Status: http.StatusRequestTimeout,
-			Detail: "the body did not arrive in time: send fewer at a time"})
+		s.fail(w, &api.Error{Type: api.TypeTimeout, Title: "Timeout", Status: http.StatusRequestTimeout,
+			Detail: "the body did not arrive in time: send smaller requests"})
 		return
 	}
 	before, err := s.vault.Once.Begin(ctx, c.Principal, key, digest(r, key, body))
@@ -51,8 +51,8 @@ func (s *Server) again(w http.ResponseWriter, r *http.Request, keep bool, next h
 	}
 	if before != nil {
 		if len(before.Body) == 0 {
-			s.fail(w, &api.Error{Type: api.TypeConflict, Title: "Done already", Status: http.StatusConflict,
-				Detail: "an earlier request with this idempotency key did it; its answer held a secret and was not kept"})
+			s.fail(w, &api.Error{Type: api.TypeConflict, Title: "Request already processed", Status: http.StatusConflict,
+				Detail: "an earlier request with this idempotency key succeeded; its answer held a secret and was not stored"})
 			return
 		}
 		w.Header().Set("Idempotency-Replayed", "true")
@@ -87,7 +87,7 @@ func (s *Server) again(w http.ResponseWriter, r *http.Request, keep bool, next h
 // note logs what did not hinder the answer.
 func (s *Server) note(err error) {
 	if err != nil {
-		s.log.Error("keeping an answer failed: the same request, sent again, is done again", "cause", err)
+		s.log.Error("storing an answer failed: a retry of this request will be processed again", "cause", err)
 	}
 }
 

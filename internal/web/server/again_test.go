@@ -103,7 +103,7 @@ func oneOfManyAtOnceIsDone(t *testing.T, h *house) {
 		wg.Go(func() {
 			var b api.Brand
 			err := h.Do(ctx, "POST", "/v1/brands", api.Brand{Name: "mcqueen", Title: "McQueen"}, &b)
-			if err == nil && b.Title != "McQueen" || err != nil && !(isType(err, api.TypeConflict) && strings.Contains(err.Error(), "being done")) {
+			if err == nil && b.Title != "McQueen" || err != nil && !(isType(err, api.TypeConflict) && strings.Contains(err.Error(), "in progress")) {
 				t.Errorf("%+v, %v", b, err)
 			}
 		})

@@ -13,8 +13,8 @@ import (
 func (s *Server) backupRoutes() {
 	local := func(ctx context.Context, c identity.Caller) error {
 		if here, _ := ctx.Value(localKey{}).(bool); !here || c.Name != identity.LocalAdministrator {
-			return &api.Error{Type: api.TypePolicyDenied, Title: "Refused", Status: http.StatusForbidden,
-				Detail: "backups are made on the machine of the vault itself, by its local administrator, who needs no key there"}
+			return &api.Error{Type: api.TypePolicyDenied, Title: "Local administrator only", Status: http.StatusForbidden,
+				Detail: "only the local administrator of the vault's machine makes backups: run the command there, without a key"}
 		}
 		return nil
 	}

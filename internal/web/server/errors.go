@@ -36,8 +36,8 @@ import (
 var errNoKey = errors.New("send an API key as `Authorization: Bearer ckr_...`")
 
 func internal() *api.Error {
-	return &api.Error{Type: api.TypeInternal, Title: "The vault failed", Status: http.StatusInternalServerError,
-		Detail: "nothing was disclosed by this request; the vault's own log says more"}
+	return &api.Error{Type: api.TypeInternal, Title: "Internal error", Status: http.StatusInternalServerError,
+		Detail: "this request disclosed nothing; see the log of the server"}
 }
 
 // kinds says what the API answers for an error. The first that matches holds. All of
@@ -54,90 +54,90 @@ func kinds() []struct {
 		title  string
 		status int
 	}{
-		{errNoKey, api.TypeUnauthenticated, "Who are you?", http.StatusUnauthorized},
-		{identity.ErrMalformedKey, api.TypeUnauthenticated, "Not a key", http.StatusUnauthorized},
-		{identity.ErrUnknownKey, api.TypeUnauthenticated, "Unknown key", http.StatusUnauthorized},
-		{identity.ErrLink, api.TypePolicyDenied, "For one export", http.StatusForbidden},
-		{identity.ErrRevoked, api.TypeUnauthenticated, "Revoked", http.StatusUnauthorized},
-		{identity.ErrExpired, api.TypeUnauthenticated, "Expired", http.StatusUnauthorized},
-		{identity.ErrDisabled, api.TypeUnauthenticated, "Disabled", http.StatusUnauthorized},
-		{admin.ErrErasing, api.TypePartlyDone, "Logged, and not erased yet", http.StatusServiceUnavailable},
-		{seal.ErrDamaged, api.TypeDamaged, "A record is damaged", http.StatusInternalServerError},
+		{errNoKey, api.TypeUnauthenticated, "Authentication required", http.StatusUnauthorized},
+		{identity.ErrMalformedKey, api.TypeUnauthenticated, "Malformed API key", http.StatusUnauthorized},
+		{identity.ErrUnknownKey, api.TypeUnauthenticated, "Unknown API key", http.StatusUnauthorized},
+		{identity.ErrLink, api.TypePolicyDenied, "Export link only", http.StatusForbidden},
+		{identity.ErrRevoked, api.TypeUnauthenticated, "Credential revoked", http.StatusUnauthorized},
+		{identity.ErrExpired, api.TypeUnauthenticated, "Credential expired", http.StatusUnauthorized},
+		{identity.ErrDisabled, api.TypeUnauthenticated, "Principal disabled", http.StatusUnauthorized},
+		{admin.ErrErasing, api.TypePartlyDone, "Logged, not erased yet", http.StatusServiceUnavailable},
+		{seal.ErrDamaged, api.TypeDamaged, "Record damaged", http.StatusInternalServerError},
 		{seal.ErrNoOrdinals, api.TypeInternal, "No ordinal left", http.StatusInsufficientStorage},
-		{ledger.ErrUnavailable, api.TypeLogUnavailable, "The log cannot be written", http.StatusServiceUnavailable},
-		{ledger.ErrTampered, api.TypeLogUnavailable, "The log was tampered with", http.StatusServiceUnavailable},
-		{ledger.ErrClosed, api.TypeLogUnavailable, "The vault is stopping", http.StatusServiceUnavailable},
-		{ledger.ErrNoLog, api.TypeLogUnavailable, "The log is missing", http.StatusServiceUnavailable},
-		{disclose.ErrOtherBrand, api.TypeOtherBrand, "Of another brand", http.StatusForbidden},
+		{ledger.ErrUnavailable, api.TypeLogUnavailable, "Log unavailable", http.StatusServiceUnavailable},
+		{ledger.ErrTampered, api.TypeLogUnavailable, "Log tampered with", http.StatusServiceUnavailable},
+		{ledger.ErrClosed, api.TypeLogUnavailable, "Vault shutting down", http.StatusServiceUnavailable},
+		{ledger.ErrNoLog, api.TypeLogUnavailable, "Log missing", http.StatusServiceUnavailable},
+		{disclose.ErrOtherBrand, api.TypeOtherBrand, "Token of another brand", http.StatusForbidden},
 		{seal.ErrUnknownToken, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
 		{seal.ErrNoCustomer, api.TypeUnknownToken, "Unknown token", http.StatusNotFound},
-		{keys.ErrUnwrap, api.TypeLogUnavailable, "Not the root key", http.StatusServiceUnavailable},
-		{keys.ErrOtherRoot, api.TypeLogUnavailable, "Not the root key in force", http.StatusServiceUnavailable},
-		{keys.ErrRotated, api.TypeConflict, "Rotated meanwhile", http.StatusConflict},
-		{keys.ErrBackup, api.TypeConflict, "A backup is running", http.StatusConflict},
-		{keys.ErrRootRotation, api.TypeConflict, "The root key is being rotated", http.StatusConflict},
-		{keys.ErrRootReleased, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
-		{keys.ErrGenerations, api.TypeConflict, "No generation left", http.StatusConflict},
-		{revision.ErrMoved, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
-		{seal.ErrConflict, api.TypeConflict, "Changed meanwhile", http.StatusConflict},
+		{keys.ErrUnwrap, api.TypeLogUnavailable, "Wrong root key", http.StatusServiceUnavailable},
+		{keys.ErrOtherRoot, api.TypeLogUnavailable, "Root key not current", http.StatusServiceUnavailable},
+		{keys.ErrRotated, api.TypeConflict, "Key already rotated", http.StatusConflict},
+		{keys.ErrBackup, api.TypeConflict, "Backup already running", http.StatusConflict},
+		{keys.ErrRootRotation, api.TypeConflict, "Root key rotation in progress", http.StatusConflict},
+		{keys.ErrRootReleased, api.TypeConflict, "Concurrent change", http.StatusConflict},
+		{keys.ErrGenerations, api.TypeConflict, "No key generation left", http.StatusConflict},
+		{revision.ErrMoved, api.TypeConflict, "Concurrent change", http.StatusConflict},
+		{seal.ErrConflict, api.TypeConflict, "Concurrent change", http.StatusConflict},
 		{brands.ErrNoBrand, api.TypeUnknownBrand, "Unknown brand", http.StatusNotFound},
 		{brands.ErrNoPurpose, api.TypeUnknownPurpose, "Unknown purpose", http.StatusForbidden},
-		{brands.ErrExists, api.TypeConflict, "Exists already", http.StatusConflict},
-		{identity.ErrExists, api.TypeConflict, "Exists already", http.StatusConflict},
-		{brands.ErrName, api.TypeInvalid, "Not a name", http.StatusUnprocessableEntity},
-		{brands.ErrLegalBasis, api.TypeInvalid, "Not a legal basis", http.StatusUnprocessableEntity},
-		{identity.ErrName, api.TypeInvalid, "Not a name", http.StatusUnprocessableEntity},
+		{brands.ErrExists, api.TypeConflict, "Already exists", http.StatusConflict},
+		{identity.ErrExists, api.TypeConflict, "Already exists", http.StatusConflict},
+		{brands.ErrName, api.TypeInvalid, "Invalid name", http.StatusUnprocessableEntity},
+		{brands.ErrLegalBasis, api.TypeInvalid, "Unknown legal basis", http.StatusUnprocessableEntity},
+		{identity.ErrName, api.TypeInvalid, "Invalid name", http.StatusUnprocessableEntity},
 		{identity.ErrNoPrincipal, api.TypeNotFound, "No such principal", http.StatusNotFound},
-		{containment.ErrContained, api.TypeContained, "Stopped", http.StatusForbidden},
-		{containment.ErrReach, api.TypeNotFound, "Nobody to stop here", http.StatusNotFound},
-		{containment.ErrLast, api.TypeConflict, "Nobody would be left", http.StatusConflict},
-		{containment.ErrUndoer, api.TypePolicyDenied, "Not you", http.StatusForbidden},
-		{containment.ErrAsker, api.TypeConflict, "Ask anew", http.StatusConflict},
+		{containment.ErrContained, api.TypeContained, "Access suspended", http.StatusForbidden},
+		{containment.ErrReach, api.TypeNotFound, "No such principal or credential", http.StatusNotFound},
+		{containment.ErrLast, api.TypeConflict, "No other person could undo", http.StatusConflict},
+		{containment.ErrUndoer, api.TypePolicyDenied, "Not allowed to undo", http.StatusForbidden},
+		{containment.ErrAsker, api.TypeConflict, "Undo request no longer valid", http.StatusConflict},
 		{containment.ErrNone, api.TypeNotFound, "No such containment", http.StatusNotFound},
-		{containment.ErrState, api.TypeConflict, "Not now", http.StatusConflict},
+		{containment.ErrState, api.TypeConflict, "Containment cannot be undone now", http.StatusConflict},
 		{containment.ErrMost, api.TypeConflict, "Too many containments", http.StatusConflict},
 		{identity.ErrNoCredential, api.TypeNotFound, "No such credential", http.StatusNotFound},
 		{identity.ErrChildren, api.TypeConflict, "Too many credentials", http.StatusConflict},
 		{identity.ErrRevocations, api.TypeConflict, "Too many revocations", http.StatusConflict},
-		{identity.ErrNoLineage, api.TypeNotFound, "Nothing to revoke", http.StatusNotFound},
-		{identity.ErrNoRole, api.TypeNotFound, "No role there", http.StatusNotFound},
+		{identity.ErrNoLineage, api.TypeNotFound, "No such lineage", http.StatusNotFound},
+		{identity.ErrNoRole, api.TypeNotFound, "No role at this brand", http.StatusNotFound},
 		{ledger.ErrNoEntry, api.TypeNotFound, "No such entry", http.StatusNotFound},
-		{access.ErrPolicy, api.TypeInvalid, "Not a policy", http.StatusUnprocessableEntity},
+		{access.ErrPolicy, api.TypeInvalid, "Invalid policy", http.StatusUnprocessableEntity},
 		{access.ErrNoPolicy, api.TypePolicyDenied, "No policy", http.StatusForbidden},
-		{budget.ErrRules, api.TypeInvalid, "Not a set of budgets", http.StatusUnprocessableEntity},
+		{budget.ErrRules, api.TypeInvalid, "Invalid budgets", http.StatusUnprocessableEntity},
 		{disclose.ErrField, api.TypeInvalid, "Unknown field", http.StatusUnprocessableEntity},
-		{door.ErrTicket, api.TypeInvalid, "Not a ticket", http.StatusUnprocessableEntity},
-		{detect.ErrRules, api.TypeInvalid, "Not a set of rules", http.StatusUnprocessableEntity},
-		{detect.ErrAsk, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},
+		{door.ErrTicket, api.TypeInvalid, "Invalid ticket", http.StatusUnprocessableEntity},
+		{detect.ErrRules, api.TypeInvalid, "Invalid detection rules", http.StatusUnprocessableEntity},
+		{detect.ErrAsk, api.TypeInvalid, "Invalid request", http.StatusUnprocessableEntity},
 		{detect.ErrNoAlarm, api.TypeNotFound, "No such alarm", http.StatusNotFound},
-		{detect.ErrClosed, api.TypeConflict, "Closed already", http.StatusConflict},
-		{export.ErrOwn, api.TypePolicyDenied, "Not your own", http.StatusForbidden},
-		{export.ErrNotYours, api.TypePolicyDenied, "Not yours", http.StatusForbidden},
+		{detect.ErrClosed, api.TypeConflict, "Alarm already closed", http.StatusConflict},
+		{export.ErrOwn, api.TypePolicyDenied, "Second person required", http.StatusForbidden},
+		{export.ErrNotYours, api.TypePolicyDenied, "Export of another credential", http.StatusForbidden},
 		{export.ErrNoExport, api.TypeNotFound, "No such export", http.StatusNotFound},
-		{export.ErrExpired, api.TypeConflict, "Expired", http.StatusConflict},
-		{export.ErrState, api.TypeConflict, "Not in this state", http.StatusConflict},
+		{export.ErrExpired, api.TypeConflict, "Export expired", http.StatusConflict},
+		{export.ErrState, api.TypeConflict, "Wrong state of the export", http.StatusConflict},
 		{export.ErrTooMany, api.TypeConflict, "Too many exports", http.StatusConflict},
-		{export.ErrRequest, api.TypeInvalid, "The export cannot be asked for", http.StatusUnprocessableEntity},
-		{decoymail.ErrRequest, api.TypeInvalid, "Not a report of mail", http.StatusUnprocessableEntity},
-		{exposure.ErrNobody, api.TypeNotFound, "Nobody of this name", http.StatusNotFound},
-		{exposure.ErrGroup, api.TypeInvalid, "Not a brand", http.StatusUnprocessableEntity},
-		{notify.ErrURL, api.TypeInvalid, "Not a receiver's URL", http.StatusUnprocessableEntity},
+		{export.ErrRequest, api.TypeInvalid, "Invalid export request", http.StatusUnprocessableEntity},
+		{decoymail.ErrRequest, api.TypeInvalid, "Invalid mail report", http.StatusUnprocessableEntity},
+		{exposure.ErrNobody, api.TypeNotFound, "No such principal", http.StatusNotFound},
+		{exposure.ErrGroup, api.TypeInvalid, "Brand required", http.StatusUnprocessableEntity},
+		{notify.ErrURL, api.TypeInvalid, "Invalid receiver URL", http.StatusUnprocessableEntity},
 		{notify.ErrNoReceiver, api.TypeNotFound, "No such receiver", http.StatusNotFound},
-		{notify.ErrExists, api.TypeConflict, "Exists already", http.StatusConflict},
-		{backup.ErrRequest, api.TypeInvalid, "The backup cannot be made", http.StatusUnprocessableEntity},
-		{backup.ErrRunning, api.TypeConflict, "A backup is running", http.StatusConflict},
-		{canary.ErrRequest, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},
-		{admin.ErrRequest, api.TypeInvalid, "The request is not valid", http.StatusUnprocessableEntity},
-		{record.ErrEmail, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
-		{record.ErrPhone, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
-		{record.ErrExternalID, api.TypeInvalid, "Not searchable", http.StatusUnprocessableEntity},
-		{db.ErrUnavailable, api.TypeLogUnavailable, "The database does not answer", http.StatusServiceUnavailable},
-		{db.ErrOutcomeUnknown, api.TypeLogUnavailable, "The outcome is unknown", http.StatusServiceUnavailable},
-		{context.DeadlineExceeded, api.TypeTimeout, "Out of time", http.StatusGatewayTimeout},
-		{context.Canceled, api.TypeTimeout, "Given up", http.StatusGatewayTimeout},
-		{idempotency.ErrOther, api.TypeKeyReused, "Another request", http.StatusUnprocessableEntity},
-		{idempotency.ErrKey, api.TypeInvalid, "Not an idempotency key", http.StatusUnprocessableEntity},
-		{idempotency.ErrRunning, api.TypeConflict, "Being done", http.StatusConflict},
+		{notify.ErrExists, api.TypeConflict, "Already exists", http.StatusConflict},
+		{backup.ErrRequest, api.TypeInvalid, "Invalid backup request", http.StatusUnprocessableEntity},
+		{backup.ErrRunning, api.TypeConflict, "Backup already running", http.StatusConflict},
+		{canary.ErrRequest, api.TypeInvalid, "Invalid request", http.StatusUnprocessableEntity},
+		{admin.ErrRequest, api.TypeInvalid, "Invalid request", http.StatusUnprocessableEntity},
+		{record.ErrEmail, api.TypeInvalid, "Value not searchable", http.StatusUnprocessableEntity},
+		{record.ErrPhone, api.TypeInvalid, "Value not searchable", http.StatusUnprocessableEntity},
+		{record.ErrExternalID, api.TypeInvalid, "Value not searchable", http.StatusUnprocessableEntity},
+		{db.ErrUnavailable, api.TypeLogUnavailable, "Database unavailable", http.StatusServiceUnavailable},
+		{db.ErrOutcomeUnknown, api.TypeLogUnavailable, "Outcome unknown", http.StatusServiceUnavailable},
+		{context.DeadlineExceeded, api.TypeTimeout, "Timeout", http.StatusGatewayTimeout},
+		{context.Canceled, api.TypeTimeout, "Request cancelled", http.StatusGatewayTimeout},
+		{idempotency.ErrOther, api.TypeKeyReused, "Idempotency key reused", http.StatusUnprocessableEntity},
+		{idempotency.ErrKey, api.TypeInvalid, "Invalid idempotency key", http.StatusUnprocessableEntity},
+		{idempotency.ErrRunning, api.TypeConflict, "Request in progress", http.StatusConflict},
 	}
 }
 
@@ -148,23 +148,23 @@ func problem(err error) *api.Error {
 		return ready
 	}
 	if denied, ok := errors.AsType[*access.DeniedError](err); ok {
-		return &api.Error{Type: api.TypePolicyDenied, Title: "Refused by policy", Status: http.StatusForbidden,
+		return &api.Error{Type: api.TypePolicyDenied, Title: "Denied by policy", Status: http.StatusForbidden,
 			Detail: denied.Error(), Fields: denied.Fields.Names()}
 	}
 	if out, ok := errors.AsType[*budget.ExhaustedError](err); ok {
-		return &api.Error{Type: api.TypeBudgetExhausted, Title: "Refused by budget", Status: http.StatusTooManyRequests,
+		return &api.Error{Type: api.TypeBudgetExhausted, Title: "Budget exhausted", Status: http.StatusTooManyRequests,
 			Detail: out.Error(), RetryIn: int64(out.Retry.Seconds())}
 	}
 	if none, ok := errors.AsType[*budget.NoRuleError](err); ok {
-		return &api.Error{Type: api.TypeBudgetExhausted, Title: "Refused: no budget", Status: http.StatusTooManyRequests, Detail: none.Error()}
+		return &api.Error{Type: api.TypeBudgetExhausted, Title: "No budget", Status: http.StatusTooManyRequests, Detail: none.Error()}
 	}
 	if out, ok := errors.AsType[*containment.OutcomeError](err); ok {
-		e := &api.Error{Type: api.TypeLogUnavailable, Title: "Nothing was changed", Status: http.StatusServiceUnavailable, Detail: out.Error()}
+		e := &api.Error{Type: api.TypeLogUnavailable, Title: "Nothing changed", Status: http.StatusServiceUnavailable, Detail: out.Error()}
 		switch {
 		case out.ID != 0:
-			e.Type, e.Title = api.TypePartlyDone, "It holds"
+			e.Type, e.Title = api.TypePartlyDone, "Partly done"
 		case out.Unknown():
-			e.Type, e.Title = api.TypeOutcomeUnknown, "The outcome is unknown"
+			e.Type, e.Title = api.TypeOutcomeUnknown, "Outcome unknown"
 		}
 		return e
 	}
@@ -173,7 +173,7 @@ func problem(err error) *api.Error {
 			Detail: card.Error(), Fields: []string{card.Field}}
 	}
 	if more, ok := errors.AsType[*exposure.UnfinishedError](err); ok {
-		return &api.Error{Type: api.TypeUnfinished, Title: "Still counting", Status: http.StatusServiceUnavailable, Detail: more.Error(), RetryIn: 1}
+		return &api.Error{Type: api.TypeUnfinished, Title: "Count in progress", Status: http.StatusServiceUnavailable, Detail: more.Error(), RetryIn: 1}
 	}
 	for _, k := range kinds() {
 		if errors.Is(err, k.err) {

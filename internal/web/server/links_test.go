@@ -137,5 +137,5 @@ func linkLetsNobodyElseIn(t *testing.T, s *shelf) {
 
 func refusedAsLink(err error) bool {
 	var e *api.Error
-	return errors.As(err, &e) && e.Status == http.StatusForbidden && e.Title == "For one export"
+	return errors.As(err, &e) && e.Status == http.StatusForbidden && e.Title == "Export link only"
 }

@@ -119,7 +119,7 @@ func (s *Server) routes() {
 	s.showsSecret("POST", "/v1/credentials/{credential}/renew")
 	route(s, "GET", "/v1/health", "health", "Whether the vault can serve", maxBody, func(ctx context.Context, _ identity.Caller, _ *none) (*api.Health, error) {
 		if _, err := v.Ledger.Size(ctx, record.Group); err != nil {
-			return nil, &api.Error{Type: api.TypeLogUnavailable, Title: "The vault cannot serve", Status: http.StatusServiceUnavailable}
+			return nil, &api.Error{Type: api.TypeLogUnavailable, Title: "Vault unavailable", Status: http.StatusServiceUnavailable}
 		}
 		return &api.Health{Status: "ok"}, nil
 	})
@@ -331,7 +331,7 @@ func refusedCard(w *api.Written, err error) (*api.Written, error) {
 	if r == nil {
 		return w, nil
 	}
-	e := &api.Error{Type: api.TypeInvalid, Title: "Refused", Status: http.StatusUnprocessableEntity, Detail: strings.TrimSpace(r.Field + " " + r.Reason)}
+	e := &api.Error{Type: api.TypeInvalid, Title: "Invalid customer", Status: http.StatusUnprocessableEntity, Detail: strings.TrimSpace(r.Field + " " + r.Reason)}
 	if r.Field != "" {
 		e.Fields = []string{r.Field}
 	}

@@ -7,10 +7,13 @@ package server
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -248,7 +251,7 @@ func (s *Server) plainErrors(_ huma.Context, _ string, v any) (any, error) {
 	if !ok {
 		return v, nil
 	}
-	e := &api.Error{Type: api.TypeInvalid, Title: "The request is not valid", Status: m.Status}
+	e := &api.Error{Type: api.TypeInvalid, Title: "Invalid request", Status: m.Status}
 	for _, d := range m.Errors {
 		iv := api.InvalidValue{Message: d.Message}
 		if place, ok := strings.CutPrefix(d.Message, notText+": "); ok {
@@ -257,25 +260,54 @@ func (s *Server) plainErrors(_ huma.Context, _ string, v any) (any, error) {
 		}
 		switch {
 		case strings.HasPrefix(d.Message, "unexpected property"):
-			iv.Message = "has a member that the API does not know"
+			iv.Message, iv.Location = "Unknown property", s.known(d.Location)
 		case strings.HasPrefix(d.Message, "expected "):
 			iv.Location = d.Location
+		case strings.HasPrefix(d.Message, malformed):
+			iv.Location = "body"
+		case m.Status == http.StatusUnsupportedMediaType:
+			iv.Message = "Content-Type must be application/json"
 		default:
-			iv.Message = "is not what the API describes"
+			iv.Message = "Invalid value"
 		}
 		e.Errors = append(e.Errors, iv)
 	}
 	switch {
 	case m.Status == http.StatusRequestTimeout:
-		e.Type, e.Title, e.Errors = api.TypeTimeout, "Out of time", nil
-		e.Detail = "the body did not arrive in time: send fewer at a time"
+		e.Type, e.Title, e.Errors = api.TypeTimeout, "Timeout", nil
+		e.Detail = "the body did not arrive in time: send smaller requests"
 	case m.Status == http.StatusRequestEntityTooLarge:
-		e.Detail = "the request is too large: send fewer at a time"
+		e.Detail = "the request is too large: send smaller requests"
 	case len(e.Errors) == 0:
-		e.Detail = "the body is not JSON of the shape that the API describes"
+		e.Detail = "the body is missing or not the JSON object that /v1/openapi.yaml describes"
 	}
 	s.metrics.failed(e.Type)
 	return e, nil
+}
+
+// malformed begins the message about a body that is no JSON.
+const malformed = "Malformed JSON at byte "
+
+// unmarshal reads JSON, and says where it is malformed without quoting it.
+func unmarshal(data []byte, v any) error {
+	err := json.Unmarshal(data, v)
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return errors.New(malformed + strconv.FormatInt(syntax.Offset, 10))
+	}
+	return err
+}
+
+// known returns a location up to its first name that no request of the API has: such a
+// name is the caller's and may be personal data.
+func (s *Server) known(location string) string {
+	parts := strings.Split(location, ".")
+	for i, p := range parts {
+		name, _, _ := strings.Cut(p, "[")
+		if i > 0 && !s.names(name) {
+			return strings.Join(parts[:i], ".")
+		}
+	}
+	return location
 }
 
 // Serve answers on a listener until the context ends, and then lets what runs

@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -27,7 +26,7 @@ func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 
 // refuseText is the answer to a request with such a text. The place never holds what was
 // sent.
 func refuseText(place string) *api.Error {
-	return &api.Error{Type: api.TypeInvalid, Title: "The request is not valid", Status: http.StatusBadRequest,
+	return &api.Error{Type: api.TypeInvalid, Title: "Invalid request", Status: http.StatusBadRequest,
 		Errors: []api.InvalidValue{{Location: place, Message: notText}}}
 }
 
@@ -104,20 +103,20 @@ func (s *Server) jsonFormat() huma.Format {
 	return huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: func(data []byte, v any) error {
 		valid := utf8.Valid(data)
 		if valid && !bytes.Contains(data, escape) {
-			return huma.DefaultJSONFormat.Unmarshal(data, v)
+			return unmarshal(data, v)
 		}
 		// Rarely: a text that is not UTF-8 becomes one with a NUL, and is looked for.
 		var all any
 		if !valid {
 			data = bytes.ToValidUTF8(data, escape)
 		}
-		if err := json.Unmarshal(data, &all); err != nil {
+		if err := unmarshal(data, &all); err != nil {
 			return err
 		}
 		if place := s.bodyPlace(all, "body"); place != "" {
 			return &textError{place}
 		}
-		return huma.DefaultJSONFormat.Unmarshal(data, v)
+		return unmarshal(data, v)
 	}}
 }
 

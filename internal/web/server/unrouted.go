@@ -26,14 +26,14 @@ func (s *Server) routed(mux *http.ServeMux) http.Handler {
 			return
 		}
 		e := &api.Error{Type: api.TypeNotFound, Title: "No such path", Status: http.StatusNotFound,
-			Detail: "the API has no such path: /v1/openapi.yaml describes those it has"}
+			Detail: "the API has no such path: /v1/openapi.yaml lists all"}
 		if clean {
 			a := &answer{header: http.Header{}}
 			h.ServeHTTP(a, r)
 			if a.status == http.StatusMethodNotAllowed {
 				w.Header().Set("Allow", a.header.Get("Allow"))
-				e = &api.Error{Type: api.TypeInvalid, Title: "Not with this method", Status: http.StatusMethodNotAllowed,
-					Detail: "the header Allow says with which methods"}
+				e = &api.Error{Type: api.TypeInvalid, Title: "Method not allowed", Status: http.StatusMethodNotAllowed,
+					Detail: "the header Allow lists the methods of this path"}
 			}
 		}
 		s.fail(w, e)
