@@ -9,12 +9,12 @@ type Alarm struct {
 	Entry     uint64    `json:"entry"`
 	At        time.Time `json:"at"`
 	Rule      string    `json:"rule"`
-	Grade     string    `json:"grade" enum:"low,medium,high,critical"`
+	Severity  string    `json:"severity" enum:"low,medium,high,critical"`
 	Principal uint64    `json:"principal"`
 	Name      string    `json:"name,omitempty" doc:"The principal's name."`
 	Lineage   uint64    `json:"lineage,omitempty"`
 	Role      string    `json:"role,omitempty"`
-	Customers int       `json:"customers" doc:"About how many customers it concerns."`
+	Customers int       `json:"customers" doc:"Approximate number of customers affected."`
 	Usual     string    `json:"usual" doc:"What was usual, with figures."`
 	Seen      string    `json:"seen" doc:"What was seen, with figures."`
 	Key       string    `json:"key" doc:"Alarms about one thing on one day have the same key."`
@@ -74,10 +74,10 @@ type Replayed struct {
 
 // ReceiverRequest names a receiver of alarms.
 type ReceiverRequest struct {
-	Name  string `json:"name" maxLength:"40"`
-	URL   string `json:"url" maxLength:"1024" doc:"https, or http on loopback; or mailto: and one address."`
-	Grade string `json:"grade,omitempty" enum:"low,medium,high,critical" doc:"The least grave alarm that is sent; medium if empty."`
-	Past  bool   `json:"past,omitempty" doc:"Send the alarms that are there already, too."`
+	Name     string `json:"name" maxLength:"40"`
+	URL      string `json:"url" maxLength:"1024" doc:"https, or http on loopback; or mailto: and one address."`
+	Severity string `json:"severity,omitempty" enum:"low,medium,high,critical" doc:"Lowest severity sent; medium if empty."`
+	Past     bool   `json:"past,omitempty" doc:"Also send existing alarms."`
 }
 
 // The kinds of receivers.
@@ -91,7 +91,7 @@ type Receiver struct {
 	Name      string    `json:"name"`
 	Kind      string    `json:"kind" enum:"webhook,mail"`
 	Host      string    `json:"host" doc:"Of its URL or e-mail address; the rest may hold a secret or a name."`
-	Grade     string    `json:"grade"`
+	Severity  string    `json:"severity"`
 	Created   time.Time `json:"created"`
 	Secret    string    `json:"secret,omitempty" doc:"Of a webhook: whsec_..., shown once, when it is made."`
 	Delivered uint64    `json:"delivered"`

@@ -376,14 +376,14 @@ type Rotation struct {
 	Bound    int64     `json:"bound" doc:"Customers from this ordinal on never had the old key."`
 	Done     int64     `json:"done" doc:"Customers moved."`
 	Failed   int64     `json:"failed,omitempty" doc:"Customers that do not open."`
-	Stalled  bool      `json:"stalled,omitempty" doc:"It stands still because of them, and the old key stays."`
+	Stalled  bool      `json:"stalled,omitempty" doc:"Stuck because of them; the old key stays."`
 	Began    time.Time `json:"began"`
 	Ended    time.Time `json:"ended,omitzero" doc:"The old key was destroyed."`
 }
 
 // RootRotated answers the rotation of the root key.
 type RootRotated struct {
-	Keys int `json:"keys" doc:"Keys of brands that were wrapped anew."`
+	Keys int `json:"keys" doc:"Brand keys rewrapped."`
 }
 
 // CheckPlace is where a check of the database stands. The empty one is the beginning.
@@ -428,7 +428,7 @@ type Mended struct {
 type BackupRequest struct {
 	Dir         string   `json:"dir" maxLength:"4096" doc:"A directory on the machine of the vault; must not hold anything."`
 	Parts       []string `json:"parts,omitempty" maxItems:"4" doc:"data, keys, log; empty: all."`
-	Recipients  []string `json:"recipients,omitempty" maxItems:"20" doc:"age recipients to whom the keys are encrypted."`
+	Recipients  []string `json:"recipients,omitempty" maxItems:"20" doc:"age recipients of the encrypted keys."`
 	WithRootKey bool     `json:"with_root_key,omitempty" doc:"Also the root key, encrypted to the recipients."`
 }
 

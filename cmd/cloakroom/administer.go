@@ -16,14 +16,14 @@ import (
 )
 
 type brandCmd struct {
-	Create brandCreateCmd `cmd:"" help:"Create a brand, with the default policy, purposes and budgets."`
-	List   brandListCmd   `cmd:"" help:"List the brands."`
+	Create brandCreateCmd `cmd:"" help:"Create a brand with the default policy, purposes and budgets."`
+	List   brandListCmd   `cmd:"" help:"List brands."`
 }
 
 type brandCreateCmd struct {
 	remote
 	Name  string `arg:"" help:"Lower-case letters, digits and hyphens."`
-	Title string `help:"The name for people." placeholder:"TEXT"`
+	Title string `help:"Display name." placeholder:"TEXT"`
 }
 
 // Run creates a brand.
@@ -46,7 +46,7 @@ func (c *brandListCmd) Run(ctx context.Context, std Streams) error {
 
 type purposeCmd struct {
 	Add    purposeAddCmd    `cmd:"" help:"Register a purpose with its legal basis."`
-	List   purposeListCmd   `cmd:"" help:"List the purposes of a brand."`
+	List   purposeListCmd   `cmd:"" help:"List a brand's purposes."`
 	Retire purposeRetireCmd `cmd:"" help:"Retire a purpose."`
 }
 
@@ -54,7 +54,7 @@ type purposeAddCmd struct {
 	forBrand
 	Name        string `arg:"" help:"Lower-case letters, digits and hyphens."`
 	LegalBasis  string `help:"consent, contract, legal-obligation, vital-interests, public-task or legitimate-interests (GDPR Art. 6(1))." required:"" placeholder:"BASIS"`
-	Description string `help:"What it is, in a sentence." placeholder:"TEXT"`
+	Description string `help:"One-sentence description." placeholder:"TEXT"`
 }
 
 // Run registers a purpose.
@@ -95,21 +95,21 @@ func (c *purposeRetireCmd) Run(ctx context.Context, std Streams) error {
 }
 
 type principalCmd struct {
-	Create     principalCreateCmd     `cmd:"" help:"Register a person or service with its roles, and make its first key."`
+	Create     principalCreateCmd     `cmd:"" help:"Register a person or service with its roles, and create its first key."`
 	List       principalListCmd       `cmd:"" help:"List principals, their roles and credentials."`
-	Role       principalRoleCmd       `cmd:"" help:"Give or take a role."`
-	Key        principalKeyCmd        `cmd:"" help:"Make a further key."`
-	Renew      principalRenewCmd      `cmd:"" help:"Replace a key; what was made through it goes on."`
-	App        principalAppCmd        `cmd:"" help:"Make a key through your own, for an application that acts for you."`
-	Disconnect principalDisconnectCmd `cmd:"" help:"Revoke one credential and all made through it; the rest of its lineage stays valid."`
-	Revoke     principalRevokeCmd     `cmd:"" help:"Revoke a lineage: a credential and all made through it."`
+	Role       principalRoleCmd       `cmd:"" help:"Grant or remove a role."`
+	Key        principalKeyCmd        `cmd:"" help:"Create another key."`
+	Renew      principalRenewCmd      `cmd:"" help:"Replace a key; credentials made through it stay valid."`
+	App        principalAppCmd        `cmd:"" help:"Create a key through your own, for an application that acts for you."`
+	Disconnect principalDisconnectCmd `cmd:"" help:"Revoke a credential and all credentials made through it; the rest of its lineage stays valid."`
+	Revoke     principalRevokeCmd     `cmd:"" help:"Revoke a lineage: a credential and all credentials made through it."`
 }
 
 type principalCreateCmd struct {
 	remote
 	Name  string            `arg:"" help:"Lower-case letters, digits, dots, hyphens and underscores."`
 	Kind  string            `help:"person or service." default:"person" enum:"person,service"`
-	Roles map[string]string `name:"role" help:"BRAND=ROLE; group=ROLE holds where no other is given." placeholder:"BRAND=ROLE"`
+	Roles map[string]string `name:"role" help:"BRAND=ROLE, such as gucci=application; group=ROLE applies to brands without their own." placeholder:"BRAND=ROLE"`
 }
 
 // created is a new principal and its one key.
@@ -164,7 +164,7 @@ func (c *principalListCmd) Run(ctx context.Context, std Streams) error {
 type principalRoleCmd struct {
 	forBrand
 	Name string `arg:""`
-	Role string `arg:"" optional:"" help:"The role; without one, the role that it has is taken."`
+	Role string `arg:"" optional:"" help:"Role to grant; without it, the current role is removed."`
 }
 
 // Run gives or takes a role.
@@ -184,8 +184,8 @@ func (c *principalRoleCmd) Run(ctx context.Context, std Streams) error {
 type principalKeyCmd struct {
 	remote
 	Name     string `arg:""`
-	Label    string `help:"What the key is for." placeholder:"TEXT"`
-	ValidFor string `help:"How long, such as 720h." placeholder:"TIME"`
+	Label    string `help:"Label of the key." placeholder:"TEXT"`
+	ValidFor string `help:"Validity, such as 720h." placeholder:"TIME"`
 }
 
 // Run makes a key.
@@ -198,21 +198,21 @@ func (c *principalKeyCmd) Run(ctx context.Context, std Streams) error {
 
 type principalRenewCmd struct {
 	remote
-	Credential uint64 `arg:"" help:"As principal list --json shows it."`
+	Credential uint64 `arg:"" help:"Number of the credential, from principal list --json."`
 }
 
 // Run replaces a key.
 func (c *principalRenewCmd) Run(ctx context.Context, std Streams) error {
 	return ask(ctx, std, &c.remote, "POST", client.Path("credentials", fmt.Sprint(c.Credential), "renew"), nil, func(w io.Writer, out *api.Credential) {
 		printKey(w, fmt.Sprint("credential ", out.ID), out)
-		fmt.Fprintf(w, "What was made through it goes on. To end that too: cloakroom principal revoke %d\n", out.Lineage)
+		fmt.Fprintf(w, "Credentials made through it stay valid. To revoke those too: cloakroom principal revoke %d\n", out.Lineage)
 	})
 }
 
 type principalAppCmd struct {
 	remote
-	Label    string `help:"Which application." placeholder:"TEXT" required:""`
-	ValidFor string `help:"How long, such as 720h." placeholder:"TIME"`
+	Label    string `help:"Name of the application." placeholder:"TEXT" required:""`
+	ValidFor string `help:"Validity, such as 720h." placeholder:"TIME"`
 }
 
 // Run makes a key through the caller's own.
@@ -235,7 +235,7 @@ func expiry(c *api.Credential) string {
 
 type principalRevokeCmd struct {
 	remote
-	Lineage uint64 `arg:"" help:"As principal list shows it."`
+	Lineage uint64 `arg:"" help:"Number of the lineage, from principal list."`
 }
 
 // Run revokes a lineage.
@@ -262,10 +262,10 @@ func (c *principalDisconnectCmd) Run(ctx context.Context, std Streams) error {
 }
 
 type policyCmd struct {
-	Show  policyShowCmd  `cmd:"" help:"Print the policy that holds."`
+	Show  policyShowCmd  `cmd:"" help:"Print the policy in force."`
 	Check policyCheckCmd `cmd:"" help:"Check a policy file without a vault."`
-	Diff  policyDiffCmd  `cmd:"" help:"Say who gains and loses what under a policy file."`
-	Apply policyApplyCmd `cmd:"" help:"Make a policy file the one that holds."`
+	Diff  policyDiffCmd  `cmd:"" help:"Show who gains and loses what under a policy file."`
+	Apply policyApplyCmd `cmd:"" help:"Apply a policy file."`
 }
 
 type policyShowCmd struct{ forBrand }
@@ -280,7 +280,7 @@ func (c *policyShowCmd) Run(ctx context.Context, std Streams) error {
 type policyDiffCmd struct {
 	forBrand
 	topBounds
-	File string `arg:"" help:"The policy file." type:"existingfile"`
+	File string `arg:"" help:"Policy file." type:"existingfile"`
 }
 
 // Run says what would change.
@@ -291,7 +291,7 @@ func (c *policyDiffCmd) Run(ctx context.Context, std Streams) error {
 type policyApplyCmd struct {
 	forBrand
 	changesBounds
-	File string `arg:"" help:"The policy file." type:"existingfile"`
+	File string `arg:"" help:"Policy file." type:"existingfile"`
 }
 
 // Run applies a policy.
@@ -330,8 +330,8 @@ func putPolicy(ctx context.Context, std Streams, b *forBrand, file string, how *
 }
 
 type budgetCmd struct {
-	Show budgetShowCmd `cmd:"" default:"withargs" help:"Show a brand's budgets, a rule a line. The same as budget alone."`
-	Set  budgetSetCmd  `cmd:"" help:"Set a brand's budgets, and say whose loss bound that changes."`
+	Show budgetShowCmd `cmd:"" default:"withargs" help:"Show a brand's budgets, one rule per line; same as budget alone."`
+	Set  budgetSetCmd  `cmd:"" help:"Set a brand's budgets, and show which loss bounds change."`
 }
 
 type budgetShowCmd struct{ forBrand }
@@ -346,14 +346,14 @@ func (c *budgetShowCmd) Run(ctx context.Context, std Streams) error {
 type budgetSetCmd struct {
 	forBrand
 	changesBounds
-	File    string `arg:"" optional:"" help:"The rules, as budget shows them." type:"existingfile"`
+	File    string `arg:"" optional:"" help:"File of rules, in the format of budget show." type:"existingfile"`
 	Default bool   `help:"Set the default budgets."`
 }
 
 // Run sets budgets.
 func (c *budgetSetCmd) Run(ctx context.Context, std Streams) error {
 	if c.Default == (c.File != "") {
-		return &usageError{"name a file of rules, or --default"}
+		return &usageError{"give a file of rules, or --default"}
 	}
 	var in api.BudgetRules
 	if c.File != "" {

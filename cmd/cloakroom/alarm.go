@@ -21,16 +21,16 @@ import (
 type alarmCmd struct {
 	List     alarmListCmd  `cmd:"" help:"List alarms, newest first."`
 	Show     alarmShowCmd  `cmd:"" help:"Show one alarm: what was usual, and what was seen."`
-	Ack      alarmAckCmd   `cmd:"" help:"Say that you look into an alarm."`
+	Ack      alarmAckCmd   `cmd:"" help:"Acknowledge an alarm: you are investigating it."`
 	Close    alarmCloseCmd `cmd:"" help:"Close an alarm for a reason."`
-	Receiver receiverCmd   `cmd:"" help:"Who is told of alarms, by signed webhook or e-mail."`
+	Receiver receiverCmd   `cmd:"" help:"Manage receivers of alarms: signed webhooks and e-mail."`
 }
 
 type alarmListCmd struct {
 	forBrand
-	State string `help:"new, acknowledged, closed, or open for those not closed." enum:"new,acknowledged,closed,open,all" default:"open"`
-	Grade string `help:"The least grave." enum:"low,medium,high,critical" default:"low"`
-	Limit int    `help:"How many." default:"50"`
+	State    string `help:"new, acknowledged, closed, or open for those not closed." enum:"new,acknowledged,closed,open,all" default:"open"`
+	Severity string `help:"Lowest severity shown." enum:"low,medium,high,critical" default:"low"`
+	Limit    int    `help:"Maximum number of rows." default:"50"`
 }
 
 // Run lists alarms.
@@ -41,7 +41,7 @@ func (c *alarmListCmd) Run(ctx context.Context, std Streams) error {
 	return c.with(ctx, std, func(v *connection) error {
 		out := api.Alarms{Alarms: []api.Alarm{}}
 		for more := true; more && len(out.Alarms) < c.Limit; {
-			q := url.Values{"grade": {c.Grade}, "limit": {strconv.Itoa(min(c.Limit-len(out.Alarms), api.AlarmsPage))}}
+			q := url.Values{"severity": {c.Severity}, "limit": {strconv.Itoa(min(c.Limit-len(out.Alarms), api.AlarmsPage))}}
 			if c.State != "all" {
 				q.Set("state", c.State)
 			}
@@ -58,7 +58,7 @@ func (c *alarmListCmd) Run(ctx context.Context, std Streams) error {
 		return c.print(std, out, func(w io.Writer) {
 			t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 			for _, a := range out.Alarms {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", a.ID, a.At.Format("2006-01-02 15:04"), a.Grade, a.State, who(&a), a.Seen)
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", a.ID, a.At.Format("2006-01-02 15:04"), a.Severity, a.State, who(&a), a.Seen)
 			}
 			t.Flush()
 			if len(out.Alarms) == 0 {
@@ -73,13 +73,13 @@ func who(a *api.Alarm) string {
 	case a.Name != "":
 		return a.Name
 	case a.Principal == 0: // mail to a canary comes from outside
-		return "nobody known"
+		return "unknown"
 	}
 	return fmt.Sprint("principal ", a.Principal)
 }
 
 func printAlarm(w io.Writer, a *api.Alarm) {
-	fmt.Fprintf(w, "%s: %s, %s\n", a.ID, a.Grade, a.State)
+	fmt.Fprintf(w, "%s: %s, %s\n", a.ID, a.Severity, a.State)
 	lines := [][2]string{
 		{"at", a.At.Format(time.RFC3339) + fmt.Sprintf(", entry %d", a.Entry)},
 		{"who", fmt.Sprintf("%s (principal %d, role %s, lineage %d)", who(a), a.Principal, a.Role, a.Lineage)},
@@ -107,7 +107,7 @@ func printAlarm(w io.Writer, a *api.Alarm) {
 
 type alarmShowCmd struct {
 	forBrand
-	ID string `arg:"" help:"The alarm, such as 1234-walk."`
+	ID string `arg:"" help:"Alarm ID, such as 1234-walk."`
 }
 
 // Run shows an alarm.
@@ -117,7 +117,7 @@ func (c *alarmShowCmd) Run(ctx context.Context, std Streams) error {
 
 type alarmAckCmd struct {
 	forBrand
-	ID string `arg:"" help:"The alarm."`
+	ID string `arg:"" help:"Alarm ID."`
 }
 
 // Run acknowledges an alarm.
@@ -127,9 +127,9 @@ func (c *alarmAckCmd) Run(ctx context.Context, std Streams) error {
 
 type alarmCloseCmd struct {
 	forBrand
-	ID     string `arg:"" help:"The alarm."`
+	ID     string `arg:"" help:"Alarm ID."`
 	Reason string `help:"expected, mistaken, contained, duplicate or exercise." required:"" enum:"expected,mistaken,contained,duplicate,exercise"`
-	Ticket string `help:"The case's number." placeholder:"CASE"`
+	Ticket string `help:"Case number." placeholder:"CASE"`
 }
 
 // Run closes an alarm.
@@ -140,26 +140,26 @@ func (c *alarmCloseCmd) Run(ctx context.Context, std Streams) error {
 
 type receiverCmd struct {
 	Add    receiverAddCmd    `cmd:"" help:"Send alarms to a URL or an e-mail address."`
-	List   receiverListCmd   `cmd:"" help:"List receivers, and how they are served."`
-	Resume receiverResumeCmd `cmd:"" help:"Send now what one was not sent, also where it was given up."`
-	Remove receiverRemoveCmd `cmd:"" help:"Send no more."`
+	List   receiverListCmd   `cmd:"" help:"List receivers and their delivery status."`
+	Resume receiverResumeCmd `cmd:"" help:"Retry delivery now, even after the vault gave up."`
+	Remove receiverRemoveCmd `cmd:"" help:"Delete a receiver."`
 }
 
 type receiverAddCmd struct {
 	forBrand
 	Name      string `arg:"" help:"Lower-case letters, digits and hyphens."`
-	URLFile   string `name:"url-file" help:"File with the URL: for many systems it is a credential, and a command line is seen by others." type:"existingfile" xor:"to" placeholder:"FILE"`
+	URLFile   string `name:"url-file" help:"File with the URL; a URL may be a credential, and other users can read a command line." type:"existingfile" xor:"to" placeholder:"FILE"`
 	Mailto    string `help:"E-mail address instead of a URL." xor:"to" placeholder:"ADDRESS"`
-	SecretOut string `name:"secret-out" help:"File to write a URL's signing secret to, mode 0600; it must not be there yet." placeholder:"FILE"`
-	Grade     string `help:"The least grave alarm that is sent." enum:"low,medium,high,critical" default:"medium"`
-	Past      bool   `help:"Send the alarms that are there already, too."`
+	SecretOut string `name:"secret-out" help:"New file for the webhook's signing secret, mode 0600." placeholder:"FILE"`
+	Severity  string `help:"Lowest severity sent." enum:"low,medium,high,critical" default:"medium"`
+	Past      bool   `help:"Also send existing alarms."`
 }
 
 // Help is the long help text.
 func (receiverAddCmd) Help() string {
 	return `Requests to a URL are signed as in Standard Webhooks: webhook-id, webhook-timestamp,
 webhook-signature. The secret (whsec_...) goes into a file and is never printed; give
-it to the receiver. An answer of 2xx takes an alarm; anything else is tried again.
+it to the receiver. An answer of 2xx confirms an alarm; the vault retries after any other.
 
 Mail goes through the mail server that serve was given (--smtp-host, --smtp-from). A
 file with mailto:ADDRESS does the same as --mailto.`
@@ -178,7 +178,7 @@ func (c *receiverAddCmd) Run(ctx context.Context, std Streams) error {
 	case c.Mailto == "":
 		return &usageError{"give --url-file or --mailto"}
 	}
-	in := api.ReceiverRequest{Name: c.Name, URL: to, Grade: c.Grade, Past: c.Past}
+	in := api.ReceiverRequest{Name: c.Name, URL: to, Severity: c.Severity, Past: c.Past}
 	if strings.HasPrefix(to, "mailto:") {
 		if c.SecretOut != "" {
 			return &usageError{"mail is not signed: leave --secret-out out"}
@@ -186,7 +186,7 @@ func (c *receiverAddCmd) Run(ctx context.Context, std Streams) error {
 		return c.add(ctx, std, in, io.Discard)
 	}
 	if c.SecretOut == "" {
-		return &usageError{"give --secret-out: what is sent is signed"}
+		return &usageError{"give --secret-out: webhooks are signed"}
 	}
 	out, err := os.OpenFile(c.SecretOut, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -209,9 +209,9 @@ func (c *receiverAddCmd) add(ctx context.Context, std Streams, in api.ReceiverRe
 		}
 		r.Secret = ""
 		return c.print(std, r, func(w io.Writer) {
-			fmt.Fprintf(w, "%s at %s gets alarms from %s on", r.Name, r.Host, r.Grade)
+			fmt.Fprintf(w, "Alarms of severity %s or higher go to %s at %s", r.Severity, r.Name, r.Host)
 			if c.SecretOut != "" {
-				fmt.Fprintf(w, "; its secret is in %s", c.SecretOut)
+				fmt.Fprintf(w, "; the signing secret is in %s", c.SecretOut)
 			}
 			fmt.Fprintln(w)
 		})
@@ -228,13 +228,13 @@ func (c *receiverListCmd) Run(ctx context.Context, std Streams) error {
 			state := "served"
 			switch {
 			case !r.Stopped.IsZero():
-				state = fmt.Sprintf("given up %s: %s; kept for it, until: cloakroom alarm receiver resume", r.Stopped.Format(time.RFC3339), r.Fault)
+				state = fmt.Sprintf("gave up at %s: %s; its alarms are kept, send them with: cloakroom alarm receiver resume", r.Stopped.Format(time.RFC3339), r.Fault)
 			case r.Failures > 0:
-				state = fmt.Sprintf("failing, %d times, next try %s: %s", r.Failures, r.NextTry.Format(time.RFC3339), r.Fault)
+				state = fmt.Sprintf("failed %d times, next retry %s: %s", r.Failures, r.NextTry.Format(time.RFC3339), r.Fault)
 			case r.Fault != "":
 				state = "waiting: " + r.Fault
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\tfrom %s\t%d delivered\t%s\n", r.Name, r.Kind, r.Host, r.Grade, r.Delivered, state)
+			fmt.Fprintf(t, "%s\t%s\t%s\tfrom %s\t%d delivered\t%s\n", r.Name, r.Kind, r.Host, r.Severity, r.Delivered, state)
 		}
 		t.Flush()
 	})
@@ -266,12 +266,12 @@ func (c *receiverRemoveCmd) Run(ctx context.Context, std Streams) error {
 
 type detectCmd struct {
 	Rules  detectRulesCmd  `cmd:"" help:"Show or set a brand's rules."`
-	Replay detectReplayCmd `cmd:"" help:"What rules would have said of the past. Changes nothing."`
+	Replay detectReplayCmd `cmd:"" help:"Show which alarms rules would have raised in the past; change nothing."`
 }
 
 type detectRulesCmd struct {
 	forBrand
-	Set     string `help:"Set the rules from a YAML file; what it leaves out has its default." type:"existingfile" xor:"set" placeholder:"FILE"`
+	Set     string `help:"Set the rules from a YAML file; missing settings have their defaults." type:"existingfile" xor:"set" placeholder:"FILE"`
 	Default bool   `help:"Set the default rules." xor:"set"`
 }
 
@@ -284,15 +284,15 @@ func (c *detectRulesCmd) Run(ctx context.Context, std Streams) error {
 
 type detectReplayCmd struct {
 	forBrand
-	From  string `help:"The first day or time: 2026-11-01 or RFC 3339, UTC." placeholder:"TIME"`
-	To    string `help:"The day or time before which to end." placeholder:"TIME"`
-	Rules string `help:"Rules to try; without it, those that held." type:"existingfile" placeholder:"FILE"`
+	From  string `help:"Start day or time: 2026-11-01 or RFC 3339, UTC." placeholder:"TIME"`
+	To    string `help:"End day or time, exclusive." placeholder:"TIME"`
+	Rules string `help:"Rules to try (default: those in force at each time)." type:"existingfile" placeholder:"FILE"`
 }
 
 // Help is the long help text.
 func (detectReplayCmd) Help() string {
-	return `Reads the brand's log from its beginning, because what is usual has to be learned, and
-shows the alarms between --from and --to. Nothing is stored, nobody is told.`
+	return `Replays the brand's log from its start, to learn what is usual, and shows the alarms
+between --from and --to. Stores nothing and notifies nobody.`
 }
 
 // Run replays.
@@ -315,9 +315,9 @@ func (c *detectReplayCmd) Run(ctx context.Context, std Streams) error {
 	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "detection", "replay"), in, func(w io.Writer, r *api.Replayed) {
 		for i := range r.Alarms {
 			a := &r.Alarms[i]
-			fmt.Fprintf(w, "%s  %s  %s  %s\n  seen:  %s\n  usual: %s\n", a.At.Format("2006-01-02 15:04"), a.Grade, a.ID, who(a), a.Seen, a.Usual)
+			fmt.Fprintf(w, "%s  %s  %s  %s\n  seen:  %s\n  usual: %s\n", a.At.Format("2006-01-02 15:04"), a.Severity, a.ID, who(a), a.Seen, a.Usual)
 		}
-		fmt.Fprintf(w, "%d alarms, %d of them would have been sent, from %d entries\n", r.Count, r.Pages, r.Entries)
+		fmt.Fprintf(w, "%d alarms from %d entries; receivers would have been notified of %d\n", r.Count, r.Entries, r.Pages)
 		for _, rule := range slices.Sorted(maps.Keys(r.Rules)) {
 			fmt.Fprintf(w, "  %-10s %d\n", rule, r.Rules[rule])
 		}

@@ -18,29 +18,29 @@ import (
 // backupCmd is `cloakroom backup`.
 type backupCmd struct {
 	remote
-	Out         string   `help:"Directory to write on the machine of the vault; must not hold anything." required:"" placeholder:"DIR"`
-	Recipients  []string `name:"recipient" help:"age recipient (age1...) to whom the keys are encrypted; may be repeated." placeholder:"AGE1..."`
-	Parts       []string `help:"Only these of data, keys and log." placeholder:"PART,..."`
-	KeysOnly    bool     `help:"Keys and log only: small, to be made often, and kept only until the next."`
-	WithRootKey bool     `help:"Also the root key, encrypted to the recipients. Then their identity opens all, with this backup alone."`
+	Out         string   `help:"Empty directory on the vault's machine." required:"" placeholder:"DIR"`
+	Recipients  []string `name:"recipient" help:"age recipient (age1...) of the encrypted keys; may be repeated." placeholder:"AGE1..."`
+	Parts       []string `help:"Parts to back up: data, keys, log (default: all)." placeholder:"PART,..."`
+	KeysOnly    bool     `help:"Keys and log only: small, for frequent backups; keep only the newest."`
+	WithRootKey bool     `help:"Include the root key, encrypted to the recipients; their identity then opens this backup without other keys."`
 }
 
 // Help is the long help text.
 func (backupCmd) Help() string {
-	return `Writes one state of the vault while servers go on serving. Where a server runs on this
-machine it makes the backup; else this command opens the vault itself.
+	return `Writes a consistent snapshot while servers run. A server on this machine makes the backup;
+without one, this command opens the vault itself.
 
-The parts are files of their own, because they live and die separately. data.zst opens
-nothing and may be kept for long. keys.zst.age is what an erasure has to outlive: keep
-the newest only. log.zst goes with the keys.
+Each part is a separate file with its own retention. data.zst opens nothing without keys
+and may be kept long. keys.zst.age can open erased customers: keep only the newest.
+log.zst belongs to the keys.
 
   age-keygen -o backup.key            # once, elsewhere; prints age1...
   cloakroom backup --out monday --recipient age1...
   cloakroom backup --out wednesday --keys-only --recipient age1...
   cloakroom restore --from monday --keys-from wednesday --identity backup.key --data new
 
-The group's log says that a backup was made, and for whom. A backup that was killed
-leaves DIR.unfinished, which no restore takes, and the next one clears away.`
+The group's log records each backup and its recipients. An interrupted backup leaves
+DIR.unfinished, which restore refuses and the next backup removes.`
 }
 
 // backupPoll is how often a running backup is asked how far it is.
@@ -97,7 +97,7 @@ func (c *backupCmd) Run(ctx context.Context, std Streams) error {
 			}
 			fmt.Fprintf(w, "backed up as of %s; logged as entry %d of the group\n", b.Made.Format(time.RFC3339), b.Entry)
 			if c.WithRootKey {
-				fmt.Fprintln(w, "The root key is in it, encrypted: whoever has the recipients' identity can open everybody in this backup.")
+				fmt.Fprintln(w, "The backup contains the root key, encrypted: the recipients' identity opens every customer in it.")
 			}
 		})
 	})
@@ -137,26 +137,25 @@ func (m *meter) clear() {
 // restoreCmd is `cloakroom restore`.
 type restoreCmd struct {
 	From       string   `help:"Backup with the data." required:"" type:"existingdir" placeholder:"DIR"`
-	KeysFrom   string   `help:"Later backup with keys and log: who was erased in between is not brought back." type:"existingdir" placeholder:"DIR"`
-	LogFrom    string   `help:"Later backup with the log, where it is newer than the keys." type:"existingdir" placeholder:"DIR"`
+	KeysFrom   string   `help:"Later backup with keys and log; customers erased in between stay erased." type:"existingdir" placeholder:"DIR"`
+	LogFrom    string   `help:"Later backup with the log, if newer than the keys." type:"existingdir" placeholder:"DIR"`
 	Identity   string   `help:"age key file that opens the keys." required:"" type:"existingfile" placeholder:"FILE"`
-	RootKey    string   `help:"The vault's root key; without it, the one in the data directory, or in the backup." type:"existingfile" placeholder:"FILE"`
-	Data       string   `help:"Data directory of the vault to be; must hold no vault." required:"" placeholder:"DIR"`
-	Database   string   `help:"Restore into this empty PostgreSQL database, in place of the embedded one." env:"CLOAKROOM_DATABASE" placeholder:"URL"`
-	Checkpoint []string `help:"Checkpoint that was kept elsewhere: the log must continue it. May be repeated, for each brand." type:"existingfile" placeholder:"FILE"`
-	DryRun     bool     `help:"Check every file, key and log, and write nothing."`
+	RootKey    string   `help:"Root key of the vault (default: from the data directory or the backup)." type:"existingfile" placeholder:"FILE"`
+	Data       string   `help:"Data directory of the restored vault; must not contain a vault." required:"" placeholder:"DIR"`
+	Database   string   `help:"Restore into this empty PostgreSQL database instead of the embedded one." env:"CLOAKROOM_DATABASE" placeholder:"URL"`
+	Checkpoint []string `help:"Checkpoint from a separate store that the log must continue; may be repeated for each brand." type:"existingfile" placeholder:"FILE"`
+	DryRun     bool     `help:"Check every file, key and log; write nothing."`
 	JSON       bool     `help:"Print one JSON object."`
 }
 
 // Help is the long help text.
 func (restoreCmd) Help() string {
-	return `Checks every file first, brings the data in, and replays every log against what was
-signed before the vault may open. A restore that was killed leaves a vault that refuses
-to open: run the same command again, it begins anew.
+	return `Checks every file, restores the data, and verifies every log before the vault may open. An
+interrupted restore leaves a vault that refuses to open: run the same command again.
 
-Who has no key in the newer keys was erased after the data was backed up: nothing of
-them is brought back. Who was changed is brought back as in the data. Who was written
-for the first time after the data is not in it; the report counts them.
+A customer without a key in the newer keys was erased after the data backup and is not
+restored. A customer changed after the data backup has the state of that backup. The
+report counts customers first written after it, which are missing.
 
 EXIT STATUS: 0 restored, 1 failed and nothing can be opened, 2 wrong command line, 130
 interrupted.`
@@ -223,5 +222,5 @@ func (c *restoreCmd) say(w io.Writer, r *backup.Report) {
 	if r.Later > 0 {
 		fmt.Fprintf(w, "%d customers were written after the data backup and are not in it. Import them again.\n", r.Later)
 	}
-	fmt.Fprintf(w, "Keys are of %s, the log of %s. Erasures, revocations and disclosures after that are not known here: if a later backup of keys and log exists, restore with it instead; if not, erase again whom you know of.\n", day(r.KeysMade), day(r.LogMade))
+	fmt.Fprintf(w, "Keys are of %s, the log of %s. Erasures, revocations and disclosures after that are missing: if a later backup of keys and log exists, restore with it instead; otherwise repeat the erasures that you know of.\n", day(r.KeysMade), day(r.LogMade))
 }

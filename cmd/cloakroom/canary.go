@@ -14,12 +14,12 @@ import (
 )
 
 type canaryCmd struct {
-	Place   canaryPlaceCmd   `cmd:"" help:"Place decoy customers."`
-	List    canaryListCmd    `cmd:"" help:"Print the decoys as CSV, to plant in lists that are worth stealing."`
-	Retire  canaryRetireCmd  `cmd:"" help:"Erase the decoy customers."`
-	Receive canaryReceiveCmd `cmd:"" help:"Take mail for the decoys' domains, and report it: mail to a decoy is an alarm."`
-	Mail    canaryMailCmd    `cmd:"" help:"Mail that came to decoys: whose addresses left, and how."`
-	Odds    canaryOddsCmd    `cmd:"" help:"How likely a thief meets a decoy."`
+	Place   canaryPlaceCmd   `cmd:"" help:"Place canaries: decoy customers."`
+	List    canaryListCmd    `cmd:"" help:"Print the canaries as CSV, to plant in lists worth stealing."`
+	Retire  canaryRetireCmd  `cmd:"" help:"Erase the canaries."`
+	Receive canaryReceiveCmd `cmd:"" help:"Receive mail for the canaries' domains; mail to a canary raises an alarm."`
+	Mail    canaryMailCmd    `cmd:"" help:"Show mail to canaries: whose addresses leaked, and how."`
+	Odds    canaryOddsCmd    `cmd:"" help:"Show the probability that a thief reads a canary."`
 }
 
 // share is a part of all, as 0.005 or 0.5%.
@@ -33,7 +33,7 @@ func (s *share) UnmarshalText(b []byte) error {
 		f /= 100
 	}
 	if err != nil || !(f > 0 && f < 1) {
-		return fmt.Errorf("a share is such as 0.5%% or 0.005")
+		return fmt.Errorf("write a share as 0.5%% or 0.005")
 	}
 	*s = share(f)
 	return nil
@@ -41,13 +41,13 @@ func (s *share) UnmarshalText(b []byte) error {
 
 type canaryPlaceCmd struct {
 	forBrand
-	Count  int    `help:"How many more."`
-	Rate   share  `help:"Which share of the customers is to be decoys, such as 0.5%; imports to come keep it." placeholder:"SHARE"`
-	Domain string `help:"Domain of their e-mail addresses: one of yours that nobody writes to." placeholder:"DOMAIN"`
-	Prefix string `help:"What their external ids begin with (default: as the brand's own look)."`
-	Digits int    `help:"How many digits follow the prefix (default: 9 with a prefix). A decoy gives way to a customer of its number."`
-	Now    bool   `help:"Make them at once, in an entry of the log of their own. Without it they go in among the customers of the next imports, where nothing tells them apart; whoever holds the database can tell those made at once."`
-	DryRun bool   `name:"dry-run" help:"Say how many it would be."`
+	Count  int    `help:"Number of canaries to add."`
+	Rate   share  `help:"Share of customers that are canaries, such as 0.5%; future imports maintain it." placeholder:"SHARE"`
+	Domain string `help:"Domain of their e-mail addresses: one of yours without other mail." placeholder:"DOMAIN"`
+	Prefix string `help:"Prefix of their external ids (default: like the brand's own)."`
+	Digits int    `help:"Number of digits after the prefix (default: 9 with a prefix). A customer with the same number replaces the canary."`
+	Now    bool   `help:"Place them now, in their own log entry. Canaries placed with --now can be recognised by anyone who can read the database; without it they are mixed into future imports."`
+	DryRun bool   `name:"dry-run" help:"Show the number; change nothing."`
 }
 
 // Run orders decoys, or makes them, in as many requests as it takes.
@@ -91,10 +91,10 @@ func (c *canaryPlaceCmd) Run(ctx context.Context, std Streams) error {
 			}
 			fmt.Fprintf(w, "%s%d placed and %d waiting for imports: %d canaries among %d customers\n", would, placed, out.Waiting, total, out.Customers)
 			if out.Waiting > 0 {
-				fmt.Fprintln(w, "they go in among the new customers of the next imports, best of 20 or more in one request, and slowly with 5 or more")
+				fmt.Fprintln(w, "canaries are mixed into future imports; imports of 20 or more customers hide them best")
 			}
 			if c.Now {
-				fmt.Fprintln(w, "whoever holds the database can tell those placed at once")
+				fmt.Fprintln(w, "canaries placed with --now can be recognised by anyone who can read the database")
 			}
 			if total += out.Waiting; out.Customers > 0 && total > 0 {
 				rate := float64(total) / float64(out.Customers+int64(total))
@@ -107,7 +107,7 @@ func (c *canaryPlaceCmd) Run(ctx context.Context, std Streams) error {
 }
 
 func printOdds(w io.Writer, reads int, rate float64) {
-	fmt.Fprintf(w, "who reads %d customers at random meets a canary with %.1f %%\n", reads, 100*canary.Odds(reads, rate))
+	fmt.Fprintf(w, "reading %d random customers touches at least one canary with probability %.1f %%\n", reads, 100*canary.Odds(reads, rate))
 }
 
 type canaryListCmd struct{ forBrand }
@@ -143,8 +143,8 @@ func (c *canaryRetireCmd) Run(ctx context.Context, std Streams) error {
 }
 
 type canaryOddsCmd struct {
-	Rate  share `help:"Which share of the customers are decoys, such as 0.5%." required:"" placeholder:"SHARE"`
-	Reads int   `help:"How many customers a thief reads." required:""`
+	Rate  share `help:"Share of customers that are canaries, such as 0.5%." required:"" placeholder:"SHARE"`
+	Reads int   `help:"Number of customers that a thief reads." required:""`
 }
 
 // Run prints the odds.

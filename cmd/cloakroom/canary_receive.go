@@ -17,18 +17,18 @@ import (
 
 type canaryReceiveCmd struct {
 	remote
-	Listen  string   `help:"Address to take mail at. Mail from other places comes to port 25." default:":2525" placeholder:"HOST:PORT"`
-	Domain  []string `help:"A brand and the domain of its decoys; may be given more than once." required:"" placeholder:"BRAND=DOMAIN"`
-	TLSCert string   `name:"tls-cert" help:"Certificate chain, PEM, to offer STARTTLS with." type:"existingfile" placeholder:"FILE"`
-	TLSKey  string   `name:"tls-key" help:"Its private key, PEM." type:"existingfile" placeholder:"FILE"`
+	Listen  string   `help:"Address to receive mail at; other mail servers use port 25." default:":2525" placeholder:"HOST:PORT"`
+	Domain  []string `help:"Brand and the domain of its canaries; may be repeated." required:"" placeholder:"BRAND=DOMAIN"`
+	TLSCert string   `name:"tls-cert" help:"Certificate chain for STARTTLS, PEM." type:"existingfile" placeholder:"FILE"`
+	TLSKey  string   `name:"tls-key" help:"Private key of the certificate, PEM." type:"existingfile" placeholder:"FILE"`
 }
 
 // Help is the long help text.
 func (canaryReceiveCmd) Help() string {
-	return `A small mail server for the domains of the decoys (canary place --domain), to which
-their MX records lead. It takes mail for every address of the domains alike, knows no
-decoys, keeps no mail, and reports to whom each was sent to the vault, which decides.
-Mail that the vault does not take now is refused for now, and comes again.
+	return `A small mail server for the domains of the canaries (canary place --domain); their MX
+records point to it. It accepts mail for every address of the domains alike, stores no
+mail and knows no canaries: it reports the recipients to the vault, which decides. While
+the vault is unavailable, it answers that the sender should retry.
 
 It needs a key in CLOAKROOM_KEY, of a service with the role mail-receiver at each brand,
 which may report mail and nothing else:
@@ -49,7 +49,7 @@ func (c *canaryReceiveCmd) Run(ctx context.Context, std Streams) error {
 			return &usageError{"--domain is BRAND=DOMAIN, such as gucci=post.gucci.example"}
 		}
 		if l.Brands[name] != "" {
-			return &usageError{"one domain is one brand's"}
+			return &usageError{"each domain belongs to one brand"}
 		}
 		l.Brands[name] = brand
 	}
@@ -95,7 +95,7 @@ func (c *canaryMailCmd) Run(ctx context.Context, std Streams) error {
 		}
 		t.Flush()
 		if len(*list) == 0 {
-			fmt.Fprintln(w, "no mail came to a canary")
+			fmt.Fprintln(w, "no mail to canaries")
 		}
 	})
 }

@@ -17,7 +17,7 @@ import (
 
 type policyCheckCmd struct {
 	JSON bool   `help:"Print one JSON object."`
-	File string `arg:"" help:"The policy file." type:"existingfile"`
+	File string `arg:"" help:"Policy file." type:"existingfile"`
 }
 
 // Run checks a policy file against the schema.
@@ -44,10 +44,10 @@ type finding struct {
 
 // Help is the long help text.
 func (doctorCmd) Help() string {
-	return `Looks at the data directory's files and who may read them, asks the vault whether it
-can serve and has ordinals left for new customers, and replays the log of every brand. With --database it looks at what of
-PostgreSQL's settings the vault's promises rest on, too. Changes nothing. EXIT STATUS: 0 all
-well, 1 something is wrong.`
+	return `Checks the files of the data directory and their permissions, whether the vault can serve
+and has ordinals left for new customers, and the log of every brand. With --database it
+also checks the PostgreSQL settings that the vault depends on. Changes nothing. EXIT
+STATUS: 0 all checks passed, 1 a check failed.`
 }
 
 // Run looks at a vault.
@@ -71,15 +71,15 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 		for _, f := range files {
 			info, err := os.Stat(f)
 			if err == nil && info.Mode().Perm()&0o077 != 0 {
-				err = fmt.Errorf("others may read it (mode %o): chmod 600 %s", info.Mode().Perm(), f)
+				err = fmt.Errorf("other users may read it (mode %o): run chmod 600 %s", info.Mode().Perm(), f)
 			}
 			add("file "+filepath.Base(f), err, "there, and only its owner may read it")
 		}
 		two, err := keys.Interrupted(files[0])
 		if two {
-			err = errors.New("its rotation has not ended, and the old one is still in the file: cloakroom key rotate-root")
+			err = errors.New("its rotation is unfinished and the old key is still in the file: run cloakroom key rotate-root")
 		}
-		add("root key", err, "one, and no other")
+		add("root key", err, "root.key matches this vault")
 	}
 	err := c.with(ctx, std, func(v *connection) error {
 		if v.vault != nil {
@@ -116,7 +116,7 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 					err = errors.New(rotationLine(&rotations[i]))
 				}
 			}
-			add("keys of "+b.Name, err, fmt.Sprintf("%d rotations, none stands still", len(rotations)))
+			add("keys of "+b.Name, err, fmt.Sprintf("%d rotations; no rotation is stuck", len(rotations)))
 		}
 		return nil
 	})

@@ -20,9 +20,9 @@ import (
 
 // backing is what a vault lies on: the flags of every verb that can open one.
 type backing struct {
-	Database string `help:"PostgreSQL database of the vault, as postgres://USER@HOST/NAME. Without it: the embedded one in the data directory. Others see a command line: give a password in the environment variable or in ~/.pgpass." env:"CLOAKROOM_DATABASE" placeholder:"URL"`
-	RootKey  string `help:"File of the root key. Without it: root.key in the data directory." env:"CLOAKROOM_ROOT_KEY" placeholder:"FILE"`
-	Pool     int    `help:"Most connections of this process to PostgreSQL." default:"${pool}" placeholder:"N"`
+	Database string `help:"PostgreSQL database of the vault, as postgres://USER@HOST/NAME (default: the embedded one). Put a password in the environment variable or ~/.pgpass: other users can read a command line." env:"CLOAKROOM_DATABASE" placeholder:"URL"`
+	RootKey  string `help:"File of the root key (default: root.key in the data directory)." env:"CLOAKROOM_ROOT_KEY" placeholder:"FILE"`
+	Pool     int    `help:"Maximum number of connections to PostgreSQL." default:"${pool}" placeholder:"N"`
 }
 
 // maxPool is more than one PostgreSQL serves well.
@@ -55,7 +55,7 @@ func (b *backing) name(dir string) string {
 // remote is where a verb finds its vault: the flags of every verb that needs one.
 type remote struct {
 	Data   string `help:"Data directory of the vault on this machine." default:"cloakroom-data" env:"CLOAKROOM_DATA" placeholder:"DIR"`
-	Server string `help:"URL of a vault elsewhere; needs a key in CLOAKROOM_KEY." env:"CLOAKROOM_SERVER" placeholder:"URL"`
+	Server string `help:"URL of a remote vault; needs a key in CLOAKROOM_KEY." env:"CLOAKROOM_SERVER" placeholder:"URL"`
 	JSON   bool   `help:"Print the API's JSON."`
 	backing
 }

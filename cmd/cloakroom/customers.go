@@ -22,13 +22,13 @@ import (
 // forBrand is where and for which brand a verb works.
 type forBrand struct {
 	remote
-	Brand string `help:"The brand whose customers it is about." required:"" placeholder:"NAME"`
+	Brand string `help:"Brand name." required:"" placeholder:"NAME"`
 }
 
 // forPurpose says why somebody asks.
 type forPurpose struct {
-	Purpose string `help:"What it is for: a purpose registered at the brand." required:"" placeholder:"NAME"`
-	Ticket  string `help:"The case's number: letters, digits, dots, hyphens and underscores." placeholder:"ID"`
+	Purpose string `help:"Purpose registered at the brand." required:"" placeholder:"NAME"`
+	Ticket  string `help:"Case number: letters, digits, dots, hyphens and underscores." placeholder:"ID"`
 }
 
 func printDisclosed(w io.Writer, d *api.Disclosed) {
@@ -43,7 +43,7 @@ func printDisclosed(w io.Writer, d *api.Disclosed) {
 		}
 	}
 	if len(d.Customers) == 0 {
-		fmt.Fprintln(w, "nobody found")
+		fmt.Fprintln(w, "no customer found")
 	}
 	if r := d.Receipt; r != nil {
 		fmt.Fprintf(w, "logged as entry %d of %s\n", r.Entry, r.Brand)
@@ -56,10 +56,10 @@ const maxSearched = 4096
 type findCmd struct {
 	forBrand
 	forPurpose
-	Email      string `help:"Find by e-mail address; - reads it from standard input, where no other user of the machine sees it." xor:"by" placeholder:"ADDRESS"`
+	Email      string `help:"Find by e-mail address; - reads it from standard input, which other users cannot see." xor:"by" placeholder:"ADDRESS"`
 	Phone      string `help:"Find by phone number, or -." xor:"by" placeholder:"NUMBER"`
-	ExternalID string `name:"external-id" help:"Find by the brand's customer number, or -." xor:"by" placeholder:"ID"`
-	Country    string `help:"Country of a phone number written without it." placeholder:"FR"`
+	ExternalID string `name:"external-id" help:"Find by customer number, or -." xor:"by" placeholder:"ID"`
+	Country    string `help:"Country of a phone number without country code." placeholder:"FR"`
 }
 
 // Run searches. The value travels in the request's body.
@@ -73,15 +73,15 @@ func (c *findCmd) Run(ctx context.Context, std Streams) error {
 	case c.ExternalID != "":
 		req.By, req.Value = "external_id", c.ExternalID
 	default:
-		return &usageError{"say whom to find: --email, --phone or --external-id"}
+		return &usageError{"give --email, --phone or --external-id"}
 	}
 	if req.Value == "-" {
 		line, err := bufio.NewReader(io.LimitReader(std.In, maxSearched)).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("reading whom to find: %w", err)
+			return fmt.Errorf("reading the value to find: %w", err)
 		}
 		if req.Value = strings.TrimSpace(line); req.Value == "" {
-			return &usageError{"standard input does not say whom to find"}
+			return &usageError{"standard input is empty: give the value to find"}
 		}
 	}
 	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "search"), req, printDisclosed)
@@ -90,7 +90,7 @@ func (c *findCmd) Run(ctx context.Context, std Streams) error {
 type showCmd struct {
 	forBrand
 	forPurpose
-	Token string `arg:"" help:"The customer."`
+	Token string `arg:"" help:"Customer token."`
 }
 
 // Run shows a customer masked.
@@ -108,14 +108,14 @@ type revealCmd struct {
 	forBrand
 	forPurpose
 	Fields []string `help:"Fields to see in clear, such as email,phone,purchases." required:"" placeholder:"NAME,..."`
-	From   string   `help:"Reveal the tokens of this CSV file (the last column, as import --tokens writes it), 1,000 at a time, an answer a line with --json; - is standard input." placeholder:"FILE"`
-	Tokens []string `arg:"" optional:"" help:"The customers."`
+	From   string   `help:"CSV file whose last column is tokens, as import --tokens writes it; - reads standard input. Sent 1,000 at a time; --json prints one answer per line." placeholder:"FILE"`
+	Tokens []string `arg:"" optional:"" help:"Customer tokens."`
 }
 
 // Run reveals, in batches of what one request may ask for.
 func (c *revealCmd) Run(ctx context.Context, std Streams) error {
 	if (len(c.Tokens) == 0) == (c.From == "") {
-		return &usageError{"name the customers: either their tokens, or a file with --from"}
+		return &usageError{"give customer tokens, or a file with --from"}
 	}
 	return c.with(ctx, std, func(v *connection) error {
 		batch := func(tokens []string) error {
@@ -168,7 +168,7 @@ func (c *revealCmd) Run(ctx context.Context, std Streams) error {
 
 type putCmd struct {
 	forBrand
-	Token string   `help:"Change this customer; without it, the external_id among the fields says whom." placeholder:"TOKEN"`
+	Token string   `help:"Customer token to change (default: the customer of the external_id field)." placeholder:"TOKEN"`
 	Field []string `arg:"" help:"FIELD=VALUE, such as email=a@example.com or attr.size=42." placeholder:"FIELD=VALUE"`
 }
 
@@ -196,7 +196,7 @@ func (c *putCmd) Run(ctx context.Context, std Streams) error {
 
 type whoReadCmd struct {
 	forBrand
-	Token string `arg:"" help:"The customer."`
+	Token string `arg:"" help:"Customer token."`
 }
 
 // Help is the long help text.
@@ -233,8 +233,8 @@ func (c *whoReadCmd) Run(ctx context.Context, std Streams) error {
 
 type eraseCmd struct {
 	forBrand
-	Yes   bool   `help:"Erase. Without it, only say what would be erased."`
-	Token string `arg:"" help:"The customer."`
+	Yes   bool   `help:"Erase; without it, only show what would be erased."`
+	Token string `arg:"" help:"Customer token."`
 }
 
 // Help is the long help text.

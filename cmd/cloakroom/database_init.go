@@ -12,10 +12,10 @@ import (
 
 // dbInitCmd is `cloakroom db init`.
 type dbInitCmd struct {
-	Database   string `help:"The database: postgres://USER@HOST/NAME." required:"" env:"CLOAKROOM_DATABASE" placeholder:"URL"`
-	Distribute bool   `help:"Lay the tables over the nodes of a Citus cluster."`
-	Shards     int    `help:"Shards of each group of tables: no fewer than the nodes that are to come. More make batches slower." default:"8" placeholder:"N"`
-	DryRun     bool   `help:"Say what would be done, and do nothing."`
+	Database   string `help:"Database, as postgres://USER@HOST/NAME." required:"" env:"CLOAKROOM_DATABASE" placeholder:"URL"`
+	Distribute bool   `help:"Distribute the tables over a Citus cluster."`
+	Shards     int    `help:"Shards per group of tables: at least the planned number of nodes. More shards slow batches." default:"8" placeholder:"N"`
+	DryRun     bool   `help:"Show what would be done; change nothing."`
 	JSON       bool   `help:"Print one JSON object."`
 }
 

@@ -23,12 +23,12 @@ import (
 
 // demoCmd is `cloakroom demo`.
 type demoCmd struct {
-	Data      string `help:"Directory to make the vault in, and to keep; it must not hold one." placeholder:"DIR"`
-	Customers int    `help:"How many customers in all brands together." default:"50000" placeholder:"N"`
-	Seed      uint64 `help:"The same seed invents the same customers." default:"1" placeholder:"S"`
+	Data      string `help:"Directory for the vault; must not contain one." placeholder:"DIR"`
+	Customers int    `help:"Number of customers in all brands together." default:"50000" placeholder:"N"`
+	Seed      uint64 `help:"Seed; the same seed invents the same customers." default:"1" placeholder:"S"`
 	Listen    string `help:"Address of the API." default:"127.0.0.1:7460" placeholder:"HOST:PORT"`
-	Exit      bool   `help:"Do everything but stay; keeps the directory."`
-	JSON      bool   `help:"Print one JSON object of what was made, with every key."`
+	Exit      bool   `help:"Exit instead of serving; keeps the directory."`
+	JSON      bool   `help:"Print the result as one JSON object, with every key."`
 	backing
 }
 

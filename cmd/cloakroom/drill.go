@@ -19,20 +19,20 @@ import (
 
 // drillCmd is `cloakroom drill`.
 type drillCmd struct {
-	Run drillRunCmd `cmd:"" help:"Play breaches against a vault of invented customers, and say what each would have cost."`
+	Run drillRunCmd `cmd:"" help:"Simulate breaches against a vault of invented customers, and show what each would have cost."`
 }
 
 type drillRunCmd struct {
-	Scenario  string   `arg:"" help:"The story: kering, a luxury group robbed through a connected app." enum:"kering"`
-	Customers int      `help:"How many customers the brand has." default:"200000" placeholder:"N"`
-	Days      int      `help:"Days of honest work before each attack." default:"14" placeholder:"N"`
-	Horizon   int      `help:"Days after which an attack that nobody stopped is given up." default:"14" placeholder:"N"`
-	Seed      uint64   `help:"The same seed gives the same counts." default:"1" placeholder:"S"`
-	Variants  string   `help:"Which attacks: a smash and grab, b below the radar, c stolen associates, d purchased insider, e walking (default all)." placeholder:"a,b,..."`
-	Defence   []string `help:"Compare all defences with a set switched off, of budgets, canaries and detection; again for another set (default: each alone, and all)." placeholder:"off=NAME,..." sep:"none"`
-	Out       string   `help:"Directory for drill.html, drill.json and a picture of each variant." placeholder:"DIR"`
-	Work      string   `help:"Directory to work in, emptied afterwards (default: a temporary one, in memory where that is large enough)." placeholder:"DIR"`
-	Database  string   `help:"PostgreSQL database beside which the drill makes its own and drops them again; needs the right to create databases. Without it: embedded." env:"CLOAKROOM_DRILL_DATABASE" placeholder:"URL"`
+	Scenario  string   `arg:"" help:"Scenario: kering, a luxury group robbed through a connected app." enum:"kering"`
+	Customers int      `help:"Number of customers of the brand." default:"200000" placeholder:"N"`
+	Days      int      `help:"Days of normal operation before each attack." default:"14" placeholder:"N"`
+	Horizon   int      `help:"Days after which an attack that nobody stopped ends." default:"14" placeholder:"N"`
+	Seed      uint64   `help:"Seed; the same seed gives the same counts." default:"1" placeholder:"S"`
+	Variants  string   `help:"Attacks: a smash and grab, b below the radar, c stolen associates, d purchased insider, e walking (default: all)." placeholder:"a,b,..."`
+	Defence   []string `help:"Defences to switch off in one variant: budgets, canaries, detection; repeat for more variants (default: each alone, and all)." placeholder:"off=NAME,..." sep:"none"`
+	Out       string   `help:"Directory for drill.html, drill.json and one picture per variant." placeholder:"DIR"`
+	Work      string   `help:"Working directory, emptied afterwards (default: a temporary one, in memory if large enough)." placeholder:"DIR"`
+	Database  string   `help:"PostgreSQL server on which the drill creates and drops its own databases; needs the right to create databases (default: embedded)." env:"CLOAKROOM_DRILL_DATABASE" placeholder:"URL"`
 	JSON      bool     `help:"Print one JSON object."`
 }
 
@@ -172,7 +172,7 @@ func writeDrill(dir string, r *drill.Result) error {
 
 func printDrill(w io.Writer, r *drill.Result) {
 	h := &r.Honest
-	fmt.Fprintf(w, "%d customers and %d canaries, seed %d. %d days of %d store associates, %d service agents, the shop and its letter:\n",
+	fmt.Fprintf(w, "%d customers and %d canaries, seed %d. %d days of %d store associates, %d service agents, the shop application and the newsletter:\n",
 		r.Customers, r.Canaries, r.Seed, r.Days, h.Associates, h.Agents)
 	fmt.Fprintf(w, "%d requests, %d refused by a budget (%s), %d false alarms (%.2f per principal-month), %d of them paged somebody (%.2f).\n",
 		h.Requests, h.Refused, drill.Share(h.Refused, h.Requests), h.Alarms, h.AlarmsEachMonth, h.Pages, h.PagesEachMonth)

@@ -20,43 +20,43 @@ import (
 )
 
 type exportCmd struct {
-	Request  exportRequestCmd  `cmd:"" help:"Ask for customers as a file. Another person has to approve."`
-	Approve  exportApproveCmd  `cmd:"" help:"Let leave what another person asked for."`
-	Refuse   exportRefuseCmd   `cmd:"" help:"Refuse what another person asked for."`
-	Link     exportLinkCmd     `cmd:"" help:"Make a key that downloads an approved export, and nothing else."`
-	Download exportDownloadCmd `cmd:"" help:"Download an approved export, or go on with it."`
+	Request  exportRequestCmd  `cmd:"" help:"Request customers as a file; another person approves."`
+	Approve  exportApproveCmd  `cmd:"" help:"Approve an export."`
+	Refuse   exportRefuseCmd   `cmd:"" help:"Refuse an export."`
+	Link     exportLinkCmd     `cmd:"" help:"Create a key that only downloads one approved export."`
+	Download exportDownloadCmd `cmd:"" help:"Download an approved export, or resume the download."`
 	List     exportListCmd     `cmd:"" help:"List exports, newest first."`
 	Show     exportShowCmd     `cmd:"" help:"Show one export."`
-	Stop     exportStopCmd     `cmd:"" help:"End an export: no further file of it leaves."`
+	Stop     exportStopCmd     `cmd:"" help:"Stop an export; no further file can be downloaded."`
 }
 
 type exportRequestCmd struct {
 	forBrand
-	Fields    []string `help:"Fields to take." required:"" placeholder:"FIELD,..."`
-	Purpose   string   `help:"A purpose of the brand." required:"" placeholder:"NAME"`
-	Ticket    string   `help:"The case's number." placeholder:"CASE"`
-	Recipient string   `help:"age public key that the files are encrypted to; age-keygen makes one." required:"" placeholder:"AGE1..."`
-	Form      string   `help:"extract: no names, no addresses, pseudonyms of this export alone. masked, clear: the vault's tokens." enum:"extract,masked,clear" default:"extract"`
+	Fields    []string `help:"Fields to export." required:"" placeholder:"FIELD,..."`
+	Purpose   string   `help:"Purpose registered at the brand." required:"" placeholder:"NAME"`
+	Ticket    string   `help:"Case number." placeholder:"CASE"`
+	Recipient string   `help:"age public key of the recipient; age-keygen creates one." required:"" placeholder:"AGE1..."`
+	Form      string   `help:"extract: no names or addresses, pseudonyms valid in this export only. masked, clear: the vault's tokens." enum:"extract,masked,clear" default:"extract"`
 	Format    string   `help:"csv, jsonl or parquet." enum:"csv,jsonl,parquet" default:"csv"`
-	ValidFor  string   `name:"valid-for" help:"How long it can be approved and downloaded; at most 720h." default:"72h" placeholder:"TIME"`
-	Tokens    string   `help:"File with a token a line; - reads standard input." xor:"who" placeholder:"FILE"`
+	ValidFor  string   `name:"valid-for" help:"Validity for approval and download; at most 720h." default:"72h" placeholder:"TIME"`
+	Tokens    string   `help:"File with one token per line; - reads standard input." xor:"who" placeholder:"FILE"`
 
-	Countries     []string `name:"country" help:"Filter: live in one of these." placeholder:"FR,..."`
-	Regions       []string `name:"region" help:"Filter: live in one of these." placeholder:"REGION,..."`
-	CreatedFrom   string   `name:"created-from" help:"Filter: customers since this day." placeholder:"DAY"`
-	CreatedBefore string   `name:"created-before" help:"Filter: customers before this day." placeholder:"DAY"`
-	BoughtSince   string   `name:"bought-since" help:"Filter: bought something on this day or later." placeholder:"DAY"`
-	Everybody     bool     `help:"Filter: no condition." xor:"who"`
-	Sample        int      `help:"Take so many of those who match, drawn at random." placeholder:"N"`
+	Countries     []string `name:"country" help:"Filter: countries of residence." placeholder:"FR,..."`
+	Regions       []string `name:"region" help:"Filter: regions of residence." placeholder:"REGION,..."`
+	CreatedFrom   string   `name:"created-from" help:"Filter: customer since this day or later." placeholder:"DAY"`
+	CreatedBefore string   `name:"created-before" help:"Filter: customer since before this day." placeholder:"DAY"`
+	BoughtSince   string   `name:"bought-since" help:"Filter: last purchase on this day or later." placeholder:"DAY"`
+	Everybody     bool     `help:"Filter: all customers." xor:"who"`
+	Sample        int      `help:"Number of matching customers, drawn at random." placeholder:"N"`
 
-	DryRun bool `name:"dry-run" help:"Check it, and show what policy and budgets say. Keeps nothing."`
+	DryRun bool `name:"dry-run" help:"Check against policy and budgets; store nothing."`
 }
 
 // Help is the long help text.
 func (exportRequestCmd) Help() string {
-	return `The customers are fixed now: who joins later does not leave with it, and who is erased
-before the download is left out. A filter is evaluated now, once; nothing is told of who
-did not match.
+	return `The list of customers is fixed now: later customers are not added, and customers erased
+before the download are left out. A filter is evaluated once, now; the answer says nothing
+about customers that do not match.
 
   age-keygen -o export.key
   cloakroom export request --brand gucci --purpose analysis --country FR,IT \
@@ -76,7 +76,7 @@ func (c *exportRequestCmd) Run(ctx context.Context, std Streams) error {
 	filtered := c.Everybody || len(c.Countries)+len(c.Regions)+c.Sample > 0 || c.CreatedFrom+c.CreatedBefore+c.BoughtSince != ""
 	switch {
 	case filtered == (c.Tokens != ""):
-		return &usageError{"say who: --tokens FILE, or conditions such as --country, or --everybody"}
+		return &usageError{"choose customers with --tokens FILE, with filters such as --country, or with --everybody"}
 	case filtered:
 		req.Filter = &f
 	default:
@@ -160,7 +160,7 @@ func printExport(w io.Writer, x *api.Export) {
 
 type exportOne struct {
 	forBrand
-	ID string `arg:"" help:"The export, such as exp-abc..."`
+	ID string `arg:"" help:"Export ID, such as exp-abc..."`
 }
 
 func (c *exportOne) ask(ctx context.Context, std Streams, method string, more ...string) error {
@@ -199,7 +199,7 @@ type exportListCmd struct{ forBrand }
 func (c *exportListCmd) Run(ctx context.Context, std Streams) error {
 	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "exports"), nil, func(w io.Writer, list *api.Exports) {
 		if list.Contained {
-			fmt.Fprintln(w, "exports are contained: nothing is asked for, approved or downloaded")
+			fmt.Fprintln(w, "exports are contained: no request, approval or download is possible")
 		}
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 		for _, x := range list.Exports {
@@ -216,8 +216,8 @@ type exportLinkCmd struct{ exportOne }
 
 // Help is the long help text.
 func (exportLinkCmd) Help() string {
-	return `For the machine that fetches the files, so that your own key does not have to be there.
-It ends with the export, and where the credential that asked for it is revoked.
+	return `A key for the machine that downloads the files, in place of your own. It expires with the
+export, and with the credential that requested it.
 
   CLOAKROOM_KEY=... cloakroom export download --server URL --brand BRAND EXPORT --out DIR`
 }
@@ -226,20 +226,20 @@ It ends with the export, and where the credential that asked for it is revoked.
 func (c *exportLinkCmd) Run(ctx context.Context, std Streams) error {
 	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "exports", c.ID, "link"), nil, func(w io.Writer, out *api.Credential) {
 		printKey(w, c.ID, out)
-		fmt.Fprintf(w, "It works until %s. To end it before: cloakroom export stop --brand %s %s\n", out.Expires.Format(time.RFC3339), c.Brand, c.ID)
+		fmt.Fprintf(w, "Valid until %s. To end it earlier: cloakroom export stop --brand %s %s\n", out.Expires.Format(time.RFC3339), c.Brand, c.ID)
 	})
 }
 
 type exportDownloadCmd struct {
 	exportOne
-	Out string `help:"Directory for the files; the same again goes on with what is missing." required:"" placeholder:"DIR"`
+	Out string `help:"Directory for the files; a repeated download resumes." required:"" placeholder:"DIR"`
 }
 
 // Help is the long help text.
 func (exportDownloadCmd) Help() string {
 	return `Writes customers-00001.csv.age, purchases-00001.csv.age and so on, each encrypted to the
-recipient by itself, and manifest.json with their SHA-256. A file is there when it is
-whole. What was interrupted, or refused by a budget, goes on with the same command.`
+recipient by itself, and manifest.json with their SHA-256. A file appears once it is
+complete. After an interruption or an exhausted budget, the same command resumes.`
 }
 
 // manifest is the file beside the others.
@@ -265,14 +265,14 @@ func (c *exportDownloadCmd) Run(ctx context.Context, std Streams) error {
 		path := filepath.Join(c.Out, manifestName)
 		if text, err := os.ReadFile(path); err == nil {
 			if err := json.Unmarshal(text, &m); err != nil || m.Export.ID != c.ID {
-				return fmt.Errorf("%s is of another export: name another directory", path)
+				return fmt.Errorf("%s belongs to another export: choose another directory", path)
 			}
 		}
 		if err := v.Do(ctx, "GET", client.Path("brands", c.Brand, "exports", c.ID), nil, &m.Export); err != nil {
 			return err
 		}
 		if m.Export.State != "approved" {
-			return fmt.Errorf("the export is %s: it can be downloaded when it is approved", m.Export.State)
+			return fmt.Errorf("the export is %s: it can be downloaded once approved", m.Export.State)
 		}
 		have := map[string]bool{}
 		for _, f := range m.Files {
@@ -335,7 +335,7 @@ func (c *exportDownloadCmd) fetch(ctx context.Context, v *connection, part int, 
 		}
 		os.Remove(to + partial)
 		var e *api.Error
-		if !errors.As(err, &e) || e.Title != "Changed meanwhile" || try == changedMeanwhile {
+		if !errors.As(err, &e) || e.Title != api.TitleConcurrent || try == changedMeanwhile {
 			return "", err
 		}
 	}

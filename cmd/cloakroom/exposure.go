@@ -17,11 +17,11 @@ import (
 
 type exposureCmd struct {
 	remote
-	Brand     string `help:"One brand; without it, all at which you may audit." placeholder:"NAME"`
-	Principal string `help:"Only this one, its lineages, its role and the brand." placeholder:"NAME"`
+	Brand     string `help:"Brand name (default: all brands that you may audit)." placeholder:"NAME"`
+	Principal string `help:"Only this principal, its lineages, its role and the brand." placeholder:"NAME"`
 	Kind      string `help:"Only holders of this kind: lineage, principal, role or brand." enum:",lineage,principal,role,brand" default:"" placeholder:"KIND"`
-	Class     string `help:"Show one class of release alone: clear, masked, search or export." enum:",clear,masked,search,export" default:"" placeholder:"CLASS"`
-	Top       int    `help:"No more rows than this; 0: all." default:"40" placeholder:"N"`
+	Class     string `help:"Only this class of release: clear, masked, search or export." enum:",clear,masked,search,export" default:"" placeholder:"CLASS"`
+	Top       int    `help:"Maximum number of rows; 0: all." default:"40" placeholder:"N"`
 }
 
 // Help is the long help text.
@@ -41,10 +41,10 @@ days.
               use of the 30 days, rounded up.
   GAP         COULD TAKE without USES, in 30 days. Rows are sorted by it.
 
-Whoever may not audit a brand sees their own rows there, without what is used.
+Without the right to audit a brand, you see your own rows there, without USES.
 
-At a brand with millions of disclosures it takes a while: the server counts, and the
-command waits and says how far it is.`
+At a brand with millions of disclosures the server counts for a while; the command waits
+and shows progress.`
 }
 
 // Run shows what could be stolen.
@@ -193,12 +193,12 @@ func three(w api.Windows) string { return fmt.Sprintf("%d\t%d\t%d", w.Hour, w.Da
 
 // topBounds says how many changed bounds are printed.
 type topBounds struct {
-	Top int `help:"Print no more changed loss bounds than this; 0: all." default:"40" placeholder:"N"`
+	Top int `help:"Maximum number of changed loss bounds; 0: all." default:"40" placeholder:"N"`
 }
 
 // changesBounds are the flags of what changes loss bounds.
 type changesBounds struct {
-	DryRun bool `help:"Say what would change, and change nothing."`
+	DryRun bool `help:"Show what would change; change nothing."`
 	topBounds
 }
 

@@ -27,12 +27,12 @@ const progressEvery = 4096
 
 // generateCmd is `cloakroom generate`.
 type generateCmd struct {
-	Customers     *int     `help:"How many customers in all brands together (default 50000)." placeholder:"N"`
-	Seed          uint64   `help:"The same seed gives the same files." default:"1" placeholder:"S"`
-	Out           string   `help:"Directory to write BRAND/customers.csv and BRAND/purchases.csv into." required:"" placeholder:"DIR"`
-	Brands        []string `help:"Brands; customers go round them in turn (default gucci,balenciaga,mcqueen; with --purchases-from only gucci)." placeholder:"NAME,..."`
-	PurchasesFrom string   `help:"Keep the purchases of this file in the CDNOW format, and invent only their customers." placeholder:"FILE"`
-	JSON          bool     `help:"Print one JSON object of what was written."`
+	Customers     *int     `help:"Number of customers in all brands together (default 50000)." placeholder:"N"`
+	Seed          uint64   `help:"Seed; the same seed gives the same files." default:"1" placeholder:"S"`
+	Out           string   `help:"Directory for BRAND/customers.csv and BRAND/purchases.csv." required:"" placeholder:"DIR"`
+	Brands        []string `help:"Brands that share the customers (default: gucci,balenciaga,mcqueen; with --purchases-from gucci)." placeholder:"NAME,..."`
+	PurchasesFrom string   `help:"File of purchases in the CDNOW format to keep; only customers are invented." placeholder:"FILE"`
+	JSON          bool     `help:"Print the result as one JSON object."`
 }
 
 // Help is the long help text.

@@ -20,27 +20,27 @@ import (
 // importCmd is `cloakroom import`.
 type importCmd struct {
 	forBrand
-	Customers  string `help:"File of customers: CSV or JSON lines, plain, gzip or zstd; - is standard input." placeholder:"FILE"`
-	Purchases  string `help:"File of purchases, the same." placeholder:"FILE"`
+	Customers  string `help:"File of customers: CSV or JSON lines, plain, gzip or zstd; - reads standard input." placeholder:"FILE"`
+	Purchases  string `help:"File of purchases, in the same formats." placeholder:"FILE"`
 	Mapping    string `help:"YAML or JSON file of \"foreign column: our column\"." type:"existingfile" placeholder:"FILE"`
-	Rejects    string `help:"Where refused rows are listed: file, line, field, code, reason." default:"rejects.csv" placeholder:"FILE"`
-	Tokens     string `help:"Write external_id,token of every customer of the file here: what applications keep in place of the customer." placeholder:"FILE"`
-	MaxRejects int    `help:"Stop after this many refused rows; -1 bears any number." default:"-1" placeholder:"N"`
-	DryRun     bool   `help:"Read and check every row, write nothing."`
+	Rejects    string `help:"File for rejected rows: file, line, field, code, reason." default:"rejects.csv" placeholder:"FILE"`
+	Tokens     string `help:"File for external_id,token of every imported customer, for applications to store instead of the customer." placeholder:"FILE"`
+	MaxRejects int    `help:"Limit of rejected rows; -1: no limit." default:"-1" placeholder:"N"`
+	DryRun     bool   `help:"Read and check every row; write nothing."`
 }
 
 // Help is the long help text.
 func (importCmd) Help() string {
-	return `Customers are made or updated by external_id, purchases by purchase_id. An import
-that was killed is run again: what is there already is counted as unchanged.
+	return `Creates or updates customers by external_id and purchases by purchase_id. Repeat an
+interrupted import: existing rows count as unchanged.
 
-A row that cannot be kept goes to the file of rejects, with its line, field and
-reason, and never its value. The rest goes in.
+Rejected rows are listed in the file of rejects with line, field and reason, never with
+their value. All other rows are imported.
 
   cloakroom import --brand gucci --customers customers.csv --purchases purchases.csv
 
-EXIT STATUS: 0 all rows went in, 1 failed, 2 wrong command line, 3 some rows were
-refused, 130 interrupted.`
+EXIT STATUS: 0 all rows imported, 1 failed, 2 wrong command line, 3 some rows were
+rejected, 130 interrupted.`
 }
 
 // exitRejected is the exit code of an import that refused rows.
@@ -54,7 +54,7 @@ type rejectedError struct {
 
 // Error says how many and where to look.
 func (e *rejectedError) Error() string {
-	return fmt.Sprintf("%d rows were refused: see %s", e.n, e.file)
+	return fmt.Sprintf("%d rows were rejected: see %s", e.n, e.file)
 }
 
 // imported is the answer to --json.

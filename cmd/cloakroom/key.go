@@ -15,8 +15,8 @@ import (
 type keyCmd struct {
 	List       keyListCmd       `cmd:"" help:"List the versions of a brand's keys."`
 	Rotate     keyRotateCmd     `cmd:"" help:"Replace a key and destroy the old one."`
-	Status     keyStatusCmd     `cmd:"" help:"How far rotations are."`
-	RotateRoot keyRotateRootCmd `cmd:"" name:"rotate-root" help:"Replace root.key: copies of the database from before open no more."`
+	Status     keyStatusCmd     `cmd:"" help:"Show rotation progress."`
+	RotateRoot keyRotateRootCmd `cmd:"" name:"rotate-root" help:"Replace root.key; older copies of the database can no longer be opened."`
 }
 
 type keyListCmd struct{ forBrand }
@@ -52,14 +52,17 @@ func (c *keyStatusCmd) Run(ctx context.Context, std Streams) error {
 }
 
 func rotationLine(r *api.Rotation) string {
-	s := fmt.Sprintf("%s to version %d: %d customers moved", r.Kind, r.Version, r.Done)
+	s := fmt.Sprintf("%d customers moved to %s version %d", r.Done, r.Kind, r.Version)
+	if r.Kind == "kek" {
+		s = fmt.Sprintf("%d customer keys rewrapped under KEK version %d", r.Done, r.Version)
+	}
 	switch {
 	case !r.Ended.IsZero() && r.Kind == "token":
-		return fmt.Sprintf("%s to version %d: new tokens have it, old ones stay good", r.Kind, r.Version)
+		return fmt.Sprintf("%s version %d: new tokens use it, old ones stay valid", r.Kind, r.Version)
 	case !r.Ended.IsZero():
-		return s + "; the old key was destroyed " + r.Ended.Format(time.RFC3339)
+		return s + fmt.Sprintf("; version %d destroyed %s", r.Version-1, r.Ended.Format(time.RFC3339))
 	case r.Stalled:
-		return s + fmt.Sprintf("; stands still: %d do not open, so the old key stays (cloakroom db check)", r.Failed)
+		return s + fmt.Sprintf("; stuck: %d keys do not open, so the old version stays (cloakroom db check)", r.Failed)
 	}
 	return s + fmt.Sprintf(", %d%%", 100*r.Position/max(r.Bound, 1))
 }
@@ -67,22 +70,22 @@ func rotationLine(r *api.Rotation) string {
 type keyRotateCmd struct {
 	forBrand
 	Kind       string `help:"kek (wraps the customers' keys), index (search), token, or incident (with --brand group)." default:"kek" enum:"kek,index,token,incident"`
-	Background bool   `help:"Begin, and leave the work to the server."`
-	DryRun     bool   `help:"Say what would be done."`
+	Background bool   `help:"Start the rotation and return; the server completes it."`
+	DryRun     bool   `help:"Show what would be done; change nothing."`
 }
 
 // Help is the long help text.
 func (keyRotateCmd) Help() string {
-	return `Makes the next version of a key, moves every customer of the brand to it while reads
-and writes go on, and then destroys the old version. Killed, it goes on where it was
-when it is run again, and by itself where a server runs.
+	return `Creates the next version of a key, moves every customer of the brand to it during normal
+operation, and then destroys the old version. After an interruption, a running server
+resumes the rotation, or the same command does.
 
 After an erasure, a full copy of the database from before it opens with root.key until
 both are replaced: cloakroom key rotate --brand B, then cloakroom key rotate-root.
 
-With --kind index the search indexes are computed anew; searches find everybody
-meanwhile. With --kind token new tokens are made under the new key; the old ones stay
-good, and so does the old key.`
+With --kind index the search indexes are recomputed; searches still find everybody during
+the rotation. With --kind token new tokens use the new key; old tokens and the old key
+stay valid.`
 }
 
 // pollEvery is how often it asks how far a rotation is.
@@ -93,7 +96,7 @@ func (c *keyRotateCmd) Run(ctx context.Context, std Streams) error {
 	if c.DryRun {
 		would := map[string]any{"dry_run": true, "brand": c.Brand, "kind": c.Kind}
 		return c.print(std, would, func(w io.Writer) {
-			fmt.Fprintf(w, "Would make the next %s key of %s, move every customer to it, and destroy the old one.\n", c.Kind, c.Brand)
+			fmt.Fprintf(w, "Would create the next %s key of %s, move every customer to it, and destroy the old one.\n", c.Kind, c.Brand)
 		})
 	}
 	return c.with(ctx, std, func(v *connection) error {
@@ -122,13 +125,13 @@ func (c *keyRotateCmd) Run(ctx context.Context, std Streams) error {
 			return err
 		}
 		if rot.Stalled {
-			return errors.New("the rotation stands still")
+			return errors.New("the rotation is stuck: see `cloakroom key rotations` and `cloakroom db check`")
 		}
 		return nil
 	})
 }
 
-// follow asks how far the rotation is until it has ended or stands still.
+// follow polls the rotation until it has ended or is stuck.
 func (c *keyRotateCmd) follow(ctx context.Context, std Streams, v *connection, rot *api.Rotation) error {
 	bar := newBar(std, c.Kind)
 	defer bar.end()
@@ -136,7 +139,7 @@ func (c *keyRotateCmd) follow(ctx context.Context, std Streams, v *connection, r
 		bar.draw(rot.Done, rot.Position, rot.Bound)
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the rotation goes on where a server runs; else run this again: %w", ctx.Err())
+			return fmt.Errorf("a running server completes the rotation; without one, run this command again: %w", ctx.Err())
 		case <-time.After(pollEvery):
 		}
 		var list []api.Rotation
@@ -194,30 +197,29 @@ func (b *bar) end() {
 
 type keyRotateRootCmd struct {
 	remote
-	DryRun bool `help:"Say what would be done."`
+	DryRun bool `help:"Show what would be done; change nothing."`
 }
 
 // Help is the long help text.
 func (keyRotateRootCmd) Help() string {
-	return `Makes a new root key, wraps the keys of all brands under it in one transaction, and
-then replaces root.key: the old one is destroyed. From then on no copy of the database
-from before opens with what is left, backups included. Killed at any moment it leaves a
-vault that opens; run again, it goes on.
+	return `Creates a new root key, wraps the keys of all brands under it in one transaction, replaces
+root.key and destroys the old one. Older copies of the database can then no longer be
+opened, backups included. An interruption leaves a vault that opens; the same command
+resumes.
 
-Afterwards: copy the new root.key to where you keep the copy of the old one, destroy
-that, and make a new backup of the database. Where several servers run over one
-database, copy the new root.key to each of the others. They need no restart.`
+Afterwards replace every stored copy of root.key, and make a new backup. With several
+servers over one database, copy the new root.key to each; none needs a restart.`
 }
 
 // Run rotates the root key.
 func (c *keyRotateRootCmd) Run(ctx context.Context, std Streams) error {
 	if c.DryRun {
 		return c.print(std, map[string]any{"dry_run": true}, func(w io.Writer) {
-			fmt.Fprintln(w, "Would replace root.key and destroy the old one: copies of the database from before would open no more.")
+			fmt.Fprintln(w, "Would replace root.key and destroy the old one; older copies of the database could no longer be opened.")
 		})
 	}
 	return ask(ctx, std, &c.remote, "POST", "/v1/root/rotate", nil, func(w io.Writer, out *api.RootRotated) {
-		fmt.Fprintf(w, "root.key was replaced; %d keys are wrapped under it. Copies of the database from before open no more.\n", out.Keys)
-		fmt.Fprintln(w, "Replace every copy of root.key, those of other servers too, and make a new backup now.")
+		fmt.Fprintf(w, "root.key was replaced; %d keys are wrapped under it. Older copies of the database can no longer be opened.\n", out.Keys)
+		fmt.Fprintln(w, "Replace every copy of root.key, also on other servers, and make a new backup now.")
 	})
 }

@@ -18,11 +18,11 @@ import (
 )
 
 type logCmd struct {
-	Checkpoint logCheckpointCmd `cmd:"" help:"Print the newest signed checkpoint: keep it elsewhere."`
-	Verify     logVerifyCmd     `cmd:"" help:"Replay the whole log, against an older checkpoint too."`
-	Entry      logEntryCmd      `cmd:"" help:"Show one entry."`
+	Checkpoint logCheckpointCmd `cmd:"" help:"Print the newest signed checkpoint, to store elsewhere."`
+	Verify     logVerifyCmd     `cmd:"" help:"Verify the whole log, also against an older checkpoint."`
+	Entry      logEntryCmd      `cmd:"" help:"Show one log entry."`
 	Proof      logProofCmd      `cmd:"" help:"Prove that an entry is in the log, and check the proof."`
-	Tiles      logTilesCmd      `cmd:"" help:"Write the log as a C2SP tlog-tiles directory, with log.vkey beside it."`
+	Tiles      logTilesCmd      `cmd:"" help:"Write the log as a C2SP tlog-tiles directory, with log.vkey."`
 }
 
 type logCheckpointCmd struct{ forBrand }
@@ -56,11 +56,11 @@ func (t *apiTiles) ReadFile(ctx context.Context, path string) ([]byte, error) {
 
 type logVerifyCmd struct {
 	remote
-	Brand string `help:"The brand whose log it is." placeholder:"NAME"`
-	Older string `help:"A checkpoint that you kept: the log must continue it." type:"existingfile" placeholder:"FILE"`
-	VKey  string `name:"vkey" help:"The verifier key that you kept (log.vkey). Without it, the vault's own word is taken." type:"existingfile" placeholder:"FILE"`
-	Tiles string `help:"Verify this directory of tiles, offline, in place of a vault; needs --vkey." type:"existingdir" xor:"offline" placeholder:"DIR"`
-	Proof string `help:"Check the proofs in this file, offline: what who-read or log proof printed with --json; needs --vkey." type:"existingfile" xor:"offline" placeholder:"FILE"`
+	Brand string `help:"Brand name." placeholder:"NAME"`
+	Older string `help:"Older checkpoint that the log must continue." type:"existingfile" placeholder:"FILE"`
+	VKey  string `name:"vkey" help:"Verifier key (log.vkey). Without it the vault's own key is trusted." type:"existingfile" placeholder:"FILE"`
+	Tiles string `help:"Verify this directory of tiles offline instead of a vault; needs --vkey." type:"existingdir" xor:"offline" placeholder:"DIR"`
+	Proof string `help:"Check the proofs in this file offline, as who-read or log proof print with --json; needs --vkey." type:"existingfile" xor:"offline" placeholder:"FILE"`
 }
 
 // verified is the answer to --json.
@@ -184,7 +184,7 @@ func (c *logEntryCmd) Run(ctx context.Context, std Streams) error {
 
 type logProofCmd struct {
 	forBrand
-	Index uint64 `arg:"" help:"The entry."`
+	Index uint64 `arg:"" help:"Index of the entry."`
 }
 
 // provenEntry is the answer to --json.
@@ -236,7 +236,7 @@ func (c *logProofCmd) Run(ctx context.Context, std Streams) error {
 
 type logTilesCmd struct {
 	forBrand
-	Dir string `arg:"" help:"Directory to write; made if it is not there."`
+	Dir string `arg:"" help:"Directory to write; created if missing."`
 }
 
 // Run writes tiles.

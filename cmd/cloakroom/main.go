@@ -40,33 +40,33 @@ func (e *usageError) Error() string { return e.text }
 
 // commands is the command line.
 type commands struct {
-	Demo      demoCmd      `cmd:"" help:"Start a vault with invented customers, and say what to try."`
+	Demo      demoCmd      `cmd:"" help:"Start a vault with invented customers and suggest commands."`
 	Serve     serveCmd     `cmd:"" help:"Serve a vault."`
-	Import    importCmd    `cmd:"" help:"Bring customers and purchases in from files."`
+	Import    importCmd    `cmd:"" help:"Import customers and purchases from files."`
 	Put       putCmd       `cmd:"" help:"Write one customer."`
-	Find      findCmd      `cmd:"" help:"Find customers by e-mail, phone or number; shows them masked."`
+	Find      findCmd      `cmd:"" help:"Find customers by e-mail, phone or number, masked."`
 	Show      showCmd      `cmd:"" help:"Show one customer masked."`
-	Reveal    revealCmd    `cmd:"" help:"See fields of customers in clear."`
-	WhoRead   whoReadCmd   `cmd:"" name:"who-read" help:"Who read a customer, with proofs."`
-	Export    exportCmd    `cmd:"" help:"Take many customers at once: ask, have another person approve, download."`
+	Reveal    revealCmd    `cmd:"" help:"Show fields of customers in clear."`
+	WhoRead   whoReadCmd   `cmd:"" name:"who-read" help:"Show who read a customer, with proofs."`
+	Export    exportCmd    `cmd:"" help:"Export many customers: request, have another person approve, download."`
 	Erase     eraseCmd     `cmd:"" help:"Erase a customer."`
 	Log       logCmd       `cmd:"" help:"Read, prove and verify a brand's log."`
 	Budget    budgetCmd    `cmd:"" help:"Show or set a brand's budgets."`
-	Exposure  exposureCmd  `cmd:"" help:"What each credential, person, role and brand could take if stolen now, and what it uses."`
-	Contain   containCmd   `cmd:"" help:"Stop a credential, a person, a role, a brand or exports, at once."`
-	Alarm     alarmCmd     `cmd:"" help:"What is unusual: see, acknowledge and close alarms, and say who is told."`
-	Canary    canaryCmd    `cmd:"" help:"Decoy customers: whoever looks at one is an alarm."`
-	Detect    detectCmd    `cmd:"" help:"The rules of detection, and what they would have said."`
+	Exposure  exposureCmd  `cmd:"" help:"Show how many customers each credential, person, role and brand could take if stolen now, and how many it uses."`
+	Contain   containCmd   `cmd:"" help:"Stop a credential, person, role, brand or all exports at once."`
+	Alarm     alarmCmd     `cmd:"" help:"List, acknowledge and close alarms, and manage their receivers."`
+	Canary    canaryCmd    `cmd:"" help:"Manage canaries: decoy customers that raise an alarm when read."`
+	Detect    detectCmd    `cmd:"" help:"Show, set and replay detection rules."`
 	Policy    policyCmd    `cmd:"" help:"Check, compare and apply policies."`
 	Brand     brandCmd     `cmd:"" help:"Create and list brands."`
-	Principal principalCmd `cmd:"" help:"People and services, their roles and keys."`
-	Purpose   purposeCmd   `cmd:"" help:"What a brand may process data for."`
+	Principal principalCmd `cmd:"" help:"Manage people and services, their roles and keys."`
+	Purpose   purposeCmd   `cmd:"" help:"Manage a brand's purposes."`
 	Key       keyCmd       `cmd:"" help:"List and rotate keys."`
-	Backup    backupCmd    `cmd:"" help:"Back a vault up while it serves: data, keys and log apart."`
-	Restore   restoreCmd   `cmd:"" help:"Bring a vault back from its backups."`
-	Doctor    doctorCmd    `cmd:"" help:"Look whether a vault is well."`
-	DB        dbCmd        `cmd:"" name:"db" help:"Prepare and check the database itself."`
-	Drill     drillCmd     `cmd:"" help:"Play breaches against a vault of invented customers."`
+	Backup    backupCmd    `cmd:"" help:"Back up a running vault: data, keys and log separately."`
+	Restore   restoreCmd   `cmd:"" help:"Restore a vault from its backups."`
+	Doctor    doctorCmd    `cmd:"" help:"Check the vault's health."`
+	DB        dbCmd        `cmd:"" name:"db" help:"Prepare and check the database."`
+	Drill     drillCmd     `cmd:"" help:"Simulate breaches against a vault of invented customers."`
 	Generate  generateCmd  `cmd:"" help:"Write CSV files of invented customers and purchases."`
 }
 

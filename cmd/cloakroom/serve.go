@@ -18,12 +18,12 @@ import (
 
 // serveCmd is `cloakroom serve`.
 type serveCmd struct {
-	Data    string `help:"Data directory: embedded database, root key, socket. Made if it is not there." default:"cloakroom-data" env:"CLOAKROOM_DATA" placeholder:"DIR"`
+	Data    string `help:"Data directory: embedded database, root key, socket; created if missing." default:"cloakroom-data" env:"CLOAKROOM_DATA" placeholder:"DIR"`
 	Listen  string `help:"Address of the API." default:"127.0.0.1:7460" placeholder:"HOST:PORT"`
 	TLSCert string `name:"tls-cert" help:"Certificate chain, PEM." type:"existingfile" placeholder:"FILE"`
-	TLSKey  string `name:"tls-key" help:"Its private key, PEM." type:"existingfile" placeholder:"FILE"`
-	Origin  string `help:"Begins the names of a new vault's logs, such as vault.example.com; without it: cloakroom.local. It stays." placeholder:"NAME"`
-	OCSF    string `name:"ocsf" help:"Append every alarm to this file as an OCSF event, one JSON object a line." placeholder:"FILE"`
+	TLSKey  string `name:"tls-key" help:"Private key of the certificate, PEM." type:"existingfile" placeholder:"FILE"`
+	Origin  string `help:"Prefix of the names of a new vault's logs, such as vault.example.com (default: cloakroom.local). Permanent." placeholder:"NAME"`
+	OCSF    string `name:"ocsf" help:"File for alarms as OCSF events, one JSON object per line." placeholder:"FILE"`
 	Verbose bool   `help:"Log every request, without its contents."`
 	smtp
 	backing
@@ -60,7 +60,7 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 		return &usageError{"--listen is HOST:PORT"}
 	}
 	if ip := net.ParseIP(host); c.TLSCert == "" && (ip == nil || !ip.IsLoopback()) && host != "localhost" {
-		return &usageError{"keys and customers would cross the network in clear: give --tls-cert and --tls-key, or listen on 127.0.0.1"}
+		return &usageError{"keys and customers would cross the network unencrypted: give --tls-cert and --tls-key, or listen on 127.0.0.1"}
 	}
 	mail, err := c.server()
 	if err != nil {

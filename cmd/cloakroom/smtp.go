@@ -12,19 +12,19 @@ import (
 // smtp is through which mail server alarms go.
 type smtp struct {
 	Host     string `name:"smtp-host" help:"Mail server for alarms by e-mail." env:"CLOAKROOM_SMTP_HOST" placeholder:"HOST"`
-	Port     int    `name:"smtp-port" help:"Its port; 587 for starttls, 465 for implicit if not given." env:"CLOAKROOM_SMTP_PORT" placeholder:"PORT"`
+	Port     int    `name:"smtp-port" help:"Port of the mail server (default: 587 for starttls, 465 for implicit)." env:"CLOAKROOM_SMTP_PORT" placeholder:"PORT"`
 	TLS      string `name:"smtp-tls" help:"starttls; implicit: TLS from the first byte; none: for a mail server on this machine only." enum:"starttls,implicit,none" default:"starttls" env:"CLOAKROOM_SMTP_TLS"`
-	CA       string `name:"smtp-ca" help:"Certificates, PEM, that its certificate is believed by, instead of the machine's." type:"existingfile" env:"CLOAKROOM_SMTP_CA" placeholder:"FILE"`
-	User     string `name:"smtp-user" help:"User name there." env:"CLOAKROOM_SMTP_USER" placeholder:"USER"`
-	Password string `name:"smtp-password-file" help:"File with its password." type:"existingfile" env:"CLOAKROOM_SMTP_PASSWORD_FILE" placeholder:"FILE"`
-	From     string `name:"smtp-from" help:"Address that alarms come from." env:"CLOAKROOM_SMTP_FROM" placeholder:"ADDRESS"`
+	CA       string `name:"smtp-ca" help:"CA certificates for the mail server, PEM (default: the machine's)." type:"existingfile" env:"CLOAKROOM_SMTP_CA" placeholder:"FILE"`
+	User     string `name:"smtp-user" help:"User name at the mail server." env:"CLOAKROOM_SMTP_USER" placeholder:"USER"`
+	Password string `name:"smtp-password-file" help:"File with the password at the mail server." type:"existingfile" env:"CLOAKROOM_SMTP_PASSWORD_FILE" placeholder:"FILE"`
+	From     string `name:"smtp-from" help:"Sender address of alarms." env:"CLOAKROOM_SMTP_FROM" placeholder:"ADDRESS"`
 }
 
 // server returns the mail server, nil for none.
 func (c *smtp) server() (*notify.MailServer, error) {
 	if c.Host == "" {
 		if c.User != "" || c.Password != "" || c.From != "" {
-			return nil, &usageError{"--smtp-host says to which mail server these belong"}
+			return nil, &usageError{"the other --smtp flags need --smtp-host"}
 		}
 		return nil, nil
 	}

@@ -171,7 +171,7 @@ func TestWhenAnAlarmIsHeard(t *testing.T) {
 		{"medium", friday + 20*work.Hour, 7*work.Day + 10*work.Hour},
 		{"medium", 5*work.Day + 3*work.Hour, 7*work.Day + 10*work.Hour},
 	} {
-		if got := r.heard(&api.Alarm{Grade: x.grade}, x.at); got != x.want {
+		if got := r.heard(&api.Alarm{Severity: x.grade}, x.at); got != x.want {
 			t.Errorf("%s at %d was heard at %d, and not at %d", x.grade, x.at, got, x.want)
 		}
 	}

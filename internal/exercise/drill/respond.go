@@ -10,7 +10,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/exercise/generate/work"
 )
 
-// Responder is how fast people act on an alarm, in seconds. Alarms graded high or
+// Responder is how fast people act on an alarm, in seconds. Alarms of severity high or
 // critical page somebody at any hour; medium ones are read in office hours; low ones
 // page nobody. Who is paged can tell a theft from a false alarm, which costs them time
 // and the honest nothing.
@@ -28,11 +28,11 @@ func responderNow() Responder {
 }
 
 // pages reports whether somebody hears of an alarm without looking for it.
-func pages(a *api.Alarm) bool { return !a.Repeat && a.Grade != "low" }
+func pages(a *api.Alarm) bool { return !a.Repeat && a.Severity != "low" }
 
 // heard is when somebody sits down to an alarm.
 func (r *Responder) heard(a *api.Alarm, at int64) int64 {
-	if a.Grade != "medium" {
+	if a.Severity != "medium" {
 		return at + r.Acknowledge
 	}
 	day, hour := at/work.Day, int(at%work.Day/work.Hour)
@@ -71,7 +71,7 @@ func (r *raid) look(ctx context.Context, now int64) error {
 			continue
 		}
 		if r.out.FirstSignal == nil {
-			r.out.FirstSignal = &Signal{After: at - r.began, Rule: a.Rule, Grade: a.Grade, Usual: a.Usual, Seen: a.Seen, Lost: r.lostBy(at)}
+			r.out.FirstSignal = &Signal{After: at - r.began, Rule: a.Rule, Severity: a.Severity, Usual: a.Usual, Seen: a.Seen, Lost: r.lostBy(at)}
 		}
 		if !pages(a) || r.off(Detection) && a.Rule != "canary" {
 			continue

@@ -76,12 +76,12 @@ type RunResult struct {
 
 // Signal is the first alarm about a thief.
 type Signal struct {
-	After int64  `json:"after_s"`
-	Rule  string `json:"rule"`
-	Grade string `json:"grade"`
-	Usual string `json:"usual"`
-	Seen  string `json:"seen"`
-	Lost  int    `json:"customers_lost_by_then"`
+	After    int64  `json:"after_s"`
+	Rule     string `json:"rule"`
+	Severity string `json:"severity"`
+	Usual    string `json:"usual"`
+	Seen     string `json:"seen"`
+	Lost     int    `json:"customers_lost_by_then"`
 }
 
 // Windows are numbers of distinct customers in clear.
@@ -180,7 +180,7 @@ func (s *Signal) String() string {
 	if s == nil {
 		return "-"
 	}
-	return fmt.Sprintf("%s (%s, %s)", span(s.After), s.Rule, s.Grade)
+	return fmt.Sprintf("%s (%s, %s)", span(s.After), s.Rule, s.Severity)
 }
 
 // End says how the attack ended, and after how long.

@@ -132,7 +132,7 @@ func (d *Desk) changeAs(ctx context.Context, who identity.Who, kind entry.Kind, 
 		return err
 	}
 	if err := d.fence(ctx, who.Brand); err != nil {
-		return fmt.Errorf("the change is made, and what was under way may still be answered for %s: %w", ledger.DefaultTimeout, err)
+		return fmt.Errorf("the change is in force, but requests in flight may still be answered for %s: %w", ledger.DefaultTimeout, err)
 	}
 	return nil
 }
@@ -243,7 +243,7 @@ func (d *Desk) CreatePrincipal(ctx context.Context, c identity.Caller, req api.P
 
 func knownRole(role string) error {
 	if !slices.Contains(access.Roles(), role) {
-		return fmt.Errorf("%w: there is no such role; known are %v", ErrRequest, access.Roles())
+		return fmt.Errorf("%w: no such role: use %v", ErrRequest, access.Roles())
 	}
 	return nil
 }

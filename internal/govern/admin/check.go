@@ -80,7 +80,7 @@ func (d *Desk) checkDecoys(ctx context.Context, out *api.Checked) error {
 	for _, b := range all {
 		err := d.Decoys.Check(ctx, b.ID)
 		if errors.Is(err, canary.ErrDamaged) || errors.Is(err, keys.ErrNoKey) {
-			out.Faults = append(out.Faults, api.CheckFault{Table: "canaries", What: "the list of " + b.Name + "'s decoys does not open: no look at one is noticed, and imports are refused; restore it"})
+			out.Faults = append(out.Faults, api.CheckFault{Table: "canaries", What: "the list of canaries of " + b.Name + " does not open: reads of canaries raise no alarm and imports fail; restore the list"})
 			err = nil
 		}
 		if err != nil {

@@ -56,7 +56,7 @@ func DefaultPurposes() []Purpose {
 		{Name: "customer-support", LegalBasis: "contract", Description: "Answer a customer who asked."},
 		{Name: "store-service", LegalBasis: "contract", Description: "Serve a customer who is in the store, or was."},
 		{Name: "marketing", LegalBasis: "consent", Description: "Send news to customers who agreed to it."},
-		{Name: "analysis", LegalBasis: "legitimate-interests", Description: "Count and compare, without knowing whom."},
+		{Name: "analysis", LegalBasis: "legitimate-interests", Description: "Count and compare, without identifying customers."},
 		{Name: "data-subject-request", LegalBasis: "legal-obligation", Description: "Answer a request under GDPR Art. 15 to 22."},
 		{Name: "incident-response", LegalBasis: "legal-obligation", Description: "Find out what a breach touched, and notify (GDPR Art. 33, 34)."},
 		{Name: "migration", LegalBasis: "legitimate-interests", Description: "Move data in or out, and check that all arrived."},

@@ -249,7 +249,7 @@ func (d *Desk) decoys(ctx context.Context, x *Export) ([]byte, error) {
 	n := min(max(x.Customers/decoyEvery, decoysLeast), decoysMost)
 	ords, err := d.Decoys.ForExport(ctx, x.Brand, x.ID, n)
 	if err != nil {
-		return nil, fmt.Errorf("making the export's decoys: %w", err)
+		return nil, fmt.Errorf("making the export's canaries: %w", err)
 	}
 	if len(ords) == 0 {
 		return nil, nil

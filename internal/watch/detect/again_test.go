@@ -115,3 +115,12 @@ func TestWhoIsNotifiedFollowsFromTheLog(t *testing.T) {
 		}
 	})
 }
+
+// Rules in a log of before keep their meaning: what is a severity now was a grade.
+func TestRulesOfOldLogsAreRead(t *testing.T) {
+	for text, want := range map[string]Grade{"canary: {grade: low}": Low, "canary: {severity: medium}": Medium, "": Critical} {
+		if r, err := ParseRules(text); err != nil || r.Canary.Grade != want || r.Surge.Grade != High {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

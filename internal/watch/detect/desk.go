@@ -59,7 +59,7 @@ func (n *names) of(ctx context.Context, id uint64) string {
 // Shown is an alarm as the API shows it.
 func Shown(brand string, a *Alarm) api.Alarm {
 	return api.Alarm{
-		ID: a.ID(), Brand: brand, Entry: a.Entry, At: a.At, Rule: string(a.Rule), Grade: a.Grade.String(), Principal: a.Principal,
+		ID: a.ID(), Brand: brand, Entry: a.Entry, At: a.At, Rule: string(a.Rule), Severity: a.Grade.String(), Principal: a.Principal,
 		Lineage: a.Lineage, Role: a.Role, Customers: a.Customers, Usual: a.Usual, Seen: a.Seen, Key: a.Key,
 	}
 }

@@ -224,8 +224,8 @@ func (s *sight) canary() {
 		}
 	}
 	if n > 0 && (s.e.Kind == entry.KindDisclosure || s.e.Kind == entry.KindSearch) {
-		s.raise(Canary, s.d.rules.Canary.Grade, n, "nobody has a reason to look at a canary",
-			fmt.Sprintf("%s among %d customers in one %s", some(n, "canary", "canaries"), len(s.ords), s.e.Kind))
+		s.raise(Canary, s.d.rules.Canary.Grade, n, "no reads of canaries",
+			fmt.Sprintf("read %s (%s in this request)", some(n, "canary", "canaries"), customers(len(s.ords))))
 	}
 }
 
@@ -237,10 +237,10 @@ func (s *sight) mail(d *entry.CanaryMail) {
 	n := max(d.Times, 1)
 	seen, about := some(n, "mail", "mails")+" to a canary", d.Export
 	if about != "" {
-		seen += " that was put into the export " + about + " and no other"
+		seen += " that only export " + about + " contained"
 	} else {
 		about = "read"
-		seen += " that was put into no export: somebody was shown it"
+		seen += " that no export contained: somebody read its address"
 	}
 	if d.Network != "" {
 		seen += ", from " + d.Network
@@ -251,7 +251,7 @@ func (s *sight) mail(d *entry.CanaryMail) {
 	g := s.d.rules.CanaryMail.Grade
 	s.alarms = append(s.alarms, Alarm{
 		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: CanaryMail, Grade: g, Customers: 1,
-		Usual: "nobody has a reason to write to a canary: the vault alone knows its address", Seen: seen,
+		Usual: "no mail to canaries: only the vault knows their addresses", Seen: seen,
 		Key: fmt.Sprintf("%d/%s/%s/%s/%s", s.d.brand, CanaryMail, about, g, s.now.at.Format(time.DateOnly)),
 	})
 }

@@ -27,10 +27,10 @@ const MaxRules = 32 << 10
 // ErrRules is returned for text that is not a set of rules.
 var ErrRules = errors.New("invalid detection rules")
 
-// Grade is how grave an alarm is.
+// Grade is the severity of an alarm.
 type Grade uint8
 
-// The grades.
+// The severities.
 const (
 	Low Grade = iota + 1
 	Medium
@@ -40,20 +40,20 @@ const (
 
 func gradeNames() []string { return []string{"low", "medium", "high", "critical"} }
 
-// String returns the grade's name.
+// String returns the severity's name.
 func (g Grade) String() string {
 	if g < Low || g > Critical {
-		return fmt.Sprintf("grade(%d)", uint8(g))
+		return fmt.Sprintf("severity(%d)", uint8(g))
 	}
 	return gradeNames()[g-1]
 }
 
-// ParseGrade returns the grade of that name.
+// ParseGrade returns the severity of that name.
 func ParseGrade(s string) (Grade, error) {
 	if i := slices.Index(gradeNames(), s); i >= 0 {
 		return Grade(i + 1), nil
 	}
-	return 0, fmt.Errorf("there is no such grade; known are %s", strings.Join(gradeNames(), ", "))
+	return 0, fmt.Errorf("no such severity: use %s", strings.Join(gradeNames(), ", "))
 }
 
 // UnmarshalYAML implements yaml.Unmarshaler.
@@ -105,7 +105,8 @@ type Rules struct {
 	CanaryMail graded `yaml:"canary-mail"`
 	Surge      volume `yaml:"surge"`
 	Drift      struct {
-		Grade  Grade   `yaml:"grade"`
+		graded `yaml:",inline"`
+
 		Sigma  float64 `yaml:"sigma"`
 		Weight float64 `yaml:"weight"`
 		Floor  int     `yaml:"floor"`
@@ -113,7 +114,8 @@ type Rules struct {
 	Day  volume `yaml:"day"`
 	Week volume `yaml:"week"`
 	Walk struct {
-		Grade Grade   `yaml:"grade"`
+		graded `yaml:",inline"`
+
 		Sigma float64 `yaml:"sigma"`
 		Gap   int     `yaml:"gap"`
 		Least int     `yaml:"least"`
@@ -122,39 +124,56 @@ type Rules struct {
 	Fields     graded `yaml:"fields"`
 	Action     graded `yaml:"action"`
 	Credential struct {
-		Grade    Grade `yaml:"grade"`
+		graded `yaml:",inline"`
+
 		Together Grade `yaml:"together"`
 	} `yaml:"credential"`
 	Hours graded `yaml:"hours"`
 	Crowd struct {
-		Grade Grade   `yaml:"grade"`
+		graded `yaml:",inline"`
+
 		Sigma float64 `yaml:"sigma"`
 		Least int     `yaml:"least"`
 	} `yaml:"crowd"`
 	Peers struct {
-		Grade  Grade   `yaml:"grade"`
+		graded `yaml:",inline"`
+
 		Sigma  float64 `yaml:"sigma"`
 		Member float64 `yaml:"member_sigma"`
 		Least  int     `yaml:"least"`
 	} `yaml:"peers"`
 	Refusals struct {
-		Grade           Grade `yaml:"grade"`
-		PolicyDenied    int   `yaml:"policy-denied"`
-		BudgetExhausted int   `yaml:"budget-exhausted"`
-		UnknownToken    int   `yaml:"unknown-token"`
-		OtherBrand      int   `yaml:"other-brand"`
-		UnknownPurpose  int   `yaml:"unknown-purpose"`
+		graded `yaml:",inline"`
+
+		PolicyDenied    int `yaml:"policy-denied"`
+		BudgetExhausted int `yaml:"budget-exhausted"`
+		UnknownToken    int `yaml:"unknown-token"`
+		OtherBrand      int `yaml:"other-brand"`
+		UnknownPurpose  int `yaml:"unknown-purpose"`
 	} `yaml:"refusals"`
 
 	text string
 }
 
+// graded is the severity of a rule's alarms. Rules in logs of before v0.1.0 name it grade.
 type graded struct {
-	Grade Grade `yaml:"grade"`
+	Grade Grade `yaml:"severity"`
+	Old   Grade `yaml:"grade"`
+}
+
+// current takes severities under their old name over to the new one.
+func (r *Rules) current() {
+	for _, g := range []*graded{&r.Canary, &r.CanaryMail, &r.Surge.graded, &r.Drift.graded, &r.Day.graded, &r.Week.graded, &r.Walk.graded,
+		&r.Purpose, &r.Fields, &r.Action, &r.Credential.graded, &r.Hours, &r.Crowd.graded, &r.Peers.graded, &r.Refusals.graded} {
+		if g.Old != 0 {
+			g.Grade, g.Old = g.Old, 0
+		}
+	}
 }
 
 type volume struct {
-	Grade      Grade   `yaml:"grade"`
+	graded `yaml:",inline"`
+
 	Sigma      float64 `yaml:"sigma"`
 	Floor      int     `yaml:"floor"`
 	NoBaseline int     `yaml:"no_baseline"`
@@ -166,18 +185,18 @@ type contains map[Rule]Grade
 // UnmarshalYAML implements yaml.Unmarshaler.
 func (c *contains) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind != yaml.MappingNode {
-		return fmt.Errorf("line %d: contain is rules with grades, such as {canary: critical}", n.Line)
+		return fmt.Errorf("line %d: contain takes rules with a severity, such as {canary: critical}", n.Line)
 	}
 	*c = contains{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		rule, line := Rule(n.Content[i].Value), n.Content[i].Line
 		switch {
 		case !slices.Contains(AllRules(), rule):
-			return fmt.Errorf("line %d: there is no such rule; known are %v", line, AllRules())
+			return fmt.Errorf("line %d: no such rule: use %v", line, AllRules())
 		case rule == Peers || rule == Crowd:
-			return fmt.Errorf("line %d: %s is about many, and contains nobody", line, rule)
+			return fmt.Errorf("line %d: alarms of %s concern many people, so they cannot contain", line, rule)
 		case rule == CanaryMail:
-			return fmt.Errorf("line %d: %s is about nobody who is known, and contains nobody", line, rule)
+			return fmt.Errorf("line %d: alarms of %s name no credential, so they cannot contain", line, rule)
 		}
 		var g Grade
 		if err := g.UnmarshalYAML(n.Content[i+1]); err != nil {
@@ -207,12 +226,12 @@ func (o *off) UnmarshalYAML(n *yaml.Node) error {
 		rule := item.Value
 		if role, r, ok := strings.Cut(rule, "/"); ok {
 			if !slices.Contains(access.Roles(), role) {
-				return fmt.Errorf("line %d: there is no such role; known are %s", item.Line, strings.Join(access.Roles(), ", "))
+				return fmt.Errorf("line %d: no such role: use %s", item.Line, strings.Join(access.Roles(), ", "))
 			}
 			rule = r
 		}
 		if !slices.Contains(AllRules(), Rule(rule)) {
-			return fmt.Errorf("line %d: there is no such rule; known are %v", item.Line, AllRules())
+			return fmt.Errorf("line %d: no such rule: use %v", item.Line, AllRules())
 		}
 		(*o)[item.Value] = true
 	}
@@ -251,8 +270,9 @@ func ParseRules(text string) (*Rules, error) {
 		return nil, fmt.Errorf("%w: %s", ErrRules, strings.ReplaceAll(words, "\n  ", "; "))
 	}
 	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: one document, and there is a second", ErrRules)
+		return nil, fmt.Errorf("%w: more than one document", ErrRules)
 	}
+	r.current()
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRules, err)
 	}

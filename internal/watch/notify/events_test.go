@@ -80,7 +80,7 @@ func TestWhatPeopleDoIsTold(t *testing.T) {
 			}
 		}
 		mails := office.letters()
-		for i, want := range []string{"critical alarm", "critical alarm", "acknowledged: critical alarm", "contained: lineage 7 (containment 1)", "closed: critical alarm", "goes on again: lineage 7"} {
+		for i, want := range []string{"critical alarm", "critical alarm", "acknowledged: critical alarm", "contained: lineage 7 (containment 1)", "closed: critical alarm", "containment undone: lineage 7"} {
 			if got := mails[i].head.Get("Subject"); !strings.HasPrefix(got, "[gucci] "+want) {
 				t.Errorf("%q, want %q", got, want)
 			}

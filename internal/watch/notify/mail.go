@@ -143,7 +143,7 @@ func (l *letters) send(ctx context.Context, n *notice) (status int, err error) {
 	}
 	if l.sess == nil {
 		if err = l.dial(ctx); err != nil {
-			return refusal("the mail server cannot be used", err)
+			return refusal("connecting to the mail server", err)
 		}
 	}
 	stop := context.AfterFunc(ctx, func() { l.conn.Close() }) // go-mail does not look at the context any more
@@ -156,7 +156,7 @@ func (l *letters) send(ctx context.Context, n *notice) (status int, err error) {
 	if m.IsDelivered() { // and only what came after it failed
 		return codeDone, nil
 	}
-	return refusal("the mail server did not take a mail", err)
+	return refusal("sending a mail", err)
 }
 
 // refusal says what a mail server answered, without its words: they may quote addresses.
@@ -172,21 +172,21 @@ func refusal(what string, cause error) (status int, err error) {
 	var cert *tls.CertificateVerificationError
 	switch {
 	case status >= 500:
-		return status, &refusedError{fmt.Sprintf("%s: it answered %d, which is for good", what, status)}
+		return status, &refusedError{fmt.Sprintf("%s: permanent error %d", what, status)}
 	case status != 0:
-		return status, fmt.Errorf("%s: it answered %d", what, status)
+		return status, fmt.Errorf("%s: temporary error %d", what, status)
 	case errors.Is(cause, errNoStartTLS):
 		return 0, errNoStartTLS
 	case errors.As(cause, &cert):
-		return 0, errors.New(what + ": its certificate is not one to believe")
+		return 0, errors.New(what + ": its certificate is not trusted")
 	case errors.As(cause, &timeout) && timeout.Timeout():
-		return 0, errors.New(what + ": it did not answer in time")
+		return 0, errors.New(what + ": timeout")
 	}
-	return 0, errors.New(what + ": the connection cannot be made or broke")
+	return 0, errors.New(what + ": the connection failed")
 }
 
 // errNoStartTLS is where a mail server would take alarms in clear.
-var errNoStartTLS = errors.New("the mail server does not offer STARTTLS, and nothing is sent in clear")
+var errNoStartTLS = errors.New("the mail server does not offer STARTTLS: alarms are never sent unencrypted")
 
 // dial connects, turns to TLS and logs in.
 func (l *letters) dial(ctx context.Context) error {
@@ -247,7 +247,7 @@ func (l *letters) dial(ctx context.Context) error {
 func (l *letters) letter(n *notice) (*mail.Msg, error) {
 	m := mail.NewMsg(mail.WithNoDefaultUserAgent())
 	if err := errors.Join(m.From(l.server.From), m.To(l.to)); err != nil {
-		return nil, errors.New("the receiver's address is none that mail goes to") // err holds it
+		return nil, errors.New("the receiver's address is not a mail address") // err holds it
 	}
 	m.Subject(n.subject())
 	m.SetMessageIDWithValue(l.messageID(n.id()))

@@ -222,7 +222,7 @@ func TestMail(t *testing.T) {
 			return func() bool { r := p.state(t, "soc"); return r.failures == n && r.created == 0 }
 		}
 		eventually(t, "a try failed", failed(1))
-		if r := p.state(t, "soc"); r.status != 0 || !strings.Contains(r.fault, "cannot be made") {
+		if r := p.state(t, "soc"); r.status != 0 || !strings.Contains(r.fault, "the connection failed") {
 			t.Errorf("%d %q", r.status, r.fault)
 		}
 		// Up again, and busy: 4xx is tried again, with the alarm that failed.
@@ -329,7 +329,7 @@ func TestMailGoesUnderTLSOnly(t *testing.T) {
 	}{
 		{"STARTTLS is missing", MailNoTLS, MailStartTLS, "", false, "does not offer STARTTLS"},
 		{"the certificate is another's", MailStartTLS, MailStartTLS, "", true, "certificate"},
-		{"implicit TLS to STARTTLS", MailStartTLS, MailImplicit, "", false, "cannot be used"},
+		{"implicit TLS to STARTTLS", MailStartTLS, MailImplicit, "", false, "connecting to the mail server"},
 		{"implicit TLS", MailImplicit, MailImplicit, "", false, ""},
 		{"implicit TLS and a password", MailImplicit, MailImplicit, "right", false, ""},
 		{"a password", MailStartTLS, MailStartTLS, "right", false, ""},

@@ -14,7 +14,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
 )
 
-// The types of what receivers are told, as webhooks name them.
+// The types of notifications, as webhooks name them.
 const (
 	TypeRaised       = "alarm.raised"
 	TypeAcknowledged = "alarm.acknowledged"
@@ -23,7 +23,7 @@ const (
 	TypeUndone       = "containment.undone"
 )
 
-// notice is one thing that a receiver is told.
+// notice is one notification of a receiver.
 type notice struct {
 	detect.Notice
 	brand     string
@@ -71,7 +71,7 @@ func (n *notice) id() string {
 	return "event_" + n.brand + "_" + strconv.FormatUint(n.Entry, 10) + "-" + string(n.Rule)
 }
 
-// raised is the id under which the alarm was told that this is about.
+// raised is the id of the notification of the notice's alarm.
 func (n *notice) raised() string { return "alarm_" + n.brand + "_" + n.Alarm.ID() }
 
 // data is what a webhook holds of it.
@@ -122,7 +122,7 @@ func (n *notice) earlier() string {
 // who names a principal by number: names are not for mail.
 func who(id uint64) string {
 	if id == 0 {
-		return "nobody known"
+		return "unknown principal"
 	}
 	return fmt.Sprintf("principal %d", id)
 }
@@ -141,7 +141,7 @@ func whom(c containment.Containment) string {
 	case containment.Exports:
 		return "all exports of the brand"
 	}
-	return "not known"
+	return "unknown target"
 }
 
 // subject is the first line of a mail.
@@ -157,7 +157,7 @@ func (n *notice) subject() string {
 	case e.What == detect.WhatContained:
 		return fmt.Sprintf("[%s] contained: %s (containment %d)", n.brand, whom(n.contained), e.Containment)
 	}
-	return fmt.Sprintf("[%s] goes on again: %s (containment %d)", n.brand, whom(n.contained), e.Containment)
+	return fmt.Sprintf("[%s] containment undone: %s (containment %d)", n.brand, whom(n.contained), e.Containment)
 }
 
 // text is a mail's text.
@@ -172,21 +172,21 @@ func (n *notice) text() string {
 	if e != nil {
 		switch e.What {
 		case detect.WhatAcknowledged:
-			fmt.Fprintf(&b, "Somebody looks into an alarm at %s.\n\n", n.brand)
+			fmt.Fprintf(&b, "An alarm at %s was acknowledged.\n\n", n.brand)
 		case detect.WhatClosed:
 			fmt.Fprintf(&b, "An alarm at %s was closed.\n\n", n.brand)
 			line("reason", e.Reason)
 		case detect.WhatContained:
-			fmt.Fprintf(&b, "Stopped at %s.\n\n", n.brand)
+			fmt.Fprintf(&b, "Access was contained at %s.\n\n", n.brand)
 		case detect.WhatUndone:
-			fmt.Fprintf(&b, "What was stopped at %s goes on again.\n\n", n.brand)
+			fmt.Fprintf(&b, "A containment at %s was undone.\n\n", n.brand)
 		}
 		if a == nil {
-			line("what", whom(n.contained))
+			line("target", whom(n.contained))
 			line("id", fmt.Sprintf("containment %d", e.Containment))
 		}
 		if e.Principal == 0 {
-			line("by", "the brand's rules of detection")
+			line("by", "the brand's detection rules")
 		} else {
 			line("by", who(e.Principal))
 		}
@@ -196,15 +196,15 @@ func (n *notice) text() string {
 			line("took", e.Took.String())
 		}
 		if e.Since > 0 {
-			line("after", e.Since.String()+" from the alarm's entry")
+			line("after", e.Since.String()+" after the alarm")
 		}
 		if a == nil {
-			fmt.Fprintf(&b, "\nWhat holds:\n\n  cloakroom contain list --brand %s\n", n.brand)
+			fmt.Fprintf(&b, "\nContainments in force:\n\n  cloakroom contain list --brand %s\n", n.brand)
 			return b.String()
 		}
 		b.WriteString("\nThe alarm:\n\n")
 	} else {
-		fmt.Fprintf(&b, "A %s alarm of the rule %s at %s.\n\n", a.Grade, a.Rule, n.brand)
+		fmt.Fprintf(&b, "Alarm at %s: rule %s, severity %s.\n\n", n.brand, a.Rule, a.Grade)
 	}
 	line("seen", a.Seen)
 	line("usual", a.Usual)
@@ -221,7 +221,7 @@ func (n *notice) text() string {
 		fmt.Fprintf(&b, "\n  cloakroom alarm show --brand %s %s\n", n.brand, a.ID())
 		return b.String()
 	}
-	b.WriteString("\nLook at it, and stop it if it is a theft:\n\n")
+	b.WriteString("\nInvestigate, and contain the credential if this is a theft:\n\n")
 	fmt.Fprintf(&b, "  cloakroom alarm show --brand %s %s\n", n.brand, a.ID())
 	if a.Lineage != 0 {
 		fmt.Fprintf(&b, "  cloakroom contain --brand %s --credential %d --alarm %s\n", n.brand, a.Lineage, a.ID())

@@ -1,4 +1,4 @@
-// Package notify tells people and systems of alarms: by signed webhook, by e-mail, and
+// Package notify sends alarms to people and systems: by signed webhook, by e-mail, and
 // as events in a file.
 //
 // # Receivers
@@ -175,10 +175,10 @@ func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api
 	if err != nil {
 		return nil, err
 	}
-	if req.Grade == "" {
-		req.Grade = detect.Medium.String()
+	if req.Severity == "" {
+		req.Severity = detect.Medium.String()
 	}
-	grade, err := detect.ParseGrade(req.Grade)
+	grade, err := detect.ParseGrade(req.Severity)
 	if err != nil {
 		return nil, errors.Join(detect.ErrAsk, err)
 	}
@@ -187,7 +187,7 @@ func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api
 	if err != nil {
 		return nil, err
 	}
-	out := &api.Receiver{Name: req.Name, Kind: kindOf(u), Host: hostOf(u), Grade: grade.String(), Created: r.At()}
+	out := &api.Receiver{Name: req.Name, Kind: kindOf(u), Host: hostOf(u), Severity: grade.String(), Created: r.At()}
 	from := detect.Place{Entry: r.Entry()}
 	if req.Past {
 		from.Entry = 0
@@ -281,7 +281,7 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api
 				kind, host = kindOf(u), hostOf(u)
 			}
 		}
-		a := api.Receiver{Name: r.name, Kind: kind, Host: host, Grade: r.grade.String(), Created: time.UnixMicro(r.created).UTC(),
+		a := api.Receiver{Name: r.name, Kind: kind, Host: host, Severity: r.grade.String(), Created: time.UnixMicro(r.created).UTC(),
 			Delivered: uint64(r.delivered), Failures: r.failures, Status: r.status, Fault: r.fault, Stopped: db.Time(r.stopped)}
 		if r.failures > 0 && r.stopped == 0 {
 			a.NextTry = time.UnixMicro(r.next).UTC()
@@ -306,7 +306,7 @@ func open(ctx context.Context, ring *keys.Ring, r *receiver) (address string, se
 		b, err = aead.Open(nil, nil, b, nil)
 	}
 	if err != nil {
-		return "", nil, errors.New("the address of a receiver does not open: it was changed, or its key was")
+		return "", nil, errors.New("the address of a receiver cannot be decrypted: the address or its key was changed")
 	}
 	return string(b), derive(k, "signature", r.brand, r.name, r.created), nil
 }

@@ -167,7 +167,7 @@ func newInbox(t *testing.T) *inbox {
 			in.fault = err.Error()
 		case r.Header.Get("webhook-signature") != Sign(in.secret, r.Header.Get("webhook-id"), time.Unix(sec, 0), body):
 			in.fault = "a signature that does not hold"
-		case r.Header.Get("webhook-id") != "alarm_gucci_"+a.ID || m.Type != TypeRaised || a.Grade != "critical":
+		case r.Header.Get("webhook-id") != "alarm_gucci_"+a.ID || m.Type != TypeRaised || a.Severity != "critical":
 			in.fault = string(body)
 		}
 		in.got = append(in.got, a.Entry)

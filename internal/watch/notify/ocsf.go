@@ -191,7 +191,7 @@ func remediationOf(n *notice) remediation {
 		Unmapped:   map[string]any{"brand": n.brand, "entry": e.Entry, "containment": n.containment()},
 	}
 	if e.What == detect.WhatUndone {
-		r.ActivityID, r.ActivityName, r.Message = ocsfRestore, "Restore", "Goes on again: "+whom(n.contained)
+		r.ActivityID, r.ActivityName, r.Message = ocsfRestore, "Restore", "Containment undone: "+whom(n.contained)
 	}
 	r.TypeUID, r.TypeName = ocsfRemediation*100+r.ActivityID, "Remediation Activity: "+r.ActivityName
 	return r

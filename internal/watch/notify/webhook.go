@@ -56,9 +56,9 @@ func (h *webhook) deliver(ctx context.Context, n *notice) (status int, err error
 	if err != nil {
 		var timeout interface{ Timeout() bool }
 		if errors.As(err, &timeout) && timeout.Timeout() {
-			return 0, errors.New("the receiver did not answer in time")
+			return 0, errors.New("the receiver timed out")
 		}
-		return 0, errors.New("the receiver cannot be reached") // err holds the address
+		return 0, errors.New("the receiver is unreachable") // err holds the address
 	}
 	defer resp.Body.Close()
 	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection is used again

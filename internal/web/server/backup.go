@@ -18,16 +18,16 @@ func (s *Server) backupRoutes() {
 		}
 		return nil
 	}
-	route(s, "POST", "/v1/backup", "backup-start", "Begin a backup on the machine of the vault; local administrator only", maxBody, func(ctx context.Context, c identity.Caller, in *struct{ Body api.BackupRequest }) (*api.Backup, error) {
+	route(s, "POST", "/v1/backup", "backup-start", "Start a backup on the machine of the vault; local administrator only", maxBody, func(ctx context.Context, c identity.Caller, in *struct{ Body api.BackupRequest }) (*api.Backup, error) {
 		if err := local(ctx, c); err != nil {
 			return nil, err
 		}
 		return s.vault.Backups.Start(ctx, c, in.Body)
 	})
-	route(s, "GET", "/v1/backup", "backup-status", "How far the backup is", maxBody, func(ctx context.Context, c identity.Caller, _ *none) (*api.Backup, error) {
+	route(s, "GET", "/v1/backup", "backup-status", "Show the progress of the backup", maxBody, func(ctx context.Context, c identity.Caller, _ *none) (*api.Backup, error) {
 		return s.vault.Backups.Status(), local(ctx, c)
 	})
-	route(s, "DELETE", "/v1/backup", "backup-cancel", "Cancel the backup that runs", maxBody, func(ctx context.Context, c identity.Caller, _ *none) (*api.Backup, error) {
+	route(s, "DELETE", "/v1/backup", "backup-cancel", "Cancel the running backup", maxBody, func(ctx context.Context, c identity.Caller, _ *none) (*api.Backup, error) {
 		if err := local(ctx, c); err != nil {
 			return nil, err
 		}

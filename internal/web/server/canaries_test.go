@@ -93,7 +93,7 @@ func testCanaries(t *testing.T, h *house) {
 		h.must(responder.Do(ctx, "GET", client.Path("brands", "gucci", "alarms"), nil, &page))
 		for _, a := range page.Alarms {
 			if a.Rule == "canary" {
-				if a.Grade != "critical" {
+				if a.Severity != "critical" {
 					t.Errorf("%+v", a)
 				}
 				out = append(out, a)

@@ -137,7 +137,7 @@ func testMailToDecoys(t *testing.T, h *house) {
 		return slices.DeleteFunc(page.Alarms, func(a api.Alarm) bool { return a.Rule != "canary-mail" })
 	}
 	eventually(t, "there is an alarm", func() bool { return len(alarms()) == 1 })
-	if a := alarms()[0]; a.Grade != "critical" || a.Principal != 0 || !strings.Contains(a.Seen, "1 mail to a canary that was put into the export exp-1 and no other, from 127.0.0.0/24, sender at thief.example") {
+	if a := alarms()[0]; a.Severity != "critical" || a.Principal != 0 || !strings.Contains(a.Seen, "1 mail to a canary that only export exp-1 contained, from 127.0.0.0/24, sender at thief.example") {
 		t.Errorf("%+v", a)
 	}
 
@@ -160,7 +160,7 @@ func testMailToDecoys(t *testing.T, h *house) {
 		t.Fatalf("%+v", got)
 	}
 	eventually(t, "each is an alarm", func() bool { return len(alarms()) == 3 })
-	if a := alarms(); !a[0].Repeat || a[1].Repeat || !strings.Contains(a[1].Seen, "put into no export") {
+	if a := alarms(); !a[0].Repeat || a[1].Repeat || !strings.Contains(a[1].Seen, "no export contained") {
 		t.Errorf("%+v", a)
 	}
 
@@ -206,7 +206,7 @@ func TestPageComesSoon(t *testing.T) {
 			}
 		}))
 		defer pager.Close()
-		h.must(h.Do(ctx, "POST", client.Path("brands", "gucci", "receivers"), api.ReceiverRequest{Name: "pager", URL: pager.URL, Grade: "critical"}, nil))
+		h.must(h.Do(ctx, "POST", client.Path("brands", "gucci", "receivers"), api.ReceiverRequest{Name: "pager", URL: pager.URL, Severity: "critical"}, nil))
 		var all []time.Duration
 		for i := range *pageRounds { // somebody else each time, or it would be told once
 			name := fmt.Sprint("agent-", i)

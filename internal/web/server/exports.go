@@ -28,13 +28,13 @@ func (s *Server) exportRoutes(mux *http.ServeMux) {
 	s.writes("POST", one+"/approve")
 	s.writes("POST", one+"/refuse")
 	s.writes("DELETE", one)
-	route(s, "POST", "/v1/brands/{brand}/exports", "export-request", "Ask for many customers at once, as a file", maxBulkBody, func(ctx context.Context, c identity.Caller, in *struct {
+	route(s, "POST", "/v1/brands/{brand}/exports", "export-request", "Request customers as a file", maxBulkBody, func(ctx context.Context, c identity.Caller, in *struct {
 		BrandPath
 		Body api.ExportRequest
 	}) (*api.Export, error) {
 		return d.Request(ctx, c, in.Brand, in.Body)
 	})
-	route(s, "GET", "/v1/brands/{brand}/exports", "export-list", "The newest exports that you may see", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) (*api.Exports, error) {
+	route(s, "GET", "/v1/brands/{brand}/exports", "export-list", "List the newest exports that you may see", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) (*api.Exports, error) {
 		return d.List(ctx, c, in.Brand)
 	})
 	for _, r := range []struct {
@@ -43,7 +43,7 @@ func (s *Server) exportRoutes(mux *http.ServeMux) {
 	}{
 		{"GET", one, "export-show", "One export", d.Show},
 		{"POST", one + "/gather", "export-gather", "Evaluate the next step of an export's filter, until it is not gathering any more", d.Gather},
-		{"POST", one + "/approve", "export-approve", "Let leave what another person asked for", d.Approve},
+		{"POST", one + "/approve", "export-approve", "Approve an export", d.Approve},
 		{"POST", one + "/refuse", "export-refuse", "Refuse what another person asked for", d.Refuse},
 		{"DELETE", one, "export-stop", "End an export: no further file of it leaves", d.Stop},
 	} {
@@ -52,7 +52,7 @@ func (s *Server) exportRoutes(mux *http.ServeMux) {
 		})
 	}
 	s.showsSecret("POST", one+"/link")
-	route(s, "POST", one+"/link", "export-link", "Make a key that downloads this export and nothing else; it dies with the lineage that asked", maxBody, func(ctx context.Context, c identity.Caller, in *ExportPath) (*api.Credential, error) {
+	route(s, "POST", one+"/link", "export-link", "Create a key that only downloads this export; it expires with the requesting lineage", maxBody, func(ctx context.Context, c identity.Caller, in *ExportPath) (*api.Credential, error) {
 		return d.Link(ctx, c, in.Brand, in.Export)
 	})
 	s.describe(one+"/parts/{part}/{file}", "export-file", "A file of an approved export, encrypted with age to its recipient: customers or purchases. The trailer "+api.TrailerDigest+" comes with a whole file only", "application/octet-stream", "brand", "export", "part", "file")

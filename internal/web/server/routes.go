@@ -154,42 +154,42 @@ func (s *Server) routes() {
 	}) ([]api.Principal, error) {
 		return v.Admin.Principals(ctx, c, in.After)
 	})
-	route(s, "PUT", "/v1/principals/{name}/roles/{brand}", "role-set", "Give a role at a brand, or at the group", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+	route(s, "PUT", "/v1/principals/{name}/roles/{brand}", "role-set", "Grant a role at a brand, or at the group", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
 		NamePath
 		BrandPath
 		Body api.RoleRequest
 	}) (*api.Principal, error) {
 		return v.Admin.SetRole(ctx, c, in.Name, in.Brand, in.Body.Role)
 	})
-	route(s, "DELETE", "/v1/principals/{name}/roles/{brand}", "role-remove", "Take a role at a brand", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+	route(s, "DELETE", "/v1/principals/{name}/roles/{brand}", "role-remove", "Remove a role at a brand", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
 		NamePath
 		BrandPath
 	}) (*api.Principal, error) {
 		return v.Admin.SetRole(ctx, c, in.Name, in.Brand, "")
 	})
-	route(s, "POST", "/v1/principals/{name}/credentials", "credential-create", "Make a credential; its key is shown once", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+	route(s, "POST", "/v1/principals/{name}/credentials", "credential-create", "Create a credential; its key is shown once", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
 		NamePath
 		Body api.CredentialRequest
 	}) (*api.Credential, error) {
 		return v.Admin.CreateCredential(ctx, c, in.Name, in.Body)
 	})
-	route(s, "POST", "/v1/credentials", "credential-connect", "Make a credential through your own, for a session or a connected application", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+	route(s, "POST", "/v1/credentials", "credential-connect", "Create a credential through your own, for a session or a connected application", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
 		Body api.CredentialRequest
 	}) (*api.Credential, error) {
 		return v.Admin.ConnectApp(ctx, c, in.Body)
 	})
-	route(s, "POST", "/v1/credentials/{credential}/renew", "credential-renew", "Replace a credential's key; what was made through it goes on", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+	route(s, "POST", "/v1/credentials/{credential}/renew", "credential-renew", "Replace a credential's key; credentials made through it stay valid", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
 		Credential uint64 `path:"credential"`
 	}) (*api.Credential, error) {
 		return v.Admin.RenewKey(ctx, c, in.Credential)
 	})
-	route(s, "DELETE", "/v1/credentials/{credential}", "credential-revoke", "Revoke one credential, your own or one made through it, with all made through that one; administrators revoke any", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+	route(s, "DELETE", "/v1/credentials/{credential}", "credential-revoke", "Revoke a credential, your own or one made through it, and all made through that; administrators revoke any", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
 		Credential uint64 `path:"credential"`
 	}) (*api.Revoked, error) {
 		n, err := v.Admin.RevokeCredential(ctx, c, in.Credential)
 		return &api.Revoked{Revoked: n}, err
 	})
-	route(s, "DELETE", "/v1/lineages/{lineage}", "lineage-revoke", "Revoke a credential and all made through it", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+	route(s, "DELETE", "/v1/lineages/{lineage}", "lineage-revoke", "Revoke a lineage: a credential and all credentials made through it", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
 		Lineage uint64 `path:"lineage"`
 	}) (*api.Revoked, error) {
 		n, err := v.Admin.Revoke(ctx, c, in.Lineage)
@@ -245,20 +245,20 @@ func (s *Server) routes() {
 		return v.Disclose.Reveal(ctx, c, in.Brand, in.Body)
 	})
 
-	route(s, "GET", "/v1/brands/{brand}/policy", "policy-show", "The policy that holds", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) (*api.Policy, error) {
+	route(s, "GET", "/v1/brands/{brand}/policy", "policy-show", "Show the policy in force", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) (*api.Policy, error) {
 		return v.Admin.Policy(ctx, c, in.Brand)
 	})
-	route(s, "PUT", "/v1/brands/{brand}/policy", "policy-apply", "Apply a policy, or with dry_run say what it would change", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+	route(s, "PUT", "/v1/brands/{brand}/policy", "policy-apply", "Apply a policy, or with dry_run show what it would change", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
 		BrandPath
 		DryRun bool `query:"dry_run"`
 		Body   api.Policy
 	}) (*api.PolicyDiff, error) {
 		return v.Admin.ApplyPolicy(ctx, c, in.Brand, in.Body.Text, !in.DryRun)
 	})
-	route(s, "GET", "/v1/brands/{brand}/budgets", "budget-rules", "The budgets that hold", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) (*api.BudgetRules, error) {
+	route(s, "GET", "/v1/brands/{brand}/budgets", "budget-rules", "Show the budgets in force", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) (*api.BudgetRules, error) {
 		return v.Admin.Rules(ctx, c, in.Brand)
 	})
-	route(s, "PUT", "/v1/brands/{brand}/budgets", "budget-set", "Set budgets, or with dry_run say how the loss bounds would change; empty text is for the defaults", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+	route(s, "PUT", "/v1/brands/{brand}/budgets", "budget-set", "Set budgets, or with dry_run show how the loss bounds would change; empty text sets the defaults", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
 		BrandPath
 		DryRun bool `query:"dry_run"`
 		Body   api.BudgetRules
@@ -278,16 +278,16 @@ func (s *Server) routes() {
 	route(s, "GET", "/v1/brands/{brand}/keys", "key-list", "List the versions of a brand's keys", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Key, error) {
 		return v.Admin.Keys(ctx, c, in.Brand)
 	})
-	route(s, "GET", "/v1/brands/{brand}/rotations", "rotation-list", "List rotations and how far they are", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Rotation, error) {
+	route(s, "GET", "/v1/brands/{brand}/rotations", "rotation-list", "List rotations and their progress", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Rotation, error) {
 		return v.Admin.Rotations(ctx, c, in.Brand)
 	})
-	route(s, "POST", "/v1/brands/{brand}/keys/{kind}/rotate", "key-rotate", "Rotate a key in the background, or go on with a rotation", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
+	route(s, "POST", "/v1/brands/{brand}/keys/{kind}/rotate", "key-rotate", "Rotate a key in the background, or resume a rotation", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
 		BrandPath
 		Kind string `path:"kind" enum:"kek,index,token,incident"`
 	}) (*api.Rotation, error) {
 		return v.Admin.Rotate(ctx, c, in.Brand, in.Kind)
 	})
-	route(s, "POST", "/v1/root/rotate", "root-rotate", "Replace the root key of this server; copies of the database from before open no more", maxBody, func(ctx context.Context, c identity.Caller, _ *none) (*api.RootRotated, error) {
+	route(s, "POST", "/v1/root/rotate", "root-rotate", "Replace the root key of this server; older copies of the database can no longer be opened", maxBody, func(ctx context.Context, c identity.Caller, _ *none) (*api.RootRotated, error) {
 		return v.Admin.RotateRoot(ctx, c)
 	})
 	route(s, "POST", "/v1/check", "check", "Check the next part of the database; shows no value", maxBody, func(ctx context.Context, c identity.Caller, in *struct{ Body api.CheckPlace }) (*api.Checked, error) {
