@@ -10,17 +10,16 @@ import (
 
 type dbMendCmd struct {
 	remote
-	DryRun bool `help:"Say what is wrong and what would be repaired; change nothing."`
+	DryRun bool `help:"Show faults and what would be repaired; change nothing."`
 }
 
 // Help is the long help text.
 func (dbMendCmd) Help() string {
 	return `Repairs what follows from the rest of the vault: the counter of ordinals, which an
 earlier release's restore could set so high that every new customer was refused. The counter
-gets the number after the greatest that the tables, the logs and the lists of decoys name.
-The repair is an entry of the group's log. It changes nothing of any customer, and may run
-while the vault serves; then it asks the server. EXIT STATUS: 0 nothing is wrong any more,
-1 something is.`
+is set above the greatest ordinal in the tables, the logs and the lists of canaries. The
+repair is logged in the group's log and changes no customer. A running server makes the
+repair itself. EXIT STATUS: 0 no fault is left, 1 a fault is left.`
 }
 
 // Run repairs a vault.

@@ -47,6 +47,9 @@ func TestChecksSeePlantedFaults(t *testing.T) {
 		{"a detail read as texts", "internal/watch/detect/a.go", "package detect\nvar d = e.Detail[\"change\"]", checkDetails, "by the name"},
 		{"a detail declared elsewhere", "internal/watch/detect/a.go", "package detect\ntype d struct{ entry.Extra }", checkDetails, "declared elsewhere"},
 		{"a typed detail", "internal/govern/admin/a.go", "package admin\nvar e = ledger.Event{Detail: entry.RoleSet{Role: \"x\"}}", checkDetails, ""},
+		{"help that reads as translated", "cmd/cloakroom/a.go", "package main\ntype c struct { x int `help:\"Who is told of it.\"` }", checkVoice, "notified"},
+		{"an error that reads as translated", "internal/vault/containment/a.go", "package containment\nvar err = errors.New(\"there is no such alarm\")", checkVoice, "no such X"},
+		{"an alarm in plain English", "internal/watch/detect/a.go", "package detect\nvar seen = \"read 1 canary (1 customer in this request)\"", checkVoice, ""},
 		{"pieces", "internal/vault/seal/a.go", "package seal\nconst cols = `ord`\nconst sqlX = `SELECT ` + cols + ` FROM customers`", sql, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

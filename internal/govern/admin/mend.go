@@ -42,7 +42,7 @@ func (d *Desk) Mend(ctx context.Context, c identity.Caller, req api.MendRequest)
 	if next == o.Next {
 		return out, nil
 	}
-	out.Repairs = append(out.Repairs, fmt.Sprintf("the next ordinal: from %d to %d, above every customer in the tables, in the logs and among the decoys", o.Next, next))
+	out.Repairs = append(out.Repairs, fmt.Sprintf("the next ordinal: from %d to %d, above every customer in the tables, in the logs and among the canaries", o.Next, next))
 	if req.DryRun {
 		return out, nil
 	}
