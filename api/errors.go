@@ -26,9 +26,6 @@ const (
 	TypeInternal        = "internal"
 )
 
-// TitleConcurrent is the title of a conflict that a retry resolves.
-const TitleConcurrent = "Concurrent change"
-
 // Error is every error the API answers (RFC 9457, application/problem+json). It
 // holds no personal data.
 type Error struct {

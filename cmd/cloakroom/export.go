@@ -335,7 +335,7 @@ func (c *exportDownloadCmd) fetch(ctx context.Context, v *connection, part int, 
 		}
 		os.Remove(to + partial)
 		var e *api.Error
-		if !errors.As(err, &e) || e.Title != api.TitleConcurrent || try == changedMeanwhile {
+		if !errors.As(err, &e) || e.Type != api.TypeConflict || e.RetryIn == 0 || try == changedMeanwhile {
 			return "", err
 		}
 	}

@@ -32,6 +32,7 @@ var wings = []string{
 // order is, wing by wing, the way through a request or a breach. A package imports only
 // what stands before it; a folder below a package has that package's place.
 var order = []string{
+	"internal/platform/fault",
 	"internal/platform/record",
 	"internal/platform/cards",
 	"internal/platform/entry",
@@ -76,8 +77,9 @@ var only = map[string][]string{
 	"evidence":                {"internal/platform/record", "internal/platform/entry", "api"},
 	"client":                  {"api"},
 	"api":                     {"internal/platform/record"},
-	"internal/platform/entry": {"internal/platform/record"},
+	"internal/platform/entry": {"internal/platform/record", "internal/platform/fault"},
 	"internal/platform/cards": {},
+	"internal/platform/fault": {},
 }
 
 func place(dir string) int {

@@ -50,6 +50,11 @@ func TestChecksSeePlantedFaults(t *testing.T) {
 		{"help that reads as translated", "cmd/cloakroom/a.go", "package main\ntype c struct { x int `help:\"Who is told of it.\"` }", checkVoice, "notified"},
 		{"an error that reads as translated", "internal/vault/containment/a.go", "package containment\nvar err = errors.New(\"there is no such alarm\")", checkVoice, "no such X"},
 		{"an alarm in plain English", "internal/watch/detect/a.go", "package detect\nvar seen = \"read 1 canary (1 customer in this request)\"", checkVoice, ""},
+		{"error without a kind", "internal/vault/export/a.go", "package export\nimport \"errors\"\nvar ErrGone = errors.New(`gone`)", checkKinds, "ErrGone has no kind"},
+		{"formatted error without a kind", "internal/respond/claim/a.go", "package claim\nimport \"fmt\"\nvar (\nx = 1\nErrMost = fmt.Errorf(`more than %d`, x)\n)", checkKinds, "ErrMost has no kind"},
+		{"error with a kind", "internal/watch/detect/a.go", "package detect\nimport \"" + module + "/internal/platform/fault\"\nvar ErrGone = fault.New(fault.NotFound, `gone`)", checkKinds, ""},
+		{"error that stays in its package", "internal/platform/db/a.go", "package db\nimport \"errors\"\nvar errRetry = errors.New(`retry`)", checkKinds, ""},
+		{"error of the terminal", "cmd/cloakroom/a.go", "package main\nimport \"errors\"\nvar ErrGone = errors.New(`gone`)", checkKinds, ""},
 		{"pieces", "internal/vault/seal/a.go", "package seal\nconst cols = `ord`\nconst sqlX = `SELECT ` + cols + ` FROM customers`", sql, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
@@ -38,7 +39,7 @@ import (
 )
 
 // ErrRequest is joined to errors that the request itself is to blame for.
-var ErrRequest = errors.New("invalid request")
+var ErrRequest = fault.New(fault.Invalid, "invalid request")
 
 // Desk administers.
 type Desk struct {

@@ -10,6 +10,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
@@ -21,7 +22,7 @@ import (
 
 // ErrErasing is returned where an erasure is logged and could not be carried out in time.
 // It is not refused: FinishCutOff carries it out.
-var ErrErasing = errors.New("the erasure is logged and not carried out yet: the vault carries it out within minutes, also after a restart; send no other request for it")
+var ErrErasing = fault.Typed(fault.Unavailable, api.TypePartlyDone, "the erasure is logged and not carried out yet: the vault carries it out within minutes, also after a restart; send no other request for it")
 
 // Erase erases a customer. It cannot be undone.
 func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string) (*api.Erased, error) {

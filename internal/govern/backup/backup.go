@@ -45,6 +45,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
@@ -64,7 +65,7 @@ const (
 const unfinished = ".unfinished"
 
 // ErrRequest is joined to errors that the request for a backup is to blame for.
-var ErrRequest = errors.New("invalid backup request")
+var ErrRequest = fault.New(fault.Invalid, "invalid backup request")
 
 // Request says what to back up, and where to.
 type Request struct {

@@ -2,19 +2,19 @@ package backup
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
 // ErrRunning is returned while another backup of this server runs.
-var ErrRunning = errors.New("a backup is already running: wait for it, or cancel it")
+var ErrRunning = fault.New(fault.Conflict, "a backup is already running: wait for it, or cancel it")
 
 // The states of a backup.
 const (

@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 // A part is a stream of frames, compressed, and for keys encrypted. A frame is its
@@ -57,9 +58,9 @@ const (
 
 var (
 	// ErrDamaged is returned for a file that is not what the backup wrote.
-	ErrDamaged = errors.New("the backup is damaged")
+	ErrDamaged = fault.New(fault.Internal, "the backup is damaged")
 	// ErrIdentity is returned where no identity opens what is encrypted.
-	ErrIdentity = errors.New("none of the identities opens this backup's keys: it was made for other recipients")
+	ErrIdentity = fault.New(fault.Internal, "none of the identities opens this backup's keys: it was made for other recipients")
 )
 
 // sum counts and hashes what passes.

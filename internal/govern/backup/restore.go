@@ -20,6 +20,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
@@ -99,7 +100,7 @@ type Place struct {
 type Prepare func(context.Context, Place) (Target, error)
 
 // ErrNotEmpty is returned for a target that holds a vault.
-var ErrNotEmpty = errors.New("there is a vault already: restore into an empty directory or database, so that nothing is overwritten")
+var ErrNotEmpty = fault.New(fault.Internal, "there is a vault already: restore into an empty directory or database, so that nothing is overwritten")
 
 // batchRows is how many rows one transaction of a restore brings in.
 const batchRows = 5000

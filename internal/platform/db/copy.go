@@ -9,11 +9,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 // ErrDuplicate is returned by CopyIn where a unique constraint refused a row. The
 // transaction is over then.
-var ErrDuplicate = errors.New("a row with this key is there already")
+var ErrDuplicate = fault.New(fault.Internal, "a row with this key is there already")
 
 // pgUniqueViolation is the SQLSTATE of a broken unique constraint.
 const pgUniqueViolation = "23505"

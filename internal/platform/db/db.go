@@ -30,6 +30,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 // Engine names the SQL engine.
@@ -43,13 +45,13 @@ const (
 
 var (
 	// ErrNoRows is returned by Row.Scan when the query gave no row.
-	ErrNoRows = errors.New("no rows")
+	ErrNoRows = fault.New(fault.Internal, "no rows")
 	// ErrOutcomeUnknown is returned when a COMMIT failed in a way that leaves open
 	// whether it took effect. Read the database to find out; do not repeat blindly.
-	ErrOutcomeUnknown = errors.New("the outcome of the commit is unknown")
+	ErrOutcomeUnknown = fault.New(fault.Unavailable, "the outcome of the commit is unknown")
 	// ErrUnavailable is joined to errors that say that the database cannot take
 	// writes now: full disk, read-only file, lost connection.
-	ErrUnavailable = errors.New("the database is unavailable: retry")
+	ErrUnavailable = fault.New(fault.Unavailable, "the database is unavailable: retry")
 )
 
 // Row is one row being read.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 // DefaultShards is how many shards a group of distributed tables gets. One customer
@@ -19,7 +21,7 @@ const maxShards = 1024
 
 // ErrNoCitus is returned where tables are to be distributed and nothing is there
 // that could.
-var ErrNoCitus = errors.New("this database has no Citus extension, so its tables cannot be distributed")
+var ErrNoCitus = fault.New(fault.Internal, "this database has no Citus extension, so its tables cannot be distributed")
 
 // Placement says how one table lies over the nodes of a cluster.
 type Placement struct {

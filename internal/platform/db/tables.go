@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 // Part says with what a table is backed up. Parts live and die separately: that is
@@ -65,7 +67,7 @@ var parts = []struct {
 }
 
 // ErrUnfinished is returned for a database whose restore did not end.
-var ErrUnfinished = errors.New("a restore into this database did not finish, so that it is not whole: run the same `cloakroom restore` again")
+var ErrUnfinished = fault.New(fault.Internal, "a restore into this database did not finish, so that it is not whole: run the same `cloakroom restore` again")
 
 // kind is what a column holds: the three that the schema uses.
 type kind uint8

@@ -2,13 +2,14 @@ package entry
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"math/bits"
+
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 // ErrProof is returned for a path that does not lead to the root.
-var ErrProof = errors.New("the proof does not lead to the root")
+var ErrProof = fault.New(fault.Internal, "the proof does not lead to the root")
 
 // The customers of one entry form a Merkle tree as in RFC 6962 section 2.1, whose
 // leaf inputs are their commitments in ascending order of ordinal.

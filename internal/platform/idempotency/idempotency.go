@@ -10,11 +10,11 @@ package idempotency
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 const (
@@ -31,11 +31,11 @@ const (
 
 var (
 	// ErrOther is returned for a key that came with another request before.
-	ErrOther = errors.New("this idempotency key was used for another request: use a new key per request")
+	ErrOther = fault.Typed(fault.Invalid, "idempotency-key-reused", "this idempotency key was used for another request: use a new key per request")
 	// ErrRunning is returned while the first request of a key is not answered.
-	ErrRunning = errors.New("a request with this idempotency key is in progress: retry in a moment")
+	ErrRunning = fault.New(fault.Conflict, "a request with this idempotency key is in progress: retry in a moment")
 	// ErrKey is returned for a text that is no key.
-	ErrKey = errors.New("an idempotency key is 1 to 128 visible ASCII characters, such as a random UUID")
+	ErrKey = fault.New(fault.Invalid, "an idempotency key is 1 to 128 visible ASCII characters, such as a random UUID")
 )
 
 // Answer is what a finished request was answered with. No Body means that it was not

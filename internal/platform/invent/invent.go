@@ -10,7 +10,6 @@
 package invent
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -20,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
@@ -27,7 +27,7 @@ import (
 const MaxCustomers = math.MaxUint32 - 1
 
 // ErrConfig is returned for a configuration that cannot be generated.
-var ErrConfig = errors.New("wrong configuration")
+var ErrConfig = fault.New(fault.Internal, "wrong configuration")
 
 // Config says what to generate.
 type Config struct {

@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 // RootFile is the name of the root key's file in a data directory.
@@ -34,9 +36,9 @@ const (
 var (
 	// ErrUnwrap is returned when wrapped bytes do not open: another root key, another
 	// place, or a changed byte.
-	ErrUnwrap = errors.New("a wrapped key does not open: it was changed or moved, or this is not the root key that wrapped it")
+	ErrUnwrap = fault.New(fault.Unavailable, "a wrapped key does not open: it was changed or moved, or this is not the root key that wrapped it")
 	// ErrKeyFile is returned for a file that is not a root key.
-	ErrKeyFile = errors.New("not a Cloakroom root key file")
+	ErrKeyFile = fault.New(fault.Internal, "not a Cloakroom root key file")
 )
 
 // File is a root key kept in a file that only its owner may read: a line with the

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
@@ -24,12 +25,12 @@ const (
 
 var (
 	// ErrBackup is returned where the root key cannot be rotated because a backup runs.
-	ErrBackup = errors.New("a backup is running")
+	ErrBackup = fault.New(fault.Conflict, "a backup is running")
 	// ErrRootRotation is returned where the root key is being rotated.
-	ErrRootRotation = errors.New("the root key is being rotated")
+	ErrRootRotation = fault.New(fault.Conflict, "the root key is being rotated")
 	// ErrRootReleased is returned where another server took the root key from this one,
 	// which was silent for too long.
-	ErrRootReleased = errors.New("the database did not answer for so long that the root key may have been rotated meanwhile: begin again")
+	ErrRootReleased = fault.New(fault.Changed, "the database did not answer for so long that the root key may have been rotated meanwhile: begin again")
 )
 
 const (

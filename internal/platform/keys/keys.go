@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 )
@@ -59,7 +60,7 @@ func Kinds(brand record.BrandID) []Kind {
 }
 
 // ErrNoKey is returned for a brand, kind or version that has no key.
-var ErrNoKey = errors.New("no such key")
+var ErrNoKey = fault.New(fault.Internal, "no such key")
 
 // Key is one unwrapped key. It prints without its bytes.
 type Key struct {

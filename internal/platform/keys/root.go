@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 // ErrOtherRoot is returned where the database's keys were wrapped anew under a root
 // key that this server does not have.
-var ErrOtherRoot = errors.New("the root key was rotated by another server: copy its root.key over the one of this server")
+var ErrOtherRoot = fault.New(fault.Unavailable, "the root key was rotated by another server: copy its root.key over the one of this server")
 
 const (
 	sqlReadRoot         = `SELECT id FROM root_key WHERE one = 1`

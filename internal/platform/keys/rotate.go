@@ -9,19 +9,20 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 )
 
 var (
 	// ErrNoRotation is returned for a kind of key that cannot be rotated.
-	ErrNoRotation = errors.New("keys of this kind are not rotated: a brand has kek, index and token, the group has incident")
+	ErrNoRotation = fault.New(fault.Internal, "keys of this kind are not rotated: a brand has kek, index and token, the group has incident")
 	// ErrRotated is returned where a key was rotated since it was read: read it again.
-	ErrRotated = errors.New("the key was rotated concurrently: retry")
+	ErrRotated = fault.New(fault.Conflict, "the key was rotated concurrently: retry")
 	// ErrLease is returned to one who works on a rotation that another has taken over.
-	ErrLease = errors.New("another server works on this rotation")
+	ErrLease = fault.New(fault.Internal, "another server works on this rotation")
 	// ErrGenerations is returned when a token key has no generation left.
-	ErrGenerations = errors.New("the token key has no generation left: a token holds its generation in one byte")
+	ErrGenerations = fault.New(fault.Conflict, "the token key has no generation left: a token holds its generation in one byte")
 )
 
 // maxTokenVersion is what the generation byte of a token can say.

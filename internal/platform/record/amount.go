@@ -1,9 +1,10 @@
 package record
 
 import (
-	"errors"
 	"strconv"
 	"strings"
+
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 // Amount is an exact decimal amount of money: Units divided by ten to the Scale.
@@ -18,7 +19,7 @@ type Amount struct {
 const MaxScale = 9
 
 // ErrAmount is returned for text that is not a decimal amount.
-var ErrAmount = errors.New("not a decimal amount such as 12.50 (a point as separator, no thousands separators, no currency sign)")
+var ErrAmount = fault.New(fault.Internal, "not a decimal amount such as 12.50 (a point as separator, no thousands separators, no currency sign)")
 
 // ParseAmount reads a decimal number with an optional sign.
 func ParseAmount(s string) (Amount, error) {

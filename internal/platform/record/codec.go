@@ -2,12 +2,13 @@ package record
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 // The binary form of a record is described in docs/record-format.md. It has one
@@ -30,7 +31,7 @@ const ProductVersion = 1
 const MaxSegmentPurchases = 4096
 
 // ErrCorrupt is returned for bytes that are not a record in canonical form.
-var ErrCorrupt = errors.New("corrupt record")
+var ErrCorrupt = fault.New(fault.Internal, "corrupt record")
 
 // Bits of a purchase's flag byte. A set bit saves the bytes of the usual case.
 const (

@@ -1,7 +1,6 @@
 package record
 
 import (
-	"errors"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -10,6 +9,8 @@ import (
 	"golang.org/x/net/idna"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 // NormalVersion numbers the rules by which normal forms are made. A blind index
@@ -19,10 +20,10 @@ const NormalVersion = 1
 
 // Errors for values that have no normal form. They never hold the value.
 var (
-	ErrEmail      = errors.New("not an e-mail address such as name@example.com")
-	ErrPhone      = errors.New("not a phone number (write it as +33123456789, or give the country)")
-	ErrExternalID = errors.New("not a customer number: empty, too long, not UTF-8 or with control characters")
-	ErrText       = errors.New("not UTF-8 text")
+	ErrEmail      = fault.New(fault.Invalid, "not an e-mail address such as name@example.com")
+	ErrPhone      = fault.New(fault.Invalid, "not a phone number (write it as +33123456789, or give the country)")
+	ErrExternalID = fault.New(fault.Invalid, "not a customer number: empty, too long, not UTF-8 or with control characters")
+	ErrText       = fault.New(fault.Internal, "not UTF-8 text")
 )
 
 // Normalize returns the form of a column's value under which it is searched. The

@@ -37,11 +37,12 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 // ErrMoved is returned for a request that was decided under a revision that does not
 // hold any more. Nothing of it happened.
-var ErrMoved = errors.New("the rights for this request changed while it ran: retry")
+var ErrMoved = fault.New(fault.Changed, "the rights for this request changed while it ran: retry")
 
 // attempts bounds how often a request starts over. Each time, somebody has changed a
 // right during the milliseconds that it ran. After the first few it waits a random

@@ -2,7 +2,6 @@ package access
 
 import (
 	_ "embed"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
@@ -35,9 +35,9 @@ const MaxText = 256 << 10
 
 var (
 	// ErrPolicy is returned for text that is not a policy under our schema.
-	ErrPolicy = errors.New("invalid policy")
+	ErrPolicy = fault.New(fault.Invalid, "invalid policy")
 	// ErrEvaluation is the cause of a denial because a rule failed.
-	ErrEvaluation = errors.New("a rule of the policy failed while it was evaluated")
+	ErrEvaluation = fault.New(fault.Internal, "a rule of the policy failed while it was evaluated")
 )
 
 // Policy is a checked policy. It is safe for concurrent use.

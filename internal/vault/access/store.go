@@ -2,19 +2,19 @@ package access
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 )
 
 // ErrNoPolicy is returned for a brand without a policy: nothing is allowed there.
-var ErrNoPolicy = errors.New("this brand has no policy, so nothing is allowed: apply one with `cloakroom policy apply`")
+var ErrNoPolicy = fault.New(fault.Denied, "this brand has no policy, so nothing is allowed: apply one with `cloakroom policy apply`")
 
 // Store keeps every version of the brands' policies.
 type Store struct {

@@ -11,22 +11,24 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 )
 
 var (
 	// ErrNoBrand is returned for a brand that is not registered.
-	ErrNoBrand = errors.New("no such brand: `cloakroom brand list` shows all")
+	ErrNoBrand = fault.Typed(fault.NotFound, api.TypeUnknownBrand, "no such brand: `cloakroom brand list` shows all")
 	// ErrExists is returned for a brand or purpose that is registered already.
-	ErrExists = errors.New("is registered already")
+	ErrExists = fault.New(fault.Conflict, "is registered already")
 	// ErrName is returned for a name that cannot be one.
-	ErrName = errors.New("a name is 1 to 40 lower-case letters, digits and hyphens and begins with a letter; group is taken")
+	ErrName = fault.New(fault.Invalid, "a name is 1 to 40 lower-case letters, digits and hyphens and begins with a letter; group is taken")
 	// ErrNoPurpose is returned for a purpose that is not registered, or retired.
-	ErrNoPurpose = errors.New("no such purpose at this brand: `cloakroom purpose list` shows all")
+	ErrNoPurpose = fault.Typed(fault.Denied, api.TypeUnknownPurpose, "no such purpose at this brand: `cloakroom purpose list` shows all")
 	// ErrLegalBasis is returned for a legal basis that GDPR Art. 6(1) does not know.
-	ErrLegalBasis = errors.New("the legal basis is one of " + "consent, contract, legal-obligation, vital-interests, public-task, legitimate-interests (GDPR Art. 6(1))")
+	ErrLegalBasis = fault.New(fault.Invalid, "the legal basis is one of "+"consent, contract, legal-obligation, vital-interests, public-task, legitimate-interests (GDPR Art. 6(1))")
 )
 
 // GroupName is the name under which the group's own administration is addressed.

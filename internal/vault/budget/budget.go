@@ -37,6 +37,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
@@ -46,11 +47,11 @@ const BucketLength = 5 * time.Minute
 
 // ErrStale is returned by [Group.Decide] when the book changed under the group: it
 // would decide without what was committed since.
-var ErrStale = errors.New("the budget moved on since this group began")
+var ErrStale = fault.New(fault.Internal, "the budget moved on since this group began")
 
 // ErrNoCustomers is returned for a disclosure without a customer, a class or a time, unless
 // it is a search that found nobody.
-var ErrNoCustomers = errors.New("a disclosure needs a customer and a time after 1970")
+var ErrNoCustomers = fault.New(fault.Internal, "a disclosure needs a customer and a time after 1970")
 
 // Disclosure is what a budget needs to know of one logged release of fields.
 type Disclosure struct {

@@ -3,12 +3,13 @@ package budget
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 // Class is a kind of release with a budget of its own.
@@ -106,7 +107,7 @@ type Rule struct {
 }
 
 // ErrRules is returned for rules that contradict themselves or cannot be read.
-var ErrRules = errors.New("invalid budget rules")
+var ErrRules = fault.New(fault.Invalid, "invalid budget rules")
 
 // NoRuleError says that no rule covers a disclosure, so that it is refused: a budget
 // that nobody set is none, not an endless one.

@@ -4,17 +4,17 @@ import (
 	"bufio"
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 // ErrSnapshot is returned for bytes that Encode did not write.
-var ErrSnapshot = errors.New("not a snapshot of budgets")
+var ErrSnapshot = fault.New(fault.Internal, "not a snapshot of budgets")
 
 // Rules returns the rules that hold now.
 func (b *Book) Rules() *Rules {

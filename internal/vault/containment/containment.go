@@ -12,7 +12,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
@@ -21,23 +23,23 @@ import (
 var (
 	// ErrContained is returned to a contained caller, and for a contained target. Where the
 	// brand is known, [Refused] says more.
-	ErrContained = errors.New("access suspended by security: contact your security team")
+	ErrContained = fault.Typed(fault.Denied, api.TypeContained, "access suspended by security: contact your security team")
 	// ErrNone is returned for an unknown containment.
-	ErrNone = errors.New("no such containment: `cloakroom contain list` shows all")
+	ErrNone = fault.New(fault.NotFound, "no such containment: `cloakroom contain list` shows all")
 	// ErrState is returned for an undo request or confirmation that does not fit the
 	// containment's state.
-	ErrState = errors.New("this containment cannot be undone now")
+	ErrState = fault.New(fault.Conflict, "this containment cannot be undone now")
 	// ErrReach covers both targets outside the brand and unknown ones, so that it reveals
 	// nothing about other brands.
-	ErrReach = errors.New("no such principal or credential at this brand: for group staff use --brand group")
+	ErrReach = fault.New(fault.NotFound, "no such principal or credential at this brand: for group staff use --brand group")
 	// ErrLast is returned for a containment after which nobody else could undo one.
-	ErrLast = errors.New("after this, you would be the only person able to undo containments here. Give another person a role that contains (`cloakroom principal role`), have the group contain it, or have an administrator revoke the key: `cloakroom principal revoke LINEAGE`")
+	ErrLast = fault.New(fault.Conflict, "after this, you would be the only person able to undo containments here. Give another person a role that contains (`cloakroom principal role`), have the group contain it, or have an administrator revoke the key: `cloakroom principal revoke LINEAGE`")
 	// ErrUndoer is returned to a caller who may contain but not undo.
-	ErrUndoer = errors.New("undoing needs two people, each registered before the containment or at least a day ago: services cannot undo")
+	ErrUndoer = fault.New(fault.Denied, "undoing needs two people, each registered before the containment or at least a day ago: services cannot undo")
 	// ErrAsker is returned where the person who requested an undo may no longer undo.
-	ErrAsker = errors.New("the person who requested this undo is contained or may no longer contain: request the undo again with `cloakroom contain undo`")
+	ErrAsker = fault.New(fault.Conflict, "the person who requested this undo is contained or may no longer contain: request the undo again with `cloakroom contain undo`")
 	// ErrMost is returned once [Most] containments are in force.
-	ErrMost = fmt.Errorf("%d containments are in force, which is the limit: contain a role or a brand instead", Most)
+	ErrMost = fault.Newf(fault.Conflict, "%d containments are in force, which is the limit: contain a role or a brand instead", Most)
 )
 
 // Most bounds the containments that hold at one time.

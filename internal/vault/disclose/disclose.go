@@ -14,6 +14,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
@@ -26,9 +27,9 @@ import (
 
 var (
 	// ErrOtherBrand is returned for a token of another brand: the whole request fails.
-	ErrOtherBrand = errors.New("this token belongs to another brand: send one request per brand")
+	ErrOtherBrand = fault.Typed(fault.Denied, api.TypeOtherBrand, "this token belongs to another brand: send one request per brand")
 	// ErrField is returned for a field that there is not.
-	ErrField = errors.New("among the fields asked for")
+	ErrField = fault.New(fault.Invalid, "among the fields asked for")
 )
 
 // Desk discloses.

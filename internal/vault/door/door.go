@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
@@ -17,7 +18,7 @@ import (
 )
 
 // ErrTicket is returned for a ticket that cannot stand in the log.
-var ErrTicket = errors.New("a ticket is a case number of up to 64 letters, digits, dots, hyphens and underscores: no name or address")
+var ErrTicket = fault.New(fault.Invalid, "a ticket is a case number of up to 64 letters, digits, dots, hyphens and underscores: no name or address")
 
 // Ticket refuses a ticket that cannot stand in the log. Whatever acts on a request with a
 // ticket calls it first.

@@ -28,7 +28,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -37,6 +36,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/disclose"
@@ -68,19 +68,19 @@ const (
 
 var (
 	// ErrRequest is joined to errors that the request itself is to blame for.
-	ErrRequest = errors.New("invalid export request")
+	ErrRequest = fault.New(fault.Invalid, "invalid export request")
 	// ErrNoExport is returned for an id that names none, or one that the caller may not see.
-	ErrNoExport = errors.New("no such export")
+	ErrNoExport = fault.New(fault.NotFound, "no such export")
 	// ErrOwn is returned where the one who asked would approve.
-	ErrOwn = errors.New("the requester of an export cannot approve or refuse it, with any credential: ask another person; `cloakroom export stop` withdraws it")
+	ErrOwn = fault.New(fault.Denied, "the requester of an export cannot approve or refuse it, with any credential: ask another person; `cloakroom export stop` withdraws it")
 	// ErrNotYours is returned for a download by another lineage.
-	ErrNotYours = errors.New("only the credential that requested an export, or one made through it, can download it: request your own")
+	ErrNotYours = fault.New(fault.Denied, "only the credential that requested an export, or one made through it, can download it: request your own")
 	// ErrExpired is returned after an export's time.
-	ErrExpired = errors.New("the export has expired: request it again")
+	ErrExpired = fault.New(fault.Conflict, "the export has expired: request it again")
 	// ErrState is returned for what an export's state does not allow.
-	ErrState = errors.New("the state of the export does not allow this")
+	ErrState = fault.New(fault.Conflict, "the state of the export does not allow this")
 	// ErrTooMany is returned for too many open exports of one lineage.
-	ErrTooMany = fmt.Errorf("a credential has up to %d exports open: stop some, or wait until they expire", MaxOpen)
+	ErrTooMany = fault.Newf(fault.Conflict, "a credential has up to %d exports open: stop some, or wait until they expire", MaxOpen)
 )
 
 // The reasons of refusals in the log.

@@ -13,9 +13,10 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
-	"errors"
 	"hash/crc32"
 	"strings"
+
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 const (
@@ -29,7 +30,7 @@ const (
 
 // ErrMalformedKey is returned for text that cannot be an API key: it was cut or
 // mistyped. It never holds the text.
-var ErrMalformedKey = errors.New("malformed API key: a key is ckr_ followed by 59 letters and digits; copy all of it")
+var ErrMalformedKey = fault.New(fault.Unauthenticated, "malformed API key: a key is ckr_ followed by 59 letters and digits; copy all of it")
 
 var keyEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 

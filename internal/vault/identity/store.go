@@ -8,38 +8,39 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 )
 
 var (
 	// ErrUnknownKey is returned for a key of no credential.
-	ErrUnknownKey = errors.New("unknown API key")
+	ErrUnknownKey = fault.New(fault.Unauthenticated, "unknown API key")
 	// ErrRevoked is returned for a credential that was revoked, or one made through it.
-	ErrRevoked = errors.New("this credential was revoked")
+	ErrRevoked = fault.New(fault.Unauthenticated, "this credential was revoked")
 	// ErrExpired is returned for a credential whose time is over.
-	ErrExpired = errors.New("this credential has expired: ask an administrator for a new one")
+	ErrExpired = fault.New(fault.Unauthenticated, "this credential has expired: ask an administrator for a new one")
 	// ErrDisabled is returned for a principal that was disabled.
-	ErrDisabled = errors.New("this principal is disabled")
+	ErrDisabled = fault.New(fault.Unauthenticated, "this principal is disabled")
 	// ErrNoRole is returned for a caller without a role at a brand.
-	ErrNoRole = errors.New("you have no role at this brand: an administrator can grant one with `cloakroom principal role`")
+	ErrNoRole = fault.New(fault.NotFound, "you have no role at this brand: an administrator can grant one with `cloakroom principal role`")
 	// ErrNoLineage is returned where there was nothing to revoke.
-	ErrNoLineage = errors.New("nothing was revoked: no such lineage, or already revoked; `cloakroom principal list` shows lineages")
+	ErrNoLineage = fault.New(fault.NotFound, "nothing was revoked: no such lineage, or already revoked; `cloakroom principal list` shows lineages")
 	// ErrNoCredential is returned for a credential that there is not, or not any more.
-	ErrNoCredential = errors.New("no such credential, or it was revoked: `cloakroom principal list` shows all to administrators")
+	ErrNoCredential = fault.New(fault.NotFound, "no such credential, or it was revoked: `cloakroom principal list` shows all to administrators")
 	// ErrLink is returned for a credential that is for one export, where it is shown for
 	// anything else.
-	ErrLink = errors.New("this key only downloads its export")
+	ErrLink = fault.New(fault.Denied, "this key only downloads its export")
 	// ErrChildren is returned where a lineage has as many living credentials as it may.
-	ErrChildren = fmt.Errorf("this lineage has %d living credentials, the most allowed: revoke those not in use with `cloakroom principal disconnect`", maxLineage)
+	ErrChildren = fault.Newf(fault.Conflict, "this lineage has %d living credentials, the most allowed: revoke those not in use with `cloakroom principal disconnect`", maxLineage)
 	// ErrRevocations is returned where a lineage revoked as many of its own as it may for now.
-	ErrRevocations = fmt.Errorf("this lineage revoked credentials %d times within a minute: wait a minute, or let an administrator revoke the lineage", maxRevocations)
+	ErrRevocations = fault.Newf(fault.Conflict, "this lineage revoked credentials %d times within a minute: wait a minute, or let an administrator revoke the lineage", maxRevocations)
 	// ErrNoPrincipal is returned for a principal that is not registered.
-	ErrNoPrincipal = errors.New("no such principal: `cloakroom principal list` shows all")
+	ErrNoPrincipal = fault.New(fault.NotFound, "no such principal: `cloakroom principal list` shows all")
 	// ErrExists is returned for a principal's name that is taken.
-	ErrExists = errors.New("a principal of this name already exists")
+	ErrExists = fault.New(fault.Conflict, "a principal of this name already exists")
 	// ErrName is returned for a name or kind that a principal cannot have.
-	ErrName = errors.New("a principal's name is 1 to 64 lower-case letters, digits, dots, hyphens and underscores, its kind person or service")
+	ErrName = fault.New(fault.Invalid, "a principal's name is 1 to 64 lower-case letters, digits, dots, hyphens and underscores, its kind person or service")
 )
 
 // The kinds of principals.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 const (
@@ -18,7 +20,7 @@ const (
 
 // ErrTooManyRejects ends an import whose file has more rejected rows than the caller
 // allows.
-var ErrTooManyRejects = errors.New("stopped")
+var ErrTooManyRejects = fault.New(fault.Internal, "stopped")
 
 // Outcome is what became of one row.
 type Outcome uint8

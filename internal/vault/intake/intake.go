@@ -25,8 +25,7 @@
 package intake
 
 import (
-	"errors"
-
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
@@ -48,10 +47,10 @@ const (
 
 // Errors that end reading: nothing after them can be trusted to be what it seems.
 var (
-	ErrColumns       = errors.New("wrong columns")
-	ErrUnclosedQuote = errors.New("a quote is opened here and never closed: everything after it reads as one value. Correct this row and import the file again")
-	ErrFormat        = errors.New("not a file that can be imported")
-	ErrMapping       = errors.New("wrong mapping")
+	ErrColumns       = fault.New(fault.Internal, "wrong columns")
+	ErrUnclosedQuote = fault.New(fault.Internal, "a quote is opened here and never closed: everything after it reads as one value. Correct this row and import the file again")
+	ErrFormat        = fault.New(fault.Internal, "not a file that can be imported")
+	ErrMapping       = fault.New(fault.Internal, "wrong mapping")
 )
 
 // Reject says which row was refused and why. It never holds a value of the row.

@@ -15,13 +15,14 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 )
 
 // ErrNoEntry is returned for an index beyond the log, a size beyond it, or a path
 // that names no tile of it.
-var ErrNoEntry = errors.New("the log has no such entry")
+var ErrNoEntry = fault.New(fault.NotFound, "the log has no such entry")
 
 // Checkpoint returns the newest signed checkpoint of a brand.
 func (l *Ledger) Checkpoint(ctx context.Context, brand record.BrandID) ([]byte, error) {

@@ -1,12 +1,12 @@
 package ledger
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
@@ -15,21 +15,21 @@ import (
 
 var (
 	// ErrNotLogged is returned where a receipt is due and there is none.
-	ErrNotLogged = errors.New("nothing is disclosed that is not logged: the receipt is missing")
+	ErrNotLogged = fault.New(fault.Internal, "nothing is disclosed that is not logged: the receipt is missing")
 	// ErrUnavailable is returned when the log cannot be written or read. Whatever the
 	// request was, it did not happen.
-	ErrUnavailable = errors.New("the log cannot be written, so nothing was disclosed or changed: retry; the server's own log has the cause")
+	ErrUnavailable = fault.New(fault.Unavailable, "the log cannot be written, so nothing was disclosed or changed: retry; the server's own log has the cause")
 	// ErrTampered is returned when what the log holds is not what was signed.
-	ErrTampered = errors.New("the log differs from what was signed: somebody changed it outside the vault")
+	ErrTampered = fault.New(fault.Unavailable, "the log differs from what was signed: somebody changed it outside the vault")
 	// ErrNoLog is returned for a brand that has no log.
-	ErrNoLog = errors.New("this brand has no log")
+	ErrNoLog = fault.New(fault.Unavailable, "this brand has no log")
 	// ErrTooMany is returned for more customers than one entry may concern.
-	ErrTooMany = fmt.Errorf("more than %d customers in one entry: ask for fewer at a time", MaxCustomers)
+	ErrTooMany = fault.Newf(fault.Internal, "more than %d customers in one entry: ask for fewer at a time", MaxCustomers)
 	// ErrOrder is returned for customers that are not in ascending order without
 	// repeats: commitments are made in that order.
-	ErrOrder = errors.New("customers are not in ascending order without repeats")
+	ErrOrder = fault.New(fault.Internal, "customers are not in ascending order without repeats")
 	// ErrClosed is returned after Close.
-	ErrClosed = errors.New("the ledger is closed")
+	ErrClosed = fault.New(fault.Unavailable, "the ledger is closed")
 )
 
 // MaxCustomers bounds the customers of one entry and of one group commit.

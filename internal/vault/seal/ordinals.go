@@ -2,16 +2,16 @@ package seal
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 // ErrNoOrdinals is returned for new customers when the deployment's counter of ordinals
 // stands at its end: reached, or put there by an earlier release.
-var ErrNoOrdinals = errors.New("no ordinal is left for a new customer: an administrator runs `cloakroom doctor`, and `cloakroom db mend` if doctor says so")
+var ErrNoOrdinals = fault.New(fault.Full, "no ordinal is left for a new customer: an administrator runs `cloakroom doctor`, and `cloakroom db mend` if doctor says so")
 
 const (
 	// fewOrdinals is how many ordinals left are few: an administrator should hear of it

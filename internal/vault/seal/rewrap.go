@@ -12,13 +12,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 // ErrStuck is returned for a rotation that cannot end: customers do not open, and
 // what they need would be destroyed.
-var ErrStuck = errors.New("customers do not open, so the old key stays: `cloakroom db check` names them; restore or erase them, and rotate again")
+var ErrStuck = fault.New(fault.Internal, "customers do not open, so the old key stays: `cloakroom db check` names them; restore or erase them, and rotate again")
 
 const (
 	sqlNextOrdinal  = `SELECT next FROM ordinals WHERE one = 1`

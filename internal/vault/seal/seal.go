@@ -31,7 +31,9 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
@@ -49,14 +51,14 @@ const (
 var (
 	// ErrUnknownToken is returned for a token of no customer: forged, of another
 	// deployment, or of one that was erased.
-	ErrUnknownToken = errors.New("no customer has this token")
+	ErrUnknownToken = fault.Typed(fault.NotFound, api.TypeUnknownToken, "no customer has this token")
 	// ErrDamaged is returned for bytes that do not open in their place.
-	ErrDamaged = errors.New("a sealed record does not open: it was changed, moved, or is an old one put back")
+	ErrDamaged = fault.New(fault.Damaged, "a sealed record does not open: it was changed, moved, or is an old one put back")
 	// ErrConflict is returned by Apply when somebody else changed one of the customers
 	// since they were prepared: prepare again.
-	ErrConflict = errors.New("another request changed a customer concurrently: retry")
+	ErrConflict = fault.New(fault.Changed, "another request changed a customer concurrently: retry")
 	// ErrNoCustomer is returned for an external id or ordinal that names nobody.
-	ErrNoCustomer = errors.New("no such customer")
+	ErrNoCustomer = fault.Typed(fault.NotFound, api.TypeUnknownToken, "no such customer")
 )
 
 // kind is what a sealed record holds; part of its additional data.

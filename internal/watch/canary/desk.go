@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
@@ -23,7 +24,7 @@ import (
 )
 
 // ErrRequest is returned for a request that cannot be done as it is.
-var ErrRequest = errors.New("invalid canary request")
+var ErrRequest = fault.New(fault.Invalid, "invalid canary request")
 
 const (
 	// atOnce bounds one request: more would outlast its deadline.

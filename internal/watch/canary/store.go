@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
@@ -47,7 +48,7 @@ const (
 )
 
 // ErrDamaged is returned for a list that does not open: changed, or of another brand.
-var ErrDamaged = errors.New("the list of canaries does not open: it was changed, or put in another's place; restore it")
+var ErrDamaged = fault.New(fault.Internal, "the list of canaries does not open: it was changed, or put in another's place; restore it")
 
 const (
 	sqlCanaryVersion = `SELECT version FROM canaries WHERE brand = $1`

@@ -27,6 +27,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
@@ -39,7 +40,7 @@ import (
 )
 
 // ErrRequest is returned for a report that does not say what one says.
-var ErrRequest = errors.New("invalid mail report")
+var ErrRequest = fault.New(fault.Invalid, "invalid mail report")
 
 const (
 	// window is for how long the mails to one decoy are counted in one entry.

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
-	"errors"
 	"io"
 	"log"
 	"log/slog"
@@ -21,6 +20,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 const (
@@ -219,7 +219,7 @@ func (c *counting) Close() error {
 }
 
 // ErrDomain is returned for a domain that mail cannot be received for.
-var ErrDomain = errors.New("not a domain that mail is received for")
+var ErrDomain = fault.New(fault.Internal, "not a domain that mail is received for")
 
 // CheckDomain returns a domain as it is compared.
 func CheckDomain(text string) (string, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
@@ -17,10 +18,10 @@ import (
 )
 
 // ErrClosed is returned for what cannot be done to an alarm that is closed.
-var ErrClosed = errors.New("this alarm is closed")
+var ErrClosed = fault.New(fault.Conflict, "this alarm is closed")
 
 // ErrAsk is joined to errors that the request itself is to blame for.
-var ErrAsk = errors.New("invalid request")
+var ErrAsk = fault.New(fault.Invalid, "invalid request")
 
 // Desk shows alarms and takes decisions about them.
 type Desk struct {

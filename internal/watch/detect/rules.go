@@ -12,6 +12,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 )
 
@@ -25,7 +26,7 @@ func DefaultText() string { return defaultText }
 const MaxRules = 32 << 10
 
 // ErrRules is returned for text that is not a set of rules.
-var ErrRules = errors.New("invalid detection rules")
+var ErrRules = fault.New(fault.Invalid, "invalid detection rules")
 
 // Grade is the severity of an alarm.
 type Grade uint8

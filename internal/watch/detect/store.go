@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 // ErrNoAlarm is returned for an alarm that there is not.
-var ErrNoAlarm = errors.New("no such alarm: `cloakroom alarm list` shows all")
+var ErrNoAlarm = fault.New(fault.NotFound, "no such alarm: `cloakroom alarm list` shows all")
 
 // State is where an alarm stands.
 type State string

@@ -32,6 +32,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
@@ -45,9 +46,9 @@ import (
 var (
 	// ErrNobody is returned for a principal who neither has nor had a part in a brand. It
 	// is the same whether there is such a principal elsewhere.
-	ErrNobody = errors.New("no principal of this name has a role here or used one in the last 30 days")
+	ErrNobody = fault.New(fault.NotFound, "no principal of this name has a role here or used one in the last 30 days")
 	// ErrGroup is returned for the group itself.
-	ErrGroup = errors.New("the group has no customers: name a brand, or none for all of them")
+	ErrGroup = fault.New(fault.Invalid, "the group has no customers: name a brand, or none for all of them")
 )
 
 // Desk tells what could be stolen.

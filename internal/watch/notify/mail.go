@@ -19,6 +19,8 @@ import (
 
 	"github.com/wneessen/go-mail"
 	"github.com/wneessen/go-mail/smtp"
+
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 // mailScheme begins the address of a receiver of mail.
@@ -55,7 +57,7 @@ type MailServer struct {
 }
 
 // ErrMailServer is returned for settings that mail cannot be sent with.
-var ErrMailServer = errors.New("no mail can be sent with these settings")
+var ErrMailServer = fault.New(fault.Internal, "no mail can be sent with these settings")
 
 // errNoMail is where a server has to send mail and no mail server.
 var errNoMail = errors.New("this server has no mail server: start it with --smtp-host and --smtp-from")

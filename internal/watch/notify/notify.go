@@ -46,6 +46,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
@@ -58,11 +59,11 @@ import (
 
 var (
 	// ErrURL is returned for an address that alarms cannot be sent to.
-	ErrURL = errors.New("a receiver's URL is https (or http on loopback) without a user name, or mailto: with one address")
+	ErrURL = fault.New(fault.Invalid, "a receiver's URL is https (or http on loopback) without a user name, or mailto: with one address")
 	// ErrNoReceiver is returned for a receiver that there is not.
-	ErrNoReceiver = errors.New("no such receiver: `cloakroom alarm receiver list` shows all")
+	ErrNoReceiver = fault.New(fault.NotFound, "no such receiver: `cloakroom alarm receiver list` shows all")
 	// ErrExists is returned for a receiver that is there already.
-	ErrExists = errors.New("a receiver of this name already exists: remove it first, or choose another name")
+	ErrExists = fault.New(fault.Conflict, "a receiver of this name already exists: remove it first, or choose another name")
 )
 
 const (

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
@@ -47,7 +48,7 @@ const (
 const PositionSuffix = ".position"
 
 // ErrFeedInUse is returned where another server appends to the same file.
-var ErrFeedInUse = errors.New("another server appends to this file: give each its own")
+var ErrFeedInUse = fault.New(fault.Internal, "another server appends to this file: give each its own")
 
 // ocsfEvent is what every OCSF event begins with.
 type ocsfEvent struct {

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -32,21 +32,23 @@ import (
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
 	"github.com/cloakroom/cloakroom/internal/watch/exposure"
 	"github.com/cloakroom/cloakroom/internal/watch/notify"
+	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
-// answers pins the type and status of every error that a program may depend on.
-var answers = []struct {
+// pinned holds the type and status of every error that a program may depend on.
+var pinned = []struct {
 	err    error
 	typ    string
 	status int
 }{
-	{errNoKey, api.TypeUnauthenticated, http.StatusUnauthorized},
 	{identity.ErrMalformedKey, api.TypeUnauthenticated, http.StatusUnauthorized},
 	{identity.ErrUnknownKey, api.TypeUnauthenticated, http.StatusUnauthorized},
 	{identity.ErrLink, api.TypePolicyDenied, http.StatusForbidden},
 	{identity.ErrRevoked, api.TypeUnauthenticated, http.StatusUnauthorized},
 	{identity.ErrExpired, api.TypeUnauthenticated, http.StatusUnauthorized},
 	{identity.ErrDisabled, api.TypeUnauthenticated, http.StatusUnauthorized},
+	{admin.ErrErasing, api.TypePartlyDone, http.StatusServiceUnavailable},
+	{seal.ErrNoOrdinals, api.TypeInternal, http.StatusInsufficientStorage},
 	{seal.ErrDamaged, api.TypeDamaged, http.StatusInternalServerError},
 	{ledger.ErrUnavailable, api.TypeLogUnavailable, http.StatusServiceUnavailable},
 	{ledger.ErrTampered, api.TypeLogUnavailable, http.StatusServiceUnavailable},
@@ -58,6 +60,9 @@ var answers = []struct {
 	{keys.ErrUnwrap, api.TypeLogUnavailable, http.StatusServiceUnavailable},
 	{keys.ErrOtherRoot, api.TypeLogUnavailable, http.StatusServiceUnavailable},
 	{keys.ErrRotated, api.TypeConflict, http.StatusConflict},
+	{keys.ErrBackup, api.TypeConflict, http.StatusConflict},
+	{keys.ErrRootRotation, api.TypeConflict, http.StatusConflict},
+	{keys.ErrRootReleased, api.TypeConflict, http.StatusConflict},
 	{keys.ErrGenerations, api.TypeConflict, http.StatusConflict},
 	{revision.ErrMoved, api.TypeConflict, http.StatusConflict},
 	{seal.ErrConflict, api.TypeConflict, http.StatusConflict},
@@ -78,6 +83,7 @@ var answers = []struct {
 	{containment.ErrState, api.TypeConflict, http.StatusConflict},
 	{containment.ErrMost, api.TypeConflict, http.StatusConflict},
 	{identity.ErrNoCredential, api.TypeNotFound, http.StatusNotFound},
+	{identity.ErrRevocations, api.TypeConflict, http.StatusConflict},
 	{identity.ErrChildren, api.TypeConflict, http.StatusConflict},
 	{identity.ErrNoLineage, api.TypeNotFound, http.StatusNotFound},
 	{identity.ErrNoRole, api.TypeNotFound, http.StatusNotFound},
@@ -155,9 +161,9 @@ var answers = []struct {
 }
 
 func TestAnErrorKeepsItsTypeAndStatus(t *testing.T) {
-	for _, a := range answers {
+	for _, a := range pinned {
 		for _, err := range []error{a.err, fmt.Errorf("here: %w", a.err), errors.Join(errors.New("before"), a.err), fmt.Errorf("%w: %w", a.err, errors.New("below"))} {
-			e := problem(err)
+			e := server.Problem(err)
 			if e.Type != a.typ || e.Status != a.status {
 				t.Errorf("%q is %s %d, want %s %d", err, e.Type, e.Status, a.typ, a.status)
 			}
@@ -167,9 +173,19 @@ func TestAnErrorKeepsItsTypeAndStatus(t *testing.T) {
 			// Only what the caller can mend is told in the words of the place; of the rest, the
 			// vault's own log has the cause.
 			told := e.Status < http.StatusInternalServerError && e.Status != http.StatusUnauthorized
-			if a.typ != api.TypeInternal && (told && e.Detail != err.Error() || !told && e.Detail != a.err.Error()) {
+			if !(a.typ == api.TypeInternal && a.status == http.StatusInternalServerError) && (told && e.Detail != err.Error() || !told && e.Detail != a.err.Error()) {
 				t.Errorf("%q is told as %q", err, e.Detail)
 			}
+		}
+	}
+}
+
+// A program may send again at once what failed only because of another request.
+func TestARequestThatMetAnotherMayBeSentAgain(t *testing.T) {
+	for _, a := range pinned {
+		e := server.Problem(a.err)
+		if again := errors.Is(a.err, seal.ErrConflict) || errors.Is(a.err, revision.ErrMoved) || errors.Is(a.err, keys.ErrRootReleased); (e.RetryIn == 1) != again || e.RetryIn > 1 {
+			t.Errorf("%q may be sent again after %d s", a.err, e.RetryIn)
 		}
 	}
 }
@@ -187,7 +203,7 @@ func TestTheOutermostErrorIsTold(t *testing.T) {
 		{fmt.Errorf("%w, while retrying: %w", context.DeadlineExceeded, db.ErrUnavailable), api.TypeLogUnavailable},
 		{fmt.Errorf("%w: %w", db.ErrNoRows, ledger.ErrNoEntry), api.TypeNotFound},
 	} {
-		if e := problem(c.err); e.Type != c.typ {
+		if e := server.Problem(c.err); e.Type != c.typ {
 			t.Errorf("%q is %s, want %s", c.err, e.Type, c.typ)
 		}
 	}

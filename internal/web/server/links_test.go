@@ -10,6 +10,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/vault/export"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
@@ -137,5 +138,5 @@ func linkLetsNobodyElseIn(t *testing.T, s *shelf) {
 
 func refusedAsLink(err error) bool {
 	var e *api.Error
-	return errors.As(err, &e) && e.Status == http.StatusForbidden && e.Title == "Export link only"
+	return errors.As(err, &e) && e.Status == http.StatusForbidden && e.Type == api.TypePolicyDenied && e.Detail == identity.ErrLink.Error()
 }
