@@ -98,16 +98,6 @@ func (d *Desk) Begin(ctx context.Context, q db.Queryer, b brands.Brand, author u
 	return nil
 }
 
-// visit lets a caller in who may administer.
-func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string, action access.Action) (*door.Visit, error) {
-	v, err := d.Door.Enter(ctx, c, brand)
-	if err != nil {
-		return nil, err
-	}
-	_, err = v.Authorize(ctx, action, "", 0)
-	return v, err
-}
-
 // change logs a change and makes it. After it, no server logs anything that was
 // allowed before it: at the visit's brand, or after a change of the group's at any.
 func (d *Desk) change(ctx context.Context, v *door.Visit, kind entry.Kind, detail entry.Detail, fn func(q db.Queryer, at time.Time) error) error {
@@ -155,7 +145,7 @@ func (d *Desk) fence(ctx context.Context, brand record.BrandID) error {
 
 // CreateBrand registers a brand, with the default policy, purposes and budgets.
 func (d *Desk) CreateBrand(ctx context.Context, c identity.Caller, req api.Brand) (*api.Brand, error) {
-	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brands.GroupName, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +201,7 @@ func (d *Desk) Brands(ctx context.Context, c identity.Caller) ([]api.Brand, erro
 
 // CreatePrincipal registers a principal with its roles.
 func (d *Desk) CreatePrincipal(ctx context.Context, c identity.Caller, req api.Principal) (*api.Principal, error) {
-	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brands.GroupName, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}
@@ -283,7 +273,7 @@ const maxPrincipals = 1000
 
 // Principals lists principals after a number, with roles and credentials.
 func (d *Desk) Principals(ctx context.Context, c identity.Caller, after uint64) ([]api.Principal, error) {
-	if _, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister); err != nil {
+	if _, err := d.Door.Admit(ctx, c, brands.GroupName, access.ActAdminister); err != nil {
 		return nil, err
 	}
 	list, err := d.Door.Identity.List(ctx, after, maxPrincipals)
@@ -303,7 +293,7 @@ func (d *Desk) Principals(ctx context.Context, c identity.Caller, after uint64) 
 
 // SetRole gives a principal its role at a brand; an empty role takes it.
 func (d *Desk) SetRole(ctx context.Context, c identity.Caller, name, brand, role string) (*api.Principal, error) {
-	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brands.GroupName, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}
@@ -338,7 +328,7 @@ func (d *Desk) SetRole(ctx context.Context, c identity.Caller, name, brand, role
 
 // CreateCredential makes a credential of a principal and returns its key, once.
 func (d *Desk) CreateCredential(ctx context.Context, c identity.Caller, name string, req api.CredentialRequest) (*api.Credential, error) {
-	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brands.GroupName, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}
@@ -409,7 +399,7 @@ func (d *Desk) credential(ctx context.Context, who identity.Who, p identity.Prin
 // password is to a person. What was made through the credential goes on: only revoking
 // the lineage ends it.
 func (d *Desk) RenewKey(ctx context.Context, c identity.Caller, credential uint64) (*api.Credential, error) {
-	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brands.GroupName, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}
@@ -428,7 +418,7 @@ func (d *Desk) RenewKey(ctx context.Context, c identity.Caller, credential uint6
 
 // Revoke ends a lineage of credentials.
 func (d *Desk) Revoke(ctx context.Context, c identity.Caller, lineage uint64) (int, error) {
-	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brands.GroupName, access.ActAdminister)
 	if err != nil {
 		return 0, err
 	}
@@ -454,7 +444,7 @@ func (d *Desk) RevokeCredential(ctx context.Context, c identity.Caller, credenti
 	}
 	who := identity.Who{Caller: c, Brand: record.Group}
 	if !own {
-		v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+		v, err := d.Door.Admit(ctx, c, brands.GroupName, access.ActAdminister)
 		if errors.Is(err, brands.ErrNoBrand) { // no role at the group: as for an unknown credential
 			err = identity.ErrNoCredential
 		}
@@ -500,7 +490,7 @@ func (d *Desk) RevokeCredential(ctx context.Context, c identity.Caller, credenti
 
 // AddPurpose registers a purpose at a brand.
 func (d *Desk) AddPurpose(ctx context.Context, c identity.Caller, brand string, req api.Purpose) error {
-	v, err := d.visit(ctx, c, brand, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
 		return err
 	}
@@ -518,7 +508,7 @@ func (d *Desk) AddPurpose(ctx context.Context, c identity.Caller, brand string, 
 
 // RetirePurpose ends a purpose at a brand.
 func (d *Desk) RetirePurpose(ctx context.Context, c identity.Caller, brand, name string) error {
-	v, err := d.visit(ctx, c, brand, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
 		return err
 	}

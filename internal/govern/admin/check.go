@@ -27,7 +27,7 @@ const (
 // much. It tells where and never what is there. Its beginning is logged; to begin in
 // the middle gets nobody more.
 func (d *Desk) Check(ctx context.Context, c identity.Caller, at api.CheckPlace) (*api.Checked, error) {
-	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brands.GroupName, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}

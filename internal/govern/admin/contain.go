@@ -34,7 +34,7 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 		return nil, err
 	}
 	began := time.Now() // not the database's clock, which may be set back meanwhile
-	v, err := d.visit(ctx, c, brand, access.ActContain)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActContain)
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +218,7 @@ func (d *Desk) shown(ctx context.Context, c containment.Containment, out *api.Co
 
 // Containments returns the newest of a brand.
 func (d *Desk) Containments(ctx context.Context, c identity.Caller, brand string) ([]api.Containment, error) {
-	v, err := d.visit(ctx, c, brand, access.ActContain)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActContain)
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +254,7 @@ func (d *Desk) stopped(ctx context.Context, who identity.Who) (bool, error) {
 
 // Containment returns one, with whom it stops.
 func (d *Desk) Containment(ctx context.Context, c identity.Caller, brand string, id int64) (*api.Containment, error) {
-	v, err := d.visit(ctx, c, brand, access.ActContain)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActContain)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ var ErrErasing = fault.Typed(fault.Unavailable, api.TypePartlyDone, "the erasure
 
 // Erase erases a customer. It cannot be undone.
 func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string) (*api.Erased, error) {
-	v, err := d.visit(ctx, c, brand, access.ActErase)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActErase)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ import (
 // Mend repairs what the vault can repair by itself, or in a dry run says what it would
 // repair. It shows and changes nothing of any customer.
 func (d *Desk) Mend(ctx context.Context, c identity.Caller, req api.MendRequest) (*api.Mended, error) {
-	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brands.GroupName, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ import (
 
 // Keys lists the keys of a brand, without what they are.
 func (d *Desk) Keys(ctx context.Context, c identity.Caller, brand string) ([]api.Key, error) {
-	v, err := d.visit(ctx, c, brand, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (d *Desk) Keys(ctx context.Context, c identity.Caller, brand string) ([]api
 
 // Rotations lists the rotations of a brand, oldest first.
 func (d *Desk) Rotations(ctx context.Context, c identity.Caller, brand string) ([]api.Rotation, error) {
-	v, err := d.visit(ctx, c, brand, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func rotationOf(brand string, r *keys.Rotation) *api.Rotation {
 // Rotate begins the rotation of a key, or goes on with one that has not ended. Tend
 // does the work.
 func (d *Desk) Rotate(ctx context.Context, c identity.Caller, brand, kind string) (*api.Rotation, error) {
-	v, err := d.visit(ctx, c, brand, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (d *Desk) Rotate(ctx context.Context, c identity.Caller, brand, kind string
 // RotateRoot replaces the root key and destroys the old one: no copy of the database
 // from before opens any more, whatever it holds.
 func (d *Desk) RotateRoot(ctx context.Context, c identity.Caller) (*api.RootRotated, error) {
-	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brands.GroupName, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ import (
 
 // Policy returns a brand's policy to those who administer or audit it.
 func (d *Desk) Policy(ctx context.Context, c identity.Caller, brand string) (*api.Policy, error) {
-	v, err := d.visit(ctx, c, brand, access.ActAudit)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAudit)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func (d *Desk) Policy(ctx context.Context, c identity.Caller, brand string) (*ap
 // ApplyPolicy says who gains and loses what under a policy, and with apply set makes
 // it the one that holds.
 func (d *Desk) ApplyPolicy(ctx context.Context, c identity.Caller, brand, text string, apply bool) (*api.PolicyDiff, error) {
-	v, err := d.visit(ctx, c, brand, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (d *Desk) ApplyPolicy(ctx context.Context, c identity.Caller, brand, text s
 
 // Rules returns a brand's budgets.
 func (d *Desk) Rules(ctx context.Context, c identity.Caller, brand string) (*api.BudgetRules, error) {
-	v, err := d.visit(ctx, c, brand, access.ActAudit)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAudit)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (d *Desk) Rules(ctx context.Context, c identity.Caller, brand string) (*api
 // SetRules says how the loss bounds change under other budgets, and with apply set makes
 // them those that hold; empty text is for the defaults.
 func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, text string, apply bool) (*api.BudgetsSet, error) {
-	v, err := d.visit(ctx, c, brand, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, te
 // Announce logs, in the group's log, that its administrator does something that no
 // other method here does, such as a backup.
 func (d *Desk) Announce(ctx context.Context, c identity.Caller, detail entry.Detail) (ledger.Receipt, error) {
-	v, err := d.visit(ctx, c, brands.GroupName, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brands.GroupName, access.ActAdminister)
 	if err != nil {
 		return ledger.Receipt{}, err
 	}
@@ -116,7 +116,7 @@ func (d *Desk) Announce(ctx context.Context, c identity.Caller, detail entry.Det
 
 // Watch lets a caller in who may read a brand's log.
 func (d *Desk) Watch(ctx context.Context, c identity.Caller, brand string) (record.BrandID, error) {
-	v, err := d.visit(ctx, c, brand, access.ActAudit)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAudit)
 	if err != nil {
 		return 0, err
 	}

@@ -25,7 +25,7 @@ func (d *Desk) undoer(ctx context.Context, c identity.Caller, brand string, conf
 	if !confirm && c == local {
 		return d.Door.Enter(ctx, c, brand)
 	}
-	return d.visit(ctx, c, brand, access.ActContain)
+	return d.Door.Admit(ctx, c, brand, access.ActContain)
 }
 
 // people checks that the caller may undo, and for a confirmation, that the requester still may.

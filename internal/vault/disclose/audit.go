@@ -18,11 +18,8 @@ import (
 // WhoRead returns every release of a customer with its proof. That somebody asked is
 // an entry too. What it answers is of the log; no field of the customer is opened.
 func (d *Desk) WhoRead(ctx context.Context, c identity.Caller, brand, token string) (*api.Disclosures, error) {
-	v, err := d.Door.Enter(ctx, c, brand)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAudit)
 	if err != nil {
-		return nil, err
-	}
-	if _, err := v.Authorize(ctx, access.ActAudit, "", 0); err != nil {
 		return nil, err
 	}
 	ords, err := d.resolve(ctx, v, []string{token})

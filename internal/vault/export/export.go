@@ -189,11 +189,8 @@ func (d *Desk) Refuse(ctx context.Context, c identity.Caller, brand, id string) 
 }
 
 func (d *Desk) decide(ctx context.Context, c identity.Caller, brand, id string, to State) (*api.Export, error) {
-	v, err := d.Door.Enter(ctx, c, brand)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActApprove)
 	if err != nil {
-		return nil, err
-	}
-	if _, err := v.Authorize(ctx, access.ActApprove, "", 0); err != nil {
 		return nil, err
 	}
 	x, err := d.Store.get(ctx, d.DB, v.Brand.ID, id)

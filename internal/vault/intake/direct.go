@@ -9,6 +9,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
@@ -57,7 +58,7 @@ func (d *Direct) Purchases(ctx context.Context, rows []PurchaseRow) ([]Result, e
 }
 
 func (d *Direct) enter(ctx context.Context) (*door.Visit, error) {
-	return d.Desk.enter(ctx, d.Caller, d.Brand)
+	return d.Desk.Door.Admit(ctx, d.Caller, d.Brand, access.ActWrite)
 }
 
 func (d *Direct) beginCustomers(ctx context.Context, j *joined) (*pending, error) {

@@ -41,7 +41,7 @@ const (
 // Put writes customers by external id: those who are not there are made. Each row is
 // answered; a refused one does not stop the others.
 func (d *Desk) Put(ctx context.Context, c identity.Caller, brand string, req api.PutRequest) (*api.Written, error) {
-	v, err := d.enter(ctx, c, brand)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActWrite)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (d *Desk) Put(ctx context.Context, c identity.Caller, brand string, req api
 
 // Patch changes fields of one customer.
 func (d *Desk) Patch(ctx context.Context, c identity.Caller, brand, token string, fields api.Fields) (*api.Written, error) {
-	v, err := d.enter(ctx, c, brand)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActWrite)
 	if err != nil {
 		return nil, err
 	}
@@ -90,15 +90,6 @@ func (d *Desk) Patch(ctx context.Context, c identity.Caller, brand, token string
 		return nil, &seal.TokenError{}
 	}
 	return out, err
-}
-
-func (d *Desk) enter(ctx context.Context, c identity.Caller, brand string) (*door.Visit, error) {
-	v, err := d.Door.Enter(ctx, c, brand)
-	if err != nil {
-		return nil, err
-	}
-	_, err = v.Authorize(ctx, access.ActWrite, "", 0)
-	return v, err
 }
 
 // batch is what one request writes; at says which of its rows each put is.
@@ -266,7 +257,7 @@ func (d *Desk) answer(ctx context.Context, v *door.Visit, b *batch, p *seal.Prep
 // AddPurchases adds purchases to customers, named by external id or token. One that
 // is there already under its purchase id is replaced if it differs.
 func (d *Desk) AddPurchases(ctx context.Context, c identity.Caller, brand string, req api.PurchasesRequest) (*api.Written, error) {
-	v, err := d.enter(ctx, c, brand)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActWrite)
 	if err != nil {
 		return nil, err
 	}

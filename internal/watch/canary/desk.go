@@ -51,15 +51,6 @@ type Desk struct {
 	Erase func(ctx context.Context, v *door.Visit, ords []record.Ordinal, within time.Duration) ([]record.Ordinal, error)
 }
 
-func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string) (*door.Visit, error) {
-	v, err := d.Door.Enter(ctx, c, brand)
-	if err != nil {
-		return nil, err
-	}
-	_, err = v.Authorize(ctx, access.ActCanaries, "", 0)
-	return v, err
-}
-
 // log logs a step before it is done.
 func (d *Desk) log(ctx context.Context, v *door.Visit, what entry.Detail) (ledger.Receipt, error) {
 	return d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindCanary, Who: v.Who, Detail: what})
@@ -99,7 +90,7 @@ func (d *Desk) present(ctx context.Context, brand record.BrandID, list []Decoy) 
 // Place orders decoys to go in with the customers that applications bring in next, or
 // makes some at once.
 func (d *Desk) Place(ctx context.Context, c identity.Caller, brand string, req api.CanaryRequest) (*api.CanariesPlaced, error) {
-	v, err := d.visit(ctx, c, brand)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActCanaries)
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +292,7 @@ func (d *Desk) retired(ctx context.Context, brand record.BrandID, r ledger.Recei
 
 // List returns the decoys, without opening a customer. That somebody asked is logged.
 func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api.Canary, error) {
-	v, err := d.visit(ctx, c, brand)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActCanaries)
 	if err != nil {
 		return nil, err
 	}
@@ -331,7 +322,7 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api
 // were stays known, so that the log's past stays explained. One request takes a bounded
 // number.
 func (d *Desk) Retire(ctx context.Context, c identity.Caller, brand string) (*api.CanariesRetired, error) {
-	v, err := d.visit(ctx, c, brand)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActCanaries)
 	if err != nil {
 		return nil, err
 	}

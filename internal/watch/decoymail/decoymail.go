@@ -93,21 +93,12 @@ type count struct {
 	until time.Time
 }
 
-func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string, action access.Action) (*door.Visit, error) {
-	v, err := d.Door.Enter(ctx, c, brand)
-	if err != nil {
-		return nil, err
-	}
-	_, err = v.Authorize(ctx, action, "", 0)
-	return v, err
-}
-
 // Receive takes one report. When it returns without an error, what is new about a decoy
 // is in the log.
 func (d *Desk) Receive(ctx context.Context, c identity.Caller, brand string, req api.CanaryMailRequest) (*api.CanaryMailAccepted, error) {
 	timer := time.NewTimer(floor)
 	defer timer.Stop()
-	v, err := d.visit(ctx, c, brand, access.ActCanaryMail)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActCanaryMail)
 	if err != nil {
 		return nil, err
 	}
@@ -314,7 +305,7 @@ func (d *Desk) flush(ctx context.Context, all bool) error {
 
 // List tells whoever may know of decoys what mail came to which, newest first.
 func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api.CanaryMail, error) {
-	v, err := d.visit(ctx, c, brand, access.ActCanaries)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActCanaries)
 	if err != nil {
 		return nil, err
 	}

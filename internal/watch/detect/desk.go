@@ -31,15 +31,6 @@ type Desk struct {
 	Canaries Canaries // may be nil
 }
 
-func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string, action access.Action) (*door.Visit, error) {
-	v, err := d.Door.Enter(ctx, c, brand)
-	if err != nil {
-		return nil, err
-	}
-	_, err = v.Authorize(ctx, action, "", 0)
-	return v, err
-}
-
 // names finds the names of principals, each once.
 type names struct {
 	ids  *identity.Store
@@ -86,7 +77,7 @@ type Query struct {
 
 // List returns alarms, newest first.
 func (d *Desk) List(ctx context.Context, c identity.Caller, brand string, q Query) (*api.Alarms, error) {
-	v, err := d.visit(ctx, c, brand, access.ActAlarms)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAlarms)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +115,7 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string, q Quer
 
 // Show returns one alarm.
 func (d *Desk) Show(ctx context.Context, c identity.Caller, brand, id string) (*api.Alarm, error) {
-	v, err := d.visit(ctx, c, brand, access.ActAlarms)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAlarms)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +154,7 @@ func (d *Desk) Close(ctx context.Context, c identity.Caller, brand, id string, r
 // step logs a step of an alarm's life, and then makes it. A server that dies in
 // between leaves it to the watcher, which reads the same entry.
 func (d *Desk) step(ctx context.Context, c identity.Caller, brand, id, what string, req api.CloseRequest) (*api.Alarm, error) {
-	v, err := d.visit(ctx, c, brand, access.ActRespond)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActRespond)
 	if err != nil {
 		return nil, err
 	}
@@ -198,9 +189,9 @@ func (d *Desk) step(ctx context.Context, c identity.Caller, brand, id, what stri
 
 // Rules returns a brand's rules.
 func (d *Desk) Rules(ctx context.Context, c identity.Caller, brand string) (*api.DetectionRules, error) {
-	v, err := d.visit(ctx, c, brand, access.ActAlarms)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAlarms)
 	if _, denied := errors.AsType[*access.DeniedError](err); denied { // who sets them sees them
-		v, err = d.visit(ctx, c, brand, access.ActAdminister)
+		v, err = d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	}
 	if err != nil {
 		return nil, err
@@ -222,7 +213,7 @@ func (d *Desk) Rules(ctx context.Context, c identity.Caller, brand string) (*api
 
 // SetRules makes rules hold from the next entry on; empty text sets the defaults.
 func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand, text string) (*api.DetectionRules, error) {
-	v, err := d.visit(ctx, c, brand, access.ActAdminister)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +233,7 @@ func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand, text stri
 // Replay runs rules over the past log and says what they would have said. It reads
 // the log from its beginning, because what is usual has to be learned.
 func (d *Desk) Replay(ctx context.Context, c identity.Caller, brand string, req api.ReplayRequest) (*api.Replayed, error) {
-	v, err := d.visit(ctx, c, brand, access.ActAlarms)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAlarms)
 	if err != nil {
 		return nil, err
 	}

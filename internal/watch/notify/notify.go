@@ -153,19 +153,10 @@ type Desk struct {
 	Alarms *detect.Store
 }
 
-func (d *Desk) visit(ctx context.Context, c identity.Caller, brand string) (*door.Visit, error) {
-	v, err := d.Door.Enter(ctx, c, brand)
-	if err != nil {
-		return nil, err
-	}
-	_, err = v.Authorize(ctx, access.ActAdminister, "", 0)
-	return v, err
-}
-
 // Add registers a receiver and returns its secret, once. It gets alarms from now on,
 // and those there are already if asked so.
 func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api.ReceiverRequest) (*api.Receiver, error) {
-	v, err := d.visit(ctx, c, brand)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +227,7 @@ func (d *Desk) Resume(ctx context.Context, c identity.Caller, brand, name string
 
 // change logs a change of a receiver that there is, and makes it.
 func (d *Desk) change(ctx context.Context, c identity.Caller, brand, name string, what entry.Detail, sql string) error {
-	v, err := d.visit(ctx, c, brand)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
 		return err
 	}
@@ -258,7 +249,7 @@ func (d *Desk) change(ctx context.Context, c identity.Caller, brand, name string
 
 // List returns a brand's receivers, without secrets and addresses.
 func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api.Receiver, error) {
-	v, err := d.visit(ctx, c, brand)
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}
