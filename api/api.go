@@ -351,6 +351,11 @@ type Health struct {
 	Detail string `json:"detail,omitempty"`
 }
 
+// VerifyRequest asks that a whole log be replayed.
+type VerifyRequest struct {
+	Older string `json:"older,omitempty" maxLength:"4096" doc:"A checkpoint that you kept."`
+}
+
 // Verified says whether a log is what was signed. A fault names entries, and no
 // customer.
 type Verified struct {

@@ -32,16 +32,17 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/fxamacker/cbor/v2"
+
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
-	"github.com/fxamacker/cbor/v2"
 )
 
 // ErrMalformed is returned for bytes that are not an entry in its one form.
 var ErrMalformed = fault.New(fault.Internal, "not a log entry in canonical form")
 
 // ErrNewer is returned for a leaf in a form that this release does not know.
-var ErrNewer = errors.New("written by a newer version of Cloakroom: upgrade this server")
+var ErrNewer = fault.New(fault.Unavailable, "written by a newer version of Cloakroom: upgrade this server")
 
 // The versions of the leaf's form, its first member.
 const (

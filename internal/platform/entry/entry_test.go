@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"pgregory.net/rapid"
+
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 func draw(t *rapid.T) Entry {

@@ -8,6 +8,7 @@ import (
 	"iter"
 
 	"github.com/RoaringBitmap/roaring/v2"
+
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 

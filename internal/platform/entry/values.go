@@ -13,11 +13,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 // ErrValues is returned for values that are not those of their leaf.
-var ErrValues = errors.New("the values are not those that the leaf has digests of")
+var ErrValues = fault.New(fault.Internal, "the values are not those that the leaf has digests of")
 
 // Secret is what the salts of an entry's values are derived from: random for each
 // entry, kept with the values and erased with them.

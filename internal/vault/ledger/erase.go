@@ -3,18 +3,18 @@ package ledger
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 // ErrRetention is returned for values that budgets may still need.
-var ErrRetention = errors.New("values of log entries are kept for 31 days after the end of their UTC day: name an earlier day")
+var ErrRetention = fault.New(fault.Invalid, "values of log entries are kept for 31 days after the end of their UTC day: name an earlier day")
 
 const (
 	sqlEraseValues      = `UPDATE log_groups SET at = $3, vals = $4 WHERE brand = $1 AND first = $2`

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
@@ -18,7 +19,7 @@ import (
 // names nobody once the month's key is destroyed.
 
 // ErrValuesErased is returned for a proof that takes values which are erased.
-var ErrValuesErased = errors.New("the values of this entry are erased, and its proofs with them")
+var ErrValuesErased = fault.New(fault.NotFound, "the values of this entry are erased, and its proofs with them")
 
 // The forms in which an entry's values are kept, by their first byte. No bytes at all
 // stand for an entry of version 1.

@@ -17,13 +17,6 @@ import (
 // headerKey is the header that makes a write safe to send again.
 const headerKey = "Idempotency-Key"
 
-// writes registers a route that changes something: with an idempotency key it is done
-// once. Of routes that show customers nothing is ever kept, so they take no key.
-func (s *Server) writes(method, path string) { s.once[method+" "+path] = true }
-
-// showsSecret registers a write whose answer must not be kept.
-func (s *Server) showsSecret(method, path string) { s.once[method+" "+path] = false }
-
 // again does a write, unless it was done before: then it repeats the answer.
 func (s *Server) again(w http.ResponseWriter, r *http.Request, keep bool, next http.Handler) {
 	ctx := r.Context()

@@ -7,35 +7,37 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
+// containRoutes stop people, credentials, brands and files, and let them go on again.
+func (s *Server) containRoutes() {
+	route(s, "POST", "/v1/brands/{brand}/containments", "contain", "Contain a credential's lineage, a principal, a role, a brand, or its exports; with dry_run show the impact", s.contain, once)
+	route(s, "GET", "/v1/brands/{brand}/containments", "containment-list", "List containments, newest first", s.listContainments)
+	route(s, "GET", "/v1/brands/{brand}/containments/{id}", "containment-show", "Show a containment and its impact", s.showContainment)
+	route(s, "POST", "/v1/brands/{brand}/containments/{id}/undo", "containment-undo", "Request an undo; a second person confirms", s.undoContainment, once)
+	route(s, "POST", "/v1/brands/{brand}/containments/{id}/undo/confirm", "containment-confirm", "Confirm a requested undo", s.confirmUndo, once)
+}
+
+func (s *Server) contain(ctx context.Context, c identity.Caller, in *sentTo[api.ContainRequest]) (*api.Containment, error) {
+	return s.vault.Admin.Contain(ctx, c, in.Brand, in.Body)
+}
+
+func (s *Server) listContainments(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Containment, error) {
+	return s.vault.Admin.Containments(ctx, c, in.Brand)
+}
+
+func (s *Server) showContainment(ctx context.Context, c identity.Caller, in *ContainmentPath) (*api.Containment, error) {
+	return s.vault.Admin.Containment(ctx, c, in.Brand, in.ID)
+}
+
+func (s *Server) undoContainment(ctx context.Context, c identity.Caller, in *ContainmentPath) (*api.Containment, error) {
+	return s.vault.Admin.UndoContainment(ctx, c, in.Brand, in.ID, false)
+}
+
+func (s *Server) confirmUndo(ctx context.Context, c identity.Caller, in *ContainmentPath) (*api.Containment, error) {
+	return s.vault.Admin.UndoContainment(ctx, c, in.Brand, in.ID, true)
+}
+
 // ContainmentPath is part of requests.
 type ContainmentPath struct {
 	BrandPath
 	ID int64 `path:"id"`
-}
-
-// containRoutes stop people, credentials, brands and files, and let them go on again.
-func (s *Server) containRoutes() {
-	const all = "/v1/brands/{brand}/containments"
-	v := s.vault
-	s.writes("POST", all)
-	s.writes("POST", all+"/{id}/undo")
-	s.writes("POST", all+"/{id}/undo/confirm")
-	route(s, "POST", all, "contain", "Contain a credential's lineage, a principal, a role, a brand, or its exports; with dry_run show the impact", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
-		BrandPath
-		Body api.ContainRequest
-	}) (*api.Containment, error) {
-		return v.Admin.Contain(ctx, c, in.Brand, in.Body)
-	})
-	route(s, "GET", all, "containment-list", "List containments, newest first", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Containment, error) {
-		return v.Admin.Containments(ctx, c, in.Brand)
-	})
-	route(s, "GET", all+"/{id}", "containment-show", "Show a containment and its impact", maxBody, func(ctx context.Context, c identity.Caller, in *ContainmentPath) (*api.Containment, error) {
-		return v.Admin.Containment(ctx, c, in.Brand, in.ID)
-	})
-	route(s, "POST", all+"/{id}/undo", "containment-undo", "Request an undo; a second person confirms", maxBody, func(ctx context.Context, c identity.Caller, in *ContainmentPath) (*api.Containment, error) {
-		return v.Admin.UndoContainment(ctx, c, in.Brand, in.ID, false)
-	})
-	route(s, "POST", all+"/{id}/undo/confirm", "containment-confirm", "Confirm a requested undo", maxBody, func(ctx context.Context, c identity.Caller, in *ContainmentPath) (*api.Containment, error) {
-		return v.Admin.UndoContainment(ctx, c, in.Brand, in.ID, true)
-	})
 }

@@ -14,49 +14,57 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
+// exportRoutes ask for, decide on and hand out exports.
+func (s *Server) exportRoutes(mux *http.ServeMux) {
+	route(s, "POST", "/v1/brands/{brand}/exports", "export-request", "Request customers as a file", s.requestExport, once, bulk)
+	route(s, "GET", "/v1/brands/{brand}/exports", "export-list", "List the newest exports that you may see", s.listExports)
+	route(s, "GET", "/v1/brands/{brand}/exports/{export}", "export-show", "One export", s.showExport)
+	route(s, "POST", "/v1/brands/{brand}/exports/{export}/gather", "export-gather", "Evaluate the next step of an export's filter, until it is not gathering any more", s.gatherExport)
+	route(s, "POST", "/v1/brands/{brand}/exports/{export}/approve", "export-approve", "Approve an export", s.approveExport, once)
+	route(s, "POST", "/v1/brands/{brand}/exports/{export}/refuse", "export-refuse", "Refuse what another person asked for", s.refuseExport, once)
+	route(s, "DELETE", "/v1/brands/{brand}/exports/{export}", "export-stop", "End an export: no further file of it leaves", s.stopExport, once)
+	route(s, "POST", "/v1/brands/{brand}/exports/{export}/link", "export-link", "Create a key that only downloads this export; it expires with the requesting lineage", s.linkExport, onceSecret)
+	const file = "/v1/brands/{brand}/exports/{export}/parts/{part}/{file}"
+	s.describe(file, "export-file", "A file of an approved export, encrypted with age to its recipient: customers or purchases. The trailer "+api.TrailerDigest+" comes with a whole file only", "application/octet-stream", "brand", "export", "part", "file")
+	mux.HandleFunc("GET "+file, s.exportFile)
+}
+
+func (s *Server) requestExport(ctx context.Context, c identity.Caller, in *sentTo[api.ExportRequest]) (*api.Export, error) {
+	return s.vault.Exports.Request(ctx, c, in.Brand, in.Body)
+}
+
+func (s *Server) listExports(ctx context.Context, c identity.Caller, in *BrandPath) (*api.Exports, error) {
+	return s.vault.Exports.List(ctx, c, in.Brand)
+}
+
+func (s *Server) showExport(ctx context.Context, c identity.Caller, in *ExportPath) (*api.Export, error) {
+	return s.vault.Exports.Show(ctx, c, in.Brand, in.Export)
+}
+
+func (s *Server) gatherExport(ctx context.Context, c identity.Caller, in *ExportPath) (*api.Export, error) {
+	return s.vault.Exports.Gather(ctx, c, in.Brand, in.Export)
+}
+
+func (s *Server) approveExport(ctx context.Context, c identity.Caller, in *ExportPath) (*api.Export, error) {
+	return s.vault.Exports.Approve(ctx, c, in.Brand, in.Export)
+}
+
+func (s *Server) refuseExport(ctx context.Context, c identity.Caller, in *ExportPath) (*api.Export, error) {
+	return s.vault.Exports.Refuse(ctx, c, in.Brand, in.Export)
+}
+
+func (s *Server) stopExport(ctx context.Context, c identity.Caller, in *ExportPath) (*api.Export, error) {
+	return s.vault.Exports.Stop(ctx, c, in.Brand, in.Export)
+}
+
+func (s *Server) linkExport(ctx context.Context, c identity.Caller, in *ExportPath) (*api.Credential, error) {
+	return s.vault.Exports.Link(ctx, c, in.Brand, in.Export)
+}
+
 // ExportPath is part of requests.
 type ExportPath struct {
 	BrandPath
 	Export string `path:"export" maxLength:"40"`
-}
-
-// exportRoutes ask for, decide on and hand out exports.
-func (s *Server) exportRoutes(mux *http.ServeMux) {
-	d := s.vault.Exports
-	const one = "/v1/brands/{brand}/exports/{export}"
-	s.writes("POST", "/v1/brands/{brand}/exports")
-	s.writes("POST", one+"/approve")
-	s.writes("POST", one+"/refuse")
-	s.writes("DELETE", one)
-	route(s, "POST", "/v1/brands/{brand}/exports", "export-request", "Request customers as a file", maxBulkBody, func(ctx context.Context, c identity.Caller, in *struct {
-		BrandPath
-		Body api.ExportRequest
-	}) (*api.Export, error) {
-		return d.Request(ctx, c, in.Brand, in.Body)
-	})
-	route(s, "GET", "/v1/brands/{brand}/exports", "export-list", "List the newest exports that you may see", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) (*api.Exports, error) {
-		return d.List(ctx, c, in.Brand)
-	})
-	for _, r := range []struct {
-		method, path, id, summary string
-		do                        func(ctx context.Context, c identity.Caller, brand, id string) (*api.Export, error)
-	}{
-		{"GET", one, "export-show", "One export", d.Show},
-		{"POST", one + "/gather", "export-gather", "Evaluate the next step of an export's filter, until it is not gathering any more", d.Gather},
-		{"POST", one + "/approve", "export-approve", "Approve an export", d.Approve},
-		{"POST", one + "/refuse", "export-refuse", "Refuse what another person asked for", d.Refuse},
-		{"DELETE", one, "export-stop", "End an export: no further file of it leaves", d.Stop},
-	} {
-		route(s, r.method, r.path, r.id, r.summary, maxBody, func(ctx context.Context, c identity.Caller, in *ExportPath) (*api.Export, error) {
-			return r.do(ctx, c, in.Brand, in.Export)
-		})
-	}
-	s.showsSecret("POST", one+"/link")
-	route(s, "POST", one+"/link", "export-link", "Create a key that only downloads this export; it expires with the requesting lineage", maxBody, func(ctx context.Context, c identity.Caller, in *ExportPath) (*api.Credential, error) {
-		return d.Link(ctx, c, in.Brand, in.Export)
-	})
-	s.describe(one+"/parts/{part}/{file}", "export-file", "A file of an approved export, encrypted with age to its recipient: customers or purchases. The trailer "+api.TrailerDigest+" comes with a whole file only", "application/octet-stream", "brand", "export", "part", "file")
-	mux.HandleFunc("GET "+one+"/parts/{part}/{file}", s.exportFile)
 }
 
 func (s *Server) exportFile(w http.ResponseWriter, r *http.Request) {

@@ -7,114 +7,122 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
 // logRoutes serve a brand's log to whoever may watch it; under tiles as C2SP
 // tlog-tiles has it, so that its clients read it with a key and nothing else.
 func (s *Server) logRoutes(mux *http.ServeMux) {
-	v := s.vault
-	watch := func(ctx context.Context, c identity.Caller, in *BrandPath) (record.BrandID, error) {
-		return v.Admin.Watch(ctx, c, in.Brand)
-	}
-	route(s, "GET", "/v1/brands/{brand}/log", "log-checkpoint", "The newest signed checkpoint", maxBody, func(ctx context.Context, c identity.Caller, in *BrandPath) (*api.Checkpoint, error) {
-		id, err := watch(ctx, c, in)
-		if err != nil {
-			return nil, err
-		}
-		out := &api.Checkpoint{}
-		if out.VerifierKey, err = v.Ledger.VerifierKey(ctx, id); err != nil {
-			return nil, err
-		}
-		cp, err := v.Ledger.Checkpoint(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		out.Checkpoint = string(cp)
-		out.Size, err = v.Ledger.Size(ctx, id)
-		return out, err
-	})
-	route(s, "GET", "/v1/brands/{brand}/log/entries/{index}", "log-entry", "One entry", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
-		BrandPath
-		Index uint64 `path:"index"`
-	}) (*api.Entry, error) {
-		id, err := watch(ctx, c, &in.BrandPath)
-		if err != nil {
-			return nil, err
-		}
-		e, leaf, err := v.Ledger.Entry(ctx, id, in.Index)
-		if err != nil {
-			return nil, err
-		}
-		return &api.Entry{
-			Index: in.Index, Kind: e.Kind.String(), At: e.At, Principal: e.Principal, Role: e.Role, Purpose: e.Purpose,
-			Ticket: e.Ticket, Fields: e.Fields.Names(), Level: e.Level, Detail: e.Texts(), Leaf: leaf,
-		}, nil
-	})
-	route(s, "GET", "/v1/brands/{brand}/log/inclusion", "log-inclusion", "Prove that an entry is in the log of a size (RFC 6962)", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
-		BrandPath
-		Index uint64 `query:"index" required:"true"`
-		Size  uint64 `query:"size" required:"true"`
-	}) (*api.Hashes, error) {
-		id, err := watch(ctx, c, &in.BrandPath)
-		if err != nil {
-			return nil, err
-		}
-		p, err := v.Ledger.Inclusion(ctx, id, in.Index, in.Size)
-		return hashes(p), err
-	})
-	route(s, "GET", "/v1/brands/{brand}/log/consistency", "log-consistency", "Prove that the log of a size continues an older one (RFC 6962)", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
-		BrandPath
-		Older uint64 `query:"older" required:"true"`
-		Size  uint64 `query:"size" required:"true"`
-	}) (*api.Hashes, error) {
-		id, err := watch(ctx, c, &in.BrandPath)
-		if err != nil {
-			return nil, err
-		}
-		p, err := v.Ledger.Consistency(ctx, id, in.Older, in.Size)
-		return hashes(p), err
-	})
-	route(s, "POST", "/v1/brands/{brand}/log/verify", "log-verify", "Replay the whole log, with the lists of customers that its tiles do not hold", maxBody, func(ctx context.Context, c identity.Caller, in *struct {
-		BrandPath
-		Body struct {
-			Older string `json:"older,omitempty" maxLength:"4096" doc:"A checkpoint that you kept."`
-		}
-	}) (*api.Verified, error) {
-		id, err := watch(ctx, c, &in.BrandPath)
-		if err != nil {
-			return nil, err
-		}
-		r, err := v.Ledger.Verify(ctx, id, []byte(in.Body.Older))
-		if err != nil {
-			return &api.Verified{Fault: err.Error()}, nil
-		}
-		return &api.Verified{OK: true, Size: r.Size}, nil
-	})
+	route(s, "GET", "/v1/brands/{brand}/log", "log-checkpoint", "The newest signed checkpoint", s.checkpoint)
+	route(s, "GET", "/v1/brands/{brand}/log/entries/{index}", "log-entry", "One entry", s.logEntry)
+	route(s, "GET", "/v1/brands/{brand}/log/inclusion", "log-inclusion", "Prove that an entry is in the log of a size (RFC 6962)", s.inclusion)
+	route(s, "GET", "/v1/brands/{brand}/log/consistency", "log-consistency", "Prove that the log of a size continues an older one (RFC 6962)", s.consistency)
+	route(s, "POST", "/v1/brands/{brand}/log/verify", "log-verify", "Replay the whole log, with the lists of customers that its tiles do not hold", s.verifyLog)
 	s.describe("/v1/brands/{brand}/tiles/{path}", "log-tile", "A file of the log as C2SP tlog-tiles names it: checkpoint, tile/...; or log.vkey", "application/octet-stream", "brand", "path")
-	mux.HandleFunc("GET /v1/brands/{brand}/tiles/{path...}", func(w http.ResponseWriter, r *http.Request) {
-		var b []byte
-		err := s.decide(r.Context(), func(ctx context.Context, c identity.Caller) error {
-			id, err := watch(ctx, c, &BrandPath{r.PathValue("brand")})
-			if err != nil {
-				return err
-			}
-			if path := r.PathValue("path"); path != "log.vkey" {
-				b, err = v.Ledger.Tile(ctx, id, path)
-				return err
-			}
-			key, err := v.Ledger.VerifierKey(ctx, id)
-			b = []byte(key + "\n")
-			return err
-		})
+	mux.HandleFunc("GET /v1/brands/{brand}/tiles/{path...}", s.logTile)
+}
+
+func (s *Server) checkpoint(ctx context.Context, c identity.Caller, in *BrandPath) (*api.Checkpoint, error) {
+	id, err := s.vault.Admin.Watch(ctx, c, in.Brand)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Checkpoint{}
+	if out.VerifierKey, err = s.vault.Ledger.VerifierKey(ctx, id); err != nil {
+		return nil, err
+	}
+	cp, err := s.vault.Ledger.Checkpoint(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	out.Checkpoint = string(cp)
+	out.Size, err = s.vault.Ledger.Size(ctx, id)
+	return out, err
+}
+
+func (s *Server) logEntry(ctx context.Context, c identity.Caller, in *entryPath) (*api.Entry, error) {
+	id, err := s.vault.Admin.Watch(ctx, c, in.Brand)
+	if err != nil {
+		return nil, err
+	}
+	e, leaf, err := s.vault.Ledger.Entry(ctx, id, in.Index)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Entry{
+		Index: in.Index, Kind: e.Kind.String(), At: e.At, Principal: e.Principal, Role: e.Role, Purpose: e.Purpose,
+		Ticket: e.Ticket, Fields: e.Fields.Names(), Level: e.Level, Detail: e.Texts(), Leaf: leaf,
+	}, nil
+}
+
+func (s *Server) inclusion(ctx context.Context, c identity.Caller, in *inclusionQuery) (*api.Hashes, error) {
+	id, err := s.vault.Admin.Watch(ctx, c, in.Brand)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.vault.Ledger.Inclusion(ctx, id, in.Index, in.Size)
+	return hashes(p), err
+}
+
+func (s *Server) consistency(ctx context.Context, c identity.Caller, in *consistencyQuery) (*api.Hashes, error) {
+	id, err := s.vault.Admin.Watch(ctx, c, in.Brand)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.vault.Ledger.Consistency(ctx, id, in.Older, in.Size)
+	return hashes(p), err
+}
+
+func (s *Server) verifyLog(ctx context.Context, c identity.Caller, in *sentTo[api.VerifyRequest]) (*api.Verified, error) {
+	id, err := s.vault.Admin.Watch(ctx, c, in.Brand)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.vault.Ledger.Verify(ctx, id, []byte(in.Body.Older))
+	if err != nil {
+		return &api.Verified{Fault: err.Error()}, nil
+	}
+	return &api.Verified{OK: true, Size: r.Size}, nil
+}
+
+func (s *Server) logTile(w http.ResponseWriter, r *http.Request) {
+	var b []byte
+	err := s.decide(r.Context(), func(ctx context.Context, c identity.Caller) error {
+		id, err := s.vault.Admin.Watch(ctx, c, r.PathValue("brand"))
 		if err != nil {
-			s.fail(w, problem(err))
-			return
+			return err
 		}
-		w.Header().Set("Content-Type", "application/octet-stream")
-		w.Write(b)
+		if path := r.PathValue("path"); path != "log.vkey" {
+			b, err = s.vault.Ledger.Tile(ctx, id, path)
+			return err
+		}
+		key, err := s.vault.Ledger.VerifierKey(ctx, id)
+		b = []byte(key + "\n")
+		return err
 	})
+	if err != nil {
+		s.fail(w, problem(err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Write(b)
+}
+
+type entryPath struct {
+	BrandPath
+	Index uint64 `path:"index"`
+}
+
+type inclusionQuery struct {
+	BrandPath
+	Index uint64 `query:"index" required:"true"`
+	Size  uint64 `query:"size" required:"true"`
+}
+
+type consistencyQuery struct {
+	BrandPath
+	Older uint64 `query:"older" required:"true"`
+	Size  uint64 `query:"size" required:"true"`
 }
 
 func hashes[P ~[]tlog.Hash](p P) *api.Hashes {

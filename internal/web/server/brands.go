@@ -1,0 +1,37 @@
+package server
+
+import (
+	"context"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+)
+
+// brandRoutes serve brands and the purposes for which their customers are read.
+func (s *Server) brandRoutes() {
+	route(s, "POST", "/v1/brands", "brand-create", "Create a brand", s.createBrand, once)
+	route(s, "GET", "/v1/brands", "brand-list", "List the brands where you have a role", s.listBrands)
+	route(s, "GET", "/v1/brands/{brand}/purposes", "purpose-list", "List purposes", s.listPurposes)
+	route(s, "POST", "/v1/brands/{brand}/purposes", "purpose-create", "Register a purpose", s.createPurpose, once)
+	route(s, "DELETE", "/v1/brands/{brand}/purposes/{name}", "purpose-retire", "Retire a purpose", s.retirePurpose, once)
+}
+
+func (s *Server) createBrand(ctx context.Context, c identity.Caller, in *sent[api.Brand]) (*api.Brand, error) {
+	return s.vault.Admin.CreateBrand(ctx, c, in.Body)
+}
+
+func (s *Server) listBrands(ctx context.Context, c identity.Caller, _ *none) ([]api.Brand, error) {
+	return s.vault.Admin.Brands(ctx, c)
+}
+
+func (s *Server) listPurposes(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Purpose, error) {
+	return s.vault.Admin.Purposes(ctx, c, in.Brand)
+}
+
+func (s *Server) createPurpose(ctx context.Context, c identity.Caller, in *sentTo[api.Purpose]) (*api.Purpose, error) {
+	return &in.Body, s.vault.Admin.AddPurpose(ctx, c, in.Brand, in.Body)
+}
+
+func (s *Server) retirePurpose(ctx context.Context, c identity.Caller, in *Named) (*none, error) {
+	return &none{}, s.vault.Admin.RetirePurpose(ctx, c, in.Brand, in.Name)
+}

@@ -1,0 +1,110 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/intake"
+)
+
+// customerRoutes serve customers: writing, reading, and who read them.
+func (s *Server) customerRoutes() {
+	route(s, "PUT", "/v1/brands/{brand}/customers", "customers-put", "Write customers by external id", s.putCustomers, once, bulk)
+	route(s, "GET", "/v1/brands/{brand}/customers/{token}", "customer-view", "See a customer masked", s.viewCustomer)
+	route(s, "PATCH", "/v1/brands/{brand}/customers/{token}", "customer-patch", "Change fields of a customer", s.patchCustomer, once)
+	route(s, "DELETE", "/v1/brands/{brand}/customers/{token}", "customer-erase", "Erase a customer (GDPR Art. 17); cannot be undone", s.eraseCustomer, once)
+	route(s, "POST", "/v1/brands/{brand}/purchases", "purchases-add", "Add purchases", s.addPurchases, once, bulk)
+	route(s, "GET", "/v1/brands/{brand}/customers/{token}/purchases", "purchases-list", "See a customer's purchases masked", s.viewPurchases)
+	route(s, "GET", "/v1/brands/{brand}/customers/{token}/disclosures", "who-read", "Who read a customer, with proofs", s.whoRead)
+	route(s, "POST", "/v1/brands/{brand}/search", "search", "Find customers by a value; shows them masked", s.search)
+	route(s, "POST", "/v1/brands/{brand}/reveal", "reveal", "See fields of up to 1,000 customers in clear", s.reveal)
+}
+
+func (s *Server) putCustomers(ctx context.Context, c identity.Caller, in *sentTo[api.PutRequest]) (*api.Written, error) {
+	return refusedCard(s.vault.Intake.Put(ctx, c, in.Brand, in.Body))
+}
+
+func (s *Server) viewCustomer(ctx context.Context, c identity.Caller, in *viewRequest) (*api.Disclosed, error) {
+	return s.vault.Disclose.View(ctx, c, in.Brand, in.Token, in.Purpose, in.Ticket, record.AllFields)
+}
+
+func (s *Server) patchCustomer(ctx context.Context, c identity.Caller, in *patchRequest) (*api.Written, error) {
+	return refusedCard(s.vault.Intake.Patch(ctx, c, in.Brand, in.Token, in.Body))
+}
+
+func (s *Server) eraseCustomer(ctx context.Context, c identity.Caller, in *CustomerPath) (*api.Erased, error) {
+	return s.vault.Admin.Erase(ctx, c, in.Brand, in.Token)
+}
+
+func (s *Server) addPurchases(ctx context.Context, c identity.Caller, in *sentTo[api.PurchasesRequest]) (*api.Written, error) {
+	return refusedCard(s.vault.Intake.AddPurchases(ctx, c, in.Brand, in.Body))
+}
+
+func (s *Server) viewPurchases(ctx context.Context, c identity.Caller, in *viewRequest) (*api.Disclosed, error) {
+	return s.vault.Disclose.View(ctx, c, in.Brand, in.Token, in.Purpose, in.Ticket, record.Fields(record.Purchases))
+}
+
+func (s *Server) whoRead(ctx context.Context, c identity.Caller, in *CustomerPath) (*api.Disclosures, error) {
+	return s.vault.Disclose.WhoRead(ctx, c, in.Brand, in.Token)
+}
+
+func (s *Server) search(ctx context.Context, c identity.Caller, in *sentTo[api.SearchRequest]) (*api.Disclosed, error) {
+	return s.vault.Disclose.Search(ctx, c, in.Brand, in.Body)
+}
+
+func (s *Server) reveal(ctx context.Context, c identity.Caller, in *sentTo[api.RevealRequest]) (*api.Disclosed, error) {
+	return s.vault.Disclose.Reveal(ctx, c, in.Brand, in.Body)
+}
+
+// CustomerPath is part of requests.
+type CustomerPath struct {
+	BrandPath
+	Token string `path:"token" maxLength:"64"`
+}
+
+// ViewQuery is part of requests.
+type ViewQuery struct {
+	Purpose string `query:"purpose" required:"true" maxLength:"40"`
+	Ticket  string `query:"ticket" maxLength:"64"`
+}
+
+type viewRequest struct {
+	CustomerPath
+	ViewQuery
+}
+
+type patchRequest struct {
+	CustomerPath
+	Body api.Fields
+}
+
+// refusedCard makes an error of a request for one thing that was refused: what
+// stands alone in a request is not a row among others.
+func refusedCard(w *api.Written, err error) (*api.Written, error) {
+	if err != nil || len(w.Results) != 1 {
+		return w, err
+	}
+	only := w.Results[0]
+	if only.Reject == nil && len(only.Purchases) == 1 {
+		only = only.Purchases[0]
+	}
+	r := only.Reject
+	if r == nil {
+		return w, nil
+	}
+	e := &api.Error{Type: api.TypeInvalid, Title: "Refused", Status: http.StatusUnprocessableEntity, Detail: strings.TrimSpace(r.Field + " " + r.Reason)}
+	if r.Field != "" {
+		e.Fields = []string{r.Field}
+	}
+	switch r.Code {
+	case intake.CodeCardNumber:
+		e.Type, e.Title = api.TypeCardNumber, "Payment card number refused"
+	case intake.CodeNoCustomer:
+		return w, nil
+	}
+	return nil, e
+}
