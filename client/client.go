@@ -6,15 +6,12 @@ package client
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -47,8 +44,8 @@ func Once(ctx context.Context, key string) context.Context {
 // maxAnswer bounds an answer.
 const maxAnswer = 256 << 20
 
-// Do sends in as JSON, if it is not nil, and reads the answer into out. Most callers
-// want one of the other methods.
+// Do sends in as JSON, if it is not nil, and reads the answer into out. It is for an
+// operation that is newer than this client; every other one has its own method.
 func (c *Client) Do(ctx context.Context, method, path string, in, out any) error {
 	b, err := c.raw(ctx, method, path, in)
 	if err != nil || out == nil {
@@ -130,87 +127,47 @@ func at(brand string, segments ...string) string {
 	return Path(append([]string{"brands", brand}, segments...)...)
 }
 
-// RevokeCredential ends one credential and all made through it. A caller may end their own
-// and those made through it; administrators end any.
-func (c *Client) RevokeCredential(ctx context.Context, credential uint64) (*api.Revoked, error) {
-	out := &api.Revoked{}
-	return out, c.Do(ctx, http.MethodDelete, Path("credentials", strconv.FormatUint(credential, 10)), nil, out)
+// ask sends one request and returns its answer.
+func ask[T any](ctx context.Context, c *Client, method, path string, in any) (*T, error) {
+	out := new(T)
+	return out, c.Do(ctx, method, path, in, out)
 }
 
-// Reveal asks for fields of customers in clear.
-func (c *Client) Reveal(ctx context.Context, brand string, req api.RevealRequest) (*api.Disclosed, error) {
-	out := &api.Disclosed{}
-	return out, c.Do(ctx, http.MethodPost, at(brand, "reveal"), req, out)
+// list sends one request whose answer is a list.
+func list[T any](ctx context.Context, c *Client, path string) ([]T, error) {
+	var out []T
+	return out, c.Do(ctx, http.MethodGet, path, nil, &out)
 }
 
-// Search asks for the masked views of those who have a value.
-func (c *Client) Search(ctx context.Context, brand string, req api.SearchRequest) (*api.Disclosed, error) {
-	out := &api.Disclosed{}
-	return out, c.Do(ctx, http.MethodPost, at(brand, "search"), req, out)
-}
-
-// View asks for the masked view of a customer.
-func (c *Client) View(ctx context.Context, brand, token, purpose, ticket string) (*api.Disclosed, error) {
-	out := &api.Disclosed{}
-	q := url.Values{"purpose": {purpose}, "ticket": {ticket}}
-	return out, c.Do(ctx, http.MethodGet, at(brand, "customers", token)+"?"+q.Encode(), nil, out)
-}
-
-// Put writes customers by external id.
-func (c *Client) Put(ctx context.Context, brand string, req api.PutRequest) (*api.Written, error) {
-	out := &api.Written{}
-	return out, c.Do(ctx, http.MethodPut, at(brand, "customers"), req, out)
-}
-
-// AddPurchases adds purchases.
-func (c *Client) AddPurchases(ctx context.Context, brand string, req api.PurchasesRequest) (*api.Written, error) {
-	out := &api.Written{}
-	return out, c.Do(ctx, http.MethodPost, at(brand, "purchases"), req, out)
-}
-
-// WhoRead asks who read a customer.
-func (c *Client) WhoRead(ctx context.Context, brand, token string) (*api.Disclosures, error) {
-	out := &api.Disclosures{}
-	return out, c.Do(ctx, http.MethodGet, at(brand, "customers", token, "disclosures"), nil, out)
-}
-
-// Erase erases a customer.
-func (c *Client) Erase(ctx context.Context, brand, token string) (*api.Erased, error) {
-	out := &api.Erased{}
-	return out, c.Do(ctx, http.MethodDelete, at(brand, "customers", token), nil, out)
-}
-
-// Tile reads a file of the brand's log as C2SP tlog-tiles names it; log.vkey is the
-// verifier key.
-func (c *Client) Tile(ctx context.Context, brand, path string) ([]byte, error) {
-	return c.raw(ctx, http.MethodGet, at(brand, "tiles")+"/"+path, nil)
-}
-
-// ErrCut is returned for a file that did not arrive whole. Its customers are in the log
-// as disclosed; fetching it again costs no budget.
-var ErrCut = errors.New("the file did not arrive whole: fetch it again")
-
-// ExportFile copies a file of an approved export to w, and returns its SHA-256: part
-// counts from 1, file is customers or purchases. It is encrypted to the export's
-// recipient.
-func (c *Client) ExportFile(ctx context.Context, brand, export string, part int, file string, w io.Writer) ([32]byte, error) {
-	var sum [32]byte
-	resp, err := c.send(ctx, http.MethodGet, at(brand, "exports", export, "parts", strconv.Itoa(part), file), nil)
-	if err != nil {
-		return sum, err
+// query ends a path with parameters; those that are empty are left out.
+func query(path string, pairs ...string) string {
+	q := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode >= 300 {
-		_, err := read(resp)
-		return sum, err
+	if len(q) == 0 {
+		return path
 	}
-	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(w, h), resp.Body); err != nil {
-		return sum, fmt.Errorf("%w: %w", ErrCut, err)
+	return path + "?" + q.Encode()
+}
+
+// number writes a number for a path or a query.
+func number[T int | int64 | uint64](n T) string { return fmt.Sprint(n) }
+
+// some is number, and nothing for zero.
+func some[T int | int64 | uint64](n T) string {
+	if n == 0 {
+		return ""
 	}
-	h.Sum(sum[:0])
-	if resp.Trailer.Get(api.TrailerDigest) != hex.EncodeToString(sum[:]) {
-		return sum, ErrCut
+	return number(n)
+}
+
+// dry is the parameter of a change that is only looked at.
+func dry(run bool) string {
+	if run {
+		return "true"
 	}
-	return sum, nil
+	return ""
 }

@@ -1,0 +1,55 @@
+package client
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/cloakroom/cloakroom/api"
+)
+
+// CreateBrand creates a brand with the default policy, purposes and budgets.
+func (c *Client) CreateBrand(ctx context.Context, req api.Brand) (*api.Brand, error) {
+	return ask[api.Brand](ctx, c, http.MethodPost, Path("brands"), req)
+}
+
+// Brands lists the brands where the caller has a role.
+func (c *Client) Brands(ctx context.Context) ([]api.Brand, error) {
+	return list[api.Brand](ctx, c, Path("brands"))
+}
+
+// Purposes lists a brand's purposes.
+func (c *Client) Purposes(ctx context.Context, brand string) ([]api.Purpose, error) {
+	return list[api.Purpose](ctx, c, at(brand, "purposes"))
+}
+
+// CreatePurpose registers a purpose with its legal basis.
+func (c *Client) CreatePurpose(ctx context.Context, brand string, req api.Purpose) (*api.Purpose, error) {
+	return ask[api.Purpose](ctx, c, http.MethodPost, at(brand, "purposes"), req)
+}
+
+// RetirePurpose retires a purpose.
+func (c *Client) RetirePurpose(ctx context.Context, brand, name string) error {
+	return c.Do(ctx, http.MethodDelete, at(brand, "purposes", name), nil, nil)
+}
+
+// Policy returns a brand's policy.
+func (c *Client) Policy(ctx context.Context, brand string) (*api.Policy, error) {
+	return ask[api.Policy](ctx, c, http.MethodGet, at(brand, "policy"), nil)
+}
+
+// ApplyPolicy replaces a brand's policy and returns who gains and loses what; dryRun changes
+// nothing.
+func (c *Client) ApplyPolicy(ctx context.Context, brand string, req api.Policy, dryRun bool) (*api.PolicyDiff, error) {
+	return ask[api.PolicyDiff](ctx, c, http.MethodPut, query(at(brand, "policy"), "dry_run", dry(dryRun)), req)
+}
+
+// Budgets returns a brand's budgets.
+func (c *Client) Budgets(ctx context.Context, brand string) (*api.BudgetRules, error) {
+	return ask[api.BudgetRules](ctx, c, http.MethodGet, at(brand, "budgets"), nil)
+}
+
+// SetBudgets replaces a brand's budgets and returns whose loss bound changes; dryRun
+// changes nothing. Empty rules set the defaults.
+func (c *Client) SetBudgets(ctx context.Context, brand string, req api.BudgetRules, dryRun bool) (*api.BudgetsSet, error) {
+	return ask[api.BudgetsSet](ctx, c, http.MethodPut, query(at(brand, "budgets"), "dry_run", dry(dryRun)), req)
+}

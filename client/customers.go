@@ -1,0 +1,60 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/cloakroom/cloakroom/api"
+)
+
+// Put writes customers by external id.
+func (c *Client) Put(ctx context.Context, brand string, req api.PutRequest) (*api.Written, error) {
+	return ask[api.Written](ctx, c, http.MethodPut, at(brand, "customers"), req)
+}
+
+// Patch changes fields of a customer.
+func (c *Client) Patch(ctx context.Context, brand, token string, fields api.Fields) (*api.Written, error) {
+	return ask[api.Written](ctx, c, http.MethodPatch, at(brand, "customers", token), fields)
+}
+
+// AddPurchases adds purchases.
+func (c *Client) AddPurchases(ctx context.Context, brand string, req api.PurchasesRequest) (*api.Written, error) {
+	return ask[api.Written](ctx, c, http.MethodPost, at(brand, "purchases"), req)
+}
+
+// Search asks for the masked views of those who have a value.
+func (c *Client) Search(ctx context.Context, brand string, req api.SearchRequest) (*api.Disclosed, error) {
+	return ask[api.Disclosed](ctx, c, http.MethodPost, at(brand, "search"), req)
+}
+
+// View asks for the masked view of a customer.
+func (c *Client) View(ctx context.Context, brand, token, purpose, ticket string) (*api.Disclosed, error) {
+	return ask[api.Disclosed](ctx, c, http.MethodGet, why(at(brand, "customers", token), purpose, ticket), nil)
+}
+
+// Purchases asks for the masked view of a customer's purchases.
+func (c *Client) Purchases(ctx context.Context, brand, token, purpose, ticket string) (*api.Disclosed, error) {
+	return ask[api.Disclosed](ctx, c, http.MethodGet, why(at(brand, "customers", token, "purchases"), purpose, ticket), nil)
+}
+
+// Reveal asks for fields of customers in clear.
+func (c *Client) Reveal(ctx context.Context, brand string, req api.RevealRequest) (*api.Disclosed, error) {
+	return ask[api.Disclosed](ctx, c, http.MethodPost, at(brand, "reveal"), req)
+}
+
+// WhoRead asks who read a customer.
+func (c *Client) WhoRead(ctx context.Context, brand, token string) (*api.Disclosures, error) {
+	return ask[api.Disclosures](ctx, c, http.MethodGet, at(brand, "customers", token, "disclosures"), nil)
+}
+
+// Erase erases a customer. It cannot be undone.
+func (c *Client) Erase(ctx context.Context, brand, token string) (*api.Erased, error) {
+	return ask[api.Erased](ctx, c, http.MethodDelete, at(brand, "customers", token), nil)
+}
+
+// why ends a path with what a customer is read for. An empty purpose is sent, too, so
+// that the vault refuses it.
+func why(path, purpose, ticket string) string {
+	return path + "?" + url.Values{"purpose": {purpose}, "ticket": {ticket}}.Encode()
+}

@@ -1,0 +1,40 @@
+package client
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/cloakroom/cloakroom/api"
+)
+
+// Checkpoint returns the newest signed checkpoint of a brand's log.
+func (c *Client) Checkpoint(ctx context.Context, brand string) (*api.Checkpoint, error) {
+	return ask[api.Checkpoint](ctx, c, http.MethodGet, at(brand, "log"), nil)
+}
+
+// Entry returns one entry of the log.
+func (c *Client) Entry(ctx context.Context, brand string, index uint64) (*api.Entry, error) {
+	return ask[api.Entry](ctx, c, http.MethodGet, at(brand, "log", "entries", number(index)), nil)
+}
+
+// Inclusion proves that an entry is in the log of a size.
+func (c *Client) Inclusion(ctx context.Context, brand string, index, size uint64) (*api.Hashes, error) {
+	return ask[api.Hashes](ctx, c, http.MethodGet, query(at(brand, "log", "inclusion"), "index", number(index), "size", number(size)), nil)
+}
+
+// Consistency proves that the log of a size continues an older one.
+func (c *Client) Consistency(ctx context.Context, brand string, older, size uint64) (*api.Hashes, error) {
+	return ask[api.Hashes](ctx, c, http.MethodGet, query(at(brand, "log", "consistency"), "older", number(older), "size", number(size)), nil)
+}
+
+// VerifyLog has the vault replay the whole log. Offline verification needs no vault: see
+// package evidence.
+func (c *Client) VerifyLog(ctx context.Context, brand string, req api.VerifyRequest) (*api.Verified, error) {
+	return ask[api.Verified](ctx, c, http.MethodPost, at(brand, "log", "verify"), req)
+}
+
+// Tile reads a file of the brand's log as C2SP tlog-tiles names it; log.vkey is the
+// verifier key.
+func (c *Client) Tile(ctx context.Context, brand, path string) ([]byte, error) {
+	return c.raw(ctx, http.MethodGet, at(brand, "tiles")+"/"+path, nil)
+}

@@ -1,0 +1,43 @@
+package client
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/cloakroom/cloakroom/api"
+)
+
+// Health returns whether the vault can serve.
+func (c *Client) Health(ctx context.Context) (*api.Health, error) {
+	return ask[api.Health](ctx, c, http.MethodGet, Path("health"), nil)
+}
+
+// Check checks the next part of the database, from a place that the answer before gave.
+func (c *Client) Check(ctx context.Context, from api.CheckPlace) (*api.Checked, error) {
+	return ask[api.Checked](ctx, c, http.MethodPost, Path("check"), from)
+}
+
+// Mend repairs what the vault can repair by itself.
+func (c *Client) Mend(ctx context.Context, req api.MendRequest) (*api.Mended, error) {
+	return ask[api.Mended](ctx, c, http.MethodPost, Path("mend"), req)
+}
+
+// StartBackup starts a backup on the machine of the vault, for its local administrator.
+func (c *Client) StartBackup(ctx context.Context, req api.BackupRequest) (*api.Backup, error) {
+	return ask[api.Backup](ctx, c, http.MethodPost, Path("backup"), req)
+}
+
+// BackupStatus returns the progress of the backup.
+func (c *Client) BackupStatus(ctx context.Context) (*api.Backup, error) {
+	return ask[api.Backup](ctx, c, http.MethodGet, Path("backup"), nil)
+}
+
+// CancelBackup cancels the running backup.
+func (c *Client) CancelBackup(ctx context.Context) (*api.Backup, error) {
+	return ask[api.Backup](ctx, c, http.MethodDelete, Path("backup"), nil)
+}
+
+// Metrics returns the counts of requests and errors, in the Prometheus text format.
+func (c *Client) Metrics(ctx context.Context) ([]byte, error) {
+	return c.raw(ctx, http.MethodGet, Path("metrics"), nil)
+}
