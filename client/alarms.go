@@ -10,14 +10,14 @@ import (
 // AlarmsQuery narrows a list of alarms. The zero query is for the newest.
 type AlarmsQuery struct {
 	State  string // new, acknowledged, closed or open
-	Grade  string // the lowest that is listed
+	Severity  string // the lowest that is listed
 	Before string // only those older than the alarm of this id
 	Limit  int
 }
 
 // Alarms lists alarms, newest first.
 func (c *Client) Alarms(ctx context.Context, brand string, q AlarmsQuery) (*api.Alarms, error) {
-	return ask[api.Alarms](ctx, c, http.MethodGet, query(at(brand, "alarms"), "state", q.State, "grade", q.Grade, "before", q.Before, "limit", some(q.Limit)), nil)
+	return ask[api.Alarms](ctx, c, http.MethodGet, query(at(brand, "alarms"), "state", q.State, "severity", q.Severity, "before", q.Before, "limit", some(q.Limit)), nil)
 }
 
 // Alarm returns one alarm.

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/client"
 )
 
 type brandCmd struct {
@@ -28,7 +27,10 @@ type brandCreateCmd struct {
 
 // Run creates a brand.
 func (c *brandCreateCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "POST", "/v1/brands", api.Brand{Name: c.Name, Title: c.Title}, func(w io.Writer, b *api.Brand) {
+	call := func(v *connection) (*api.Brand, error) {
+		return v.CreateBrand(ctx, api.Brand{Name: c.Name, Title: c.Title})
+	}
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, b *api.Brand) {
 		fmt.Fprintln(w, "created", b.Name)
 	})
 }
@@ -37,8 +39,9 @@ type brandListCmd struct{ remote }
 
 // Run lists brands.
 func (c *brandListCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", "/v1/brands", nil, func(w io.Writer, list *[]api.Brand) {
-		for _, b := range *list {
+	call := func(v *connection) ([]api.Brand, error) { return v.Brands(ctx) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.Brand) {
+		for _, b := range list {
 			fmt.Fprintf(w, "%s\t%s\n", b.Name, b.Title)
 		}
 	})
@@ -60,7 +63,8 @@ type purposeAddCmd struct {
 // Run registers a purpose.
 func (c *purposeAddCmd) Run(ctx context.Context, std Streams) error {
 	in := api.Purpose{Name: c.Name, LegalBasis: c.LegalBasis, Description: c.Description}
-	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "purposes"), in, func(w io.Writer, p *api.Purpose) {
+	call := func(v *connection) (*api.Purpose, error) { return v.CreatePurpose(ctx, c.Brand, in) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, p *api.Purpose) {
 		fmt.Fprintln(w, "registered", p.Name)
 	})
 }
@@ -69,9 +73,10 @@ type purposeListCmd struct{ forBrand }
 
 // Run lists purposes.
 func (c *purposeListCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "purposes"), nil, func(w io.Writer, list *[]api.Purpose) {
+	call := func(v *connection) ([]api.Purpose, error) { return v.Purposes(ctx, c.Brand) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.Purpose) {
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-		for _, p := range *list {
+		for _, p := range list {
 			retired := ""
 			if !p.Retired.IsZero() {
 				retired = "retired"
@@ -89,7 +94,8 @@ type purposeRetireCmd struct {
 
 // Run retires a purpose.
 func (c *purposeRetireCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "DELETE", client.Path("brands", c.Brand, "purposes", c.Name), nil, func(w io.Writer, _ *struct{}) {
+	call := func(v *connection) (struct{}, error) { return struct{}{}, v.RetirePurpose(ctx, c.Brand, c.Name) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, _ struct{}) {
 		fmt.Fprintln(w, "retired", c.Name)
 	})
 }
@@ -121,11 +127,12 @@ type created struct {
 // Run registers a principal and makes its first key.
 func (c *principalCreateCmd) Run(ctx context.Context, std Streams) error {
 	return c.with(ctx, std, func(v *connection) error {
-		out := created{&api.Principal{}, &api.Credential{}}
-		if err := v.Do(ctx, "POST", "/v1/principals", api.Principal{Name: c.Name, Kind: c.Kind, Roles: c.Roles}, out.Principal); err != nil {
+		var out created
+		var err error
+		if out.Principal, err = v.CreatePrincipal(ctx, api.Principal{Name: c.Name, Kind: c.Kind, Roles: c.Roles}); err != nil {
 			return err
 		}
-		if err := v.Do(ctx, "POST", client.Path("principals", c.Name, "credentials"), api.CredentialRequest{Label: "first"}, out.Credential); err != nil {
+		if out.Credential, err = v.CreateCredential(ctx, c.Name, api.CredentialRequest{Label: "first"}); err != nil {
 			return err
 		}
 		return c.print(std, out, func(w io.Writer) { printKey(w, c.Name, out.Credential) })
@@ -140,10 +147,11 @@ type principalListCmd struct{ remote }
 
 // Run lists principals.
 func (c *principalListCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", "/v1/principals", nil, func(w io.Writer, list *[]api.Principal) {
+	call := func(v *connection) ([]api.Principal, error) { return v.Principals(ctx, 0) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.Principal) {
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 		fmt.Fprintln(t, "NAME\tKIND\tROLES\tLINEAGES")
-		for _, p := range *list {
+		for _, p := range list {
 			var roles, lineages []string
 			for _, b := range slices.Sorted(maps.Keys(p.Roles)) {
 				roles = append(roles, b+"="+p.Roles[b])
@@ -169,12 +177,13 @@ type principalRoleCmd struct {
 
 // Run gives or takes a role.
 func (c *principalRoleCmd) Run(ctx context.Context, std Streams) error {
-	path := client.Path("principals", c.Name, "roles", c.Brand)
-	method, in := "DELETE", any(nil)
-	if c.Role != "" {
-		method, in = "PUT", api.RoleRequest{Role: c.Role}
+	call := func(v *connection) (*api.Principal, error) {
+		if c.Role == "" {
+			return v.RemoveRole(ctx, c.Name, c.Brand)
+		}
+		return v.SetRole(ctx, c.Name, c.Brand, c.Role)
 	}
-	return ask(ctx, std, &c.remote, method, path, in, func(w io.Writer, p *api.Principal) {
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, p *api.Principal) {
 		for _, b := range slices.Sorted(maps.Keys(p.Roles)) {
 			fmt.Fprintf(w, "%s=%s\n", b, p.Roles[b])
 		}
@@ -191,7 +200,8 @@ type principalKeyCmd struct {
 // Run makes a key.
 func (c *principalKeyCmd) Run(ctx context.Context, std Streams) error {
 	in := api.CredentialRequest{Label: c.Label, ValidFor: c.ValidFor}
-	return ask(ctx, std, &c.remote, "POST", client.Path("principals", c.Name, "credentials"), in, func(w io.Writer, out *api.Credential) {
+	call := func(v *connection) (*api.Credential, error) { return v.CreateCredential(ctx, c.Name, in) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Credential) {
 		printKey(w, c.Name, out)
 	})
 }
@@ -203,7 +213,8 @@ type principalRenewCmd struct {
 
 // Run replaces a key.
 func (c *principalRenewCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "POST", client.Path("credentials", fmt.Sprint(c.Credential), "renew"), nil, func(w io.Writer, out *api.Credential) {
+	call := func(v *connection) (*api.Credential, error) { return v.RenewKey(ctx, c.Credential) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Credential) {
 		printKey(w, fmt.Sprint("credential ", out.ID), out)
 		fmt.Fprintf(w, "Credentials made through it stay valid. To revoke those too: cloakroom principal revoke %d\n", out.Lineage)
 	})
@@ -218,7 +229,8 @@ type principalAppCmd struct {
 // Run makes a key through the caller's own.
 func (c *principalAppCmd) Run(ctx context.Context, std Streams) error {
 	in := api.CredentialRequest{Label: c.Label, ValidFor: c.ValidFor}
-	return ask(ctx, std, &c.remote, "POST", "/v1/credentials", in, func(w io.Writer, out *api.Credential) {
+	call := func(v *connection) (*api.Credential, error) { return v.Connect(ctx, in) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Credential) {
 		printKey(w, c.Label, out)
 		fmt.Fprintf(w, "%sTo revoke this key alone: cloakroom principal disconnect %d\n", expiry(out), out.ID)
 	})
@@ -240,7 +252,8 @@ type principalRevokeCmd struct {
 
 // Run revokes a lineage.
 func (c *principalRevokeCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "DELETE", client.Path("lineages", fmt.Sprint(c.Lineage)), nil, printRevoked)
+	call := func(v *connection) (*api.Revoked, error) { return v.RevokeLineage(ctx, c.Lineage) }
+	return ask(ctx, std, &c.remote, call, printRevoked)
 }
 
 func printRevoked(w io.Writer, r *api.Revoked) { fmt.Fprintf(w, "revoked %d credentials\n", r.Revoked) }
@@ -272,7 +285,8 @@ type policyShowCmd struct{ forBrand }
 
 // Run prints the policy.
 func (c *policyShowCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "policy"), nil, func(w io.Writer, p *api.Policy) {
+	call := func(v *connection) (*api.Policy, error) { return v.Policy(ctx, c.Brand) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, p *api.Policy) {
 		fmt.Fprint(w, p.Text)
 	})
 }
@@ -304,7 +318,10 @@ func putPolicy(ctx context.Context, std Streams, b *forBrand, file string, how *
 	if err != nil {
 		return fmt.Errorf("reading the policy: %w", err)
 	}
-	return ask(ctx, std, &b.remote, "PUT", client.Path("brands", b.Brand, "policy")+how.query(), api.Policy{Text: string(text)}, func(w io.Writer, d *api.PolicyDiff) {
+	call := func(v *connection) (*api.PolicyDiff, error) {
+		return v.ApplyPolicy(ctx, b.Brand, api.Policy{Text: string(text)}, how.DryRun)
+	}
+	return ask(ctx, std, &b.remote, call, func(w io.Writer, d *api.PolicyDiff) {
 		for _, ch := range d.Changes {
 			who := "role " + ch.Role
 			if ch.Principal != 0 {
@@ -338,7 +355,8 @@ type budgetShowCmd struct{ forBrand }
 
 // Run shows budgets.
 func (c *budgetShowCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "budgets"), nil, func(w io.Writer, r *api.BudgetRules) {
+	call := func(v *connection) (*api.BudgetRules, error) { return v.Budgets(ctx, c.Brand) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, r *api.BudgetRules) {
 		fmt.Fprint(w, r.Rules)
 	})
 }
@@ -363,31 +381,13 @@ func (c *budgetSetCmd) Run(ctx context.Context, std Streams) error {
 		}
 		in.Rules = string(text)
 	}
-	return ask(ctx, std, &c.remote, "PUT", client.Path("brands", c.Brand, "budgets")+c.query(), in, func(w io.Writer, out *api.BudgetsSet) {
+	call := func(v *connection) (*api.BudgetsSet, error) { return v.SetBudgets(ctx, c.Brand, in, c.DryRun) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.BudgetsSet) {
 		c.show(w, out.Bounds)
 		if out.Applied {
 			fmt.Fprintln(w, "set")
 		} else {
 			fmt.Fprintln(w, "nothing was changed")
 		}
-	})
-}
-
-// showOrSet shows a brand's rules of a kind, or sets them first: from a file, or with
-// no text to the defaults.
-func showOrSet[T any](ctx context.Context, std Streams, b *forBrand, kind, file string, defaults bool, of func(text string) T, text func(*T) string) error {
-	method, in := "GET", any(nil)
-	if defaults {
-		method, in = "PUT", of("")
-	}
-	if file != "" {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return fmt.Errorf("reading the rules: %w", err)
-		}
-		method, in = "PUT", of(string(content))
-	}
-	return ask(ctx, std, &b.remote, method, client.Path("brands", b.Brand, kind), in, func(w io.Writer, out *T) {
-		fmt.Fprint(w, text(out))
 	})
 }

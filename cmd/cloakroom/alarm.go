@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -41,15 +40,12 @@ func (c *alarmListCmd) Run(ctx context.Context, std Streams) error {
 	return c.with(ctx, std, func(v *connection) error {
 		out := api.Alarms{Alarms: []api.Alarm{}}
 		for more := true; more && len(out.Alarms) < c.Limit; {
-			q := url.Values{"severity": {c.Severity}, "limit": {strconv.Itoa(min(c.Limit-len(out.Alarms), api.AlarmsPage))}}
+			q := client.AlarmsQuery{Severity: c.Severity, Before: out.Before, Limit: min(c.Limit-len(out.Alarms), api.AlarmsPage)}
 			if c.State != "all" {
-				q.Set("state", c.State)
+				q.State = c.State
 			}
-			if out.Before != "" {
-				q.Set("before", out.Before)
-			}
-			var page api.Alarms
-			if err := v.Do(ctx, "GET", client.Path("brands", c.Brand, "alarms")+"?"+q.Encode(), nil, &page); err != nil {
+			page, err := v.Alarms(ctx, c.Brand, q)
+			if err != nil {
 				return err
 			}
 			out.Alarms, out.Before = append(out.Alarms, page.Alarms...), page.Before
@@ -112,7 +108,8 @@ type alarmShowCmd struct {
 
 // Run shows an alarm.
 func (c *alarmShowCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "alarms", c.ID), nil, printAlarm)
+	call := func(v *connection) (*api.Alarm, error) { return v.Alarm(ctx, c.Brand, c.ID) }
+	return ask(ctx, std, &c.remote, call, printAlarm)
 }
 
 type alarmAckCmd struct {
@@ -122,7 +119,8 @@ type alarmAckCmd struct {
 
 // Run acknowledges an alarm.
 func (c *alarmAckCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "alarms", c.ID, "ack"), struct{}{}, printAlarm)
+	call := func(v *connection) (*api.Alarm, error) { return v.AcknowledgeAlarm(ctx, c.Brand, c.ID) }
+	return ask(ctx, std, &c.remote, call, printAlarm)
 }
 
 type alarmCloseCmd struct {
@@ -135,7 +133,8 @@ type alarmCloseCmd struct {
 // Run closes an alarm.
 func (c *alarmCloseCmd) Run(ctx context.Context, std Streams) error {
 	in := api.CloseRequest{Reason: c.Reason, Ticket: c.Ticket}
-	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "alarms", c.ID, "close"), in, printAlarm)
+	call := func(v *connection) (*api.Alarm, error) { return v.CloseAlarm(ctx, c.Brand, c.ID, in) }
+	return ask(ctx, std, &c.remote, call, printAlarm)
 }
 
 type receiverCmd struct {
@@ -200,8 +199,8 @@ func (c *receiverAddCmd) Run(ctx context.Context, std Streams) error {
 
 func (c *receiverAddCmd) add(ctx context.Context, std Streams, in api.ReceiverRequest, secret io.Writer) error {
 	return c.with(ctx, std, func(v *connection) error {
-		var r api.Receiver
-		if err := v.Do(ctx, "POST", client.Path("brands", c.Brand, "receivers"), in, &r); err != nil {
+		r, err := v.CreateReceiver(ctx, c.Brand, in)
+		if err != nil {
 			return err
 		}
 		if _, err := fmt.Fprintln(secret, r.Secret); err != nil {
@@ -222,9 +221,10 @@ type receiverListCmd struct{ forBrand }
 
 // Run lists receivers.
 func (c *receiverListCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "receivers"), nil, func(w io.Writer, list *[]api.Receiver) {
+	call := func(v *connection) ([]api.Receiver, error) { return v.Receivers(ctx, c.Brand) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.Receiver) {
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-		for _, r := range *list {
+		for _, r := range list {
 			state := "served"
 			switch {
 			case !r.Stopped.IsZero():
@@ -247,7 +247,8 @@ type receiverResumeCmd struct {
 
 // Run lets a receiver be tried at once.
 func (c *receiverResumeCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "receivers", c.Name, "resume"), struct{}{}, func(w io.Writer, _ *struct{}) {
+	call := func(v *connection) (struct{}, error) { return struct{}{}, v.ResumeReceiver(ctx, c.Brand, c.Name) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, _ struct{}) {
 		fmt.Fprintln(w, "resumed", c.Name)
 	})
 }
@@ -259,7 +260,8 @@ type receiverRemoveCmd struct {
 
 // Run removes a receiver.
 func (c *receiverRemoveCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "DELETE", client.Path("brands", c.Brand, "receivers", c.Name), nil, func(w io.Writer, _ *struct{}) {
+	call := func(v *connection) (struct{}, error) { return struct{}{}, v.RemoveReceiver(ctx, c.Brand, c.Name) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, _ struct{}) {
 		fmt.Fprintln(w, "removed", c.Name)
 	})
 }
@@ -277,9 +279,21 @@ type detectRulesCmd struct {
 
 // Run shows or sets rules.
 func (c *detectRulesCmd) Run(ctx context.Context, std Streams) error {
-	return showOrSet(ctx, std, &c.forBrand, "detection", c.Set, c.Default,
-		func(text string) api.DetectionRules { return api.DetectionRules{Rules: text} },
-		func(r *api.DetectionRules) string { return r.Rules })
+	var in api.DetectionRules
+	if c.Set != "" {
+		text, err := os.ReadFile(c.Set)
+		if err != nil {
+			return fmt.Errorf("reading the rules: %w", err)
+		}
+		in.Rules = string(text)
+	}
+	call := func(v *connection) (*api.DetectionRules, error) {
+		if c.Set == "" && !c.Default {
+			return v.DetectionRules(ctx, c.Brand)
+		}
+		return v.SetDetectionRules(ctx, c.Brand, in)
+	}
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, r *api.DetectionRules) { fmt.Fprint(w, r.Rules) })
 }
 
 type detectReplayCmd struct {
@@ -312,7 +326,8 @@ func (c *detectReplayCmd) Run(ctx context.Context, std Streams) error {
 		}
 		in.Rules = string(text)
 	}
-	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "detection", "replay"), in, func(w io.Writer, r *api.Replayed) {
+	call := func(v *connection) (*api.Replayed, error) { return v.ReplayDetection(ctx, c.Brand, in) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, r *api.Replayed) {
 		for i := range r.Alarms {
 			a := &r.Alarms[i]
 			fmt.Fprintf(w, "%s  %s  %s  %s\n  seen:  %s\n  usual: %s\n", a.At.Format("2006-01-02 15:04"), a.Severity, a.ID, who(a), a.Seen, a.Usual)

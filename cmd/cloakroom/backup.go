@@ -64,21 +64,23 @@ func (c *backupCmd) Run(ctx context.Context, std Streams) error {
 		return fmt.Errorf("naming the directory: %w", err)
 	}
 	return c.with(ctx, std, func(v *connection) error {
-		var b api.Backup
-		req := api.BackupRequest{Dir: out, Parts: c.Parts, Recipients: c.Recipients, WithRootKey: c.WithRootKey}
-		if err := v.Do(ctx, "POST", "/v1/backup", req, &b); err != nil {
+		b, err := v.StartBackup(ctx, api.BackupRequest{Dir: out, Parts: c.Parts, Recipients: c.Recipients, WithRootKey: c.WithRootKey})
+		if err != nil {
 			return err
 		}
 		m := meter{std: std}
 		for b.State == "running" {
 			select {
 			case <-ctx.Done():
-				last := context.WithoutCancel(ctx)
-				return errors.Join(ctx.Err(), v.Do(last, "DELETE", "/v1/backup", nil, nil))
+				_, err := v.CancelBackup(context.WithoutCancel(ctx))
+				return errors.Join(ctx.Err(), err)
 			case <-time.After(backupPoll):
 			}
-			err := v.Do(ctx, "GET", "/v1/backup", nil, &b)
-			if ctx.Err() == nil && err != nil {
+			now, err := v.BackupStatus(ctx)
+			switch {
+			case err == nil:
+				b = now
+			case ctx.Err() == nil:
 				return err
 			}
 			m.draw(b.Part+" "+b.Table, b.Total+b.Rows, b.Rows, 0)

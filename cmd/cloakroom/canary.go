@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
 )
 
@@ -57,11 +56,11 @@ func (c *canaryPlaceCmd) Run(ctx context.Context, std Streams) error {
 	}
 	return c.with(ctx, std, func(v *connection) error {
 		placed, left := 0, c.Count
-		var out api.CanariesPlaced
+		var out *api.CanariesPlaced
 		for {
 			in := api.CanaryRequest{Count: min(left, 2000), Rate: float64(c.Rate), Domain: c.Domain, Prefix: c.Prefix, Digits: c.Digits, Now: c.Now, DryRun: c.DryRun}
-			out = api.CanariesPlaced{}
-			if err := v.Do(ctx, "POST", client.Path("brands", c.Brand, "canaries"), in, &out); err != nil {
+			var err error
+			if out, err = v.PlaceCanaries(ctx, c.Brand, in); err != nil {
 				return err
 			}
 			placed += out.Placed
@@ -114,10 +113,11 @@ type canaryListCmd struct{ forBrand }
 
 // Run lists decoys.
 func (c *canaryListCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "canaries"), nil, func(w io.Writer, list *[]api.Canary) {
+	call := func(v *connection) ([]api.Canary, error) { return v.Canaries(ctx, c.Brand) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.Canary) {
 		out := csv.NewWriter(w)
 		out.Write([]string{"token", "external_id", "email"})
-		for _, x := range *list {
+		for _, x := range list {
 			out.Write([]string{x.Token, x.ExternalID, x.Email})
 		}
 		out.Flush()
@@ -131,8 +131,8 @@ func (c *canaryRetireCmd) Run(ctx context.Context, std Streams) error {
 	return c.with(ctx, std, func(v *connection) error {
 		sum := api.CanariesRetired{}
 		for more := true; more; {
-			var out api.CanariesRetired
-			if err := v.Do(ctx, "POST", client.Path("brands", c.Brand, "canaries", "retire"), struct{}{}, &out); err != nil {
+			out, err := v.RetireCanaries(ctx, c.Brand)
+			if err != nil {
 				return err
 			}
 			sum.Retired += out.Retired

@@ -11,7 +11,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/watch/decoymail"
 )
 
@@ -62,7 +61,8 @@ func (c *canaryReceiveCmd) Run(ctx context.Context, std Streams) error {
 	}
 	return c.with(ctx, std, func(v *connection) error {
 		l.Report = func(ctx context.Context, brand string, req api.CanaryMailRequest) error {
-			return v.Do(ctx, "POST", client.Path("brands", brand, "canary-mail"), req, nil)
+			_, err := v.ReportCanaryMail(ctx, brand, req)
+			return err
 		}
 		from, err := net.Listen("tcp", c.Listen)
 		if err != nil {
@@ -77,9 +77,10 @@ type canaryMailCmd struct{ forBrand }
 
 // Run lists mail to decoys.
 func (c *canaryMailCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "canary-mail"), nil, func(w io.Writer, list *[]api.CanaryMail) {
+	call := func(v *connection) ([]api.CanaryMail, error) { return v.CanaryMail(ctx, c.Brand) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.CanaryMail) {
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-		for _, m := range *list {
+		for _, m := range list {
 			left := "put into no export"
 			if m.Export != "" {
 				left = "put into the export " + m.Export
@@ -94,7 +95,7 @@ func (c *canaryMailCmd) Run(ctx context.Context, std Streams) error {
 			fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", m.At.Format("2006-01-02 15:04"), m.Token, m.Times, m.Network, m.SenderDomain, left)
 		}
 		t.Flush()
-		if len(*list) == 0 {
+		if len(list) == 0 {
 			fmt.Fprintln(w, "no mail to canaries")
 		}
 	})

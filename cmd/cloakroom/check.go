@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
@@ -91,16 +90,16 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 				add("database: "+s.Name, s.Fault, s.Found)
 			}
 		}
-		add("health", v.Do(ctx, "GET", "/v1/health", nil, nil), "the vault can serve")
+		_, err := v.Health(ctx)
+		add("health", err, "the vault can serve")
 		well, err := ordinals(ctx, v)
 		add("ordinals", err, well)
-		var list []api.Brand
-		if err := v.Do(ctx, "GET", "/v1/brands", nil, &list); err != nil {
+		list, err := v.Brands(ctx)
+		if err != nil {
 			return err
 		}
 		for _, b := range append(list, api.Brand{Name: "group"}) {
-			var out api.Verified
-			err := v.Do(ctx, "POST", client.Path("brands", b.Name, "log", "verify"), struct{}{}, &out)
+			out, err := v.VerifyLog(ctx, b.Name, api.VerifyRequest{})
 			if e, ok := errors.AsType[*api.Error](err); ok && (e.Type == api.TypeUnknownBrand || e.Type == api.TypePolicyDenied) {
 				add("log of "+b.Name, nil, "not looked at: this key may not read it")
 				continue
@@ -109,8 +108,7 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 				err = errors.New(out.Fault)
 			}
 			add("log of "+b.Name, err, fmt.Sprintf("%d entries, all as they were signed", out.Size))
-			var rotations []api.Rotation
-			err = v.Do(ctx, "GET", client.Path("brands", b.Name, "rotations"), nil, &rotations)
+			rotations, err := v.Rotations(ctx, b.Name)
 			for i := range rotations {
 				if rotations[i].Stalled {
 					err = errors.New(rotationLine(&rotations[i]))
@@ -148,8 +146,7 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 
 // ordinals asks whether new customers can be given ordinals, and says what to do if not.
 func ordinals(ctx context.Context, v *connection) (well string, err error) {
-	var out api.Mended
-	err = v.Do(ctx, "POST", "/v1/mend", api.MendRequest{DryRun: true}, &out)
+	out, err := v.Mend(ctx, api.MendRequest{DryRun: true})
 	if e, ok := errors.AsType[*api.Error](err); ok && (e.Type == api.TypeUnknownBrand || e.Type == api.TypePolicyDenied) {
 		return "not looked at: this key may not administer the group", nil
 	}

@@ -141,13 +141,13 @@ func (r *remote) with(ctx context.Context, std Streams, fn func(c *connection) e
 }
 
 // ask sends one request and prints the answer: as JSON, or as text does.
-func ask[T any](ctx context.Context, std Streams, r *remote, method, path string, in any, text func(w io.Writer, out *T)) error {
-	return r.with(ctx, std, func(c *connection) error {
-		var out T
-		if err := c.Do(ctx, method, path, in, &out); err != nil {
+func ask[T any](ctx context.Context, std Streams, r *remote, call func(v *connection) (T, error), text func(w io.Writer, out T)) error {
+	return r.with(ctx, std, func(v *connection) error {
+		out, err := call(v)
+		if err != nil {
 			return err
 		}
-		return r.print(std, out, func(w io.Writer) { text(w, &out) })
+		return r.print(std, out, func(w io.Writer) { text(w, out) })
 	})
 }
 

@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/client"
 )
 
 // containCmd stops a possible thief.
@@ -40,7 +39,8 @@ func (c *containStopCmd) Run(ctx context.Context, std Streams) error {
 	}
 	in := api.ContainRequest{Credential: c.Credential, Principal: c.Principal, Role: c.Role, Brand: c.WholeBrand,
 		AllExports: c.AllExports, Keep: c.Keep, Alarm: c.Alarm, Ticket: c.Ticket, DryRun: c.DryRun}
-	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "containments"), in, func(w io.Writer, out *api.Containment) {
+	call := func(v *connection) (*api.Containment, error) { return v.Contain(ctx, c.Brand, in) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Containment) {
 		whom := ""
 		if len(out.Principals) > 0 {
 			whom = fmt.Sprintf(": %s; %d credentials", strings.Join(out.Principals, ", "), out.Credentials)
@@ -98,7 +98,8 @@ type containShowCmd struct {
 
 // Run shows a containment.
 func (c *containShowCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "containments", fmt.Sprint(c.ID)), nil, func(w io.Writer, x *api.Containment) {
+	call := func(v *connection) (*api.Containment, error) { return v.Containment(ctx, c.Brand, c.ID) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, x *api.Containment) {
 		fmt.Fprintf(w, "containment %d: the %s%s, since %s, by %s: %s\n", x.ID, x.Kind, named(x), x.At.Format("2006-01-02 15:04:05"), x.By, state(x))
 		if x.Alarm != "" {
 			fmt.Fprintf(w, "for the alarm %s\n", x.Alarm)
@@ -124,11 +125,12 @@ type containListCmd struct{ forBrand }
 
 // Run lists containments.
 func (c *containListCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "containments"), nil, func(w io.Writer, list *[]api.Containment) {
+	call := func(v *connection) ([]api.Containment, error) { return v.Containments(ctx, c.Brand) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.Containment) {
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 		fmt.Fprintln(t, "ID\tWHAT\tSINCE\tBY\tSTATE")
-		for i := range *list {
-			x := &(*list)[i]
+		for i := range list {
+			x := &list[i]
 			fmt.Fprintf(t, "%d\t%s%s\t%s\t%s\t%s\n", x.ID, x.Kind, named(x), x.At.Format("2006-01-02 15:04:05"), x.By, state(x))
 		}
 		t.Flush()
@@ -142,7 +144,8 @@ type containUndoCmd struct {
 
 // Run requests an undo.
 func (c *containUndoCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "containments", fmt.Sprint(c.ID), "undo"), nil, func(w io.Writer, x *api.Containment) {
+	call := func(v *connection) (*api.Containment, error) { return v.UndoContainment(ctx, c.Brand, c.ID) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, x *api.Containment) {
 		fmt.Fprintf(w, "Undo requested. A second responder must confirm within 24 h: cloakroom contain confirm --brand %s %d\n", c.Brand, x.ID)
 	})
 }
@@ -154,7 +157,8 @@ type containConfirmCmd struct {
 
 // Run confirms an undo.
 func (c *containConfirmCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "containments", fmt.Sprint(c.ID), "undo", "confirm"), nil, func(w io.Writer, x *api.Containment) {
+	call := func(v *connection) (*api.Containment, error) { return v.ConfirmUndo(ctx, c.Brand, c.ID) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, x *api.Containment) {
 		fmt.Fprintf(w, "containment %d is undone\n", x.ID)
 	})
 }

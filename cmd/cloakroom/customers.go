@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/evidence"
 )
 
@@ -84,7 +83,8 @@ func (c *findCmd) Run(ctx context.Context, std Streams) error {
 			return &usageError{"standard input is empty: give the value to find"}
 		}
 	}
-	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "search"), req, printDisclosed)
+	call := func(v *connection) (*api.Disclosed, error) { return v.Search(ctx, c.Brand, req) }
+	return ask(ctx, std, &c.remote, call, printDisclosed)
 }
 
 type showCmd struct {
@@ -182,11 +182,13 @@ func (c *putCmd) Run(ctx context.Context, std Streams) error {
 		}
 		fields[name] = value
 	}
-	method, path, in := "PUT", client.Path("brands", c.Brand, "customers"), any(api.PutRequest{Customers: []api.Fields{fields}})
-	if c.Token != "" {
-		method, path, in = "PATCH", client.Path("brands", c.Brand, "customers", c.Token), fields
+	call := func(v *connection) (*api.Written, error) {
+		if c.Token == "" {
+			return v.Put(ctx, c.Brand, api.PutRequest{Customers: []api.Fields{fields}})
+		}
+		return v.Patch(ctx, c.Brand, c.Token, fields)
 	}
-	return ask(ctx, std, &c.remote, method, path, in, func(w io.Writer, out *api.Written) {
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Written) {
 		fmt.Fprintln(w, out.Results[0].Outcome, out.Results[0].Token)
 		if out.Receipt != nil {
 			fmt.Fprintf(w, "logged as entry %d of %s\n", out.Receipt.Entry, out.Receipt.Brand)
@@ -254,7 +256,8 @@ func (c *eraseCmd) Run(ctx context.Context, std Streams) error {
 			fmt.Fprintln(w, "Full copies of the database from before, older copies of customer_keys too, open until the keys are rotated: cloakroom key rotate, key rotate-root.")
 		})
 	}
-	return ask(ctx, std, &c.remote, "DELETE", client.Path("brands", c.Brand, "customers", c.Token), nil, func(w io.Writer, out *api.Erased) {
+	call := func(v *connection) (*api.Erased, error) { return v.Erase(ctx, c.Brand, c.Token) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Erased) {
 		fmt.Fprintf(w, "erased %s; logged as entry %d of %s\n", out.Token, out.Receipt.Entry, out.Receipt.Brand)
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/client"
 )
 
 type dbCheckCmd struct{ remote }
@@ -49,8 +48,8 @@ func (c *dbCheckCmd) Run(ctx context.Context, std Streams) error {
 		b := newBar(std, "customers")
 		defer b.end()
 		for done := false; !done; {
-			var out api.Checked
-			if err := v.Do(ctx, "POST", "/v1/check", place, &out); err != nil {
+			out, err := v.Check(ctx, place)
+			if err != nil {
 				return err
 			}
 			b.end()
@@ -63,13 +62,12 @@ func (c *dbCheckCmd) Run(ctx context.Context, std Streams) error {
 			b.draw(place.Customers, min(place.Ord, out.Last), out.Last)
 		}
 		n.Customers, n.Segments, n.Indexes, n.Faults = place.Customers, place.Segments, place.Expected, place.Faults
-		var list []api.Brand
-		if err := v.Do(ctx, "GET", "/v1/brands", nil, &list); err != nil {
+		list, err := v.Brands(ctx)
+		if err != nil {
 			return err
 		}
 		for _, brand := range append(list, api.Brand{Name: "group"}) {
-			var out api.Verified
-			err := v.Do(ctx, "POST", client.Path("brands", brand.Name, "log", "verify"), struct{}{}, &out)
+			out, err := v.VerifyLog(ctx, brand.Name, api.VerifyRequest{})
 			if err != nil {
 				out.Fault = err.Error()
 			}

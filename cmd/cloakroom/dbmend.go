@@ -24,9 +24,10 @@ repair itself. EXIT STATUS: 0 no fault is left, 1 a fault is left.`
 
 // Run repairs a vault.
 func (c *dbMendCmd) Run(ctx context.Context, std Streams) error {
-	var out api.Mended
-	err := c.with(ctx, std, func(v *connection) error {
-		return v.Do(ctx, "POST", "/v1/mend", api.MendRequest{DryRun: c.DryRun}, &out)
+	var out *api.Mended
+	err := c.with(ctx, std, func(v *connection) (err error) {
+		out, err = v.Mend(ctx, api.MendRequest{DryRun: c.DryRun})
+		return err
 	})
 	if err != nil {
 		return err

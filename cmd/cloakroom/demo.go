@@ -150,7 +150,7 @@ func (d *demo) make(ctx context.Context, c *demoCmd) error {
 		return out
 	}
 	for _, b := range brands {
-		if err := d.client.Do(ctx, "POST", "/v1/brands", b, nil); err != nil {
+		if _, err := d.client.CreateBrand(ctx, b); err != nil {
 			return err
 		}
 		d.answer.Brands = append(d.answer.Brands, demoBrand{Name: b.Name, Title: b.Title})
@@ -184,8 +184,8 @@ func (d *demo) make(ctx context.Context, c *demoCmd) error {
 			}
 			return 1
 		})
-		var cp api.Checkpoint
-		if err := d.client.Do(ctx, "GET", client.Path("brands", b.Name, "log"), nil, &cp); err != nil {
+		cp, err := d.client.Checkpoint(ctx, b.Name)
+		if err != nil {
 			return err
 		}
 		b.LastEntry = cp.Size - 1
@@ -194,12 +194,12 @@ func (d *demo) make(ctx context.Context, c *demoCmd) error {
 }
 
 func (d *demo) principal(ctx context.Context, p api.Principal) error {
-	var made api.Principal
-	if err := d.client.Do(ctx, "POST", "/v1/principals", p, &made); err != nil {
+	made, err := d.client.CreatePrincipal(ctx, p)
+	if err != nil {
 		return err
 	}
-	var cr api.Credential
-	if err := d.client.Do(ctx, "POST", client.Path("principals", p.Name, "credentials"), api.CredentialRequest{Label: "demo"}, &cr); err != nil {
+	cr, err := d.client.CreateCredential(ctx, p.Name, api.CredentialRequest{Label: "demo"})
+	if err != nil {
 		return err
 	}
 	d.answer.Principals = append(d.answer.Principals, demoPrincipal{p.Name, p.Kind, p.Roles, cr.Key})
@@ -212,7 +212,8 @@ func (d *demo) principal(ctx context.Context, p api.Principal) error {
 	if err != nil {
 		return err
 	}
-	return d.client.Do(ctx, "PUT", client.Path("brands", "gucci", "budgets"), api.BudgetRules{Rules: string(rules.Encode())}, nil)
+	_, err = d.client.SetBudgets(ctx, "gucci", api.BudgetRules{Rules: string(rules.Encode())}, false)
+	return err
 }
 
 // demoBatch is how many customers of a brand are written at once.

@@ -86,22 +86,23 @@ func (c *exportRequestCmd) Run(ctx context.Context, std Streams) error {
 		}
 	}
 	return c.with(ctx, std, func(v *connection) error {
-		var x api.Export
-		if err := v.Do(ctx, "POST", client.Path("brands", c.Brand, "exports"), req, &x); err != nil {
+		x, err := v.RequestExport(ctx, c.Brand, req)
+		if err != nil {
 			return err
 		}
 		for x.State == "gathering" {
 			if std.Terminal {
 				fmt.Fprintf(std.Err, "\r\x1b[Kgathering %s: %d%%", x.ID, x.Gathered)
 			}
-			if err := v.Do(ctx, "POST", client.Path("brands", c.Brand, "exports", x.ID, "gather"), nil, &x); err != nil {
-				return fmt.Errorf("%s: %w", x.ID, err)
+			id := x.ID
+			if x, err = v.GatherExport(ctx, c.Brand, id); err != nil {
+				return fmt.Errorf("%s: %w", id, err)
 			}
 		}
 		if std.Terminal && req.Filter != nil {
 			fmt.Fprint(std.Err, "\r\x1b[K")
 		}
-		return c.print(std, x, func(w io.Writer) { printExport(w, &x) })
+		return c.print(std, x, func(w io.Writer) { printExport(w, x) })
 	})
 }
 
@@ -163,41 +164,45 @@ type exportOne struct {
 	ID string `arg:"" help:"Export ID, such as exp-abc..."`
 }
 
-func (c *exportOne) ask(ctx context.Context, std Streams, method string, more ...string) error {
-	return ask(ctx, std, &c.remote, method, client.Path(append([]string{"brands", c.Brand, "exports", c.ID}, more...)...), nil, printExport)
+// ask makes one call about the export and prints it.
+func (c *exportOne) ask(ctx context.Context, std Streams, call func(v *client.Client, ctx context.Context, brand, id string) (*api.Export, error)) error {
+	return ask(ctx, std, &c.remote, func(v *connection) (*api.Export, error) { return call(v.Client, ctx, c.Brand, c.ID) }, printExport)
 }
 
 type exportApproveCmd struct{ exportOne }
 
 // Run approves an export.
 func (c *exportApproveCmd) Run(ctx context.Context, std Streams) error {
-	return c.ask(ctx, std, "POST", "approve")
+	return c.ask(ctx, std, (*client.Client).ApproveExport)
 }
 
 type exportRefuseCmd struct{ exportOne }
 
 // Run refuses an export.
 func (c *exportRefuseCmd) Run(ctx context.Context, std Streams) error {
-	return c.ask(ctx, std, "POST", "refuse")
+	return c.ask(ctx, std, (*client.Client).RefuseExport)
 }
 
 type exportShowCmd struct{ exportOne }
 
 // Run shows an export.
-func (c *exportShowCmd) Run(ctx context.Context, std Streams) error { return c.ask(ctx, std, "GET") }
+func (c *exportShowCmd) Run(ctx context.Context, std Streams) error {
+	return c.ask(ctx, std, (*client.Client).Export)
+}
 
 type exportStopCmd struct{ exportOne }
 
 // Run ends an export.
 func (c *exportStopCmd) Run(ctx context.Context, std Streams) error {
-	return c.ask(ctx, std, "DELETE")
+	return c.ask(ctx, std, (*client.Client).StopExport)
 }
 
 type exportListCmd struct{ forBrand }
 
 // Run lists exports.
 func (c *exportListCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "exports"), nil, func(w io.Writer, list *api.Exports) {
+	call := func(v *connection) (*api.Exports, error) { return v.Exports(ctx, c.Brand) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, list *api.Exports) {
 		if list.Contained {
 			fmt.Fprintln(w, "exports are contained: no request, approval or download is possible")
 		}
@@ -224,7 +229,8 @@ export, and with the credential that requested it.
 
 // Run makes a key for one export.
 func (c *exportLinkCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "POST", client.Path("brands", c.Brand, "exports", c.ID, "link"), nil, func(w io.Writer, out *api.Credential) {
+	call := func(v *connection) (*api.Credential, error) { return v.LinkExport(ctx, c.Brand, c.ID) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Credential) {
 		printKey(w, c.ID, out)
 		fmt.Fprintf(w, "Valid until %s. To end it earlier: cloakroom export stop --brand %s %s\n", out.Expires.Format(time.RFC3339), c.Brand, c.ID)
 	})
@@ -268,9 +274,11 @@ func (c *exportDownloadCmd) Run(ctx context.Context, std Streams) error {
 				return fmt.Errorf("%s belongs to another export: choose another directory", path)
 			}
 		}
-		if err := v.Do(ctx, "GET", client.Path("brands", c.Brand, "exports", c.ID), nil, &m.Export); err != nil {
+		x, err := v.Export(ctx, c.Brand, c.ID)
+		if err != nil {
 			return err
 		}
+		m.Export = *x
 		if m.Export.State != "approved" {
 			return fmt.Errorf("the export is %s: it can be downloaded once approved", m.Export.State)
 		}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -52,25 +50,21 @@ func (c *exposureCmd) Run(ctx context.Context, std Streams) error {
 	if c.Top < 0 {
 		return &usageError{"--top is a number of rows; 0 is all"}
 	}
-	path := "/v1/exposure"
-	if c.Brand != "" {
-		path = client.Path("brands", c.Brand, "exposure")
-	}
-	query := url.Values{}
-	for name, value := range map[string]string{"principal": c.Principal, "kind": c.Kind, "class": c.Class} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	query.Set("top", strconv.Itoa(c.Top))
-	query.Set("wait", strconv.Itoa(exposureWait))
+	query := client.ExposureQuery{Principal: c.Principal, Kind: c.Kind, Class: c.Class, Top: c.Top, Wait: exposureWait}
 	return c.with(ctx, std, func(v *connection) error {
-		var x api.Exposure
-		err := counted(ctx, std, func() error { return v.Do(ctx, "GET", path+"?"+query.Encode(), nil, &x) })
+		var x *api.Exposure
+		err := counted(ctx, std, func() (err error) {
+			if c.Brand == "" {
+				x, err = v.ExposureOfAll(ctx, query)
+			} else {
+				x, err = v.Exposure(ctx, c.Brand, query)
+			}
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		return c.print(std, x, func(w io.Writer) { c.show(w, &x) })
+		return c.print(std, x, func(w io.Writer) { c.show(w, x) })
 	})
 }
 
@@ -200,13 +194,6 @@ type topBounds struct {
 type changesBounds struct {
 	DryRun bool `help:"Show what would change; change nothing."`
 	topBounds
-}
-
-func (c *changesBounds) query() string {
-	if c.DryRun {
-		return "?dry_run=true"
-	}
-	return ""
 }
 
 // show prints whose loss bound changes.

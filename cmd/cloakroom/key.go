@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/client"
 )
 
 type keyCmd struct {
@@ -23,10 +22,11 @@ type keyListCmd struct{ forBrand }
 
 // Run lists keys.
 func (c *keyListCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "keys"), nil, func(w io.Writer, list *[]api.Key) {
+	call := func(v *connection) ([]api.Key, error) { return v.Keys(ctx, c.Brand) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.Key) {
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 		fmt.Fprintln(t, "KIND\tVERSION\tMADE\t")
-		for _, k := range *list {
+		for _, k := range list {
 			current := ""
 			if k.Current {
 				current = "current"
@@ -41,11 +41,12 @@ type keyStatusCmd struct{ forBrand }
 
 // Run says how far rotations are.
 func (c *keyStatusCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "rotations"), nil, func(w io.Writer, list *[]api.Rotation) {
-		for i := range *list {
-			fmt.Fprintln(w, rotationLine(&(*list)[i]))
+	call := func(v *connection) ([]api.Rotation, error) { return v.Rotations(ctx, c.Brand) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.Rotation) {
+		for i := range list {
+			fmt.Fprintln(w, rotationLine(&list[i]))
 		}
-		if len(*list) == 0 {
+		if len(list) == 0 {
 			fmt.Fprintln(w, "no key was rotated")
 		}
 	})
@@ -100,8 +101,8 @@ func (c *keyRotateCmd) Run(ctx context.Context, std Streams) error {
 		})
 	}
 	return c.with(ctx, std, func(v *connection) error {
-		var rot api.Rotation
-		if err := v.Do(ctx, "POST", client.Path("brands", c.Brand, "keys", c.Kind, "rotate"), nil, &rot); err != nil {
+		rot, err := v.RotateKey(ctx, c.Brand, c.Kind)
+		if err != nil {
 			return err
 		}
 		if !c.Background {
@@ -117,11 +118,11 @@ func (c *keyRotateCmd) Run(ctx context.Context, std Streams) error {
 					<-done
 				}()
 			}
-			if err := c.follow(ctx, std, v, &rot); err != nil {
+			if err := c.follow(ctx, std, v, rot); err != nil {
 				return err
 			}
 		}
-		if err := c.print(std, rot, func(w io.Writer) { fmt.Fprintln(w, rotationLine(&rot)) }); err != nil {
+		if err := c.print(std, rot, func(w io.Writer) { fmt.Fprintln(w, rotationLine(rot)) }); err != nil {
 			return err
 		}
 		if rot.Stalled {
@@ -142,8 +143,8 @@ func (c *keyRotateCmd) follow(ctx context.Context, std Streams, v *connection, r
 			return fmt.Errorf("a running server completes the rotation; without one, run this command again: %w", ctx.Err())
 		case <-time.After(pollEvery):
 		}
-		var list []api.Rotation
-		if err := v.Do(ctx, "GET", client.Path("brands", c.Brand, "rotations"), nil, &list); err != nil {
+		list, err := v.Rotations(ctx, c.Brand)
+		if err != nil {
 			return err
 		}
 		for _, r := range list {
@@ -218,7 +219,8 @@ func (c *keyRotateRootCmd) Run(ctx context.Context, std Streams) error {
 			fmt.Fprintln(w, "Would replace root.key and destroy the old one; older copies of the database could no longer be opened.")
 		})
 	}
-	return ask(ctx, std, &c.remote, "POST", "/v1/root/rotate", nil, func(w io.Writer, out *api.RootRotated) {
+	call := func(v *connection) (*api.RootRotated, error) { return v.RotateRoot(ctx) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.RootRotated) {
 		fmt.Fprintf(w, "root.key was replaced; %d keys are wrapped under it. Older copies of the database can no longer be opened.\n", out.Keys)
 		fmt.Fprintln(w, "Replace every copy of root.key, also on other servers, and make a new backup now.")
 	})

@@ -29,7 +29,8 @@ type logCheckpointCmd struct{ forBrand }
 
 // Run prints the checkpoint.
 func (c *logCheckpointCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "log"), nil, func(w io.Writer, cp *api.Checkpoint) {
+	call := func(v *connection) (*api.Checkpoint, error) { return v.Checkpoint(ctx, c.Brand) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, cp *api.Checkpoint) {
 		fmt.Fprint(w, cp.Checkpoint)
 	})
 }
@@ -120,11 +121,8 @@ func (c *logVerifyCmd) Run(ctx context.Context, std Streams) error {
 		if err := c.verify(ctx, std, t, string(vkey), older); err != nil {
 			return err
 		}
-		var inside api.Verified
-		req := struct {
-			Older string `json:"older,omitempty"`
-		}{string(older)}
-		if err := v.Do(ctx, "POST", client.Path("brands", c.Brand, "log", "verify"), req, &inside); err != nil {
+		inside, err := v.VerifyLog(ctx, c.Brand, api.VerifyRequest{Older: string(older)})
+		if err != nil {
 			return err
 		}
 		if !inside.OK {
@@ -169,7 +167,8 @@ type logEntryCmd struct {
 
 // Run shows an entry.
 func (c *logEntryCmd) Run(ctx context.Context, std Streams) error {
-	return ask(ctx, std, &c.remote, "GET", client.Path("brands", c.Brand, "log", "entries", fmt.Sprint(c.Index)), nil, func(w io.Writer, e *api.Entry) {
+	call := func(v *connection) (*api.Entry, error) { return v.Entry(ctx, c.Brand, c.Index) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, e *api.Entry) {
 		fmt.Fprintf(w, "entry %d: %s at %s by principal %d (%s)\n", e.Index, e.Kind, e.At.Format(time.RFC3339Nano), e.Principal, e.Role)
 		for _, l := range [][2]string{{"purpose", e.Purpose}, {"ticket", e.Ticket}, {"shown", e.Level}, {"fields", strings.Join(e.Fields, ",")}} {
 			if l[1] != "" {
@@ -199,21 +198,20 @@ type provenEntry struct {
 // Run proves an entry.
 func (c *logProofCmd) Run(ctx context.Context, std Streams) error {
 	return c.with(ctx, std, func(v *connection) error {
-		var cp api.Checkpoint
-		var e api.Entry
-		var h api.Hashes
-		if err := v.Do(ctx, "GET", client.Path("brands", c.Brand, "log"), nil, &cp); err != nil {
+		cp, err := v.Checkpoint(ctx, c.Brand)
+		if err != nil {
 			return err
 		}
 		tree, err := ledger.CheckpointRoot(cp.VerifierKey, []byte(cp.Checkpoint))
 		if err != nil {
 			return err
 		}
-		if err := v.Do(ctx, "GET", client.Path("brands", c.Brand, "log", "entries", fmt.Sprint(c.Index)), nil, &e); err != nil {
+		e, err := v.Entry(ctx, c.Brand, c.Index)
+		if err != nil {
 			return err
 		}
-		path := client.Path("brands", c.Brand, "log", "inclusion") + fmt.Sprintf("?index=%d&size=%d", c.Index, tree.N)
-		if err := v.Do(ctx, "GET", path, nil, &h); err != nil {
+		h, err := v.Inclusion(ctx, c.Brand, c.Index, uint64(tree.N))
+		if err != nil {
 			return err
 		}
 		proof, err := evidence.Hashes(h.Hashes)

@@ -55,6 +55,9 @@ func TestChecksSeePlantedFaults(t *testing.T) {
 		{"error with a kind", "internal/watch/detect/a.go", "package detect\nimport \"" + module + "/internal/platform/fault\"\nvar ErrGone = fault.New(fault.NotFound, `gone`)", checkKinds, ""},
 		{"error that stays in its package", "internal/platform/db/a.go", "package db\nimport \"errors\"\nvar errRetry = errors.New(`retry`)", checkKinds, ""},
 		{"error of the terminal", "cmd/cloakroom/a.go", "package main\nimport \"errors\"\nvar ErrGone = errors.New(`gone`)", checkKinds, ""},
+		{"path of the API", "cmd/cloakroom/a.go", "package main\nfunc f(v *connection) { v.Do(ctx, `GET`, `/v1/brands`, nil, nil) }", checkPaths, "spells a path"},
+		{"built path of the API", "cmd/cloakroom/a.go", "package main\nfunc f(v *connection) { v.Do(ctx, `GET`, client.Path(`brands`), nil, nil) }", checkPaths, "builds a path"},
+		{"typed call", "cmd/cloakroom/a.go", "package main\nfunc f(v *connection) { v.Brands(ctx) }", checkPaths, ""},
 		{"pieces", "internal/vault/seal/a.go", "package seal\nconst cols = `ord`\nconst sqlX = `SELECT ` + cols + ` FROM customers`", sql, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
