@@ -1,0 +1,125 @@
+// Package apptest opens a real vault within a test of one of its packages: embedded
+// database, sealing, policy, budgets and log, without a server before it. Tests of the
+// API use package cloakroomtest.
+package apptest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+)
+
+// House is an open vault with the brands gucci and balenciaga.
+type House struct {
+	*app.Vault
+	// Local is the local administrator.
+	Local identity.Caller
+	t     testing.TB
+}
+
+// Open opens a vault until the test ends.
+func Open(t testing.TB) *House {
+	t.Helper()
+	h := &House{t: t}
+	var err error
+	// Each refusal is logged by itself, so that a test sees it at once.
+	h.Vault, err = app.Open(t.Context(), t.TempDir(), app.Options{Ledger: ledger.Options{RefusalWindow: -1}})
+	h.Must(err)
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h.Local, err = h.Identity.EnsureLocal(t.Context(), access.Administrator)
+	h.Must(err)
+	for _, b := range []string{"gucci", "balenciaga"} {
+		_, err := h.Admin.CreateBrand(t.Context(), h.Local, api.Brand{Name: b})
+		h.Must(err)
+	}
+	return h
+}
+
+// Must ends the test at an error.
+func (h *House) Must(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// Person registers somebody with roles by brand, and returns them with a key.
+func (h *House) Person(name string, roles map[string]string) identity.Caller {
+	h.t.Helper()
+	ctx := h.t.Context()
+	_, err := h.Admin.CreatePrincipal(ctx, h.Local, api.Principal{Name: name, Kind: "person", Roles: roles})
+	h.Must(err)
+	return h.Key(name)
+}
+
+// Key makes another key of a principal, and returns the caller who shows it.
+func (h *House) Key(name string) identity.Caller {
+	h.t.Helper()
+	ctx := h.t.Context()
+	cr, err := h.Admin.CreateCredential(ctx, h.Local, name, api.CredentialRequest{})
+	h.Must(err)
+	key, err := identity.ParseKey(cr.Key)
+	h.Must(err)
+	c, err := h.Identity.Authenticate(ctx, key)
+	h.Must(err)
+	return c
+}
+
+// Brand returns the number of a brand.
+func (h *House) Brand(name string) record.BrandID {
+	h.t.Helper()
+	b, err := h.Disclose.Door.Brands.ByName(h.t.Context(), name)
+	h.Must(err)
+	return b.ID
+}
+
+// Put writes customers and returns their tokens.
+func (h *House) Put(brand string, customers ...api.Fields) []string {
+	h.t.Helper()
+	w, err := h.Intake.Put(h.t.Context(), h.Local, brand, api.PutRequest{Customers: customers})
+	h.Must(err)
+	var tokens []string
+	for _, r := range w.Results {
+		tokens = append(tokens, r.Token)
+	}
+	return tokens
+}
+
+// Logged returns the entries of a brand's log from an index on, each in a line such as
+// "containment change=contain kind=lineage".
+func (h *House) Logged(brand string, from uint64) []string {
+	h.t.Helper()
+	var lines []string
+	h.Must(h.Ledger.Scan(h.t.Context(), h.Brand(brand), from, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
+		words := []string{e.Kind.String()}
+		texts := e.Texts()
+		for _, k := range slices.Sorted(maps.Keys(texts)) {
+			words = append(words, fmt.Sprintf("%s=%s", k, texts[k]))
+		}
+		lines = append(lines, strings.Join(words, " "))
+		return nil
+	}))
+	return lines
+}
+
+// Size returns how many entries a brand's log has.
+func (h *House) Size(brand string) uint64 {
+	h.t.Helper()
+	n, err := h.Ledger.Size(h.t.Context(), h.Brand(brand))
+	h.Must(err)
+	return n
+}
