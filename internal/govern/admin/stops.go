@@ -95,7 +95,12 @@ func (d *Desk) stopsPeople(ctx context.Context, c containment.Containment, now t
 		}
 	case containment.Principal:
 	case containment.Role:
-		return d.stopsRole(ctx, c, now, out)
+		return d.Door.Identity.Bearers(ctx, c.Brand, c.Role, now, func(b identity.Bearer) {
+			out.Credentials += b.Usable
+			if len(out.Principals) < maxPrincipals {
+				out.Principals = append(out.Principals, b.Name)
+			}
+		})
 	default:
 		return nil
 	}
@@ -103,46 +108,6 @@ func (d *Desk) stopsPeople(ctx context.Context, c containment.Containment, now t
 	if err != nil {
 		return err
 	}
-	return d.stopsPerson(ctx, c, p, now, out)
-}
-
-func (d *Desk) stopsRole(ctx context.Context, c containment.Containment, now time.Time, out *api.Containment) error {
-	for after := uint64(0); ; {
-		people, err := d.Door.Identity.List(ctx, after, maxPrincipals)
-		if err != nil {
-			return err
-		}
-		for _, p := range people {
-			after = p.ID
-			roles, err := d.Door.Identity.Roles(ctx, p.ID)
-			if err == nil && hasRole(roles, c) {
-				err = d.stopsPerson(ctx, c, p, now, out)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if len(people) < maxPrincipals {
-			return nil
-		}
-	}
-}
-
-// hasRole reports whether somebody has the role of a containment where it holds.
-func hasRole(roles []identity.Role, c containment.Containment) bool {
-	if c.Brand == record.Group {
-		return slices.ContainsFunc(roles, func(r identity.Role) bool { return r.Role == c.Role })
-	}
-	found := ""
-	for _, r := range roles { // in order of brands: the group's comes first, the brand's own holds
-		if r.Brand == record.Group || r.Brand == c.Brand {
-			found = r.Role
-		}
-	}
-	return found == c.Role
-}
-
-func (d *Desk) stopsPerson(ctx context.Context, c containment.Containment, p identity.Principal, now time.Time, out *api.Containment) error {
 	creds, err := d.Door.Identity.Credentials(ctx, p.ID)
 	if err != nil {
 		return err
@@ -155,9 +120,7 @@ func (d *Desk) stopsPerson(ctx context.Context, c containment.Containment, p ide
 			out.Credentials++
 		}
 	}
-	if len(out.Principals) < maxPrincipals {
-		out.Principals = append(out.Principals, p.Name)
-	}
+	out.Principals = append(out.Principals, p.Name)
 	return nil
 }
 

@@ -86,3 +86,49 @@ func (s *Store) Staff(ctx context.Context, brand record.BrandID, now time.Time) 
 		out = append(out, page...)
 	}
 }
+
+// Bearer is a principal who has a role, with the number of credentials that let them in.
+type Bearer struct {
+	ID     uint64
+	Name   string
+	Usable int
+}
+
+const (
+	usableOf = `(SELECT count(*) FROM credentials c WHERE c.principal = p.id AND c.revoked = 0 AND (c.expires = 0 OR c.expires > $4))`
+
+	sqlBearers = `SELECT p.id, p.name, ` + usableOf + ` FROM principals p
+		LEFT JOIN roles own ON own.principal = p.id AND own.brand = $5 LEFT JOIN roles grp ON grp.principal = p.id AND grp.brand = 0
+		WHERE p.id > $1 AND coalesce(own.role, grp.role) = $2 ORDER BY p.id LIMIT $3`
+	sqlBearersAnywhere = `SELECT p.id, p.name, ` + usableOf + ` FROM principals p
+		WHERE p.id > $1 AND EXISTS (SELECT 1 FROM roles r WHERE r.principal = p.id AND r.role = $2) ORDER BY p.id LIMIT $3`
+)
+
+// Bearers hands fn each principal who has a role at a brand, by itself or by the group's,
+// in order of their numbers; for the group, each who has it anywhere. It reads a page of
+// them at a time.
+func (s *Store) Bearers(ctx context.Context, brand record.BrandID, role string, now time.Time, fn func(Bearer)) error {
+	for last := uint64(0); ; {
+		sql, args := sqlBearersAnywhere, []any{int64(last), role, staffPage, now.UnixMicro()}
+		if brand != record.Group {
+			sql, args = sqlBearers, append(args, int64(brand))
+		}
+		n := 0
+		err := s.db.Rows(ctx, func(r db.Row) error {
+			var id int64
+			var b Bearer
+			err := r.Scan(&id, &b.Name, &b.Usable)
+			if b.ID = uint64(id); err == nil {
+				fn(b)
+			}
+			n, last = n+1, b.ID
+			return err
+		}, sql, args...)
+		if err != nil {
+			return fmt.Errorf("listing who has the role: %w", err)
+		}
+		if n < staffPage {
+			return nil
+		}
+	}
+}
