@@ -116,7 +116,7 @@ func TestContainWhileTheDatabaseIsSlow(t *testing.T) {
 	release := hold(2)
 	answers := underWay(both, "balenciaga")
 	err = hq.Do(ctx, "POST", "/v1/brands/group/containments", api.ContainRequest{Principal: "both"}, nil)
-	if !isType(err, api.TypePartlyDone) || !strings.Contains(err.Error(), "it is stopped; not yet sure") || !strings.Contains(err.Error(), "balenciaga") {
+	if !isType(err, api.TypePartlyDone) || !strings.Contains(err.Error(), "the target is stopped; requests in flight may not have ended yet") || !strings.Contains(err.Error(), "balenciaga") {
 		t.Errorf("with the log of balenciaga held: %v", err)
 	}
 	if err := reveal(both, "gucci"); !isType(err, api.TypeContained) {
