@@ -9,10 +9,10 @@ import (
 
 // AlarmsQuery narrows a list of alarms. The zero query is for the newest.
 type AlarmsQuery struct {
-	State  string // new, acknowledged, closed or open
-	Severity  string // the lowest that is listed
-	Before string // only those older than the alarm of this id
-	Limit  int
+	State    string // new, acknowledged, closed or open
+	Severity string // the lowest that is listed
+	Before   string // only those older than the alarm of this id
+	Limit    int
 }
 
 // Alarms lists alarms, newest first.

@@ -10,10 +10,14 @@
 //   - SQL stands in constants named sqlXxx, and each of them is prepared on every
 //     engine. This is what replaces a query generator: a misspelt column fails
 //     here, not at the first customer.
+//   - Only disclose has an opened customer in hand, and every function that opens
+//     something sealed is listed with its reason. These checks know the types of
+//     the whole module, so that another name, a method value, an embedded field or
+//     an interface hides nothing.
 //   - No package is named after a technical layer, and every package says in a
 //     comment what it is for.
 //
-// The checks are functions over parsed packages, and each one is also run over a
+// The checks are functions over packages, and each one is also run over a
 // small tree with the fault planted in it, so that a check that has gone blind is
 // noticed.
 package structure

@@ -51,6 +51,7 @@ var order = []string{
 	"internal/vault/budget",
 	"internal/vault/ledger",
 	"internal/vault/door",
+	"internal/vault/internal/opener",
 	"internal/vault/seal",
 	"internal/vault/mask",
 	"internal/vault/disclose",

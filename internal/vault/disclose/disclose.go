@@ -20,6 +20,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/internal/opener"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/vault/mask"
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
@@ -197,7 +198,7 @@ func (d *Desk) release(ctx context.Context, v *door.Visit, u *seal.Unopened, rel
 	if err != nil {
 		return nil, err
 	}
-	profiles, err := d.Seal.Open(ctx, r, u)
+	profiles, err := d.Seal.Open(ctx, opener.Allow(), r, u)
 	if err != nil {
 		return nil, err
 	}

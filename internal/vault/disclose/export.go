@@ -11,6 +11,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
+	"github.com/cloakroom/cloakroom/internal/vault/internal/opener"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/vault/mask"
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
@@ -75,7 +76,7 @@ func (l *Leaving) Each(ctx context.Context, fn func(c *api.Customer) error) erro
 		if len(part.Ords()) == 0 {
 			continue
 		}
-		profiles, err := l.desk.Seal.Open(ctx, l.receipt, part)
+		profiles, err := l.desk.Seal.Open(ctx, opener.Allow(), l.receipt, part)
 		if err != nil {
 			return err
 		}

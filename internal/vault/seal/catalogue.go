@@ -13,6 +13,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/internal/opener"
 )
 
 const (
@@ -158,7 +159,7 @@ func productPlace(brand record.BrandID, id uint64) []byte {
 
 func openProduct(ks []productKey, brand record.BrandID, id uint64, b []byte) (product, error) {
 	for _, k := range ks {
-		plain, err := opened(k.seal, b, productPlace(brand, id))
+		plain, err := opener.Open(k.seal, b, productPlace(brand, id))
 		if errors.Is(err, ErrDamaged) {
 			continue // perhaps of another version of the key
 		}
@@ -257,7 +258,7 @@ func (s *Store) number(ctx context.Context, brand record.BrandID, wanted []produ
 	if err != nil {
 		return err
 	}
-	aead, err := gcm(ks[0].seal)
+	aead, err := opener.GCM(ks[0].seal)
 	if err != nil {
 		return err
 	}

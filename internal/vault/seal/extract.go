@@ -15,6 +15,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/internal/opener"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
@@ -122,7 +123,7 @@ func (x *Extract) Open(what string, b []byte) ([]byte, error) {
 	if len(b) == 0 {
 		return nil, nil
 	}
-	return opened(x.cohort, b, x.aad(what))
+	return opener.Open(x.cohort, b, x.aad(what))
 }
 
 // Filter says who is wanted. A condition that is not set is no condition.

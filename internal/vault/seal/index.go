@@ -11,6 +11,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/internal/opener"
 )
 
 // brandKeys are the keys that writing and searching need. Of the index keys more than
@@ -48,7 +49,7 @@ func (s *Store) brandKeys(ctx context.Context, brand record.BrandID) (*brandKeys
 	if out.incident, err = s.ring.All(ctx, record.Group, keys.Incident); err != nil {
 		return nil, err
 	}
-	if out.wrap, err = gcm(out.kek.Bytes()); err != nil {
+	if out.wrap, err = opener.GCM(out.kek.Bytes()); err != nil {
 		return nil, err
 	}
 	for _, f := range append(searchable(), record.ExternalID) {

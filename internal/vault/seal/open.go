@@ -10,6 +10,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/internal/opener"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
@@ -92,7 +93,7 @@ func (s *Store) fetch(ctx context.Context, brand record.BrandID, ords []record.O
 }
 
 func (r *rows) openProfile(brand record.BrandID, into *record.Customer) error {
-	plain, err := opened(r.secret.dek(), r.profile, place(brand, r.ord, profileRecord, r.version))
+	plain, err := opener.Open(r.secret.dek(), r.profile, place(brand, r.ord, profileRecord, r.version))
 	if err == nil {
 		err = record.DecodeCustomer(plain, into)
 	}
@@ -106,7 +107,7 @@ func (r *rows) openPurchases(brand record.BrandID, product products) ([]record.P
 	var out []record.Purchase
 	dek := r.secret.dek()
 	for i, b := range r.packed {
-		plain, err := opened(dek, b, place(brand, r.ord, purchaseRecord, segmentNumber(r.epoch, i)))
+		plain, err := opener.Open(dek, b, place(brand, r.ord, purchaseRecord, segmentNumber(r.epoch, i)))
 		var ps []record.Purchase
 		if err == nil {
 			ps, err = record.DecodePurchases(plain, product)
@@ -168,9 +169,9 @@ func (p *Profile) Purchases() []record.Purchase {
 
 // Open opens what was fetched, with the receipt of the entry that says so: for
 // another brand, or a customer that the entry does not name, it is
-// ledger.ErrNotLogged.
-func (s *Store) Open(ctx context.Context, receipt ledger.Receipt, u *Unopened) ([]Profile, error) {
-	if !receipt.Valid() || receipt.Brand() != u.brand {
+// ledger.ErrNotLogged. The permit is what keeps everybody but disclose from it.
+func (s *Store) Open(ctx context.Context, by opener.Permit, receipt ledger.Receipt, u *Unopened) ([]Profile, error) {
+	if !by.Valid() || !receipt.Valid() || receipt.Brand() != u.brand {
 		return nil, ledger.ErrNotLogged
 	}
 	fields := receipt.Fields()

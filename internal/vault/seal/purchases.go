@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/internal/opener"
 )
 
 // segmentPurchases is how many purchases a full segment holds.
@@ -100,7 +101,7 @@ func (pk *packer) append(r *rows, purchases []record.Purchase) (*change, []Outco
 		return nil, outcomes, nil
 	}
 	c := &change{ord: r.ord, secret: r.secret, version: r.version, epoch: r.epoch, segments: r.segments}
-	if c.aead, err = gcm(c.secret.dek()); err != nil {
+	if c.aead, err = opener.GCM(c.secret.dek()); err != nil {
 		return nil, nil, fmt.Errorf("sealing purchases: %w", err)
 	}
 	added := kept[stored:]

@@ -15,6 +15,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/internal/opener"
 )
 
 // ErrStuck is returned for a rotation that cannot end: customers do not open, and
@@ -146,7 +147,7 @@ func (s *Store) Rewrap(ctx context.Context, rot *keys.Rotation) error {
 	}
 	w := wrapper{s: s, brand: rot.Brand, to: rot.Version, aeads: map[int]cipher.AEAD{}}
 	for _, k := range all {
-		if w.aeads[k.Version], err = gcm(k.Bytes()); err != nil {
+		if w.aeads[k.Version], err = opener.GCM(k.Bytes()); err != nil {
 			return err
 		}
 	}
@@ -238,10 +239,10 @@ func (w *wrapper) span(ctx context.Context, from, to int64) (moved, failed int64
 // place under the new one, appended to dst.
 func (w *wrapper) rewrap(dst []byte, ord record.Ordinal, kek int, wrapped []byte) bool {
 	old := w.aeads[kek]
-	if old == nil || len(wrapped) != wrappedBytes || wrapped[0] != Version {
+	if old == nil || len(wrapped) != wrappedBytes {
 		return false
 	}
-	plain, err := old.Open(nil, wrapped[1:1+nonceBytes], wrapped[1+nonceBytes:], wrapPlace(w.brand, ord, kek))
+	plain, err := opener.OpenBy(old, wrapped, wrapPlace(w.brand, ord, kek))
 	if err != nil {
 		return false
 	}

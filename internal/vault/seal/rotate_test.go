@@ -18,6 +18,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/internal/opener"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
@@ -318,7 +319,7 @@ func (v *vault) spanOf(rot *keys.Rotation) span {
 	}
 	w := wrapper{s: v.Store, brand: rot.Brand, to: rot.Version, aeads: map[int]cipher.AEAD{}}
 	for _, k := range all {
-		if w.aeads[k.Version], err = gcm(k.Bytes()); err != nil {
+		if w.aeads[k.Version], err = opener.GCM(k.Bytes()); err != nil {
 			v.t.Fatal(err)
 		}
 	}

@@ -1,5 +1,5 @@
 // Package seal keeps customers sealed: a key for each customer, records that open
-// in their own place only, and nothing that opens without a receipt of the log.
+// in their own place only, and no value that leaves without a receipt of the log.
 //
 // The form of every sealed byte is in docs/sealed-format.md, with vectors in
 // testdata, so that another implementation can read what this one wrote.
@@ -8,7 +8,9 @@
 //
 // [Store.Fetch] reads sealed rows. What it returns yields the commitments that the
 // log's entry carries, and no value. [Store.Open] opens it with the entry's receipt,
-// for the customers and the fields that the receipt covers.
+// for the customers and the fields that the receipt covers, and for disclose alone.
+// Other functions open records to compare, to index or to check them: each is listed
+// with its reason in internal/structure/opening_test.go, and shows nothing of them.
 //
 // # Writing
 //
@@ -18,7 +20,6 @@ package seal
 
 import (
 	"context"
-	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
@@ -36,15 +37,16 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/internal/opener"
 )
 
 // Version is the first byte of everything sealed in this form.
-const Version = 1
+const Version = opener.Version
 
 const (
 	keyBytes     = 32
-	nonceBytes   = 12
-	tagBytes     = 16
+	nonceBytes   = opener.NonceBytes
+	tagBytes     = opener.TagBytes
 	wrappedBytes = 1 + nonceBytes + keyBytes + tagBytes
 )
 
@@ -53,7 +55,7 @@ var (
 	// deployment, or of one that was erased.
 	ErrUnknownToken = fault.Typed(fault.NotFound, api.TypeUnknownToken, "no customer has this token")
 	// ErrDamaged is returned for bytes that do not open in their place.
-	ErrDamaged = fault.New(fault.Damaged, "a sealed record does not open: it was changed, moved, or is an old one put back")
+	ErrDamaged = opener.ErrDamaged
 	// ErrConflict is returned by Apply when somebody else changed one of the customers
 	// since they were prepared: prepare again.
 	ErrConflict = fault.New(fault.Changed, "another request changed a customer concurrently: retry")
@@ -96,7 +98,7 @@ func New(d *db.DB, ring *keys.Ring) *Store {
 // sealed closes plain under a key with a fresh random nonce: version, nonce,
 // ciphertext and tag.
 func sealed(dst, key, plain, aad []byte) ([]byte, error) {
-	aead, err := gcm(key)
+	aead, err := opener.GCM(key)
 	if err != nil {
 		return nil, err
 	}
@@ -133,34 +135,6 @@ func (m *memory) closed(aead cipher.AEAD, plain, aad []byte) []byte {
 	at := len(m.block)
 	m.block = m.block[:at+n]
 	return closed(aead, m.block[at:at:at+n], plain, aad)
-}
-
-func opened(key, b, aad []byte) ([]byte, error) {
-	aead, err := gcm(key)
-	if err != nil {
-		return nil, err
-	}
-	return openedBy(aead, b, aad)
-}
-
-// openedBy is opened with a key that is set up already.
-func openedBy(aead cipher.AEAD, b, aad []byte) ([]byte, error) {
-	if len(b) < 1+nonceBytes+tagBytes || b[0] != Version {
-		return nil, ErrDamaged
-	}
-	plain, err := aead.Open(nil, b[1:1+nonceBytes], b[1+nonceBytes:], aad)
-	if err != nil {
-		return nil, ErrDamaged
-	}
-	return plain, nil
-}
-
-func gcm(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
 }
 
 // place is the additional data of a record: which customer's, what it holds, and
@@ -271,7 +245,7 @@ func (u *unwrapper) unwrap(ctx context.Context, ord record.Ordinal, kek int, wra
 		if err != nil {
 			return secret{}, fmt.Errorf("opening a customer's key: %w", err)
 		}
-		if u.aead, err = gcm(key.Bytes()); err != nil {
+		if u.aead, err = opener.GCM(key.Bytes()); err != nil {
 			return secret{}, fmt.Errorf("opening a customer's key: %w", err)
 		}
 		u.kek = kek
@@ -279,7 +253,7 @@ func (u *unwrapper) unwrap(ctx context.Context, ord record.Ordinal, kek int, wra
 	if len(wrapped) != wrappedBytes {
 		return secret{}, fmt.Errorf("opening a customer's key: %w", ErrDamaged)
 	}
-	plain, err := openedBy(u.aead, wrapped, wrapPlace(u.brand, ord, kek))
+	plain, err := opener.OpenBy(u.aead, wrapped, wrapPlace(u.brand, ord, kek))
 	if err != nil {
 		return secret{}, fmt.Errorf("opening a customer's key: %w", err)
 	}

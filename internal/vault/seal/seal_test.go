@@ -24,6 +24,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/internal/opener"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
@@ -125,7 +126,7 @@ func (v *vault) read(fields record.FieldSet, ords ...record.Ordinal) ([]Profile,
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	return v.Open(ctx, r, u)
+	return v.Open(ctx, opener.Allow(), r, u)
 }
 
 func customer(id, name, email string) record.Customer {
@@ -271,9 +272,20 @@ func TestNothingOpensWithoutItsReceipt(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, r := range map[string]ledger.Receipt{"none": {}, "another customer's": forOther, "an event's": event} {
-		if _, err := v.Open(ctx, r, u); !errors.Is(err, ledger.ErrNotLogged) {
+		if _, err := v.Open(ctx, opener.Allow(), r, u); !errors.Is(err, ledger.ErrNotLogged) {
 			t.Errorf("%s receipt gave %v", name, err)
 		}
+	}
+	g, _ = v.p.Authorize(v.who, access.ActClear, "migration", record.AllFields)
+	if h, err = v.log.Hold(ctx, ledger.Release{Grant: g, Class: budget.Clear, Ords: u.Ords()}); err != nil {
+		t.Fatal(err)
+	}
+	own, err := v.log.Append(ctx, h, u.Commitment(record.AllFields))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Open(ctx, opener.Permit{}, own, u); !errors.Is(err, ledger.ErrNotLogged) {
+		t.Errorf("a permit that nobody gave opened customers: %v", err)
 	}
 	if _, err := v.Fetch(ctx, brand+1, []record.Ordinal{1}, 0); !errors.Is(err, ErrUnknownToken) {
 		t.Errorf("another brand fetched the customer: %v", err)

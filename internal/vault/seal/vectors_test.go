@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/internal/opener"
 )
 
 var update = flag.Bool("update", false, "write testdata/sealed-format.json anew")
@@ -70,7 +71,7 @@ func TestSealedFormatVectors(t *testing.T) {
 	if err := json.Unmarshal(b, &v); err != nil {
 		t.Fatal(err)
 	}
-	plain, err := opened(unhex(t, v.KEK), unhex(t, v.Wrapped), wrapPlace(v.Brand, v.Ordinal, v.KEKVersion))
+	plain, err := opener.Open(unhex(t, v.KEK), unhex(t, v.Wrapped), wrapPlace(v.Brand, v.Ordinal, v.KEKVersion))
 	if err != nil || hex.EncodeToString(plain) != v.Secret {
 		t.Fatalf("the wrapped secret does not open: %v", err)
 	}
@@ -82,7 +83,7 @@ func TestSealedFormatVectors(t *testing.T) {
 		if got := place(v.Brand, v.Ordinal, k, r.Number); hex.EncodeToString(got) != r.AAD {
 			t.Errorf("%s: the additional data is %x", k, got)
 		}
-		got, err := opened(s.dek(), unhex(t, r.Sealed), unhex(t, r.AAD))
+		got, err := opener.Open(s.dek(), unhex(t, r.Sealed), unhex(t, r.AAD))
 		if err != nil || hex.EncodeToString(got) != r.Plain {
 			t.Errorf("%s: does not open: %v", k, err)
 		}
@@ -179,7 +180,7 @@ func TestWycheproof(t *testing.T) {
 	}
 	for _, c := range v.AESGCM {
 		record := append([]byte{Version}, unhex(t, c.IV+c.Ct+c.Tag)...)
-		plain, err := opened(unhex(t, c.Key), record, unhex(t, c.AAD))
+		plain, err := opener.Open(unhex(t, c.Key), record, unhex(t, c.AAD))
 		if valid := err == nil && hex.EncodeToString(plain) == c.Msg; valid != (c.Result == "valid") {
 			t.Errorf("AES-GCM %d, %s: %v", c.TcID, c.Result, err)
 		}
@@ -221,7 +222,7 @@ func FuzzOpened(f *testing.F) {
 	f.Add(good)
 	f.Add(good[:20])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if plain, err := opened(key, b, []byte("aad")); err == nil && !bytes.Equal(b, good) {
+		if plain, err := opener.Open(key, b, []byte("aad")); err == nil && !bytes.Equal(b, good) {
 			t.Errorf("%x opened as %x", b, plain)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/internal/opener"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
@@ -305,7 +306,7 @@ func (k *brandKeys) create(ch *change, brand record.BrandID, ord record.Ordinal,
 	m := k.memory.Get().(*memory)
 	defer k.memory.Put(m)
 	ch.wrapped = m.closed(k.wrap, ch.secret[:], appendWrapPlace(m.place[:0], brand, ord, ch.kek))
-	if ch.aead, err = gcm(ch.secret.dek()); err != nil {
+	if ch.aead, err = opener.GCM(ch.secret.dek()); err != nil {
 		return fmt.Errorf("sealing a customer: %w", err)
 	}
 	m.plain = record.AppendCustomer(m.plain[:0], c)
