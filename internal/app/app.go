@@ -23,6 +23,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/audit"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
 	"github.com/cloakroom/cloakroom/internal/vault/disclose"
@@ -94,6 +95,7 @@ const DefaultOrigin = "cloakroom.local"
 // Vault is an open vault.
 type Vault struct {
 	Disclose *disclose.Desk
+	Audit    *audit.Desk
 	Intake   *intake.Desk
 	Exports  *export.Desk
 	Admin    *admin.Desk
@@ -326,6 +328,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	store := seal.New(v.DB, ring)
 	v.Once = idempotency.New(v.DB)
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
+	v.Audit = &audit.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose}
 	v.Exports = &export.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose, DB: v.DB, Store: export.NewStore(v.DB)}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Exposure = exposure.New(door, v.Ledger, v.DB)

@@ -18,6 +18,7 @@ func (v *Vault) Desks() server.Desks {
 		Once:      v.Once,
 		Ledger:    v.Ledger,
 		Disclose:  v.Disclose,
+		Audit:     v.Audit,
 		Intake:    v.Intake,
 		Exports:   v.Exports,
 		Exposure:  v.Exposure,

@@ -38,24 +38,24 @@ var openingRoots = []string{openerDir + ".Open", openerDir + ".OpenBy", openerDi
 
 var openings = map[string]opening{
 	// Of customers, with a receipt.
-	"(*internal/vault/seal.Store).Open":       {true, "takes the receipt that covers customers and fields, and a permit"},
-	"(*internal/vault/disclose.Desk).release": {false, "the last step of the staircase: its receipt was given a line before"},
-	"(*internal/vault/disclose.Leaving).Each": {false, "the same for files: the receipt was given when they were logged to leave"},
-	"(*internal/vault/seal.Store).Match":      {true, "an export's filter, with the receipt of an entry that names its fields: it says who meets it, and no more"},
-	"(*internal/vault/disclose.Desk).Match":   {false, "logs that the filter looks at everybody, and then does"},
-	"(*internal/vault/seal.Store).Learn":      {true, "the likeness that canaries are made by, with the receipt of an entry about them: it keeps what many have in common"},
-	"(*internal/watch/canary.Desk).placeNow":  {false, "logs that canaries are made, and then learns what customers are like"},
+	"(*internal/vault/seal.Store).Open":        {true, "takes the receipt that covers customers and fields, and a permit"},
+	"(*internal/vault/disclose.Released).Open": {false, "the last step of the staircase: its receipt was given a line before"},
+	"(*internal/vault/seal.Store).Match":       {true, "an export's filter, with the receipt of an entry that names its fields: it says who meets it, and no more"},
+	"(*internal/vault/export.Desk).match":      {false, "logs that the filter looks at everybody, and then does"},
+	"(*internal/vault/seal.Store).Learn":       {true, "the likeness that canaries are made by, with the receipt of an entry about them: it keeps what many have in common"},
+	"(*internal/watch/canary.Desk).placeNow":   {false, "logs that canaries are made, and then learns what customers are like"},
 
 	// Of customers, without a receipt that names them. None gives a value away.
-	"(*internal/vault/seal.Unopened).matches":   {true, "says whether a customer has the value that a search was for: by chance a blind index finds others"},
-	"(*internal/vault/seal.Unopened).Confirm":   {true, "drops those whom a search found by chance, so that the log names only those who have the value"},
-	"(*internal/vault/disclose.Desk).Search":    {false, "confirms before it logs: who was found by chance is not disclosed"},
-	"(*internal/vault/seal.brandKeys).update":   {false, "compares a write with what is stored: the answer is that it changed or did not"},
-	"(*internal/vault/seal.packer).append":      {false, "compares purchases with those stored, and packs them anew"},
-	"(*internal/vault/seal.Store).Erase":        {false, "reads which index values to delete with the customer"},
-	"(*internal/vault/seal.inspector).customer": {false, "`db check`: says of each record whether it opens, and which index rows it should have"},
-	"(*internal/vault/seal.inspector).index":    {false, "`db check`: says whether an index row is its customer's"},
-	"(*internal/vault/seal.mover).plan":         {false, "a rotation: index values under the new key, from the profiles"},
+	"(*internal/vault/seal.Unopened).matches":       {true, "says whether a customer has the value that a search was for: by chance a blind index finds others"},
+	"(*internal/vault/seal.Unopened).Confirm":       {true, "drops those whom a search found by chance, so that the log names only those who have the value"},
+	"(*internal/vault/disclose.Desk).Search":        {false, "confirms before it logs: who was found by chance is not disclosed"},
+	"(*internal/vault/seal.brandKeys).update":       {false, "compares a write with what is stored: the answer is that it changed or did not"},
+	"(*internal/vault/seal.Store).PreparePurchases": {false, "compares the external id that was asked for with the stored one: an index value may be shared"},
+	"(*internal/vault/seal.packer).append":          {false, "compares purchases with those stored, and packs them anew"},
+	"(*internal/vault/seal.Store).Erase":            {false, "reads which index values to delete with the customer"},
+	"(*internal/vault/seal.inspector).customer":     {false, "`db check`: says of each record whether it opens, and which index rows it should have"},
+	"(*internal/vault/seal.inspector).index":        {false, "`db check`: says whether an index row is its customer's"},
+	"(*internal/vault/seal.mover).plan":             {false, "a rotation: index values under the new key, from the profiles"},
 
 	// What passes customers on inside the store.
 	openerDir + ".OpenBy":                       {true, "the cipher"},
@@ -90,8 +90,11 @@ var ciphers = map[string]map[string]string{
 		openerDir:                "opens records",
 		sealDir:                  "seals records, with a key that is set up once",
 	},
-	"unsafe":  {},
-	"reflect": {"internal/web/server": "looks at the types of requests, to describe them"},
+	"unsafe": {},
+	"reflect": {
+		"internal/platform/entry": "reads and writes the details of entries by their types",
+		"internal/web/server":     "looks at the types of requests, to describe them",
+	},
 }
 
 // checkOpenings finds who opens sealed things: every use of a root, or of a listed

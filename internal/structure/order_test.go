@@ -55,6 +55,7 @@ var order = []string{
 	"internal/vault/seal",
 	"internal/vault/mask",
 	"internal/vault/disclose",
+	"internal/vault/audit",
 	"internal/vault/intake",
 	"internal/vault/export",
 	"internal/watch/exposure",

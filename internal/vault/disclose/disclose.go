@@ -1,8 +1,18 @@
-// Package disclose is the one way to a customer's data: everything that shows any
-// of it to anybody goes through here.
+// Package disclose is the one way to a customer's data. Console, API, command, exports
+// and mail all come here: nobody else has an opened customer in hand.
 //
-// Each step takes what only the step before can make: the policy's grant, the
-// ledger's hold, its receipt, the opened profile, the view.
+// The way is a staircase. Each step takes the value that only the step before can make:
+//
+//	access.Grant    the policy: may they, for this purpose, which fields, at which mask
+//	ledger.Hold     the budgets: refused early where there is no room
+//	ledger.Receipt  decided and logged, durably, in one transaction
+//	seal.Profile    opened: the customers and fields that the receipt covers
+//	api.Customer    shown, each field as the grant allows
+//
+// The rows are read, and customers' own keys unwrapped, before the log and not after it:
+// the entry carries a commitment for each customer, made with a key that derives from
+// theirs. So this process holds the keys of customers whose release is then refused.
+// Their records stay closed; those open with the receipt.
 package disclose
 
 import (
@@ -10,7 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
@@ -22,7 +31,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/internal/opener"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
-	"github.com/cloakroom/cloakroom/internal/vault/mask"
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
 )
 
@@ -54,7 +62,7 @@ func (d *Desk) Reveal(ctx context.Context, c identity.Caller, brand string, req 
 	if err != nil {
 		return nil, err
 	}
-	ords, err := d.resolve(ctx, v, req.Tokens)
+	ords, err := d.Resolve(ctx, v, req.Tokens)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +87,7 @@ func (d *Desk) View(ctx context.Context, c identity.Caller, brand, token, purpos
 	if err != nil {
 		return nil, err
 	}
-	ords, err := d.resolve(ctx, v, []string{token})
+	ords, err := d.Resolve(ctx, v, []string{token})
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +129,7 @@ func (d *Desk) Search(ctx context.Context, c identity.Caller, brand string, req 
 	if err != nil {
 		return nil, err
 	}
-	u, err := d.there(ctx, v.Brand.ID, ords, g.Fields())
+	u, err := d.Seal.There(ctx, v.Brand.ID, ords, g.Fields()) // an index can outlive an erasure
 	if err != nil {
 		return nil, err
 	}
@@ -140,18 +148,6 @@ func (d *Desk) Search(ctx context.Context, c identity.Caller, brand string, req 
 	return d.release(ctx, v, u, ledger.Release{Grant: g, Class: budget.Search, Ticket: req.Ticket, Detail: entry.Search{By: by.String()}})
 }
 
-// there fetches those who are still there: an index can outlive an erasure.
-func (d *Desk) there(ctx context.Context, brand record.BrandID, ords []record.Ordinal, fields record.FieldSet) (*seal.Unopened, error) {
-	for {
-		u, err := d.Seal.Fetch(ctx, brand, ords, fields)
-		var gone *seal.TokenError
-		if !errors.As(err, &gone) {
-			return u, err
-		}
-		ords = slices.Delete(slices.Clone(ords), gone.Index, gone.Index+1)
-	}
-}
-
 func (d *Desk) enter(ctx context.Context, c identity.Caller, brand, purpose, ticket string) (*door.Visit, error) {
 	if err := door.Ticket(ticket); err != nil {
 		return nil, err
@@ -163,8 +159,9 @@ func (d *Desk) enter(ctx context.Context, c identity.Caller, brand, purpose, tic
 	return v, v.Purpose(ctx, purpose)
 }
 
-// resolve is a fence, not a filter: one token that is not the brand's fails all.
-func (d *Desk) resolve(ctx context.Context, v *door.Visit, tokens []string) ([]record.Ordinal, error) {
+// Resolve returns the ordinals that tokens of the visited brand stand for. It is a
+// fence, not a filter: one token of another brand fails all, and is logged.
+func (d *Desk) Resolve(ctx context.Context, v *door.Visit, tokens []string) ([]record.Ordinal, error) {
 	ords, err := d.Seal.Resolve(ctx, v.Brand.ID, tokens)
 	var unknown *seal.TokenError
 	if !errors.As(err, &unknown) {
@@ -187,8 +184,17 @@ func (d *Desk) resolve(ctx context.Context, v *door.Visit, tokens []string) ([]r
 	return nil, err
 }
 
-// release holds, logs, opens and masks.
-func (d *Desk) release(ctx context.Context, v *door.Visit, u *seal.Unopened, rel ledger.Release) (*api.Disclosed, error) {
+// Released are customers whose release is logged and who are not opened yet.
+type Released struct {
+	store   *seal.Store
+	receipt ledger.Receipt
+	grant   access.Grant
+	extract *seal.Extract
+}
+
+// Release is the staircase up to the receipt: the budgets' hold, then the log. The
+// export is the one whose pseudonyms stand for customers in an extract, else nil.
+func (d *Desk) Release(ctx context.Context, v *door.Visit, u *seal.Unopened, export *seal.Extract, rel ledger.Release) (*Released, error) {
 	rel.Ords = u.Ords()
 	hold, err := d.Ledger.Hold(ctx, rel)
 	if err != nil {
@@ -198,15 +204,33 @@ func (d *Desk) release(ctx context.Context, v *door.Visit, u *seal.Unopened, rel
 	if err != nil {
 		return nil, err
 	}
-	profiles, err := d.Seal.Open(ctx, opener.Allow(), r, u)
+	return &Released{d.Seal, r, rel.Grant, export}, nil
+}
+
+// Open is the rest: it opens customers of the release, all or some, and shows each as the
+// grant allows.
+func (r *Released) Open(ctx context.Context, u *seal.Unopened) ([]api.Customer, error) {
+	profiles, err := r.store.Open(ctx, opener.Allow(), r.receipt, u)
 	if err != nil {
 		return nil, err
 	}
-	out := &api.Disclosed{Receipt: receipt(v, r), Customers: make([]api.Customer, len(profiles))}
+	out := make([]api.Customer, len(profiles))
 	for i := range profiles {
-		out.Customers[i] = view(&profiles[i], rel.Grant)
+		out[i] = r.show(&profiles[i])
 	}
 	return out, nil
+}
+
+func (d *Desk) release(ctx context.Context, v *door.Visit, u *seal.Unopened, rel ledger.Release) (*api.Disclosed, error) {
+	r, err := d.Release(ctx, v, u, nil, rel)
+	if err != nil {
+		return nil, err
+	}
+	customers, err := r.Open(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Disclosed{Receipt: receipt(v, r.receipt), Customers: customers}, nil
 }
 
 func receipt(v *door.Visit, r ledger.Receipt) *api.Receipt {
@@ -222,45 +246,4 @@ func inOrder(out *api.Disclosed, have, want []record.Ordinal) *api.Disclosed {
 		out.Customers[i] = sorted[j]
 	}
 	return out
-}
-
-func view(p *seal.Profile, g access.Grant) api.Customer {
-	c := api.Customer{Token: p.Token(), Fields: api.Fields{}}
-	for f := record.Field(0); f < record.NumColumns; f++ {
-		v := p.Value(f)
-		if v == "" {
-			continue
-		}
-		switch g.Level(f) {
-		case access.Clear:
-			c.Fields[f.String()] = v
-		case access.Masked:
-			c.Fields[f.String()] = mask.Text(f, v)
-		}
-	}
-	for name, v := range p.Attributes() {
-		switch g.Level(record.Attributes) {
-		case access.Clear:
-			c.Fields["attr."+name] = v
-		case access.Masked:
-			c.Fields["attr."+name] = mask.Hidden
-		}
-	}
-	for _, bought := range p.Purchases() {
-		switch g.Level(record.Purchases) {
-		case access.Clear:
-			c.Purchases = append(c.Purchases, purchase(bought, time.RFC3339Nano))
-		case access.Masked:
-			m := mask.Purchase(bought)
-			c.Purchases = append(c.Purchases, api.Purchase{At: m.At.UTC().Format("2006-01"), Currency: m.Currency, Channel: m.Channel})
-		}
-	}
-	return c
-}
-
-func purchase(p record.Purchase, layout string) api.Purchase {
-	return api.Purchase{
-		ID: p.ID, At: p.At.UTC().Format(layout), SKU: p.SKU, Description: p.Description, Quantity: p.Quantity,
-		Amount: p.Amount.String(), Currency: p.Currency, Store: p.Store, Channel: p.Channel,
-	}
 }

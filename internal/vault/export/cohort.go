@@ -66,7 +66,7 @@ func (d *Desk) Gather(ctx context.Context, c identity.Caller, brand, id string) 
 	if _, err := authorize(ctx, v, x.Form, x.Purpose, x.Fields|f.Fields()); err != nil {
 		return nil, err
 	}
-	found, last, err := d.Disclose.Match(ctx, v, x.ID, x.Purpose, x.Position, x.Bound, gatherCustomers, f)
+	found, last, err := d.match(ctx, v, x, f)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
-	"github.com/cloakroom/cloakroom/internal/vault/disclose"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
@@ -56,7 +55,7 @@ type File struct {
 	Name    string
 	export  *Export
 	file    string
-	leaving *disclose.Leaving
+	leaving *leaving
 
 	still    func(ctx context.Context) error // whether it may still leave
 	revision int64                           // under which it was last found that it may
@@ -105,7 +104,7 @@ func (d *Desk) File(ctx context.Context, c identity.Caller, brand, id string, pa
 			return nil, err
 		}
 	}
-	l, err := d.Disclose.Leave(ctx, v, g, own, x.ID, x.Ticket, order[(part-1)*PartCustomers:min(part*PartCustomers, len(order))])
+	l, err := d.leave(ctx, v, g, own, x, order[(part-1)*PartCustomers:min(part*PartCustomers, len(order))])
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +152,7 @@ func (f *File) Write(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	n := 0
-	err = f.leaving.Each(ctx, func(c *api.Customer) error {
+	err = f.leaving.each(ctx, func(c *api.Customer) error {
 		if n%checkEvery == 0 {
 			if err := f.goesOn(ctx); err != nil {
 				return err

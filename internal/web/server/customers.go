@@ -49,7 +49,7 @@ func (s *Server) viewPurchases(ctx context.Context, c identity.Caller, in *viewR
 }
 
 func (s *Server) whoRead(ctx context.Context, c identity.Caller, in *CustomerPath) (*api.Disclosures, error) {
-	return s.vault.Disclose.WhoRead(ctx, c, in.Brand, in.Token)
+	return s.vault.Audit.WhoRead(ctx, c, in.Brand, in.Token)
 }
 
 func (s *Server) search(ctx context.Context, c identity.Caller, in *sentTo[api.SearchRequest]) (*api.Disclosed, error) {

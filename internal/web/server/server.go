@@ -27,6 +27,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/idempotency"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/audit"
 	"github.com/cloakroom/cloakroom/internal/vault/disclose"
 	"github.com/cloakroom/cloakroom/internal/vault/export"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
@@ -63,6 +64,7 @@ type Desks struct {
 	Once      *idempotency.Store
 	Ledger    *ledger.Ledger
 	Disclose  *disclose.Desk
+	Audit     *audit.Desk
 	Intake    *intake.Desk
 	Exports   *export.Desk
 	Exposure  *exposure.Desk

@@ -1,4 +1,8 @@
-package disclose
+// Package audit answers who read a customer, with a proof for each release.
+//
+// It opens no record of a customer: what it says is the log's, and the keys that it takes
+// make the commitments that prove it. The question is an entry of the log itself.
+package audit
 
 import (
 	"context"
@@ -11,18 +15,29 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/disclose"
+	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/vault/seal"
 )
 
-// WhoRead returns every release of a customer with its proof. That somebody asked is
-// an entry too. What it answers is of the log; no field of the customer is opened.
+// Desk answers who read a customer.
+type Desk struct {
+	Door     *door.Door
+	Ledger   *ledger.Ledger
+	Seal     *seal.Store
+	Disclose *disclose.Desk // for its fence around tokens
+}
+
+// WhoRead returns every release of a customer with its proof, up to the entry that says
+// that the caller asked.
 func (d *Desk) WhoRead(ctx context.Context, c identity.Caller, brand, token string) (*api.Disclosures, error) {
 	v, err := d.Door.Admit(ctx, c, brand, access.ActAudit)
 	if err != nil {
 		return nil, err
 	}
-	ords, err := d.resolve(ctx, v, []string{token})
+	ords, err := d.Disclose.Resolve(ctx, v, []string{token})
 	if err != nil {
 		return nil, err
 	}
