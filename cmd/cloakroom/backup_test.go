@@ -63,7 +63,7 @@ func TestKilledBackupsAndRestores(t *testing.T) {
 		cmd.Process.Kill()
 		cmd.Wait()
 		if _, err := os.Stat(out); err != nil {
-			if caught++; caught == rarely(3, 1) {
+			if caught++; caught == longer(rarely(3, 1)) {
 				break
 			}
 		} else if err := os.RemoveAll(out); err != nil {
@@ -109,7 +109,7 @@ func TestKilledBackupsAndRestores(t *testing.T) {
 		if code := Main(t.Context(), []string{"brand", "list", "--data", back}, Streams{Out: &o, Err: &e}); code == 0 || !strings.Contains(e.String(), "did not finish") {
 			t.Fatalf("half a vault opens: %d %s", code, e.String())
 		}
-		if caught++; caught == rarely(3, 1) {
+		if caught++; caught == longer(rarely(3, 1)) {
 			break
 		}
 	}

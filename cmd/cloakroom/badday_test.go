@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -93,6 +94,14 @@ func rarely(n, raced int) int {
 	return n
 }
 
+// longer is n, and with CLOAKROOM_TEST_LONG so many times n: how often .ci/long kills.
+func longer(n int) int {
+	if times, err := strconv.Atoi(os.Getenv("CLOAKROOM_TEST_LONG")); err == nil && times > 1 {
+		return n * times
+	}
+	return n
+}
+
 // A server is killed fifty times under load, wherever it stands. What it answered is
 // in the log, what is in the log is within the budget, and the log is whole.
 func TestKilledServersKeepTheirWord(t *testing.T) {
@@ -102,7 +111,7 @@ func TestKilledServersKeepTheirWord(t *testing.T) {
 	t.Setenv("CLOAKROOM_DATA", dir)
 	// 40 customers an hour in clear is the default budget of a lineage.
 	const limit, clients = 40, 6
-	kills := rarely(50, 8)
+	kills := longer(rarely(50, 8))
 	var alice string
 	for _, p := range a.Principals {
 		if p.Name == "alice" {

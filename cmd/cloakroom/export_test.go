@@ -26,7 +26,7 @@ import (
 // the same command goes on, every customer is in the files once, and the entries name
 // those who left and nobody else.
 func TestAnExportOutlivesKilledServers(t *testing.T) {
-	const kills = 6
+	kills := longer(6)
 	dir := filepath.Join(t.TempDir(), "vault")
 	a := demoIn(t, dir, 30)
 	t.Setenv("CLOAKROOM_DATA", dir)

@@ -148,7 +148,7 @@ func TestARuleContainsThoughTheServerIsKilled(t *testing.T) {
 	x := newTrap(t, admin, dir)
 	var lineages []uint64
 	late := 0
-	for round := range rarely(5, 2) {
+	for round := range longer(rarely(5, 2)) {
 		lineage, key := x.person(admin, fmt.Sprint("thief-", round), "support-agent")
 		lineages = append(lineages, lineage)
 		if err := x.look(unixClient(dir, key)); err != nil {

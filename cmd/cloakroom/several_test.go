@@ -116,7 +116,7 @@ func (f *fleet) end(i int, sig syscall.Signal) {
 // is held against the log.
 func TestSeveralServersKeepOneBudget(t *testing.T) {
 	const servers, agents, limit, customers, clients = 3, 30, 60, 120, 12
-	rounds := rarely(4, 2)
+	rounds := longer(rarely(4, 2))
 	if testing.Short() {
 		rounds = 1
 	}

@@ -107,3 +107,13 @@ func unquote(lit *ast.BasicLit) string {
 	}
 	return s
 }
+
+// functions are the names of a file's functions.
+func functions(f *ast.File) (out []string) {
+	for _, d := range f.Decls {
+		if d, ok := d.(*ast.FuncDecl); ok && d.Recv == nil {
+			out = append(out, d.Name.Name)
+		}
+	}
+	return out
+}

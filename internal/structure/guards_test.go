@@ -1,0 +1,167 @@
+package structure
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"go/parser"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// guard is one place in the program that keeps a promise, and the same place without it.
+// The program itself has no switches: the text is replaced in an overlay of the build.
+type guard struct {
+	row      string // of docs/promises.md
+	file     string
+	old, new string
+	test     string // folder.Name of the test that turns red then
+}
+
+// guards switches off each guard of docs/promises.md. A row whose test plants its faults
+// itself, such as those of this package, names that test in plants.
+var guards = []guard{
+	{"P1.1", "internal/vault/seal/seal.go", "append(b, byte(k)), number)", "append(b, byte(k)), 0)", "internal/vault/seal.TestTamperedRecordsSaySo"},
+	{"P1.2", "internal/vault/seal/catalogue.go", "catalogueBuyers = 3", "catalogueBuyers = 1", "internal/vault/seal.TestOnlyWhatSeveralBoughtIsCatalogued"},
+
+	{"P2.1", "internal/vault/seal/open.go", "if !receipt.Covers(r.ord) {", "if false {", "internal/vault/seal.TestNothingOpensWithoutItsReceipt"},
+	{"P2.1", "internal/vault/seal/open.go", "if !by.Valid() || ", "if ", "internal/vault/seal.TestNothingOpensWithoutItsReceipt"},
+	{"P2.2", "internal/vault/ledger/receipt.go", "return r.size > 0", "return true", "internal/vault/ledger.TestZeroReceiptsCoverNothing"},
+	{"P2.3", "internal/vault/seal/extract.go", " || receipt.Kind() != entry.KindExport || f.Fields()&^receipt.Fields() != 0 {", " || receipt.Kind() == entry.Kind(0) {", "internal/vault/seal.TestAFilterNeedsItsEntry"},
+
+	{"P3.1", "internal/vault/budget/budget.go", "if uint64(used)+uint64(asked) <= uint64(limits[w].Limit) {", "if uint64(used) <= uint64(limits[w].Limit) {", "internal/vault/budget.TestNoHistoryTakesMoreThanTheBound"},
+	{"P3.2", "internal/vault/ledger/projection.go", "return p.take(it.index, e, ords)", "return p.note(it.index, e, ords)", "internal/vault/ledger.TestConcurrentServersShareOneBudget"},
+	{"P3.3", "internal/vault/budget/rules.go", "\t\t\tif d.kind == Lineage {", "\t\t\tif d.kind == Lineage && d.role == \"nobody\" {", "internal/web/server.TestASecondKeyGainsNothing"},
+	{"P3.4", "internal/vault/disclose/disclose.go", "r, err := d.Ledger.Append(ctx, nobody, nil)", "_ = nobody\n\t\tr, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAudit, Who: v.Who})", "internal/web/server.TestSearchesThatFindNobodyAreCounted"},
+
+	{"P4.1", "evidence/replay.go", "case r.root != r.head.Hash:", "case false:", "evidence.TestAttacks"},
+	{"P4.2", "evidence/replay.go", "older := r.older != nil && r.olderRoot != r.older.Hash", "older := r.older != nil && r.olderRoot == (tlog.Hash{})", "evidence.TestAttacks"},
+	{"P4.3", "internal/vault/ledger/commit.go", "if !bytes.Equal(want, s.cp) {", "if len(want) == 0 {", "internal/vault/ledger.TestAttacksOnTheLogAreFound"},
+	{"P4.4", "internal/vault/ledger/snapshot.go", "return h, err == nil && bytes.Equal(want, data)", "return h, err == nil && want != nil", "internal/vault/ledger.TestAChangedSnapshotIsPassedOver"},
+	{"P4.5", "internal/vault/ledger/index.go", "n < 1 || !hmac.Equal(c.indexCode(key, bucket, first, data[:n]), data[n:])", "n < 1 || hmac.Equal(nil, data[n:])", "internal/vault/ledger.TestAChangedIndexHidesNothing"},
+
+	{"P5.1", "internal/vault/seal/index.go", "\t\tif ok {\n\t\t\tkept", "\t\tif ok = true; ok {\n\t\t\tkept", "internal/vault/disclose.TestASearchDropsChanceMatchesBeforeItLogs"},
+	{"P5.2", "internal/vault/audit/audit.go", "if !rel.Released() || ", "if ", "internal/web/server.TestTheWayOfOneCustomer"},
+	{"P5.3", "evidence/disclosures.go", "if x.Proof.Counter != uint32(i) {", "if x.Proof.Counter > 1<<30 {", "evidence.TestDisclosuresVerifyOffline"},
+	{"P5.4", "internal/vault/ledger/snapshot.go", "put(uint64(i), uint64(count))", "put(uint64(i), uint64(count)+1)", "internal/vault/ledger.TestWhatFollowsFromTheLogIsTheSameByEveryWay"},
+
+	{"P6.1", "internal/vault/seal/erase.go", "`DELETE FROM customer_keys WHERE ord = $1 AND version = $2`", "`UPDATE customer_keys SET version = version WHERE ord = $1 AND version = $2`", "internal/vault/seal.TestAnErasedCustomerIsGoneFromEveryFile"},
+	{"P6.2", "internal/govern/admin/erase.go", "slices.Chunk(list, finishedAtOnce)", "slices.Chunk(list[:0], finishedAtOnce)", "internal/govern/backup.TestLogErasesAgain"},
+	{"P6.3", "internal/platform/keys/rotate.go", "`DELETE FROM brand_keys WHERE brand = $1 AND kind = $2 AND version < $3`", "`DELETE FROM brand_keys WHERE brand = $1 AND kind = $2 AND version < $3 - 1000`", "internal/vault/seal.TestNoOlderCopyOpensAfterBothRotations"},
+
+	{"P7.1", "internal/vault/disclose/disclose.go", "if !errors.As(err, &unknown) {", "if errors.As(err, &unknown) || err == nil {", "internal/vault/disclose.TestOneForeignTokenFailsAll"},
+	{"P7.2", "internal/vault/door/door.go", "\t\treturn nil, brands.ErrNoBrand\n", "\t\treturn nil, err\n", "internal/web/server.TestOneBrandIsAFence"},
+	{"P7.3", "internal/vault/export/export.go", "if x.Who.Principal == v.Who.Principal || x.Who.Lineage == v.Who.Lineage {", "if x.Who.Principal == 0 {", "internal/web/server.TestWhoApproves"},
+
+	{"P8.1", "internal/web/server/server.go", "iv.Message = \"is not what the API describes\"", "iv.Message, _ = d.Value.(string)", "internal/web/server.TestErrorsAndLogsRepeatNothing"},
+	{"P8.2", "internal/vault/mask/mask.go", "return v[:end] + Hidden\n}\n\n// email", "return v[:end] + strings.Repeat(\"•\", utf8.RuneCountInString(v)-n)\n}\n\n// email", "internal/vault/mask.TestMaskDoesNotTellTheLength"},
+}
+
+// plants are the tests that plant the faults of a row themselves.
+var plants = map[string]string{
+	"P1.3": "internal/structure.TestOpeningChecksSeePlantedFaults",
+	"P3.5": "internal/exercise/drill.TestABrokenPromiseIsAnError",
+}
+
+var guardsOff = flag.String("guards", "", "switch off, in turn, each guard of docs/promises.md whose row matches, and hold that its test turns red: minutes")
+
+// without returns the file of a guard with the guard switched off.
+func (g *guard) without() ([]byte, error) {
+	src, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(g.file)))
+	if err != nil {
+		return nil, err
+	}
+	if n := strings.Count(string(src), g.old); n != 1 {
+		return nil, fmt.Errorf("%s: the guard of %s is there %d times: %q", g.file, g.row, n, g.old)
+	}
+	return []byte(strings.Replace(string(src), g.old, g.new, 1)), nil
+}
+
+// Each guard is where the table says, and what is left without it compiles.
+func TestEveryGuardCanBeSwitchedOff(t *testing.T) {
+	tr := oursTyped(t)
+	for i := range guards {
+		g := &guards[i]
+		src, err := g.without()
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		f, err := parser.ParseFile(tr.fset, g.file, src, parser.SkipObjectResolution)
+		if err != nil {
+			t.Errorf("%s without its guard: %v", g.row, err)
+			continue
+		}
+		p := tr.pkgs[path.Dir(g.file)]
+		files := append(p.files[:0:0], p.files...)
+		for i := range files {
+			if tr.fset.Position(files[i].Pos()).Filename == g.file {
+				files[i] = f
+			}
+		}
+		if _, err := tr.check(p.dir, files); err != nil {
+			t.Errorf("%s without its guard: %v", g.row, err)
+		}
+	}
+}
+
+// With -guards=., each guard is switched off and its test has to fail: .ci/long.
+func TestWithoutItsGuardEachTestIsRed(t *testing.T) {
+	if *guardsOff == "" {
+		return // TestEveryGuardCanBeSwitchedOff holds that they could be
+	}
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := regexp.Compile(*guardsOff)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range guards {
+		g := &guards[i]
+		if !rows.MatchString(g.row) {
+			continue
+		}
+		began := time.Now()
+		src, err := g.without()
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		changed := filepath.Join(dir, path.Base(g.file))
+		overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, filepath.FromSlash(g.file)): changed}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, b := range map[string][]byte{changed: src, filepath.Join(dir, "overlay.json"): overlay} {
+			if err := os.WriteFile(name, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		folder, name := splitTest(g.test)
+		cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-vet=off", "-timeout=5m", "-overlay", filepath.Join(dir, "overlay.json"), "-run", "^"+name+"$", "./"+folder)
+		cmd.Dir = root
+		out, err := cmd.CombinedOutput()
+		switch {
+		case err == nil:
+			t.Errorf("%s: %s passes without its guard in %s: %q", g.row, g.test, g.file, g.old)
+		case !strings.Contains(string(out), "--- FAIL: "+name):
+			t.Errorf("%s: %s did not run without its guard in %s: %s", g.row, g.test, g.file, out)
+		default:
+			t.Logf("%s: without its guard in %s, %s is red (%.0f s)", g.row, g.file, g.test, time.Since(began).Seconds())
+		}
+	}
+}
+
+// splitTest splits folder.Name.
+func splitTest(test string) (folder, name string) {
+	i := strings.LastIndexByte(test, '.')
+	return test[:max(i, 0)], test[i+1:]
+}
