@@ -25,9 +25,13 @@ import (
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
 // fixture makes the fixture of a release: run it with that release's code, once, and
@@ -250,8 +254,13 @@ func unpack(t *testing.T, release, engine, dsn string) (dir string, f facts) {
 // A database that an earlier release made opens with this one: everybody in it can be
 // read, changed and erased, and its log continues what was signed then.
 func TestUpgrade(t *testing.T) {
-	for _, release := range []string{"v1", "v2"} {
-		t.Run(release, func(t *testing.T) { upgradeFrom(t, release) })
+	releases, err := os.ReadDir("testdata")
+	must(t, err)
+	if len(releases) < 2 {
+		t.Fatalf("only %d releases have a fixture", len(releases))
+	}
+	for _, release := range releases {
+		t.Run(release.Name(), func(t *testing.T) { upgradeFrom(t, release.Name()) })
 	}
 }
 
@@ -352,6 +361,56 @@ func upgradeFrom(t *testing.T, release string) {
 		for brand := range f.Logs {
 			verify(brand)
 		}
+	})
+}
+
+const (
+	sqlTestFence   = `UPDATE revisions SET writer = $1 WHERE one = 1`
+	sqlTestEntries = `SELECT count(*) FROM log_groups`
+)
+
+// A server that runs while a newer release upgrades the vault is refused at its next
+// commit, with an error that says to upgrade; nothing is written or shown.
+func TestAnOlderServerIsRefusedAtEachCommit(t *testing.T) {
+	engines(t, func(t *testing.T, engine, dsn string) {
+		ctx := t.Context()
+		v, err := app.Open(ctx, t.TempDir(), app.Options{Database: dsn})
+		must(t, err)
+		defer v.Close()
+		f := story(t, v)
+		who := identity.Who{Caller: identity.Caller{Principal: 1, Credential: 1, Lineage: 1}, Role: access.Administrator, Brand: 1}
+		commit := func() error {
+			_, err := v.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAudit, Who: who})
+			return err
+		}
+		officer := localClient(v, f.Officer)
+		show := func() error {
+			_, err := officer.Reveal(ctx, f.Customers[0].Brand, api.RevealRequest{Tokens: []string{f.Customers[0].Token}, Fields: []string{"email"}, Purpose: "data-subject-request"})
+			return err
+		}
+		must(t, commit())
+		must(t, show())
+		count := func() (n int) {
+			must(t, v.DB.Row(ctx, sqlTestEntries).Scan(&n))
+			return n
+		}
+		_, err = v.DB.Exec(ctx, sqlTestFence, revision.Writer+1)
+		must(t, err)
+		before := count()
+		if err := commit(); !errors.Is(err, revision.ErrFenced) || errors.Is(err, ledger.ErrUnavailable) {
+			t.Errorf("a commit under a raised fence: %v", err)
+		}
+		var e *api.Error
+		if err := show(); !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable || !strings.Contains(e.Detail, "upgrade this server") {
+			t.Errorf("a reveal under a raised fence: %v", err)
+		}
+		if now := count(); now != before {
+			t.Errorf("%d groups were logged under a raised fence", now-before)
+		}
+		_, err = v.DB.Exec(ctx, sqlTestFence, revision.Writer)
+		must(t, err)
+		must(t, commit())
+		must(t, show())
 	})
 }
 

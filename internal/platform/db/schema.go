@@ -394,6 +394,8 @@ var migrations = []string{
 		`ALTER TABLE receivers ADD COLUMN since bigint NOT NULL DEFAULT 0;`,
 	// ledger
 	`ALTER TABLE log_groups ADD COLUMN vals {blob};`,
+	// revision
+	`ALTER TABLE revisions ADD COLUMN writer integer NOT NULL DEFAULT 1;`,
 }
 
 const (

@@ -26,6 +26,14 @@
 // After a change has committed, a group of log entries that read the revision before
 // it may still commit. Whoever takes something away waits for those, by passing
 // through the lock of each log (ledger.Fence), before they say that it is done.
+//
+// # The fence
+//
+// Beside the revision stands the lowest [Writer] that may write this vault. A release
+// that older ones would misread raises it in a migration. The same statement reads
+// both: so a server of an older release, which runs on while a newer one migrates the
+// database, is refused with [ErrFenced] at its next commit and not only at its next
+// start.
 package revision
 
 import (
@@ -44,6 +52,14 @@ import (
 // hold any more. Nothing of it happened.
 var ErrMoved = fault.New(fault.Changed, "the rights for this request changed while it ran: retry")
 
+// Writer is what this program counts as at the fence. Raise it together with a migration
+// that sets revisions.writer, when an older release must not write beside this one.
+const Writer = 1
+
+// ErrFenced is returned to a program that is too old to write the vault. Nothing of the
+// request happened.
+var ErrFenced = fault.New(fault.Unavailable, "a newer release has upgraded this vault, and this server is too old to write it: upgrade this server and start it again")
+
 // attempts bounds how often a request starts over. Each time, somebody has changed a
 // right during the milliseconds that it ran. After the first few it waits a random
 // moment before each, up to longest: so whoever changes rights without pause cannot
@@ -55,7 +71,7 @@ const (
 
 const (
 	sqlBump = `UPDATE revisions SET n = n + 1 WHERE one = 1`
-	sqlRead = `SELECT n FROM revisions WHERE one = 1`
+	sqlRead = `SELECT n, writer FROM revisions WHERE one = 1`
 )
 
 // Bump begins a new revision inside the caller's transaction. Others that bump wait
@@ -67,9 +83,21 @@ func Bump(ctx context.Context, q db.Queryer) error {
 	return nil
 }
 
-// Stmt reads the revision that holds, as the transaction sees it.
+// Stmt reads the revision that holds, as the transaction sees it, and refuses a program
+// that the fence keeps out.
 func Stmt(into *int64) db.Stmt {
-	return db.Stmt{SQL: sqlRead, Scan: func(r db.Row) error { return r.Scan(into) }}
+	return db.Stmt{SQL: sqlRead, Scan: func(r db.Row) error { return read(r, into) }}
+}
+
+func read(r db.Row, into *int64) error {
+	var writer int64
+	if err := r.Scan(into, &writer); err != nil {
+		return err
+	}
+	if writer > Writer {
+		return ErrFenced
+	}
+	return nil
 }
 
 // Tracker knows the newest revision that this server has seen.
@@ -84,7 +112,7 @@ func New(d *db.DB) *Tracker { return &Tracker{db: d} }
 // Read returns the revision that holds now.
 func (t *Tracker) Read(ctx context.Context) (int64, error) {
 	var n int64
-	if err := t.db.Row(ctx, sqlRead).Scan(&n); err != nil {
+	if err := read(t.db.Row(ctx, sqlRead), &n); err != nil {
 		return 0, fmt.Errorf("reading the revision: %w", err)
 	}
 	t.see(n)

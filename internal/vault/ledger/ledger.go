@@ -39,6 +39,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
 )
 
 // Signer returns the key that signs the checkpoints of a brand.
@@ -239,7 +240,7 @@ func (l *Ledger) chain(ctx context.Context, brand record.BrandID) (*chain, error
 }
 
 func unavailable(err error) error {
-	if errors.Is(err, ErrNoLog) || errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, ErrNoLog) || errors.Is(err, ErrUnavailable) || errors.Is(err, revision.ErrFenced) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
