@@ -146,7 +146,11 @@ func TestWithoutItsGuardEachTestIsRed(t *testing.T) {
 			}
 		}
 		folder, name := splitTest(g.test)
-		cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-vet=off", "-timeout=5m", "-overlay", filepath.Join(dir, "overlay.json"), "-run", "^"+name+"$", "./"+folder)
+		args := []string{"test", "./" + folder, "-count=1", "-vet=off", "-timeout=5m", "-overlay", filepath.Join(dir, "overlay.json"), "-run", "^" + name + "$"}
+		if usesRapid(t, folder) {
+			args = append(args, "-rapid.nofailfile") // what fails here is meant to
+		}
+		cmd := exec.CommandContext(t.Context(), "go", args...)
 		cmd.Dir = root
 		out, err := cmd.CombinedOutput()
 		switch {
@@ -158,6 +162,25 @@ func TestWithoutItsGuardEachTestIsRed(t *testing.T) {
 			t.Logf("%s: without its guard in %s, %s is red (%.0f s)", g.row, g.file, g.test, time.Since(began).Seconds())
 		}
 	}
+}
+
+// usesRapid reports whether the tests of a folder have the flags of rapid.
+func usesRapid(t *testing.T, folder string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "..", filepath.FromSlash(folder), "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(b), `"pgregory.net/rapid"`) {
+			return true
+		}
+	}
+	return false
 }
 
 // splitTest splits folder.Name.

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/cloakroom/cloakroom/internal/platform/db"
 )
 
 // Every check is shown one fault and one tree without it.
@@ -66,6 +68,46 @@ func TestChecksSeePlantedFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := strings.Join(c.check(tr), "\n")
+			if c.want == "" && got != "" || !strings.Contains(got, c.want) {
+				t.Fatalf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestTheTableCheckSeesPlantedFaults(t *testing.T) {
+	const schema = "package db\nvar migrations = []string{\n// seal\n`CREATE TABLE customers (\n\tord bigint PRIMARY KEY,\n\tsealed blob\n)`,\n// notify\n`CREATE TABLE receivers (name text)`}"
+	const code = "package seal\nconst (\nsqlErase = `DELETE FROM customers WHERE ord = $1`\nsqlOther = `SELECT name FROM receivers`\n)"
+	const good = "| table | writer | backup and restore | rotation | erasure | `db check` |\n|---|---|---|---|---|---|\n" +
+		"| `customers` | seal | data | none: their own key | `sqlErase` | `sqlErase` |\n" +
+		"| `receivers` | notify | admin | none: no key | none: staff | `sqlOther` |\n" +
+		"| `schema_versions` | db | none | none: no key | none: numbers | none: read at start |\n"
+	part := func(table string) (db.Part, bool) {
+		p, ok := map[string]db.Part{"customers": db.PartData, "receivers": db.PartAdmin}[table]
+		return p, ok
+	}
+	for _, c := range []struct{ name, old, new, want string }{
+		{"nothing", "", "", ""},
+		{"a table that is not listed", "| `receivers` | notify | admin | none: no key | none: staff | `sqlOther` |\n", "", "receivers is not in the list"},
+		{"a table that is listed twice", "| `receivers`", "| `customers` | seal | data | none: their own key | `sqlErase` | `sqlErase` |\n| `receivers`", "listed 2 times"},
+		{"a table that is not there", "`receivers`", "`senders`", "no such table"},
+		{"another writer", "seal | data", "keys | data", "the schema says seal"},
+		{"another part of the backup", "seal | data", "seal | admin", "in the part"},
+		{"no part of the backup", "notify | admin", "notify | ", "in the part"},
+		{"no rotation", "none: their own key", "", "no part in rotation"},
+		{"none without a reason", "none: no key | none: staff", "none: no key | none", "no part in erasure"},
+		{"no check", "`sqlErase` | `sqlErase`", "`sqlErase` | -", "no part in db check"},
+		{"a statement that is not there", "| `sqlOther`", "| `sqlMissing`", "no such statement"},
+		{"a statement about another table", "| `sqlOther`", "| `sqlErase`", "no such statement"},
+		{"ordinals that no erasure reaches", "| `sqlErase` | `sqlErase`", "| none: ordinals alone | `sqlErase`", "an erasure reaches it"},
+		{"a cell too few", "none: no key | none: staff | ", "none: staff | ", "has 5 cells"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tr, err := parse(fstest.MapFS{"internal/platform/db/schema.go": {Data: []byte(schema)}, "internal/vault/seal/a.go": {Data: []byte(code)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := strings.Join(checkTables(tr, strings.Replace(good, c.old, c.new, 1), part), "\n")
 			if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 				t.Fatalf("got %q, want %q", got, c.want)
 			}

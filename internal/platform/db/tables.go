@@ -370,3 +370,13 @@ func (d *DB) EndRestore(ctx context.Context) error {
 	}
 	return nil
 }
+
+// PartOf returns the part of a backup that a table of the schema belongs to.
+func PartOf(table string) (Part, bool) {
+	for _, p := range parts {
+		if p.table == table {
+			return p.part, true
+		}
+	}
+	return PartNone, false
+}
