@@ -99,9 +99,6 @@ func (p *Purchase) check(tidy bool) error {
 // inYears reports whether a time is there, and of the years 1 to 9999 both in its own
 // zone and in UTC.
 func inYears(at time.Time) bool {
-	if s := at.Unix(); at.Location() == time.UTC && s > minMicro/1_000_000 && s < maxMicro/1_000_000 {
-		return true
-	}
 	year, us := at.Year(), at.UnixMicro()
 	return !at.IsZero() && year >= 1 && year <= 9999 && us >= minMicro && us <= maxMicro
 }
@@ -124,7 +121,8 @@ func textReason(v string, limit int) string {
 }
 
 // plain reports whether a text is printable ASCII without space around it: most texts
-// are, and nothing else is to be asked of them.
+// are, and nothing else is to be asked of them. That takes 0.3 of the time of the rules
+// (BenchmarkText).
 func plain(v string) bool {
 	for i := 0; i < len(v); i++ {
 		if v[i] < ' ' || v[i] > '~' {

@@ -2,7 +2,6 @@ package record
 
 import (
 	"fmt"
-	"strconv"
 	"testing"
 	"time"
 
@@ -81,47 +80,6 @@ func TestFoldsByTheRules(t *testing.T) {
 			t.Fatalf("%q is folded to %q, and %q by the rules", s, got, want)
 		}
 	})
-}
-
-// A number whose first digit no national prefix of its country begins with begins with
-// none.
-func TestFirstDigitsOfPrefixes(t *testing.T) {
-	prefixed, free := 0, 0
-	for code, p := range plans() {
-		if p == nil || p.prefixes == nil {
-			continue
-		}
-		prefixed++
-		for d := range p.first {
-			if p.first[d] {
-				continue
-			}
-			free++
-			rapid.Check(t, func(t *rapid.T) {
-				national := strconv.Itoa(d) + rapid.StringMatching(`[0-9]{0,14}`).Draw(t, "rest")
-				if !matchesNothing(p.prefixes, national) {
-					t.Fatalf("+%d: %s begins with a prefix", code, national)
-				}
-			})
-		}
-	}
-	if prefixed < 100 || free < 8*prefixed/2 {
-		t.Errorf("%d countries have prefixes, with %d digits that none begins with: the test is blind", prefixed, free)
-	}
-	for _, tt := range []struct{ expr, first string }{
-		{"0|90(1[245])?", "09"}, {"(?:0?1|8[0-2])5", "018"}, {"0?(?:11)?", "01"}, {"[2-4]", "234"}, {`\d7`, "0123456789"}, {`1$|\b2`, "0123456789"},
-	} {
-		first, err := firstDigits(tt.expr)
-		got := ""
-		for d, is := range first {
-			if is {
-				got += strconv.Itoa(d)
-			}
-		}
-		if err != nil || got != tt.first {
-			t.Errorf("%s begins with %q, want %q, %v", tt.expr, got, tt.first, err)
-		}
-	}
 }
 
 // An amount is the same whichever way it is read.

