@@ -160,7 +160,7 @@ func (c *importCmd) Run(ctx context.Context, std Streams) (err error) {
 // sink takes the short way where this process has the vault, and the API elsewhere.
 func (c *importCmd) sink(ctx context.Context, v *connection, tokens *csv.Writer) (intake.Sink, error) {
 	if v.vault == nil {
-		return &sink{v.Client, c.Brand, tokens, c.Tokens != ""}, nil
+		return intake.Rows(&sink{v.Client, c.Brand, tokens, c.Tokens != ""}), nil
 	}
 	caller, err := v.caller(ctx)
 	if err != nil {
@@ -236,7 +236,7 @@ func (l *lazyFile) close() error {
 	return l.file.Close()
 }
 
-// sink hands rows to the vault's API.
+// sink hands rows to the vault's API: it is an intake.Taker.
 type sink struct {
 	client *client.Client
 	brand  string
@@ -244,7 +244,7 @@ type sink struct {
 	keep   bool // tokens
 }
 
-// Customers implements intake.Sink.
+// Customers implements intake.Taker.
 func (s *sink) Customers(ctx context.Context, rows []intake.CustomerRow) ([]intake.Result, error) {
 	req := api.PutRequest{Customers: make([]api.Fields, len(rows))}
 	for i := range rows {
@@ -284,7 +284,7 @@ func fieldsOf(c *record.Customer, set record.FieldSet) api.Fields {
 	return out
 }
 
-// Purchases implements intake.Sink. Those of one customer stand together.
+// Purchases implements intake.Taker. Those of one customer stand together.
 func (s *sink) Purchases(ctx context.Context, rows []intake.PurchaseRow) ([]intake.Result, error) {
 	var req api.PurchasesRequest
 	for i := range rows {

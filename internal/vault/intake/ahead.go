@@ -32,24 +32,16 @@ type loser struct {
 	to   int // index of the row that won
 }
 
-// gatherer brings rows together that are to reach the sink together.
-type gatherer[T any] interface {
-	add(row *T)
-	full() bool
-	// flush gives everything away, until give returns false.
-	flush(give func(rows []T, lost []loser) bool) bool
-}
-
-// ahead parses and gathers in a goroutine of its own, a bounded way ahead of the
-// receiver. It ends with the rows, with an error in its last call, or with the context.
-func ahead[T any](ctx context.Context, rows iter.Seq2[T, error], g gatherer[T], rejectOf func(*T) *Reject) <-chan call[T] {
-	out := make(chan call[T], callsAhead)
+// ahead parses purchases and gathers them in a goroutine of its own, a bounded way ahead
+// of the receiver. It ends with the rows, with an error in its last call, or with the context.
+func ahead(ctx context.Context, rows iter.Seq2[PurchaseRow, error], g *buffer) <-chan call[PurchaseRow] {
+	out := make(chan call[PurchaseRow], callsAhead)
 	go func() {
 		defer close(out)
-		var note call[T] // not told yet
-		send := func(c call[T]) bool {
+		var note call[PurchaseRow] // not told yet
+		send := func(c call[PurchaseRow]) bool {
 			c.read, c.rejects = note.read, note.rejects
-			note = call[T]{}
+			note = call[PurchaseRow]{}
 			select {
 			case out <- c:
 				return true
@@ -57,14 +49,16 @@ func ahead[T any](ctx context.Context, rows iter.Seq2[T, error], g gatherer[T], 
 				return false
 			}
 		}
-		give := func(rows []T, lost []loser) bool { return send(call[T]{rows: rows, lost: lost}) }
+		give := func(rows []PurchaseRow, lost []loser) bool {
+			return send(call[PurchaseRow]{rows: rows, lost: lost})
+		}
 		for row, err := range rows {
 			if err != nil {
-				send(call[T]{err: err})
+				send(call[PurchaseRow]{err: err})
 				return
 			}
 			note.read++
-			if r := rejectOf(&row); r != nil {
+			if r := row.Reject; r != nil {
 				note.rejects = append(note.rejects, *r)
 				if len(note.rejects) == noteRejects && !send(note) {
 					return
@@ -80,7 +74,7 @@ func ahead[T any](ctx context.Context, rows iter.Seq2[T, error], g gatherer[T], 
 			case note.read >= noteRows:
 				select {
 				case out <- note:
-					note = call[T]{}
+					note = call[PurchaseRow]{}
 				default: // the sink is at work: reading on comes first
 				}
 			}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"sync"
 
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 const (
@@ -40,9 +42,24 @@ type Result struct {
 	Reject  *Reject
 }
 
-// Sink takes rows in. It answers for each row, in order; after an error Run stops,
-// and the whole chunk counts as not taken. Neither method may keep the rows.
+// Sink is where the chunks of an import go: [Rows] makes one of a taker of rows, and a
+// [Direct] is one. Everything before it is the same for all.
 type Sink interface {
+	// begin sets out with a chunk, while an earlier one may still be finished. It returns
+	// nil where the chunk has no rows. Chunks are begun in order, and finished in order.
+	begin(ctx context.Context, c *joined) (landing, error)
+}
+
+// landing is a chunk on its way to the database.
+type landing interface {
+	// finish brings it in and answers for each row. It may answer for the customers and
+	// fail then.
+	finish(ctx context.Context) (customers, purchases []Result, err error)
+}
+
+// Taker takes rows in. It answers for each row, in order; after an error Run stops,
+// and the rows of the call count as not taken. Neither method may keep the rows.
+type Taker interface {
 	// Customers takes customers, each external id at most once.
 	Customers(ctx context.Context, rows []CustomerRow) ([]Result, error)
 	// Purchases takes purchases. Those of one customer stand together, in order of
@@ -98,12 +115,13 @@ type Report struct {
 // Rejected returns the refused rows of both inputs.
 func (r *Report) Rejected() int64 { return r.Customers.Rejected + r.Purchases.Rejected }
 
-// Run imports the customers and then the purchases. The report is right after an
-// error too: what it counts as new or updated is kept, and the same import run again
-// goes on from there. After an error a read of the input may still be under way:
+// Run imports the customers, with those of their purchases that stand where the two
+// files, read side by side, show them; the other purchases follow. The report is right
+// after an error too: what it counts as new or updated is kept, and the same import run
+// again goes on from there. After an error a read of the input may still be under way:
 // close what it reads from.
-func Run(ctx context.Context, sink Sink, o Options) (Report, error) {
-	direct, _ := sink.(*Direct)
+func Run(ctx context.Context, to Sink, o Options) (Report, error) {
+	direct, _ := to.(*Direct)
 	if o.ChunkCustomers == 0 {
 		o.ChunkCustomers = DefaultChunk
 		if direct != nil {
@@ -114,16 +132,11 @@ func Run(ctx context.Context, sink Sink, o Options) (Report, error) {
 		return Report{}, fmt.Errorf("importing: a chunk must be 1 to %d customers", MaxChunk)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the parser
-	im := &importer{Options: o, sink: sink, rejects: newRejects(o.Rejects), sums: newSums()}
+	defer cancel() // ends the parsers
+	im := &importer{Options: o, to: to, rejects: newRejects(o.Rejects), sums: newSums()}
 	im.report.Customers.RejectedBy = map[string]int64{}
 	im.report.Purchases.RejectedBy = map[string]int64{}
-	var err error
-	if direct != nil && !o.DryRun {
-		err = im.direct(ctx, direct)
-	} else if err = im.customers(ctx); err == nil {
-		err = im.purchases(ctx)
-	}
+	err := im.bring(ctx, direct)
 	err = errors.Join(err, im.rejects.flush())
 	im.report.Amounts = im.sums.texts()
 	return im.report, err
@@ -132,74 +145,156 @@ func Run(ctx context.Context, sink Sink, o Options) (Report, error) {
 // importer is one run.
 type importer struct {
 	Options
-	sink    Sink
+	to      Sink
 	report  Report
 	rejects *rejects
 	sums    *sums
 }
 
-func (im *importer) customers(ctx context.Context) error {
-	if im.Customers.Reader == nil {
-		return nil
+// bring brings both files in. A direct import of customers begins with the indexes taken
+// away where there is nobody yet, and ends with them made again.
+func (im *importer) bring(ctx context.Context, direct *Direct) (err error) {
+	if direct != nil && im.Customers.Reader != nil && !im.DryRun {
+		end, err := direct.firstLoad(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, end()) }()
 	}
-	k := im.customerKind()
-	k.calls = ahead(ctx, Customers(ctx, im.Customers.Reader), newChunk(im.ChunkCustomers), func(r *CustomerRow) *Reject { return r.Reject })
-	return run(ctx, im, im.Customers, &im.report.Customers, k)
-}
-
-func (im *importer) customerKind() kind[CustomerRow] {
-	return kind[CustomerRow]{
-		sink:  func(ctx context.Context, rows []CustomerRow) ([]Result, error) { return im.sink.Customers(ctx, rows) },
-		line:  func(_ int, r *CustomerRow) int64 { return r.Line },
-		taken: func(*CustomerRow) {},
+	rest := func(yield func(PurchaseRow, error) bool) {}
+	if im.Purchases.Reader != nil {
+		rest = Purchases(ctx, im.Purchases.Reader)
 	}
-}
-
-func (im *importer) purchases(ctx context.Context) error {
+	if im.Customers.Reader != nil {
+		j := newJoiner(im.ChunkCustomers, im.Purchases.Reader)
+		defer j.close()
+		if err := im.flow(ctx, im.Customers, all(j.chunks(ctx, im.Customers.Reader)), j.done); err != nil {
+			return err
+		}
+		if im.Purchases.Reader != nil {
+			rest = j.rest(ctx)
+		}
+	}
 	if im.Purchases.Reader == nil {
 		return nil
 	}
-	k := im.purchaseKind()
-	k.calls = im.purchaseCalls(ctx, Purchases(ctx, im.Purchases.Reader))
-	return run(ctx, im, im.Purchases, &im.report.Purchases, k)
+	return im.flow(ctx, im.Purchases, alone(ahead(ctx, rest, newBuffer(im.ChunkCustomers))), func(*space) {})
 }
 
-func (im *importer) purchaseCalls(ctx context.Context, rows iter.Seq2[PurchaseRow, error]) <-chan call[PurchaseRow] {
-	return ahead(ctx, rows, newBuffer(im.ChunkCustomers), func(r *PurchaseRow) *Reject { return r.Reject })
-}
-
-func (im *importer) purchaseKind() kind[PurchaseRow] {
-	return kind[PurchaseRow]{
-		sink:  func(ctx context.Context, rows []PurchaseRow) ([]Result, error) { return im.sink.Purchases(ctx, rows) },
-		line:  func(_ int, r *PurchaseRow) int64 { return r.Line },
-		taken: func(r *PurchaseRow) { im.sums.add(&r.Purchase) },
+// all yields the chunks that a channel holds.
+func all(chunks <-chan joined) iter.Seq[joined] {
+	return func(yield func(joined) bool) {
+		for c := range chunks {
+			if !yield(c) {
+				return
+			}
+		}
 	}
 }
 
-// kind is what differs between customers and purchases.
-type kind[T any] struct {
-	calls <-chan call[T]
-	sink  func(context.Context, []T) ([]Result, error)
-	line  func(i int, row *T) int64 // of the i-th row of a call
-	taken func(*T)                  // is told of each row that was not rejected
+// alone makes chunks of purchases whose customers did not come up beside them.
+func alone(calls <-chan call[PurchaseRow]) iter.Seq[joined] {
+	return func(yield func(joined) bool) {
+		for c := range calls {
+			j := joined{lines: make([]int64, len(c.rows))}
+			j.purchases = call[record.Purchase]{read: c.read, rejects: c.rejects, lost: c.lost, err: c.err, rows: make([]record.Purchase, len(c.rows))}
+			for i := range c.rows {
+				row := &c.rows[i]
+				if i == 0 || row.ExternalID != c.rows[i-1].ExternalID {
+					j.groups = append(j.groups, group{len(j.externals), i, i})
+					j.externals = append(j.externals, row.ExternalID)
+				}
+				j.groups[len(j.groups)-1].to++
+				j.purchases.rows[i], j.lines[i] = row.Purchase, row.Line
+			}
+			if !yield(j) {
+				return
+			}
+		}
+	}
 }
 
-// run hands the calls of one input to the sink and counts what it answers.
-func run[T any](ctx context.Context, im *importer, in Input, counts *Counts, k kind[T]) error {
-	for c := range k.calls {
-		if err := note(im, in, counts, &c); err != nil {
-			return err
-		}
-		if err := give(ctx, im, in, counts, k, c); err != nil {
-			return err
-		}
-		im.progress(in, counts)
+// flow overlaps the chunks of an import: while the sink finishes one, it begins the next.
+// What was begun is finished in order; after an error nothing more is, and nothing is
+// being begun when flow returns. done is called for each chunk that nobody looks at any
+// more.
+func (im *importer) flow(ctx context.Context, in Input, chunks iter.Seq[joined], done func(*space)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	type flight struct {
+		c   joined
+		l   landing
+		err error
 	}
-	if err := ctx.Err(); err != nil { // the calls may have ended for that
-		return stopped(in, err)
+	flights := make(chan flight)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(flights)
+		for c := range chunks {
+			f := flight{c: c}
+			if !im.DryRun {
+				f.l, f.err = im.to.begin(ctx, &f.c)
+			}
+			select {
+			case flights <- f:
+			case <-ctx.Done():
+				return
+			}
+			if f.err != nil {
+				return
+			}
+		}
+	})
+	defer wg.Wait()
+	defer cancel()
+	for f := range flights {
+		if f.err != nil {
+			return interrupted(in, f.err)
+		}
+		if err := im.land(ctx, in, &f.c, f.l); err != nil {
+			return err
+		}
+		done(f.c.memory)
+	}
+	if err := ctx.Err(); err != nil { // the chunks may have ended for that
+		return interrupted(in, err)
 	}
 	return nil
 }
+
+// land finishes a chunk and counts it.
+func (im *importer) land(ctx context.Context, in Input, c *joined, l landing) error {
+	customers, purchases := &im.report.Customers, &im.report.Purchases
+	if err := note(im, im.Customers, customers, &c.customers); err != nil {
+		return err
+	}
+	if err := note(im, im.Purchases, purchases, &c.purchases); err != nil {
+		return err
+	}
+	defer im.progress(in)
+	if im.DryRun {
+		for i := range c.purchases.rows {
+			im.sums.add(&c.purchases.rows[i])
+		}
+		return nil
+	}
+	if l == nil {
+		return nil
+	}
+	of, bought, err := l.finish(ctx)
+	if err != nil {
+		err = interrupted(in, err)
+	}
+	if len(of) == len(c.customers.rows) {
+		err = errors.Join(err, settle(im, im.Customers, customers, c.customers, of, func(i int) int64 { return c.customers.rows[i].Line }, func(*CustomerRow) {}))
+	}
+	if len(bought) == len(c.purchases.rows) {
+		err = errors.Join(err, settle(im, im.Purchases, purchases, c.purchases, bought, func(i int) int64 { return c.lines[i] }, im.sums.add))
+	}
+	return err
+}
+
+// interrupted says in which file the vault failed.
+func interrupted(in Input, err error) error { return fmt.Errorf("importing %s: %w", in.Name, err) }
 
 // note counts what was read before the rows of a call.
 func note[T any](im *importer, in Input, counts *Counts, c *call[T]) error {
@@ -215,34 +310,14 @@ func note[T any](im *importer, in Input, counts *Counts, c *call[T]) error {
 	return nil
 }
 
-func give[T any](ctx context.Context, im *importer, in Input, counts *Counts, k kind[T], c call[T]) error {
-	if len(c.rows) == 0 {
-		return nil
-	}
-	if im.DryRun {
-		for i := range c.rows {
-			k.taken(&c.rows[i])
-		}
-		return nil
-	}
-	results, err := k.sink(ctx, c.rows)
-	if err == nil && len(results) != len(c.rows) {
-		err = fmt.Errorf("the sink answered for %d of %d rows", len(results), len(c.rows))
-	}
-	if err != nil {
-		return fmt.Errorf("importing %s: %w", in.Name, err)
-	}
-	return settle(im, in, counts, k, c, results)
-}
-
 // settle counts what became of a call's rows: all of it, before a reject can end the
-// import.
-func settle[T any](im *importer, in Input, counts *Counts, k kind[T], c call[T], results []Result) error {
+// import. line says where the i-th row stood; taken is told of each that was not rejected.
+func settle[T any](im *importer, in Input, counts *Counts, c call[T], results []Result, line func(i int) int64, taken func(*T)) error {
 	var refused error
 	for i, r := range results {
-		refused = errors.Join(refused, im.count(in, counts, k.line(i, &c.rows[i]), r))
+		refused = errors.Join(refused, im.count(in, counts, line(i), r))
 		if r.Outcome != Rejected {
-			k.taken(&c.rows[i])
+			taken(&c.rows[i])
 		}
 	}
 	for _, l := range c.lost {
@@ -298,11 +373,14 @@ func (im *importer) reject(in Input, c *Counts, r *Reject) error {
 	return nil
 }
 
-func (im *importer) progress(in Input, c *Counts) {
+func (im *importer) progress(in Input) {
 	if im.Progress == nil {
 		return
 	}
-	p := Progress{Input: in.Name, Counts: *c, Bytes: in.Reader.Offset(), Size: in.Reader.Size}
-	p.Counts.RejectedBy = nil
-	im.Progress(p)
+	c := im.report.Customers
+	if in.Reader == im.Purchases.Reader {
+		c = im.report.Purchases
+	}
+	c.RejectedBy = nil
+	im.Progress(Progress{Input: in.Name, Counts: c, Bytes: in.Reader.Offset(), Size: in.Reader.Size})
 }

@@ -106,7 +106,7 @@ func TestRunCountsEveryRowAndNamesTheBadOnes(t *testing.T) {
 	var rejects bytes.Buffer
 	run := func() Report {
 		t.Helper()
-		rep, err := Run(t.Context(), sink, Options{
+		rep, err := Run(t.Context(), Rows(sink), Options{
 			Customers: input(t, "c.csv", customersCSV, Auto), Purchases: input(t, "p.csv", purchasesCSV, Auto),
 			Rejects: &rejects, MaxRejects: -1,
 		})
@@ -143,7 +143,7 @@ func TestRunCountsEveryRowAndNamesTheBadOnes(t *testing.T) {
 }
 
 func TestMaxRejectsEndsTheImport(t *testing.T) {
-	_, err := Run(t.Context(), newMemory(), Options{Customers: input(t, "c.csv", customersCSV, Auto), MaxRejects: 1})
+	_, err := Run(t.Context(), Rows(newMemory()), Options{Customers: input(t, "c.csv", customersCSV, Auto), MaxRejects: 1})
 	if !errors.Is(err, ErrTooManyRejects) {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestUnknownColumnIsNamed(t *testing.T) {
 	in := "external_id,e_mail\nA1,a@example.com\n"
 	r, err := NewReader(strings.NewReader(in), CSV, nil)
 	if err == nil {
-		_, err = Run(t.Context(), newMemory(), Options{Customers: Input{Name: "c.csv", Reader: r}, MaxRejects: -1})
+		_, err = Run(t.Context(), Rows(newMemory()), Options{Customers: Input{Name: "c.csv", Reader: r}, MaxRejects: -1})
 	}
 	if !errors.Is(err, ErrColumns) || !strings.Contains(err.Error(), "e_mail") || !strings.Contains(err.Error(), "email") {
 		t.Fatal(err)
@@ -174,7 +174,7 @@ func TestUnknownColumnIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	sink := newMemory()
-	if _, err := Run(t.Context(), sink, Options{Customers: Input{Name: "c.csv", Reader: r}, MaxRejects: -1}); err != nil {
+	if _, err := Run(t.Context(), Rows(sink), Options{Customers: Input{Name: "c.csv", Reader: r}, MaxRejects: -1}); err != nil {
 		t.Fatal(err)
 	}
 	if c := sink.customers["A1"]; c.Get(record.Email) != "a@example.com" {
@@ -193,7 +193,7 @@ func TestJSONLinesAndGzip(t *testing.T) {
 		t.Fatal(err)
 	}
 	sink := newMemory()
-	rep, err := Run(t.Context(), sink, Options{Customers: Input{Name: "c.jsonl.gz", Reader: r}, MaxRejects: -1})
+	rep, err := Run(t.Context(), Rows(sink), Options{Customers: Input{Name: "c.jsonl.gz", Reader: r}, MaxRejects: -1})
 	if err != nil || rep.Customers.New != 1 || rep.Customers.RejectedBy[CodeUnknownColumn] != 1 {
 		t.Fatalf("%+v, %v", rep, err)
 	}
@@ -203,7 +203,7 @@ func TestJSONLinesAndGzip(t *testing.T) {
 
 	r, err = NewReader(bytes.NewReader(z.Bytes()[:z.Len()-6]), Auto, nil)
 	if err == nil {
-		_, err = Run(t.Context(), newMemory(), Options{Customers: Input{Name: "c.jsonl.gz", Reader: r}, MaxRejects: -1})
+		_, err = Run(t.Context(), Rows(newMemory()), Options{Customers: Input{Name: "c.jsonl.gz", Reader: r}, MaxRejects: -1})
 	}
 	if err == nil {
 		t.Fatal("a file cut short was read to its end without an error")
@@ -224,7 +224,7 @@ func fuzz(f *testing.F, format Format, seed string) {
 			return
 		}
 		defer r.Close()
-		rep, err := Run(t.Context(), newMemory(), Options{Customers: Input{Name: "f", Reader: r}, MaxRejects: -1})
+		rep, err := Run(t.Context(), Rows(newMemory()), Options{Customers: Input{Name: "f", Reader: r}, MaxRejects: -1})
 		if c := rep.Customers; err == nil && c.Read != c.New+c.Updated+c.Unchanged+c.Rejected {
 			t.Fatalf("%+v", c)
 		}

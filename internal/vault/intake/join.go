@@ -31,7 +31,16 @@ type joined struct {
 	purchases call[record.Purchase] // those of one customer together
 	lines     []int64               // of each purchase
 	groups    []group
-	memory    *space // of all rows
+	externals []string // of groups, where no customers come with them
+	memory    *space   // of all rows
+}
+
+// external returns whose a group of purchases is.
+func (c *joined) external(g group) string {
+	if c.externals != nil {
+		return c.externals[g.customer]
+	}
+	return normalID(&c.customers.rows[g.customer].Customer)
 }
 
 // space is the memory that a chunk is held in. It is used again for a later one:

@@ -46,15 +46,30 @@ func (f *rowFault) reject(line int64) *Reject {
 
 func tooLong() *rowFault { return &rowFault{CodeRowTooLong, "is longer than 256 KiB"} }
 
-// Customers yields the rows of a file of customers. After an error, which is the
+// Purchases yields the rows of a file of purchases. After an error, which is the
 // context's or says why the rest cannot be read, nothing more is yielded.
-func Customers(ctx context.Context, r *Reader) iter.Seq2[CustomerRow, error] {
-	return each(ctx, r, customerRows)
-}
-
-// Purchases yields the rows of a file of purchases, as [Customers] does.
 func Purchases(ctx context.Context, r *Reader) iter.Seq2[PurchaseRow, error] {
-	return each(ctx, r, purchaseRows)
+	return func(yield func(PurchaseRow, error) bool) {
+		src, err := purchaseRows(r)
+		if err != nil {
+			yield(PurchaseRow{}, err)
+			return
+		}
+		for {
+			var row PurchaseRow
+			err := src.next(ctx, &row)
+			if err == io.EOF {
+				return
+			}
+			if err != nil {
+				yield(PurchaseRow{}, err)
+				return
+			}
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
 }
 
 // rows reads the rows of one file, checked.
@@ -88,32 +103,6 @@ func (r *rows[T]) next(ctx context.Context, into *T) error {
 	}
 	r.check(r.c, &r.row, into)
 	return nil
-}
-
-func each[T any](ctx context.Context, r *Reader, open func(*Reader) (*rows[T], error)) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		var none T
-		src, err := open(r)
-		if err != nil {
-			yield(none, err)
-			return
-		}
-		var row T
-		for {
-			row = none
-			err := src.next(ctx, &row)
-			if err == io.EOF {
-				return
-			}
-			if err != nil {
-				yield(none, err)
-				return
-			}
-			if !yield(row, nil) {
-				return
-			}
-		}
-	}
 }
 
 // checker turns cells into records.
