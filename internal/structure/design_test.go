@@ -140,8 +140,8 @@ func keyKinds(t *typed) (out []string) {
 	return out
 }
 
-// checkKinds holds the list of kinds of keys against those there are.
-func checkKinds(kinds []string, doc string) (faults []string) {
+// checkEntryKinds holds the list of kinds of keys against those there are.
+func checkEntryKinds(kinds []string, doc string) (faults []string) {
 	_, list, _ := strings.Cut(doc, "| kind of key |")
 	list, _, _ = strings.Cut(list, "\n\n")
 	listed := map[string]bool{}
@@ -173,11 +173,11 @@ func TestEveryKindOfKeyHasItsParts(t *testing.T) {
 		t.Fatalf("only %v were found: the test reads them wrongly", kinds)
 	}
 	doc := readDoc(t, designFile)
-	report(t, checkKinds(kinds, doc))
-	if got := checkKinds(append(kinds, "portal"), doc); len(got) != 1 {
+	report(t, checkEntryKinds(kinds, doc))
+	if got := checkEntryKinds(append(kinds, "portal"), doc); len(got) != 1 {
 		t.Errorf("a kind that is not listed gives %q", got)
 	}
-	if got := checkKinds(kinds[1:], doc); len(got) != 1 {
+	if got := checkEntryKinds(kinds[1:], doc); len(got) != 1 {
 		t.Errorf("a kind that there is not gives %q", got)
 	}
 }

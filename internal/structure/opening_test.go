@@ -72,6 +72,8 @@ var openings = map[string]opening{
 	"(*internal/vault/seal.Extract).Open":       {true, "what the vault keeps of an export: its list of ordinals and its filter"},
 	"(*internal/vault/export.Desk).Gather":      {false, "an export's own filter, to go on with it"},
 	"internal/vault/export.openList":            {false, "an export's ordinals"},
+	"(internal/platform/keys.MonthKey).Open":    {true, "the values of log entries: they name staff, and no customer"},
+	"(*internal/vault/ledger.opener).values":    {false, "the values of log entries: they name staff, and no customer"},
 	"internal/platform/keys.unwrap":             {false, "brands' keys, under the root key"},
 	"(*internal/watch/canary.Store).read":       {false, "which customers are canaries"},
 	"(*internal/watch/decoymail.Desk).who":      {false, "the canary that a mail went to"},
