@@ -126,6 +126,8 @@ type Principal struct {
 	Kind        string            `json:"kind" enum:"person,service"`
 	ID          uint64            `json:"id,omitempty" readOnly:"true"`
 	Roles       map[string]string `json:"roles,omitempty" doc:"Role by brand; group holds where no other is given."`
+	Country     string            `json:"country,omitempty" maxLength:"2" doc:"Where the principal works (ISO 3166-1, two letters): every entry of what it does says so."`
+	Entity      string            `json:"entity,omitempty" maxLength:"128" doc:"The legal entity that it works for."`
 	Disabled    time.Time         `json:"disabled,omitzero" readOnly:"true"`
 	Credentials []Credential      `json:"credentials,omitempty" readOnly:"true"`
 }
@@ -359,9 +361,28 @@ type VerifyRequest struct {
 // Verified says whether a log is what was signed. A fault names entries, and no
 // customer.
 type Verified struct {
-	OK    bool   `json:"ok"`
-	Size  uint64 `json:"size"`
-	Fault string `json:"fault,omitempty"`
+	OK         bool   `json:"ok"`
+	Size       uint64 `json:"size"`
+	Fault      string `json:"fault,omitempty"`
+	Newer      uint64 `json:"newer,omitempty" doc:"Entries that a newer version wrote: their leaves are what was signed."`
+	Incomplete bool   `json:"incomplete,omitempty" doc:"Some of those move budgets or rights: nothing was changed, and not everything is understood."`
+	Erased     uint64 `json:"erased,omitempty" doc:"Entries whose values are erased."`
+}
+
+// ExpireRequest asks to erase the values of log entries: who acted, the exact time, and
+// every text that may name somebody.
+type ExpireRequest struct {
+	Before string `json:"before" maxLength:"10" doc:"A UTC day, such as 2026-01-31: entries of earlier days are erased, except what is still in force. At most 31 days ago."`
+	DryRun bool   `json:"dry_run,omitempty" doc:"Only count."`
+}
+
+// Expired says what was erased, or would be.
+type Expired struct {
+	Before  string `json:"before"`
+	Entries uint64 `json:"entries" doc:"Entries whose values were erased."`
+	Kept    uint64 `json:"kept" doc:"Entries of these days of which something is still in force."`
+	Already uint64 `json:"already" doc:"Entries whose values were erased before."`
+	Keys    []int  `json:"keys,omitempty" doc:"Months whose keys were destroyed, such as 202601: no backup opens the values of those months with keys from after this."`
 }
 
 // Key is a version of a key of a brand, without what it is.

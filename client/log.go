@@ -33,6 +33,11 @@ func (c *Client) VerifyLog(ctx context.Context, brand string, req api.VerifyRequ
 	return ask[api.Verified](ctx, c, http.MethodPost, at(brand, "log", "verify"), req)
 }
 
+// ExpireLog erases the values of old log entries: who acted, when exactly, and texts.
+func (c *Client) ExpireLog(ctx context.Context, brand string, req api.ExpireRequest) (*api.Expired, error) {
+	return ask[api.Expired](ctx, c, http.MethodPost, at(brand, "log", "expire"), req)
+}
+
 // Tile reads a file of the brand's log as C2SP tlog-tiles names it; log.vkey is the
 // verifier key.
 func (c *Client) Tile(ctx context.Context, brand, path string) ([]byte, error) {

@@ -70,7 +70,7 @@ type Entry = entry.Entry
 type Kind = entry.Kind
 
 // Report says what was verified. First and Last are the times of the first and the
-// last entry, zero in an empty log.
+// last entry, zero in an empty log; of an entry of version 2 the leaf has the UTC day.
 type Report struct {
 	Origin    string
 	Size      uint64
@@ -78,14 +78,24 @@ type Report struct {
 	First     time.Time
 	Last      time.Time
 	Counts    map[Kind]uint64
+	// Newer counts the entries that a newer version of Cloakroom wrote: their leaves are
+	// what was signed, and what they say is not known here. Critical counts those of them
+	// that move budgets or rights, or that cannot be read at all.
+	Newer, Critical uint64
 }
+
+// Incomplete reports whether the log is what was signed, and says things that this
+// release does not understand and that matter for the rest: it is not well, and not
+// changed.
+func (r *Report) Incomplete() bool { return r.Critical > 0 }
 
 // checkpointPath is where C2SP tlog-tiles puts the checkpoint.
 const checkpointPath = "checkpoint"
 
 // Verify reads the whole log from src and checks that it is what the key vkey
-// signed, that every entry is valid, that times never step back and that all belong
-// to one brand. Where older is given, a checkpoint as the reader kept it, the log
+// signed, that every entry is valid, that days never step back and that all belong
+// to one brand. Entries that a newer version wrote are verified as leaves and counted,
+// see [Report.Incomplete]. Where older is given, a checkpoint as the reader kept it, the log
 // must also continue it.
 //
 // If each is not nil, it is called with every entry in order, while the log is being

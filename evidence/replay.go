@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"filippo.io/torchwood"
@@ -120,21 +121,30 @@ func (r *replay) leaf(at uint64, leaf []byte, path string) error {
 	}
 	e, err := entry.Unmarshal(leaf)
 	switch {
+	case errors.Is(err, entry.ErrNewer):
+		r.report.Newer++
+		r.report.Critical++
+		return nil
 	case err != nil:
 		r.entry = fmt.Errorf("%w: entry %d in %s cannot be read: %w", ErrEntry, at, path, err)
-	case at > 0 && e.Brand != r.brand:
+	case !r.report.First.IsZero() && e.Brand != r.brand:
 		r.entry = fmt.Errorf("%w: entry %d in %s is of brand %d, those before it of brand %d", ErrEntry, at, path, e.Brand, r.brand)
-	case e.At.Before(r.report.Last):
+	case e.At.Before(r.report.Last) && (e.LeafVersion() == entry.Version1 || entry.Day(e.At) < entry.Day(r.report.Last)):
 		r.entry = fmt.Errorf("%w: entry %d in %s is of %s, before the entry that it follows, of %s", ErrEntry, at, path, stamp(e.At), stamp(r.report.Last))
 	}
 	if r.entry != nil {
 		return nil
 	}
-	if at == 0 {
-		r.brand, r.report.First = e.Brand, e.At
+	if r.report.First.IsZero() {
+		r.report.First = e.At
 	}
-	r.report.Last = e.At
+	r.brand, r.report.Last = e.Brand, e.At
 	r.report.Counts[e.Kind]++
+	if e.Newer() {
+		if r.report.Newer++; e.Critical {
+			r.report.Critical++
+		}
+	}
 	if r.each == nil {
 		return nil
 	}

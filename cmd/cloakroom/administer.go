@@ -116,6 +116,9 @@ type principalCreateCmd struct {
 	Name  string            `arg:"" help:"Lower-case letters, digits, dots, hyphens and underscores."`
 	Kind  string            `help:"person or service." default:"person" enum:"person,service"`
 	Roles map[string]string `name:"role" help:"BRAND=ROLE, such as gucci=application; group=ROLE applies to brands without their own." placeholder:"BRAND=ROLE"`
+
+	Country string `help:"Country of work, two letters: log entries carry it." placeholder:"IT"`
+	Entity  string `help:"Legal entity of the employer: log entries carry it." placeholder:"NAME"`
 }
 
 // created is a new principal and its one key.
@@ -129,7 +132,7 @@ func (c *principalCreateCmd) Run(ctx context.Context, std Streams) error {
 	return c.with(ctx, std, func(v *connection) error {
 		var out created
 		var err error
-		if out.Principal, err = v.CreatePrincipal(ctx, api.Principal{Name: c.Name, Kind: c.Kind, Roles: c.Roles}); err != nil {
+		if out.Principal, err = v.CreatePrincipal(ctx, api.Principal{Name: c.Name, Kind: c.Kind, Roles: c.Roles, Country: c.Country, Entity: c.Entity}); err != nil {
 			return err
 		}
 		if out.Credential, err = v.CreateCredential(ctx, c.Name, api.CredentialRequest{Label: "first"}); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/evidence"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
@@ -22,6 +23,7 @@ type logCmd struct {
 	Verify     logVerifyCmd     `cmd:"" help:"Verify the whole log, also against an older checkpoint."`
 	Entry      logEntryCmd      `cmd:"" help:"Show one log entry."`
 	Proof      logProofCmd      `cmd:"" help:"Prove that an entry is in the log, and check the proof."`
+	Expire     logExpireCmd     `cmd:"" help:"Erase who acted, when exactly, and texts from old entries."`
 	Tiles      logTilesCmd      `cmd:"" help:"Write the log as a C2SP tlog-tiles directory, with log.vkey."`
 }
 
@@ -66,10 +68,14 @@ type logVerifyCmd struct {
 
 // verified is the answer to --json.
 type verified struct {
-	Origin    string            `json:"origin"`
-	Size      uint64            `json:"size"`
-	OlderSize uint64            `json:"older_size,omitempty"`
-	Kinds     map[string]uint64 `json:"kinds"`
+	Origin    string `json:"origin"`
+	Size      uint64 `json:"size"`
+	OlderSize uint64 `json:"older_size,omitempty"`
+	Newer     uint64 `json:"newer,omitempty"`
+
+	Incomplete bool `json:"incomplete,omitempty"`
+
+	Kinds map[string]uint64 `json:"kinds"`
 }
 
 // Run verifies a log.
@@ -125,6 +131,9 @@ func (c *logVerifyCmd) Run(ctx context.Context, std Streams) error {
 		if err != nil {
 			return err
 		}
+		if inside.Incomplete {
+			return &incompleteError{inside.Fault}
+		}
 		if !inside.OK {
 			return errors.New(inside.Fault)
 		}
@@ -148,14 +157,53 @@ func (c *logVerifyCmd) verify(ctx context.Context, std Streams, src evidence.Sou
 	if err != nil {
 		return err
 	}
-	out := verified{Origin: r.Origin, Size: r.Size, OlderSize: r.OlderSize, Kinds: map[string]uint64{}}
+	out := verified{Origin: r.Origin, Size: r.Size, OlderSize: r.OlderSize, Newer: r.Newer, Incomplete: r.Incomplete(), Kinds: map[string]uint64{}}
 	for k, n := range r.Counts {
 		out.Kinds[k.String()] = n
 	}
-	return c.print(std, out, func(w io.Writer) {
+	err = c.print(std, out, func(w io.Writer) {
 		fmt.Fprintf(w, "%s: %d entries, all as they were signed\n", out.Origin, out.Size)
 		if older != nil {
 			fmt.Fprintf(w, "it continues the checkpoint of %d entries\n", out.OlderSize)
+		}
+		if out.Newer > 0 {
+			fmt.Fprintf(w, "%d entries were written by a newer version\n", out.Newer)
+		}
+	})
+	if err == nil && out.Incomplete {
+		err = &incompleteError{fmt.Sprintf("%d entries move budgets or rights and were %v", r.Critical, entry.ErrNewer)}
+	}
+	return err
+}
+
+// exitIncomplete is the exit code of a verification that found nothing wrong and did not
+// understand everything that matters.
+const exitIncomplete = 4
+
+// incompleteError says that a log is what was signed, and not why it is well.
+type incompleteError struct{ text string }
+
+// Error says what was not understood.
+func (e *incompleteError) Error() string { return "incomplete: " + e.text }
+
+type logExpireCmd struct {
+	forBrand
+	Before string `help:"A UTC day, at least 31 days ago: entries of earlier days are erased." placeholder:"YYYY-MM-DD" required:""`
+	DryRun bool   `name:"dry-run" help:"Only count."`
+}
+
+// Run erases values of entries.
+func (c *logExpireCmd) Run(ctx context.Context, std Streams) error {
+	req := api.ExpireRequest{Before: c.Before, DryRun: c.DryRun}
+	call := func(v *connection) (*api.Expired, error) { return v.ExpireLog(ctx, c.Brand, req) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, x *api.Expired) {
+		verb := "erased"
+		if c.DryRun {
+			verb = "would be erased"
+		}
+		fmt.Fprintf(w, "values of %d entries before %s %s; %d are kept because something they grant is in force, %d were erased before\n", x.Entries, x.Before, verb, x.Kept, x.Already)
+		for _, month := range x.Keys {
+			fmt.Fprintf(w, "key of %d-%02d %s\n", month/100, month%100, map[bool]string{true: "would be destroyed", false: "destroyed"}[c.DryRun])
 		}
 	})
 }

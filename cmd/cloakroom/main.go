@@ -1,7 +1,7 @@
 // Command cloakroom is the customer-data vault's command line: a verb per file.
 //
-// Exit codes: 0 done, 1 failed, 2 wrong command line, 3 rows were refused, 130
-// interrupted.
+// Exit codes: 0 done, 1 failed, 2 wrong command line, 3 rows were refused, 4 a
+// log holds what only a newer version understands, 130 interrupted.
 package main
 
 import (
@@ -116,6 +116,9 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 	var rejected *rejectedError
 	if errors.As(err, &rejected) {
 		return exitRejected
+	}
+	if _, ok := errors.AsType[*incompleteError](err); ok {
+		return exitIncomplete
 	}
 	return exitFailed
 }

@@ -61,6 +61,8 @@ type Desk struct {
 
 	once  sync.Once
 	begun chan struct{} // by wake: a rotation was begun here
+
+	expiring sync.Map // brands whose values are being erased
 }
 
 // Begin makes what a brand needs: keys, an empty log, the default policy, and for a
@@ -205,6 +207,9 @@ func (d *Desk) CreatePrincipal(ctx context.Context, c identity.Caller, req api.P
 	if err != nil {
 		return nil, err
 	}
+	if err := ledger.CheckText("entity", req.Entity); err != nil {
+		return nil, err
+	}
 	roles := map[record.BrandID]string{}
 	detail := entry.PrincipalCreated{Principal: req.Name, Roles: req.Roles}
 	for brand, role := range req.Roles {
@@ -223,6 +228,9 @@ func (d *Desk) CreatePrincipal(ctx context.Context, c identity.Caller, req api.P
 			if err == nil {
 				err = d.Door.Identity.FirstRole(ctx, q, id, b, role)
 			}
+		}
+		if err == nil && req.Country+req.Entity != "" {
+			err = d.Door.Identity.SetParty(ctx, q, id, req.Country, req.Entity)
 		}
 		return err
 	})
@@ -244,7 +252,7 @@ func (d *Desk) principal(ctx context.Context, name string) (*api.Principal, erro
 	if err != nil {
 		return nil, err
 	}
-	out := &api.Principal{Name: p.Name, Kind: p.Kind, ID: p.ID, Disabled: p.Disabled, Roles: map[string]string{}}
+	out := &api.Principal{Name: p.Name, Kind: p.Kind, ID: p.ID, Country: p.Country, Entity: p.Entity, Disabled: p.Disabled, Roles: map[string]string{}}
 	roles, err := d.Door.Identity.Roles(ctx, p.ID)
 	if err != nil {
 		return nil, err

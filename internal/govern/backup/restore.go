@@ -405,7 +405,11 @@ func (r *restore) verify(ctx context.Context) error {
 			olders = append(olders, cp)
 		}
 		for _, older := range olders {
-			if _, err := r.restored.Ledger.Verify(ctx, l.Brand, older); err != nil {
+			report, err := r.restored.Ledger.Verify(ctx, l.Brand, older)
+			if err == nil && report.Incomplete() {
+				err = entry.ErrNewer
+			}
+			if err != nil {
 				return fmt.Errorf("the log of %s: %w", l.Name, err)
 			}
 		}

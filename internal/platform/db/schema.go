@@ -394,6 +394,9 @@ var migrations = []string{
 		`ALTER TABLE receivers ADD COLUMN since bigint NOT NULL DEFAULT 0;`,
 	// ledger
 	`ALTER TABLE log_groups ADD COLUMN vals {blob};`,
+	// identity
+	`ALTER TABLE principals ADD COLUMN country text NOT NULL DEFAULT '';
+	ALTER TABLE principals ADD COLUMN entity text NOT NULL DEFAULT '';`,
 	// revision
 	`ALTER TABLE revisions ADD COLUMN writer integer NOT NULL DEFAULT 1;`,
 }

@@ -122,6 +122,11 @@ type (
 		Check string `log:"check,clear"`
 		Extra
 	}
+	// ValuesErased: the values of entries of days before one were erased from this log.
+	ValuesErased struct {
+		Before string `log:"before,clear"` // a UTC day
+		Extra
+	}
 	// BackedUp: a backup was begun.
 	BackedUp struct {
 		Parts      string   `log:"parts,clear,always"`
@@ -362,6 +367,7 @@ func init() {
 	register(KindAdministration, "none", Checked{})
 	register(KindAdministration, "backup", BackedUp{})
 	register(KindAdministration, "mend", Mended{})
+	register(KindAdministration, "values-erase", ValuesErased{})
 	register(KindAdministration, "restore", Restored{})
 
 	register(KindRotation, "begin", RotationBegun{})

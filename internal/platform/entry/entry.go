@@ -269,7 +269,7 @@ type wire2 struct {
 const (
 	MaxText   = 64       // role, purpose, ticket, class, level, and a detail's name
 	MaxDetail = 48 << 10 // all of Detail together
-	maxParty  = 256      // a recipient, a legal entity
+	MaxParty  = 256      // a recipient, a legal entity
 )
 
 func (e *Entry) check() error {
@@ -288,8 +288,8 @@ func (e *Entry) check() error {
 		}
 	}
 	for _, s := range []string{e.Entity, e.Recipient, e.RecipientCountry, e.RecipientEntity} {
-		if len(s) > maxParty || !utf8.ValidString(s) {
-			return fmt.Errorf("a recipient or legal entity of more than %d bytes, or not in UTF-8", maxParty)
+		if len(s) > MaxParty || !utf8.ValidString(s) {
+			return fmt.Errorf("a recipient or legal entity of more than %d bytes, or not in UTF-8", MaxParty)
 		}
 	}
 	if (e.Row.Digest == [32]byte{}) != (e.Row.Table == "") || e.Row.Table == "" && e.Row.Key != "" {

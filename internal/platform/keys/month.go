@@ -23,6 +23,10 @@ func Month(at time.Time) int {
 	return at.Year()*100 + int(at.Month())
 }
 
+func nextMonth(month int) int {
+	return Month(time.Date(month/100, time.Month(month%100)+1, 1, 0, 0, 0, 0, time.UTC))
+}
+
 // MonthKey seals and opens the values of a brand's log entries. It prints without its
 // bytes.
 type MonthKey struct {
@@ -108,16 +112,15 @@ const (
 	sqlDestroyMonth = `DELETE FROM brand_keys WHERE brand = $1 AND kind = $2 AND version = $3`
 )
 
-// EnsureMonth makes the Entries key of a month where there is none, in a transaction of
-// its own. Of several servers that do so at once one makes it.
+// EnsureMonth makes the Entries key of a month where there is none, and the one of the
+// month after, in a transaction of its own: so that keys which were backed up before a
+// month began open the log of that month, too. Of several servers that do so at once one
+// makes them.
 func (r *Ring) EnsureMonth(ctx context.Context, brand record.BrandID, month int) (MonthKey, error) {
 	k, err := r.MonthKey(ctx, brand, month)
 	if !errors.Is(err, ErrNoKey) {
 		return k, err
 	}
-	plain := make([]byte, keyBytes)
-	rand.Read(plain)
-	n := name{brand, Entries, month}
 	err = r.db.Tx(ctx, func(q db.Queryer) error {
 		at, err := q.Now(ctx)
 		if err != nil {
@@ -126,12 +129,18 @@ func (r *Ring) EnsureMonth(ctx context.Context, brand record.BrandID, month int)
 		if err := r.adopt(ctx, q); err != nil {
 			return err
 		}
-		wrapped, err := r.root.Wrap(ctx, plain, n.aad())
-		if err != nil {
-			return err
+		for _, m := range []int{month, nextMonth(month)} {
+			plain := make([]byte, keyBytes)
+			rand.Read(plain)
+			wrapped, err := r.root.Wrap(ctx, plain, name{brand, Entries, m}.aad())
+			if err != nil {
+				return err
+			}
+			if _, err = q.Exec(ctx, sqlInsertMonth, int64(brand), string(Entries), m, wrapped, at.UnixMicro()); err != nil {
+				return err
+			}
 		}
-		_, err = q.Exec(ctx, sqlInsertMonth, int64(brand), string(Entries), month, wrapped, at.UnixMicro())
-		return err
+		return nil
 	})
 	if err != nil {
 		return MonthKey{}, fmt.Errorf("making the entries key of %d: %w", month, err)

@@ -18,6 +18,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
 // The forms and formats of exports.
@@ -337,3 +338,12 @@ func (t *parquetTable) row(cells []string) error {
 }
 
 func (t *parquetTable) close() error { return t.w.Close() }
+
+// to is what the entries of an export say of its recipient: the public key, unless it is
+// longer than an entry takes. The entry of the request has it in any case.
+func (x *Export) to() ledger.Recipient {
+	if len(x.Recipient) > entry.MaxParty {
+		return ledger.Recipient{}
+	}
+	return ledger.Recipient{Name: x.Recipient}
+}

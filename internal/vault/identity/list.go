@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	sqlPrincipalByID   = `SELECT id, name, kind, created, disabled FROM principals WHERE id = $1`
-	sqlListPrincipals  = `SELECT id, name, kind, created, disabled FROM principals WHERE id > $1 ORDER BY id LIMIT $2`
+	sqlPrincipalByID   = `SELECT id, name, kind, country, entity, created, disabled FROM principals WHERE id = $1`
+	sqlListPrincipals  = `SELECT id, name, kind, country, entity, created, disabled FROM principals WHERE id > $1 ORDER BY id LIMIT $2`
 	sqlListRoles       = `SELECT brand, role FROM roles WHERE principal = $1 ORDER BY brand`
 	sqlPeople          = `SELECT p.id, r.role FROM roles r JOIN principals p ON p.id = r.principal WHERE r.brand IN ($1, 0) AND p.kind = $2 AND p.disabled = 0 ORDER BY p.id, r.brand DESC`
 	sqlListCredentials = `SELECT id, parent, root, label, created, expires, revoked, scope FROM credentials WHERE principal = $1 ORDER BY id`
@@ -20,7 +20,7 @@ const (
 func scanPrincipal(r db.Row) (Principal, error) {
 	var p Principal
 	var id, created, disabled int64
-	if err := r.Scan(&id, &p.Name, &p.Kind, &created, &disabled); err != nil {
+	if err := r.Scan(&id, &p.Name, &p.Kind, &p.Country, &p.Entity, &created, &disabled); err != nil {
 		return p, err
 	}
 	p.ID, p.Created, p.Disabled = uint64(id), db.Time(created), db.Time(disabled)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
@@ -41,6 +42,8 @@ var (
 	ErrExists = fault.New(fault.Conflict, "a principal of this name already exists")
 	// ErrName is returned for a name or kind that a principal cannot have.
 	ErrName = fault.New(fault.Invalid, "a principal's name is 1 to 64 lower-case letters, digits, dots, hyphens and underscores, its kind person or service")
+	// ErrParty is returned for a country or legal entity that cannot be one.
+	ErrParty = fault.New(fault.Invalid, "a country is two capital letters such as IT, a legal entity up to 128 bytes without control characters")
 )
 
 // The kinds of principals.
@@ -58,6 +61,8 @@ type Principal struct {
 	ID       uint64
 	Name     string
 	Kind     string
+	Country  string // where it works: ISO 3166-1, two letters; empty until set
+	Entity   string // the legal entity that it works for; empty until set
 	Created  time.Time
 	Disabled time.Time // zero: not disabled
 }
@@ -106,7 +111,8 @@ func New(d *db.DB) *Store { return &Store{db: d} }
 const (
 	sqlNextPrincipal    = `SELECT coalesce(max(id), 0) + 1 FROM principals`
 	sqlInsertPrincipal  = `INSERT INTO principals (id, name, kind, created, disabled) VALUES ($1, $2, $3, $4, 0) ON CONFLICT DO NOTHING`
-	sqlPrincipalByName  = `SELECT id, name, kind, created, disabled FROM principals WHERE name = $1`
+	sqlPrincipalByName  = `SELECT id, name, kind, country, entity, created, disabled FROM principals WHERE name = $1`
+	sqlSetParty         = `UPDATE principals SET country = $2, entity = $3 WHERE id = $1`
 	sqlDisablePrincipal = `UPDATE principals SET disabled = $2 WHERE id = $1 AND disabled = 0`
 	sqlSetRole          = `INSERT INTO roles (principal, brand, role) VALUES ($1, $2, $3) ON CONFLICT (principal, brand) DO UPDATE SET role = excluded.role`
 	sqlRemoveRole       = `DELETE FROM roles WHERE principal = $1 AND brand = $2`
@@ -129,7 +135,7 @@ const (
 		UNION ALL SELECT c.id FROM credentials c JOIN down ON c.parent = down.id WHERE c.root = $3 AND c.revoked = 0)
 		UPDATE credentials SET revoked = $2 WHERE revoked = 0 AND root = $3 AND id IN (SELECT id FROM down)`
 	sqlRevocations     = `SELECT count(DISTINCT revoked) FROM credentials WHERE root = $1 AND revoked > $2`
-	sqlAuthenticate    = `SELECT c.id, c.root, c.parent, c.expires, c.revoked, c.scope, p.id, p.name, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.hash = $1`
+	sqlAuthenticate    = `SELECT c.id, c.root, c.parent, c.expires, c.revoked, c.scope, p.id, p.name, p.country, p.entity, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.hash = $1`
 	sqlLive            = `SELECT c.parent, c.revoked, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.id = $1`
 	sqlLocalCredential = `SELECT c.id, c.root FROM credentials c WHERE c.principal = $1 AND c.label = $2 ORDER BY c.id LIMIT 1`
 )
@@ -173,6 +179,22 @@ func (s *Store) CreatePrincipal(ctx context.Context, q db.Queryer, name, kind st
 		}
 	}
 	return 0, errors.New("registering a principal: too many concurrent registrations; retry")
+}
+
+// maxEntity bounds the name of a legal entity.
+const maxEntity = 128
+
+// SetParty says where a principal works and for which legal entity, for the entries of
+// what it does from then on.
+func (s *Store) SetParty(ctx context.Context, q db.Queryer, principal uint64, country, entity string) error {
+	letters := func(c rune) bool { return c < 'A' || c > 'Z' }
+	if country != "" && (len(country) != 2 || strings.ContainsFunc(country, letters)) || len(entity) > maxEntity || strings.ContainsFunc(entity, unicode.IsControl) {
+		return ErrParty
+	}
+	if _, err := q.Exec(ctx, sqlSetParty, int64(principal), country, entity); err != nil {
+		return fmt.Errorf("setting where a principal works: %w", err)
+	}
+	return revision.Bump(ctx, q)
 }
 
 // SetRole gives a principal its one role at a brand.
@@ -471,7 +493,7 @@ func (s *Store) Authenticate(ctx context.Context, key Key) (Caller, error) {
 func (s *Store) accept(ctx context.Context, hash [32]byte) (accepted, error) {
 	var a accepted
 	var id, root, parent, revoked, principal, disabled int64
-	err := s.db.Row(ctx, sqlAuthenticate, hash[:]).Scan(&id, &root, &parent, &a.expires, &revoked, &a.caller.Export, &principal, &a.caller.Name, &disabled)
+	err := s.db.Row(ctx, sqlAuthenticate, hash[:]).Scan(&id, &root, &parent, &a.expires, &revoked, &a.caller.Export, &principal, &a.caller.Name, &a.caller.Country, &a.caller.Entity, &disabled)
 	switch {
 	case errors.Is(err, db.ErrNoRows):
 		return accepted{}, ErrUnknownKey

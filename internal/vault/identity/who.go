@@ -8,6 +8,8 @@ type Caller struct {
 	Credential uint64
 	Lineage    uint64 // the credential from which this one descends, or itself
 	Name       string // the principal's name
+	Country    string // where the principal works, and for which legal entity; empty until set
+	Entity     string
 	// Export is the one export that the credential can download, and nothing else;
 	// empty for a credential that can do whatever its principal may.
 	Export string

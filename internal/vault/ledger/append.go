@@ -70,6 +70,7 @@ func (l *Ledger) Append(ctx context.Context, h Hold, commit Commit) (Receipt, er
 	}
 	e := entryOf(who, kindOf(rel.Class))
 	e.Purpose, e.Ticket, e.Detail = g.Purpose(), rel.Ticket, rel.Detail
+	e.Recipient, e.RecipientCountry, e.RecipientEntity = rel.Recipient.Name, rel.Recipient.Country, rel.Recipient.Entity
 	e.Class, e.Level, e.Fields = rel.Class.String(), level(rel), g.Fields()
 	req := c.request(e, rel.Ords, commit)
 	req.class, req.revision = rel.Class, revision.Of(ctx)
@@ -124,6 +125,7 @@ func entryOf(who identity.Who, kind entry.Kind) entry.Entry {
 		Kind: kind, Brand: who.Brand, Principal: who.Principal, Credential: who.Credential,
 		Lineage: who.Lineage, Role: who.Role,
 	}
+	e.Country, e.Entity = who.Country, who.Entity
 	if who.Principal == 0 {
 		e.Actor = entry.ActorSystem
 	}

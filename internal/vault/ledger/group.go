@@ -55,6 +55,7 @@ type item struct {
 	encoded []byte // the list of customers, empty for none
 	values  []byte // as they are kept, empty for an entry of version 1
 	plain   []byte // unsealed, see opener
+	lost    bool   // their key is not there
 }
 
 // each calls fn for every entry of the group in order. Bytes handed to fn belong

@@ -157,7 +157,7 @@ func (p *projection) apply(g *group, o *opener, counted uint32) error {
 				return err
 			}
 			if e.Bare() {
-				return fmt.Errorf("entry %d: its values are gone, and budgets count them still: %w", it.index, ErrTampered)
+				return it.gone()
 			}
 		}
 		if !inOrder(&e, g.at, last) {

@@ -39,6 +39,13 @@ const MaxCustomers = 20_000
 // can reach the customer's log key. See [entry.Commitment].
 type Commit func(i int, c entry.Committed) [32]byte
 
+// Recipient is to whom a release goes, where that is not the reader.
+type Recipient struct {
+	Name    string
+	Country string // ISO 3166-1; empty until set
+	Entity  string // legal entity; empty until set
+}
+
 // Release is what somebody wants to be shown.
 type Release struct {
 	Grant  access.Grant
@@ -47,6 +54,8 @@ type Release struct {
 	Ords   []record.Ordinal // ascending
 	Absent bool             // a search that found nobody, which costs one; without Ords
 	Detail entry.Detail
+
+	Recipient Recipient
 }
 
 func (r *Release) disclosure() budget.Disclosure {

@@ -21,6 +21,10 @@ import (
 // ErrValuesErased is returned for a proof that takes values which are erased.
 var ErrValuesErased = fault.New(fault.NotFound, "the values of this entry are erased, and its proofs with them")
 
+// ErrNoMonth is returned where the key is missing that sealed values which may not be
+// erased yet.
+var ErrNoMonth = errors.New("the key of this month's log entries is missing: the keys are older than the log; restore the keys of a backup that is as new")
+
 // The forms in which an entry's values are kept, by their first byte. No bytes at all
 // stand for an entry of version 1.
 const (
@@ -103,6 +107,7 @@ func (o *opener) values(it *item, e *entry.Entry) error {
 	month := int(binary.BigEndian.Uint32(it.values[1:]))
 	k, err := o.ring.MonthKeyIn(o.ctx, o.q, o.brand, month)
 	if errors.Is(err, keys.ErrNoKey) {
+		it.lost = true
 		return nil
 	}
 	if err != nil {
@@ -127,6 +132,14 @@ func (o *opener) values(it *item, e *entry.Entry) error {
 		e.Reader = k.Reader(e.Principal)
 	}
 	return nil
+}
+
+// gone is the error of an entry whose values are needed and are not there.
+func (it *item) gone() error {
+	if it.lost {
+		return fmt.Errorf("entry %d: %w", it.index, ErrNoMonth)
+	}
+	return fmt.Errorf("entry %d: its values are gone before their time: %w", it.index, ErrTampered)
 }
 
 // proves reports whether the commitments of an entry's customers can be made again.

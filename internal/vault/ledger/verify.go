@@ -116,7 +116,7 @@ func (l *Ledger) beside(ctx context.Context, brand record.BrandID, size uint64, 
 		case err != nil:
 			return err
 		case e.Bare() && entry.Day(e.At) >= erasable:
-			return fmt.Errorf("entry %d: its values are gone before their time: %w", it.index, ErrTampered)
+			return it.gone()
 		case e.Bare():
 			erased++
 			return nil

@@ -146,6 +146,9 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 		}
 		return nil
 	}
+	if e.Bare() || e.Newer() {
+		return nil // nobody is known to have done it, or what was done
+	}
 	s := &sight{d: d, index: index, e: e, ords: ords, absent: absent, now: now}
 	if mail, ok := e.Detail.(entry.CanaryMail); ok {
 		s.mail(&mail) // whoever reports it has done nothing

@@ -2,11 +2,13 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
@@ -18,6 +20,7 @@ func (s *Server) logRoutes(mux *http.ServeMux) {
 	route(s, "GET", "/v1/brands/{brand}/log/inclusion", "log-inclusion", "Prove that an entry is in the log of a size (RFC 6962)", s.inclusion)
 	route(s, "GET", "/v1/brands/{brand}/log/consistency", "log-consistency", "Prove that the log of a size continues an older one (RFC 6962)", s.consistency)
 	route(s, "POST", "/v1/brands/{brand}/log/verify", "log-verify", "Replay the whole log, with the lists of customers that its tiles do not hold", s.verifyLog)
+	route(s, "POST", "/v1/brands/{brand}/log/expire", "log-expire", "Erase the values of old log entries: who acted, when exactly, and texts", s.expireLog)
 	s.describe("/v1/brands/{brand}/tiles/{path}", "log-tile", "A file of the log as C2SP tlog-tiles names it: checkpoint, tile/...; or log.vkey", "application/octet-stream", "brand", "path")
 	mux.HandleFunc("GET /v1/brands/{brand}/tiles/{path...}", s.logTile)
 }
@@ -82,7 +85,15 @@ func (s *Server) verifyLog(ctx context.Context, c identity.Caller, in *sentTo[ap
 	if err != nil {
 		return &api.Verified{Fault: err.Error()}, nil
 	}
-	return &api.Verified{OK: true, Size: r.Size}, nil
+	out := &api.Verified{OK: !r.Incomplete(), Size: r.Size, Newer: r.Newer, Erased: r.Erased, Incomplete: r.Incomplete()}
+	if out.Incomplete {
+		out.Fault = fmt.Sprintf("%d entries move budgets or rights and were %v", r.Critical, entry.ErrNewer)
+	}
+	return out, nil
+}
+
+func (s *Server) expireLog(ctx context.Context, c identity.Caller, in *sentTo[api.ExpireRequest]) (*api.Expired, error) {
+	return s.vault.Admin.Expire(ctx, c, in.Brand, in.Body)
 }
 
 func (s *Server) logTile(w http.ResponseWriter, r *http.Request) {
