@@ -2,11 +2,9 @@ package entry
 
 import (
 	"bytes"
-	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"maps"
 	"math/bits"
 	"slices"
@@ -129,36 +127,29 @@ func appendHead(b []byte, major byte, n uint64) []byte {
 func appendUint(b []byte, n uint64) []byte { return appendHead(b, 0, n) }
 func appendText(b []byte, s string) []byte { return append(appendHead(b, 3<<5, uint64(len(s))), s...) }
 
-// salting derives the salts of one entry.
-type salting struct{ mac hash.Hash }
-
-func newSalting(secret []byte) salting { return salting{hmac.New(sha256.New, secret)} }
-
 // saltLabel begins what a salt is derived from.
 const saltLabel = "cloakroom entry salt 1\x00"
 
-func (s salting) salt(name string) (out [32]byte) {
-	s.mac.Reset()
-	s.mac.Write([]byte(saltLabel))
-	s.mac.Write([]byte(name))
-	s.mac.Sum(out[:0])
-	return out
+// saltOf derives the salt of one value: HMAC-SHA-256 under the entry's secret.
+func saltOf(secret []byte, name string) [32]byte {
+	var b [128]byte
+	msg := append(append(b[:0], saltLabel...), name...)
+	return mac(secret, msg)
 }
 
 // valueDigest commits to one value: SHA-256 of its salt, its name, a zero byte and its
 // CBOR.
 func valueDigest(salt [32]byte, name string, cbor []byte) [32]byte {
-	b := make([]byte, 0, 128)
-	b = append(b, salt[:]...)
+	var room [128]byte
+	b := append(room[:0], salt[:]...)
 	b = append(append(b, name...), 0)
 	return sha256.Sum256(append(b, cbor...))
 }
 
 func digests(secret []byte, list []value) [][32]byte {
-	s := newSalting(secret)
 	out := make([][32]byte, len(list))
 	for i, v := range list {
-		out[i] = valueDigest(s.salt(v.name), v.name, v.cbor)
+		out[i] = valueDigest(saltOf(secret, v.name), v.name, v.cbor)
 	}
 	return out
 }
@@ -333,7 +324,6 @@ func (e *Entry) Show(values []byte, names ...string) ([]Shown, error) {
 	if Root(all) != e.values {
 		return nil, ErrValues
 	}
-	s := newSalting(v.Secret)
 	var out []Shown
 	for i, x := range list {
 		if !slices.Contains(names, x.name) {
@@ -343,7 +333,7 @@ func (e *Entry) Show(values []byte, names ...string) ([]Shown, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, Shown{x.name, x.cbor, s.salt(x.name), path})
+		out = append(out, Shown{x.name, x.cbor, saltOf(v.Secret, x.name), path})
 	}
 	return out, nil
 }
