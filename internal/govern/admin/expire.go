@@ -16,7 +16,7 @@ import (
 
 // ErrExpiring is returned while values of a log are being erased, also to the caller who
 // asked for it and could not wait.
-var ErrExpiring = fault.New(fault.Conflict, "values of this log are being erased: ask again to see the result")
+var ErrExpiring = fault.New(fault.Conflict, "values of this log are being erased: retry to see the result")
 
 // expireWithin bounds one run, which goes through the whole log.
 const expireWithin = 2 * time.Hour

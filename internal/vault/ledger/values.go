@@ -23,7 +23,7 @@ var ErrValuesErased = fault.New(fault.NotFound, "the values of this entry are er
 
 // ErrNoMonth is returned where the key is missing that sealed values which may not be
 // erased yet.
-var ErrNoMonth = errors.New("the key of this month's log entries is missing: the keys are older than the log; restore the keys of a backup that is as new")
+var ErrNoMonth = fault.New(fault.Internal, "the key of this month's log entries is missing: the keys are older than the log; restore the keys of a backup that is as new")
 
 // The forms in which an entry's values are kept, by their first byte. No bytes at all
 // stand for an entry of version 1.
