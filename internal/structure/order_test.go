@@ -38,6 +38,7 @@ var order = []string{
 	"internal/platform/entry",
 	"internal/platform/invent",
 	"internal/platform/db",
+	"internal/platform/follow",
 	"internal/platform/revision",
 	"internal/platform/keys",
 	"internal/platform/idempotency",

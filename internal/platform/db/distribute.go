@@ -54,6 +54,8 @@ var distributed = []Placement{
 	{Table: "log_index", Column: "brand", With: "log_heads"},
 	{Table: "log_commitments", Column: "brand", With: "log_heads"},
 	{Table: "log_erasures", Column: "brand", With: "log_heads"},
+	{Table: "follower_snapshots", Column: "brand", With: "log_heads"},
+	{Table: "follower_snapshot_parts", Column: "brand", With: "log_heads"},
 	{Table: "catalogue", Column: "brand", With: "log_heads"},
 	{Table: "write_answers", Column: "name"},
 }

@@ -399,6 +399,34 @@ var migrations = []string{
 	ALTER TABLE principals ADD COLUMN entity text NOT NULL DEFAULT '';`,
 	// revision
 	`ALTER TABLE revisions ADD COLUMN writer integer NOT NULL DEFAULT 1;`,
+	// follow
+	`CREATE TABLE followers (
+		follower text NOT NULL,
+		brand    integer NOT NULL,
+		next     bigint NOT NULL,
+		holder   text NOT NULL,
+		until    bigint NOT NULL,
+		PRIMARY KEY (follower, brand)
+	);
+	INSERT INTO followers (follower, brand, next, holder, until) SELECT 'alarms', brand, next, '', 0 FROM alarm_cursors;
+	CREATE TABLE follower_snapshots (
+		brand     integer NOT NULL,
+		follower  text NOT NULL,
+		size      bigint NOT NULL,
+		parts     bigint NOT NULL,
+		bytes     bigint NOT NULL,
+		sum       {blob} NOT NULL,
+		signature {blob} NOT NULL,
+		PRIMARY KEY (brand, follower, size)
+	);
+	CREATE TABLE follower_snapshot_parts (
+		brand    integer NOT NULL,
+		follower text NOT NULL,
+		size     bigint NOT NULL,
+		part     bigint NOT NULL,
+		data     {blob} NOT NULL,
+		PRIMARY KEY (brand, follower, size, part)
+	);`,
 }
 
 const (

@@ -64,6 +64,9 @@ var parts = []struct {
 	{"write_answers", PartNone}, // of writes that a restore may not hold
 	{"log_snapshot_parts", PartNone},
 	{"log_index", PartNone},
+	{"followers", PartNone},
+	{"follower_snapshots", PartNone},
+	{"follower_snapshot_parts", PartNone},
 }
 
 // ErrUnfinished is returned for a database whose restore did not end.
