@@ -18,6 +18,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/idempotency"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
@@ -112,12 +113,13 @@ type Vault struct {
 	Once      *idempotency.Store // what writes with an idempotency key were answered
 	Dir       string
 	RootKey   string // the file of the root key
-	// Watcher and Sender make and send alarms while a server runs them.
-	Watcher *detect.Watcher
-	Sender  *notify.Sender
-	Reflex  *admin.Reflex // contains by the rules of detection, while a server runs it
-	brands  *brands.Store
-	lock    *os.File
+	// Followers make alarms of the logs, and Sender sends them, while a server runs them.
+	Followers *follow.Runner
+	Sender    *notify.Sender
+	Reflex    *admin.Reflex // contains by the rules of detection, while a server runs it
+	brands    *brands.Store
+	stored    []*follow.Loop // what looks at alarms as soon as they are stored
+	lock      *os.File
 }
 
 // Open opens a vault, and makes it where there is none and o.Begin lets it: the data
@@ -304,9 +306,9 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	}
 	alarms := detect.NewStore(v.DB)
 	v.brands = bs
-	v.Watcher = detect.NewWatcher(alarms, nil)
+	feed := follow.NewFeed()
 	v.Sender = notify.NewSender(v.DB, ring, bs, alarms)
-	o.Ledger.Notify = v.Watcher.Wake
+	o.Ledger.Committed = feed.Committed
 	v.Ledger = ledger.Open(v.DB, ring, func(ctx context.Context, id record.BrandID) (note.Signer, error) {
 		b, err := bs.Get(ctx, id)
 		if err != nil {
@@ -322,7 +324,6 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	contained := containment.New(v.DB)
 	v.Sender.Contained = contained
 	door := &door.Door{Contained: contained, Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger, Revisions: v.Revisions}
-	v.Watcher.Ledger = v.Ledger
 	v.Alarms = &detect.Desk{Door: door, Ledger: v.Ledger, Store: alarms}
 	v.Notify = &notify.Desk{Door: door, Ledger: v.Ledger, Ring: ring, DB: v.DB, Alarms: alarms}
 	store := seal.New(v.DB, ring)
@@ -334,9 +335,15 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Exposure = exposure.New(door, v.Ledger, v.DB)
 	decoys := canary.NewStore(v.DB, ring)
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Decoys: decoys, Exposure: v.Exposure, Signer: signer, Alarms: alarms, Exports: v.Exports.Store}
-	v.Reflex = admin.NewReflex(v.Admin, v.Watcher)
-	v.Watcher.Stored = func(record.BrandID) { v.Reflex.Wake(); v.Sender.Wake() }
-	v.Watcher.Canaries, v.Alarms.Canaries = decoys, decoys
+	v.Reflex = admin.NewReflex(v.Admin)
+	v.Followers = follow.New(v.DB, v.Ledger, feed)
+	v.stored = []*follow.Loop{v.Reflex.Loop, v.Sender.Loop}
+	detect.Watch(v.Followers, alarms, decoys, func(record.BrandID) {
+		for _, l := range v.stored {
+			l.Wake()
+		}
+	})
+	v.Alarms.Canaries = decoys
 	v.Intake.Decoys = decoys
 	v.Canaries = &canary.Desk{Door: door, Ledger: v.Ledger, Seal: store, Intake: v.Intake, Store: decoys, Erase: v.Admin.EraseFor}
 	v.Mails = &decoymail.Desk{Door: door, Ledger: v.Ledger, DB: v.DB, Ring: ring, Seal: store, Canaries: decoys, Alarms: alarms}
@@ -389,11 +396,10 @@ func (v *Vault) Watch(ctx context.Context, log *slog.Logger, events string) erro
 		}
 		defer f.Close()
 		f.Contained = v.Sender.Contained
-		wake := v.Watcher.Stored
-		v.Watcher.Stored = func(b record.BrandID) { wake(b); f.Wake() }
+		v.stored = append(v.stored, f.Loop)
 		g.Go(func() error { return f.Run(ctx, log) })
 	}
-	g.Go(func() error { return v.Watcher.Run(ctx, log) })
+	g.Go(func() error { return v.Followers.Run(ctx, log) })
 	g.Go(func() error { return v.Sender.Run(ctx, log) })
 	g.Go(func() error { return v.Reflex.Run(ctx, log) })
 	g.Go(func() error { return v.Mails.Run(ctx, log) })

@@ -93,24 +93,10 @@ const patience = 5 * time.Minute
 func (h *house) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	tick := time.NewTicker(500 * time.Microsecond)
-	defer tick.Stop()
-	for {
-		size, err := h.v.Ledger.Size(ctx, h.brand)
-		if err != nil {
-			return err
-		}
-		at, err := h.v.Alarms.Store.Reached(ctx, h.brand)
-		if err != nil || at >= size {
-			return err
-		}
-		h.v.Watcher.Wake(h.brand)
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for the watcher: %w", ctx.Err())
-		case <-tick.C:
-		}
+	if err := h.v.Followers.Settle(ctx, h.brand); err != nil {
+		return fmt.Errorf("waiting for the alarms: %w", err)
 	}
+	return nil
 }
 
 // alarms returns those that were stored at or after an entry, oldest first, as whoever

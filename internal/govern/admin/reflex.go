@@ -8,6 +8,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
@@ -32,45 +33,22 @@ const (
 // What is due stands with the alarms, and an alarm is answered when it is done: so a
 // server that dies leaves it to the next. Whoever was contained after what set the alarm
 // off is not contained again for it, also where that was undone: so it is done once.
-// Of the servers, the one that has the watch over the brand does it.
+// One server at a time does it for a brand.
 type Reflex struct {
-	Desk    *Desk
-	Watcher *detect.Watcher
+	Desk *Desk
+	*follow.Loop
 
-	wake chan struct{}
+	leases *follow.Leases
 }
 
 // NewReflex returns the reflex of a server.
-func NewReflex(d *Desk, w *detect.Watcher) *Reflex {
-	return &Reflex{d, w, make(chan struct{}, 1)}
+func NewReflex(d *Desk) *Reflex {
+	return &Reflex{d, follow.NewLoop(follow.Poll), follow.NewLeases(d.DB)}
 }
 
-// Wake makes it look now. It never blocks.
-func (r *Reflex) Wake() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Run contains until the context ends. What fails is tried again.
+// Run contains until the context ends. What fails is retried.
 func (r *Reflex) Run(ctx context.Context, log *slog.Logger) error {
-	tick := time.NewTicker(detect.Poll)
-	defer tick.Stop()
-	failing := false
-	for {
-		err := r.look(ctx)
-		if err != nil && ctx.Err() == nil && !failing {
-			log.Error("a rule does not contain yet", "cause", err)
-		}
-		failing = err != nil
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		case <-r.wake:
-		}
-	}
+	return r.Loop.Run(ctx, log, "a rule does not contain yet", r.look)
 }
 
 // look answers the alarms that are due. One that fails holds up no other.
@@ -81,7 +59,7 @@ func (r *Reflex) look(ctx context.Context) error {
 	}
 	var errs []error
 	for i := range due {
-		held, err := r.Watcher.Holds(ctx, due[i].Brand)
+		held, err := r.leases.Take(ctx, follow.Work{Name: "reflex", Brand: due[i].Brand}, follow.Lease)
 		if err == nil && !held {
 			continue // another server's
 		}

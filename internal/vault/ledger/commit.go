@@ -350,8 +350,8 @@ func (c *chain) commit(rs []*request) {
 	for _, r := range rs {
 		close(r.done)
 	}
-	if notify := c.l.opts.Notify; notify != nil && len(d.rs) > 0 {
-		notify(c.brand)
+	if fed := c.l.opts.Committed; fed != nil && len(d.rs) > 0 {
+		fed(c.brand, d.entries())
 	}
 }
 

@@ -37,6 +37,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
@@ -61,9 +62,9 @@ type Options struct {
 	SnapshotEvery uint64
 	// IndexSpan is how many entries are indexed together. 0 means DefaultIndexSpan.
 	IndexSpan uint64
-	// Notify, if set, is called after every group commit of this server. It must not
-	// block.
-	Notify func(brand record.BrandID)
+	// Committed, if set, gets the entries of every group commit of this server. It must
+	// not block, and must not change them.
+	Committed func(brand record.BrandID, entries []follow.Entry)
 }
 
 // The defaults of Options.

@@ -28,6 +28,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
+	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
@@ -240,23 +241,16 @@ func (d *Desk) who(ctx context.Context, brand record.BrandID, mail *entry.Canary
 
 // Run logs what was counted when its hour ends, and all of it when the context does.
 func (d *Desk) Run(ctx context.Context, log *slog.Logger) error {
-	tick := time.NewTicker(tend)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
-			defer cancel()
-			if err := d.Flush(ctx); err != nil {
-				log.Warn("how many more mails came to canaries is not logged", "cause", err)
-			}
-			return nil
-		case <-tick.C:
-			if err := d.flush(ctx, false); err != nil && ctx.Err() == nil {
-				log.Warn("how many more mails came to canaries is not logged yet", "cause", err)
-			}
-		}
+	work := func(ctx context.Context) error { return d.flush(ctx, false) }
+	if err := follow.NewLoop(tend).Run(ctx, log, "how many more mails came to canaries is not logged yet", work); err != nil {
+		return err
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	if err := d.Flush(ctx); err != nil {
+		log.Warn("how many more mails came to canaries is not logged", "cause", err)
+	}
+	return nil
 }
 
 // Flush logs what was counted so far.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
@@ -27,9 +28,6 @@ func (p place) links(t *testing.T) (out []string) {
 func TestASeverityThatRisesPagesAgain(t *testing.T) {
 	each(t, func(t *testing.T, p place) {
 		s := NewStore(p.db)
-		if held, err := s.lease(t.Context(), p.brand, "a"); err != nil || !held {
-			t.Fatal(held, err)
-		}
 		at := time.Date(2026, 5, 4, 23, 0, 0, 0, time.UTC)
 		alarm := func(i uint64, g Grade, at time.Time) Alarm {
 			return Alarm{Brand: p.brand, Entry: i, At: at, Rule: Credential, Grade: g, Principal: 7,
@@ -45,7 +43,7 @@ func TestASeverityThatRisesPagesAgain(t *testing.T) {
 			{from: 8, to: 12, alarms: []Alarm{alarm(9, Low, at), alarm(11, Low, at)}, changes: []change{closing(8, 5), closing(10, 5)}},
 			{from: 12, to: 15, alarms: []Alarm{alarm(12, Medium, at), alarm(14, Medium, at.Add(2*time.Hour))}, changes: []change{closing(13, 12)}},
 		} {
-			if err := s.commit(t.Context(), p.brand, "a", b); err != nil {
+			if err := p.db.Tx(t.Context(), func(q db.Queryer) error { return s.put(t.Context(), q, p.brand, b) }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -94,7 +92,7 @@ func TestWhoIsNotifiedFollowsFromTheLog(t *testing.T) {
 		eventually(t, "all is stored", func() bool { return len(p.all(t)) == hits })
 		before := p.links(t)
 		s.stop()
-		for _, table := range []string{`DELETE FROM alarms`, `DELETE FROM alarm_events`, `DELETE FROM alarm_cursors`} {
+		for _, table := range []string{`DELETE FROM alarms`, `DELETE FROM alarm_events`, `DELETE FROM alarm_cursors`, `DELETE FROM followers`} {
 			if _, err := p.db.Exec(t.Context(), table); err != nil {
 				t.Fatal(err)
 			}

@@ -196,7 +196,7 @@ func (d *Desk) Rules(ctx context.Context, c identity.Caller, brand string) (*api
 	if err != nil {
 		return nil, err
 	}
-	_, at, err := d.Store.cursor(ctx, v.Brand.ID)
+	at, err := d.Store.rulesAt(ctx, v.Brand.ID)
 	if err != nil || at == 0 {
 		return &api.DetectionRules{Rules: DefaultText()}, err
 	}
@@ -229,6 +229,9 @@ func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand, text stri
 	}
 	return &api.DetectionRules{Rules: text}, d.Store.noteRules(ctx, v.Brand.ID, r.Entry())
 }
+
+// errEnough ends a reading of the log.
+var errEnough = errors.New("enough of the log")
 
 // Replay runs rules over the past log and says what they would have said. It reads
 // the log from its beginning, because what is usual has to be learned.

@@ -18,8 +18,8 @@
 //
 // # Alarms as objects
 //
-// A [Watcher] feeds the detectors and stores alarms; several servers may run one each,
-// and every alarm is stored once. [Desk] shows, acknowledges and closes them. Who did
+// [Watch] makes the alarms a follower of the logs, so that every alarm is stored once,
+// however many servers run. [Desk] shows, acknowledges and closes them. Who did
 // so is an entry of the log, so that also an alarm's life follows from the log.
 package detect
 
@@ -81,15 +81,17 @@ const (
 
 // Detector watches one brand's log. It is used by one goroutine.
 type Detector struct {
-	brand    record.BrandID
-	rules    *Rules
-	pinned   bool
-	canaries Canaries
-	people   map[uint64]*profile
-	roles    map[string]*role
-	space    space
-	day      int64
-	next     uint64
+	brand record.BrandID
+	rules *Rules
+	// rulesText is what rules were read from; empty while they are those that New got.
+	rulesText string
+	pinned    bool
+	canaries  Canaries
+	people    map[uint64]*profile
+	roles     map[string]*role
+	space     space
+	day       int64
+	next      uint64
 }
 
 // New returns a detector that has seen nothing. Rules in the log replace those it is
@@ -141,7 +143,7 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 	if e.Kind == entry.KindDetection {
 		if rules, ok := e.Detail.(entry.DetectionRules); ok && !d.pinned {
 			if r, err := ParseRules(rules.Rules); err == nil { // an older release's rules may not be ours
-				d.rules = r
+				d.rules, d.rulesText = r, rules.Rules
 			}
 		}
 		return nil

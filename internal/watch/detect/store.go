@@ -11,6 +11,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
+	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
@@ -74,7 +75,7 @@ func ParseID(id string) (Place, error) {
 	return Place{index, Rule(rule)}, nil
 }
 
-// Store keeps alarms, and how far each brand's log has been watched.
+// Store keeps alarms, and where each brand's rules stand.
 type Store struct{ db *db.DB }
 
 // NewStore returns the store of a database.
@@ -104,12 +105,9 @@ const (
 
 	sqlRuleAlarms = `SELECT ` + alarmColumns + ` FROM alarms WHERE brand = $1 AND rule = $2 ORDER BY entry DESC LIMIT $3`
 
-	sqlBeginCursor = `INSERT INTO alarm_cursors (brand, next, rules, holder, until) VALUES ($1, 0, 0, '', 0) ON CONFLICT DO NOTHING`
-	sqlReadCursor  = `SELECT next, rules FROM alarm_cursors WHERE brand = $1`
-	sqlTakeLease   = `UPDATE alarm_cursors SET holder = $2, until = $3 WHERE brand = $1 AND (holder = $2 OR until <= $4)`
-	sqlMoveCursor  = `UPDATE alarm_cursors SET next = $3, until = $5 WHERE brand = $1 AND next = $2 AND holder = $4`
-	sqlSizes       = `SELECT brand, size FROM log_heads`
-	sqlNoteRules   = `UPDATE alarm_cursors SET rules = $2 WHERE brand = $1 AND rules < $2`
+	sqlBeginRules = `INSERT INTO alarm_cursors (brand, next, rules, holder, until) VALUES ($1, 0, 0, '', 0) ON CONFLICT DO NOTHING`
+	sqlReadRules  = `SELECT rules FROM alarm_cursors WHERE brand = $1`
+	sqlNoteRules  = `UPDATE alarm_cursors SET rules = $2 WHERE brand = $1 AND rules < $2`
 )
 
 func scanAlarm(brand record.BrandID, r db.Row) (Stored, error) {
@@ -238,68 +236,28 @@ func (s *Store) apply(ctx context.Context, brand record.BrandID, c change) error
 // noteRules remembers at which entry the rules stand that hold.
 func (s *Store) noteRules(ctx context.Context, brand record.BrandID, index uint64) error {
 	return s.db.Tx(ctx, func(q db.Queryer) error {
-		return q.Batch(ctx, []db.Stmt{{SQL: sqlBeginCursor, Args: []any{int64(brand)}}, {SQL: sqlNoteRules, Args: []any{int64(brand), int64(index)}}})
+		return q.Batch(ctx, rulesStmts(brand, index))
 	})
+}
+
+func rulesStmts(brand record.BrandID, index uint64) []db.Stmt {
+	return []db.Stmt{{SQL: sqlBeginRules, Args: []any{int64(brand)}}, {SQL: sqlNoteRules, Args: []any{int64(brand), int64(index)}}}
 }
 
 // Reached returns the entry of a brand's log from which on nothing was watched yet: the
 // alarms of those before it are stored.
 func (s *Store) Reached(ctx context.Context, brand record.BrandID) (uint64, error) {
-	next, _, err := s.cursor(ctx, brand)
-	return next, err
+	return follow.Next(ctx, s.db, follower, brand)
 }
 
-// cursor returns how far a brand's log was watched, and the entry with its rules.
-func (s *Store) cursor(ctx context.Context, brand record.BrandID) (next, rules uint64, err error) {
-	var n, r int64
-	err = s.db.Row(ctx, sqlReadCursor, int64(brand)).Scan(&n, &r)
-	if errors.Is(err, db.ErrNoRows) {
-		return 0, 0, nil
+// rulesAt returns the entry with a brand's rules, 0 for the default ones.
+func (s *Store) rulesAt(ctx context.Context, brand record.BrandID) (uint64, error) {
+	var at int64
+	err := s.db.Row(ctx, sqlReadRules, int64(brand)).Scan(&at)
+	if err != nil && !errors.Is(err, db.ErrNoRows) {
+		return 0, fmt.Errorf("reading where the rules of brand %d stand: %w", brand, err)
 	}
-	if err != nil {
-		return 0, 0, fmt.Errorf("reading how far the log of brand %d was watched: %w", brand, err)
-	}
-	return uint64(n), uint64(r), nil
-}
-
-// sizes returns how many entries each log has.
-func (s *Store) sizes(ctx context.Context) (map[record.BrandID]uint64, error) {
-	out := map[record.BrandID]uint64{}
-	err := s.db.Rows(ctx, func(r db.Row) error {
-		var brand, size int64
-		err := r.Scan(&brand, &size)
-		out[record.BrandID(brand)] = uint64(size)
-		return err
-	}, sqlSizes)
-	if err != nil {
-		return nil, fmt.Errorf("reading how long the logs are: %w", err)
-	}
-	return out, nil
-}
-
-// Lease is how long a server has a brand to itself after it last wrote: as long as it
-// takes another to go on after it was killed.
-const Lease = 4 * time.Second
-
-// lease takes a brand for a server, by the database's clock.
-func (s *Store) lease(ctx context.Context, brand record.BrandID, server string) (held bool, err error) {
-	err = s.db.Tx(ctx, func(q db.Queryer) error {
-		now, err := q.Now(ctx)
-		if err != nil {
-			return err
-		}
-		var n int64
-		err = q.Batch(ctx, []db.Stmt{
-			{SQL: sqlBeginCursor, Args: []any{int64(brand)}},
-			{SQL: sqlTakeLease, Args: []any{int64(brand), server, now.Add(Lease).UnixMicro(), now.UnixMicro()}, Affected: &n},
-		})
-		held = n == 1
-		return err
-	})
-	if err != nil {
-		return false, fmt.Errorf("taking the watch over brand %d: %w", brand, err)
-	}
-	return held, nil
+	return uint64(at), nil
 }
 
 // batch is what entries from one index to another gave.
@@ -311,72 +269,52 @@ type batch struct {
 	rules    uint64
 }
 
-// errMoved says that another server watches this brand.
-var errMoved = errors.New("another server has moved the cursor")
-
 // insertChunk bounds the statements of one round trip.
 const insertChunk = 500
 
-// commit stores a batch and moves the cursor, in one transaction, if the cursor stands
-// where the batch begins and the server still has the lease: so each alarm is stored
-// once, however many servers watch and whatever dies when.
-func (s *Store) commit(ctx context.Context, brand record.BrandID, server string, b *batch) error {
-	return s.db.Tx(ctx, func(q db.Queryer) error {
-		now, err := q.Now(ctx)
-		if err != nil {
-			return err
+// put stores a batch, inside the transaction that moves the cursor past its entries: so
+// each alarm is stored once, however many servers watch and whatever dies when.
+func (s *Store) put(ctx context.Context, q db.Queryer, brand record.BrandID, b *batch) error {
+	links, repeats, err := linksOf(ctx, q, brand, b)
+	if err != nil {
+		return err
+	}
+	var stmts []db.Stmt
+	for i := range b.alarms {
+		a, l := &b.alarms[i], links[i]
+		again, due := 0, 0
+		if l.repeat {
+			again = 1
 		}
-		var moved int64
-		// The cursor first: it is the lock.
-		err = q.Batch(ctx, []db.Stmt{{SQL: sqlMoveCursor, Affected: &moved,
-			Args: []any{int64(brand), int64(b.from), int64(b.to), server, now.Add(Lease).UnixMicro()}}})
-		if err != nil {
-			return err
+		if a.Contain {
+			due = 1
 		}
-		if moved != 1 {
-			return errMoved
-		}
-		links, repeats, err := linksOf(ctx, q, brand, b)
-		if err != nil {
-			return err
-		}
-		var stmts []db.Stmt
-		for i := range b.alarms {
-			a, l := &b.alarms[i], links[i]
-			again, due := 0, 0
-			if l.repeat {
-				again = 1
-			}
-			if a.Contain {
-				due = 1
-			}
-			stmts = append(stmts, db.Stmt{SQL: sqlInsertAlarm, Args: []any{
-				int64(brand), int64(a.Entry), string(a.Rule), a.At.UnixMicro(), int64(a.Grade), int64(a.Principal), int64(a.Lineage), a.Role,
-				int64(a.Customers), a.Usual, a.Seen, a.Key, again, due, a.topic(), int64(l.earlier), int64(l.prior),
-			}})
-		}
-		for p, n := range repeats {
-			stmts = append(stmts, db.Stmt{SQL: sqlRepeated, Args: []any{int64(brand), int64(p.Entry), string(p.Rule), n}})
-		}
-		if err := inChunks(ctx, q, stmts); err != nil {
-			return err
-		}
-		steps, err := stepsOf(ctx, q, brand, b.changes)
-		if err != nil {
-			return err
-		}
-		stmts = stmts[:0]
-		for i := range b.changes {
-			stmts = append(stmts, b.changes[i].stmt(brand))
-		}
-		for _, e := range append(steps, b.events...) {
-			stmts = append(stmts, e.stmt())
-		}
-		if b.rules > 0 {
-			stmts = append(stmts, db.Stmt{SQL: sqlNoteRules, Args: []any{int64(brand), int64(b.rules)}})
-		}
-		return inChunks(ctx, q, stmts)
-	})
+		stmts = append(stmts, db.Stmt{SQL: sqlInsertAlarm, Args: []any{
+			int64(brand), int64(a.Entry), string(a.Rule), a.At.UnixMicro(), int64(a.Grade), int64(a.Principal), int64(a.Lineage), a.Role,
+			int64(a.Customers), a.Usual, a.Seen, a.Key, again, due, a.topic(), int64(l.earlier), int64(l.prior),
+		}})
+	}
+	for p, n := range repeats {
+		stmts = append(stmts, db.Stmt{SQL: sqlRepeated, Args: []any{int64(brand), int64(p.Entry), string(p.Rule), n}})
+	}
+	if err := inChunks(ctx, q, stmts); err != nil {
+		return err
+	}
+	steps, err := stepsOf(ctx, q, brand, b.changes)
+	if err != nil {
+		return err
+	}
+	stmts = stmts[:0]
+	for i := range b.changes {
+		stmts = append(stmts, b.changes[i].stmt(brand))
+	}
+	for _, e := range append(steps, b.events...) {
+		stmts = append(stmts, e.stmt())
+	}
+	if b.rules > 0 {
+		stmts = append(stmts, rulesStmts(brand, b.rules)...)
+	}
+	return inChunks(ctx, q, stmts)
 }
 
 func inChunks(ctx context.Context, q db.Queryer, stmts []db.Stmt) error {

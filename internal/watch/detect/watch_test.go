@@ -19,6 +19,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/keys/keystest"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
@@ -95,18 +96,19 @@ func (p place) agent(id uint64) identity.Who {
 // server is one server's ledger and watcher.
 type server struct {
 	l    *ledger.Ledger
-	w    *Watcher
+	r    *follow.Runner
 	stop func()
 }
 
 func (p place) server(t *testing.T) *server {
-	w := NewWatcher(NewStore(p.db), everybody{})
-	l := ledger.Open(p.db, keystest.Ring(p.db), signer, ledger.Options{Notify: w.Wake})
-	w.Ledger = l
+	feed := follow.NewFeed()
+	l := ledger.Open(p.db, keystest.Ring(p.db), signer, ledger.Options{Committed: feed.Committed})
+	r := follow.New(p.db, l, feed)
+	Watch(r, NewStore(p.db), everybody{}, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- w.Run(ctx, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
-	s := &server{l, w, sync.OnceFunc(func() {
+	go func() { done <- r.Run(ctx, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
+	s := &server{l, r, sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -161,7 +163,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 
 func (p place) holder(t *testing.T) string {
 	var holder string
-	err := p.db.Row(t.Context(), `SELECT holder FROM alarm_cursors WHERE brand = $1`, int64(p.brand)).Scan(&holder)
+	err := p.db.Row(t.Context(), `SELECT holder FROM followers WHERE follower = 'alarms' AND brand = $1`, int64(p.brand)).Scan(&holder)
 	if err != nil && !errors.Is(err, db.ErrNoRows) {
 		t.Fatal(err)
 	}
@@ -188,12 +190,12 @@ func TestEveryAlarmIsStoredOnceBySeveralServers(t *testing.T) {
 		// The one that works stops without a word; the others go on when its lease ends.
 		holder := p.holder(t)
 		for _, s := range servers {
-			if s.w.server == holder {
+			if s.r.Server() == holder {
 				s.stop()
 			}
 		}
 		read(half, each)
-		p.ahead.Add(int64(Lease/time.Second) + 1)
+		p.ahead.Add(int64(follow.Lease/time.Second) + 1)
 		eventually(t, "all is stored", func() bool { return len(p.all(t)) >= len(servers)*each })
 		seen := map[uint64]bool{}
 		for _, a := range p.all(t) {
@@ -270,7 +272,7 @@ func TestAlarmsAndTheirLivesFollowFromTheLog(t *testing.T) {
 			t.Fatal("an alarm with the key of an earlier one is a repeat, and the first is not")
 		}
 		s.stop()
-		for _, table := range []string{`DELETE FROM alarms`, `DELETE FROM alarm_events`, `DELETE FROM alarm_cursors`} {
+		for _, table := range []string{`DELETE FROM alarms`, `DELETE FROM alarm_events`, `DELETE FROM alarm_cursors`, `DELETE FROM followers`} {
 			if _, err := p.db.Exec(t.Context(), table); err != nil {
 				t.Fatal(err)
 			}
@@ -285,69 +287,6 @@ func TestAlarmsAndTheirLivesFollowFromTheLog(t *testing.T) {
 		}
 		if after := p.all(t); !reflect.DeepEqual(before, after) {
 			t.Fatalf("made again from the log, they are others:\n%+v\n%+v", before, after)
-		}
-	})
-}
-
-// Who was overtaken must not store: its cursor would go back, and alarms come twice.
-func TestAnOvertakenServerStoresNothing(t *testing.T) {
-	each(t, func(t *testing.T, p place) {
-		s := NewStore(p.db)
-		ctx := t.Context()
-		hold := func(server string, want bool) {
-			t.Helper()
-			if held, err := s.lease(ctx, p.brand, server); err != nil || held != want {
-				t.Fatalf("%s holds the watch: %v, %v", server, held, err)
-			}
-		}
-		alarm := func(i uint64) []Alarm {
-			return []Alarm{{Brand: p.brand, Entry: i, At: time.Now(), Rule: Canary, Grade: Critical}}
-		}
-		hold("a", true)
-		hold("b", false)
-		hold("a", true)
-		p.ahead.Add(int64(Lease/time.Second) + 1)
-		hold("b", true)
-		if err := s.commit(ctx, p.brand, "a", &batch{from: 0, to: 3, alarms: alarm(1)}); !errors.Is(err, errMoved) {
-			t.Fatalf("a server without the lease: %v", err)
-		}
-		if err := s.commit(ctx, p.brand, "b", &batch{from: 0, to: 5, alarms: alarm(2)}); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.commit(ctx, p.brand, "b", &batch{from: 0, to: 5, alarms: alarm(3)}); !errors.Is(err, errMoved) {
-			t.Fatalf("a batch that was stored already: %v", err)
-		}
-		if list := p.all(t); len(list) != 1 || list[0].Entry != 2 {
-			t.Fatalf("%+v", list)
-		}
-	})
-}
-
-// What cannot be stored is kept and stored later, as it was.
-func TestAlarmsOutliveADatabaseThatFails(t *testing.T) {
-	each(t, func(t *testing.T, p place) {
-		s := p.server(t)
-		s.stop()
-		for i := range 5 {
-			p.disclose(t, s.l, p.agent(1), record.Ordinal(i+1))
-		}
-		v := &watch{w: s.w, brand: p.brand}
-		if _, err := p.db.Exec(t.Context(), `ALTER TABLE alarms RENAME TO hidden`); err != nil {
-			t.Fatal(err)
-		}
-		for range 2 {
-			if _, err := v.step(t.Context()); err == nil {
-				t.Fatal("alarms were stored in a table that is gone")
-			}
-		}
-		if _, err := p.db.Exec(t.Context(), `ALTER TABLE hidden RENAME TO alarms`); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := v.step(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if n := len(p.all(t)); n != 5 {
-			t.Fatalf("%d alarms of 5", n)
 		}
 	})
 }
@@ -373,76 +312,6 @@ func TestAlarmsComeSoon(t *testing.T) {
 			if *measure {
 				t.Logf("logged by %s: stored after %v (median), %v (longest)", where, took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
 			}
-		}
-	})
-}
-
-// With -measure it says what a server's start costs: the log is read from its
-// beginning.
-func TestTheCostOfAStart(t *testing.T) {
-	if !*measure {
-		t.Skip("a measurement: -measure")
-	}
-	each(t, func(t *testing.T, p place) {
-		s := p.server(t)
-		s.stop()
-		const entries, writers = 40_000, 256
-		var wg sync.WaitGroup
-		for i := range writers {
-			wg.Go(func() {
-				for range entries / writers {
-					ev := ledger.Event{Kind: entry.KindAudit, Who: p.agent(uint64(i + 1)), Ords: []record.Ordinal{record.Ordinal(i + 1)},
-						Commit: func(int, entry.Committed) [32]byte { return [32]byte{1} }}
-					if _, err := s.l.Record(t.Context(), ev); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			})
-		}
-		wg.Wait()
-		for _, what := range []string{"first time, storing", "after a restart, following"} {
-			v := &watch{w: s.w, brand: p.brand}
-			begun := time.Now()
-			if _, err := v.step(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			t.Logf("%s: %d entries in %v", what, v.d.Next(), time.Since(begun).Round(time.Millisecond))
-		}
-	})
-}
-
-// A brand whose log is empty still has one watcher, as long as it is empty.
-func TestAnEmptyLogHasOneWatcher(t *testing.T) {
-	each(t, func(t *testing.T, p place) {
-		s := p.server(t)
-		begin := func(b record.BrandID) {
-			t.Helper()
-			err := p.db.Tx(t.Context(), func(q db.Queryer) error {
-				sign, err := signer(t.Context(), b)
-				if err != nil {
-					return err
-				}
-				return ledger.Create(t.Context(), q, b, sign, time.UnixMicro(1))
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		wake := func(b record.BrandID) chan struct{} {
-			s.w.mu.Lock()
-			defer s.w.mu.Unlock()
-			return s.w.wakes[b]
-		}
-		begin(100)
-		eventually(t, "an empty log is watched", func() bool { return wake(100) != nil })
-		first := wake(100)
-		begin(101) // once it is watched, the watcher has looked again
-		eventually(t, "a second empty log is watched", func() bool { return wake(101) != nil })
-		begin(102)
-		eventually(t, "a third empty log is watched", func() bool { return wake(102) != nil })
-		if wake(100) != first {
-			t.Error("an empty log got another watcher at another look")
 		}
 	})
 }

@@ -35,7 +35,7 @@ func TestWhatPeopleDoIsTold(t *testing.T) {
 				{SQL: event, Args: []any{b, 6, "closed", 1, 2, "canary", 0, "mistaken"}}, // of a repeat
 				{SQL: event, Args: []any{b, 7, "undone", 0, 0, "", 1, ""}},
 				{SQL: event, Args: []any{b, 99, "undone", 0, 0, "", 1, ""}}, // not watched up to there
-				{SQL: `UPDATE alarm_cursors SET next = 8 WHERE brand = $1`, Args: []any{b}},
+				{SQL: `UPDATE followers SET next = 8 WHERE follower = 'alarms' AND brand = $1`, Args: []any{b}},
 			})
 		})
 		if err != nil {

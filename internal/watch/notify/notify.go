@@ -31,7 +31,6 @@ package notify
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -71,10 +70,10 @@ const (
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, 0, '', 0, $9) ON CONFLICT DO NOTHING`
 	sqlDeleteReceiver = `DELETE FROM receivers WHERE brand = $1 AND name = $2`
 	sqlListReceivers  = `SELECT name, url, grade, key, created, delivered, failures, status, next, fault, stopped FROM receivers WHERE brand = $1 ORDER BY name`
-	sqlDueReceivers   = `SELECT brand, name, url, grade, key, created, entry, rule, since FROM receivers WHERE next <= $1 AND until <= $1 AND stopped = 0 ORDER BY brand, name`
-	sqlLeaseReceiver  = `UPDATE receivers SET holder = $3, until = $4 WHERE brand = $1 AND name = $2 AND next <= $5 AND until <= $5 AND stopped = 0 RETURNING entry, rule, failures, refused`
-	sqlServed         = `UPDATE receivers SET entry = $4, rule = $5, delivered = delivered + $6, failures = $7, status = $8, next = $9, until = $10, fault = $11, refused = $12, stopped = $13
-		WHERE brand = $1 AND name = $2 AND holder = $3`
+	sqlDueReceivers   = `SELECT brand, name, url, grade, key, created, entry, rule, since FROM receivers WHERE next <= $1 AND stopped = 0 ORDER BY brand, name`
+	sqlTakenReceiver  = `SELECT entry, rule, failures, refused FROM receivers WHERE brand = $1 AND name = $2 AND next <= $3 AND stopped = 0`
+	sqlServed         = `UPDATE receivers SET entry = $3, rule = $4, delivered = delivered + $5, failures = $6, status = $7, next = $8, fault = $9, refused = $10, stopped = $11
+		WHERE brand = $1 AND name = $2`
 	sqlNoteFault      = `UPDATE receivers SET fault = $3 WHERE brand = $1 AND name = $2 AND fault <> $3`
 	sqlResumeReceiver = `UPDATE receivers SET next = 0, failures = 0, refused = 0, stopped = 0, fault = '' WHERE brand = $1 AND name = $2`
 )
@@ -310,6 +309,3 @@ func Sign(secret []byte, id string, at time.Time, body []byte) string {
 	m.Write(body)
 	return "v1," + base64.StdEncoding.EncodeToString(m.Sum(nil))
 }
-
-// newHolder names a server for leases.
-func newHolder() string { return strings.ToLower(rand.Text()) }

@@ -81,8 +81,8 @@ func (p place) alarms(t *testing.T, from, n int, key func(i int) string) {
 				VALUES ($1, $2, 'canary', $3, 4, 7, 7, 'support-agent', 1, 'never', 'once', $4, $5, 0, 0, 0, 0, 0, 0, '', '', 0)`,
 				Args: []any{int64(p.brand), i, time.Now().UnixMicro(), key(i), again}})
 		}
-		stmts = append(stmts, db.Stmt{SQL: `INSERT INTO alarm_cursors (brand, next, rules, holder, until) VALUES ($1, 0, 0, '', 0) ON CONFLICT DO NOTHING`, Args: []any{int64(p.brand)}},
-			db.Stmt{SQL: `UPDATE alarm_cursors SET next = $2 WHERE brand = $1`, Args: []any{int64(p.brand), from + n}})
+		stmts = append(stmts, db.Stmt{SQL: `INSERT INTO followers (follower, brand, next, holder, until) VALUES ('alarms', $1, 0, '', 0) ON CONFLICT DO NOTHING`, Args: []any{int64(p.brand)}},
+			db.Stmt{SQL: `UPDATE followers SET next = $2 WHERE follower = 'alarms' AND brand = $1`, Args: []any{int64(p.brand), from + n}})
 		return q.Batch(t.Context(), stmts)
 	})
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
-	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
+	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
@@ -215,15 +215,15 @@ type Feed struct {
 	Alarms *detect.Store
 	// Contained tells what a containment is about; may be nil.
 	Contained *containment.Store
+	*follow.Loop
 
 	lock  *os.File
 	place map[record.BrandID]detect.Place
-	wake  chan struct{}
 }
 
 // OpenFeed opens, and makes if need be, a feed and the note of what is in it.
 func OpenFeed(path string, b *brands.Store, alarms *detect.Store) (*Feed, error) {
-	f := &Feed{Path: path, Brands: b, Alarms: alarms, place: map[record.BrandID]detect.Place{}, wake: make(chan struct{}, 1)}
+	f := &Feed{Path: path, Brands: b, Alarms: alarms, place: map[record.BrandID]detect.Place{}, Loop: follow.NewLoop(poll)}
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the file of events: %w", err)
@@ -248,32 +248,9 @@ func OpenFeed(path string, b *brands.Store, alarms *detect.Store) (*Feed, error)
 // Close lets another server append.
 func (f *Feed) Close() error { return f.lock.Close() }
 
-// Wake makes the feed look now. It never blocks.
-func (f *Feed) Wake() {
-	select {
-	case f.wake <- struct{}{}:
-	default:
-	}
-}
-
 // Run appends until the context ends.
 func (f *Feed) Run(ctx context.Context, log *slog.Logger) error {
-	tick := time.NewTicker(poll)
-	defer tick.Stop()
-	failing := false
-	for {
-		err := f.round(ctx)
-		if err != nil && ctx.Err() == nil && !failing {
-			log.Warn("events are not written", "cause", err)
-		}
-		failing = err != nil
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		case <-f.wake:
-		}
-	}
+	return f.Loop.Run(ctx, log, "events are not written", f.round)
 }
 
 // feedPage is how many events are written between two notes.

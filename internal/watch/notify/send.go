@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
@@ -52,27 +53,19 @@ type Sender struct {
 	// Mail is the mail server that mail goes through. Without one, receivers of mail are
 	// left to other servers.
 	Mail *MailServer
+	*follow.Loop
 
 	client *http.Client
-	holder string
-	wake   chan struct{}
+	leases *follow.Leases
 	mu     sync.Mutex
-	busy   map[string]bool
+	busy   map[follow.Work]bool
 }
 
 // NewSender returns the sender of one server.
 func NewSender(d *db.DB, ring *keys.Ring, b *brands.Store, alarms *detect.Store) *Sender {
 	return &Sender{
-		DB: d, Ring: ring, Brands: b, Alarms: alarms, holder: newHolder(), wake: make(chan struct{}, 1), busy: map[string]bool{},
+		DB: d, Ring: ring, Brands: b, Alarms: alarms, Loop: follow.NewLoop(poll), leases: follow.NewLeases(d), busy: map[follow.Work]bool{},
 		client: newWebhookClient(),
-	}
-}
-
-// Wake makes the sender look now. It never blocks.
-func (s *Sender) Wake() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
 	}
 }
 
@@ -80,19 +73,16 @@ func (s *Sender) Wake() {
 func (s *Sender) Run(ctx context.Context, log *slog.Logger) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	tick := time.NewTicker(poll)
-	defer tick.Stop()
-	for {
+	return s.Loop.Run(ctx, log, "alarms are not sent", func(ctx context.Context) error {
 		due, err := s.due(ctx)
-		if err != nil && ctx.Err() == nil {
-			log.Warn("alarms are not sent", "cause", err)
+		if err != nil {
+			return err
 		}
 		for i := range due {
 			r := &due[i]
-			id := fmt.Sprint(r.brand, "/", r.name)
 			s.mu.Lock()
-			busy := s.busy[id]
-			s.busy[id] = true
+			busy := s.busy[r.work()]
+			s.busy[r.work()] = true
 			s.mu.Unlock()
 			if busy {
 				continue
@@ -100,7 +90,7 @@ func (s *Sender) Run(ctx context.Context, log *slog.Logger) error {
 			wg.Go(func() {
 				defer func() {
 					s.mu.Lock()
-					delete(s.busy, id)
+					delete(s.busy, r.work())
 					s.mu.Unlock()
 				}()
 				if err := s.serve(ctx, r); err != nil && ctx.Err() == nil {
@@ -108,19 +98,17 @@ func (s *Sender) Run(ctx context.Context, log *slog.Logger) error {
 				}
 			})
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		case <-s.wake:
-		}
-	}
+		return nil
+	})
 }
 
 // audience is which alarms and events the receiver is notified of.
 func (r *receiver) audience() detect.Audience {
 	return detect.Audience{Least: r.grade, Since: r.since}
 }
+
+// work names the serving of a receiver among the leases.
+func (r *receiver) work() follow.Work { return follow.Work{Name: "receiver/" + r.name, Brand: r.brand} }
 
 // due returns the receivers that may be served now, and have something to get.
 func (s *Sender) due(ctx context.Context) ([]receiver, error) {
@@ -142,8 +130,15 @@ func (s *Sender) due(ctx context.Context) ([]receiver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the receivers: %w", err)
 	}
+	held, err := s.leases.Held(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var out []receiver
 	for _, r := range all {
+		if held[r.work()] {
+			continue
+		}
 		list, err := s.Alarms.Notices(ctx, r.brand, r.place, r.audience(), 1)
 		if err != nil {
 			return nil, err
@@ -154,9 +149,6 @@ func (s *Sender) due(ctx context.Context) ([]receiver, error) {
 	}
 	return out, nil
 }
-
-// errLost says that another server serves this receiver.
-var errLost = errors.New("another server serves this receiver")
 
 // serve sends one receiver what there is, in order, until it fails or has all.
 func (s *Sender) serve(ctx context.Context, r *receiver) error {
@@ -170,7 +162,7 @@ func (s *Sender) serve(ctx context.Context, r *receiver) error {
 		return err
 	}
 	if err := s.take(ctx, r); err != nil {
-		if errors.Is(err, errLost) {
+		if errors.Is(err, follow.ErrLost) {
 			return nil
 		}
 		return err
@@ -273,11 +265,14 @@ func (s *Sender) take(ctx context.Context, r *receiver) error {
 		if err != nil {
 			return err
 		}
+		if err := s.leases.TakeIn(ctx, q, r.work(), lease); err != nil {
+			return err
+		}
 		var at int64
 		var rule string
-		err = q.Row(ctx, sqlLeaseReceiver, int64(r.brand), r.name, s.holder, now.Add(lease).UnixMicro(), now.UnixMicro()).Scan(&at, &rule, &r.failures, &r.refused)
+		err = q.Row(ctx, sqlTakenReceiver, int64(r.brand), r.name, now.UnixMicro()).Scan(&at, &rule, &r.failures, &r.refused)
 		if errors.Is(err, db.ErrNoRows) {
-			return errLost
+			return follow.ErrLost // served, removed or given up since
 		}
 		r.place, r.delivered = detect.Place{Entry: uint64(at), Rule: detect.Rule(rule)}, 0
 		return err
@@ -287,27 +282,23 @@ func (s *Sender) take(ctx context.Context, r *receiver) error {
 // note writes down how far a receiver was served, when to try again, and for how long
 // it is this server's.
 func (s *Sender) note(ctx context.Context, r *receiver, wait, hold time.Duration) error {
-	var n int64
 	err := s.DB.Tx(ctx, func(q db.Queryer) error {
 		now, err := q.Now(ctx)
 		if err != nil {
 			return err
 		}
-		var next, until int64
+		if err := s.leases.KeepIn(ctx, q, r.work(), hold); err != nil {
+			return err
+		}
+		var next int64
 		if wait > 0 {
 			next = now.Add(wait).UnixMicro()
 		}
-		if hold > 0 {
-			until = now.Add(hold).UnixMicro()
-		}
-		n, err = q.Exec(ctx, sqlServed, int64(r.brand), r.name, s.holder, int64(r.place.Entry), string(r.place.Rule), r.delivered, r.failures, r.status, next, until, r.fault, r.refused, r.stopped)
+		_, err = q.Exec(ctx, sqlServed, int64(r.brand), r.name, int64(r.place.Entry), string(r.place.Rule), r.delivered, r.failures, r.status, next, r.fault, r.refused, r.stopped)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("noting what a receiver got: %w", err)
-	}
-	if n == 0 {
-		return errLost
 	}
 	r.delivered = 0
 	return nil
