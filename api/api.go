@@ -351,6 +351,16 @@ type Checkpoint struct {
 type Health struct {
 	Status string `json:"status" enum:"ok,failing"`
 	Detail string `json:"detail,omitempty"`
+	Late   bool   `json:"late,omitempty" doc:"What follows from the logs is late on this server, alarms among it: GET /v1/followers says by how much."`
+}
+
+// Follower says how far what follows from a log is behind it.
+type Follower struct {
+	Follower string  `json:"follower" doc:"What follows from the log, such as alarms."`
+	Brand    string  `json:"brand"`
+	Entries  uint64  `json:"entries" doc:"Logged, and not yet followed."`
+	Seconds  float64 `json:"seconds" doc:"Since the oldest of them was logged."`
+	Starting bool    `json:"starting,omitempty" doc:"This server has just started and reads what its snapshot lacks."`
 }
 
 // VerifyRequest asks that a whole log be replayed.

@@ -1,8 +1,8 @@
 // Command bench measures Cloakroom beside what it is compared with, in one run, and
 // prints ratios. Times on a busy machine mean little; ratios of one run mean more.
 //
-//	cd bench && go run . [-only log|bytes|start|reveal|import|rotate|bulk|exposure|who-read] [-customers N] [-keys N] [-dir DIR]
-//	cd bench && go run . -only log|start|reveal|rotate|bulk|exposure|who-read -database postgres://user@host/postgres
+//	cd bench && go run . [-only log|bytes|start|reveal|import|rotate|bulk|exposure|watch|who-read] [-customers N] [-keys N] [-dir DIR]
+//	cd bench && go run . -only log|start|reveal|rotate|bulk|exposure|watch|who-read -database postgres://user@host/postgres
 package main
 
 import (
@@ -49,20 +49,20 @@ type bench struct {
 
 func main() {
 	var b bench
-	only := flag.String("only", "", "log, bytes, start, reveal, import, rotate, bulk, exposure or who-read")
+	only := flag.String("only", "", "log, bytes, start, reveal, import, rotate, bulk, exposure, watch or who-read")
 	flag.StringVar(&b.dir, "dir", "", "where to work; a real disk (default: a temporary directory)")
 	flag.IntVar(&b.customers, "customers", 30000, "customers of the import")
 	flag.IntVar(&b.keys, "keys", 500000, "customers' keys of the rotation")
 	flag.DurationVar(&b.seconds, "for", 3*time.Second, "how long each measurement of a rate takes")
-	flag.StringVar(&b.database, "database", "", "PostgreSQL server on which log, start, reveal, rotate, bulk, exposure and who-read create databases; empty: SQLite")
-	flag.IntVar(&b.rounds, "rounds", 3, "alternating rounds of reveal and bulk")
+	flag.StringVar(&b.database, "database", "", "PostgreSQL server on which log, start, reveal, rotate, bulk, exposure, watch and who-read create databases; empty: SQLite")
+	flag.IntVar(&b.rounds, "rounds", 3, "alternating rounds of reveal, watch and bulk")
 	flag.BoolVar(&b.first, "indexes-first", false, "plain tables of bulk have their indexes before their rows")
 	flag.BoolVar(&b.unique, "unique", false, "the plain tables of bulk hold a purchase once, as ours do: their index is unique by customer and purchase id")
 	flag.BoolVar(&b.pgcrypto, "pgcrypto", true, "compare bulk with pgcrypto too")
 	flag.BoolVar(&b.verbose, "v", false, "say more of bulk")
 	flag.BoolVar(&b.alone, "alone", false, "bulk compares with nothing and says what a customer costs")
 	flag.BoolVar(&b.bare, "bare", false, "bulk also copies the rows that the import made, as they are, into empty tables: what of its time is the database's own")
-	flag.StringVar(&b.shapes, "shapes", "1/1,8/1,32/1,128/1,8/500", "clients and batches of reveal")
+	flag.StringVar(&b.shapes, "shapes", "1/1,8/1,32/1,128/1,8/500", "clients and batches of reveal and watch")
 	flag.StringVar(&b.of, "of", "", "of reveal measure only logged, without or plain: for a profile")
 	flag.IntVar(&b.entries, "entries", 100000, "entries of the log that start begins from and who-read asks, and of 30 days of exposure")
 	profile := flag.String("cpuprofile", "", "write a CPU profile here")
@@ -91,7 +91,7 @@ func main() {
 	for _, m := range []struct {
 		name string
 		fn   func(context.Context)
-	}{{"log", b.appends}, {"bytes", b.bytes}, {"start", b.starts}, {"reveal", b.reveals}, {"import", b.imports}, {"rotate", b.rotations}, {"bulk", b.bulk}, {"exposure", b.exposure}, {"who-read", b.whoReads}} {
+	}{{"log", b.appends}, {"bytes", b.bytes}, {"start", b.starts}, {"reveal", b.reveals}, {"import", b.imports}, {"rotate", b.rotations}, {"bulk", b.bulk}, {"exposure", b.exposure}, {"watch", b.watched}, {"who-read", b.whoReads}} {
 		if *only == "" || *only == m.name {
 			m.fn(ctx)
 		}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/app"
@@ -94,6 +96,7 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 		add("health", err, "the vault can serve")
 		well, err := ordinals(ctx, v)
 		add("ordinals", err, well)
+		addFollowers(ctx, v, add)
 		list, err := v.Brands(ctx)
 		if err != nil {
 			return err
@@ -160,4 +163,43 @@ func ordinals(ctx context.Context, v *connection) (well string, err error) {
 		err = fmt.Errorf("%w: cloakroom db mend", err)
 	}
 	return "enough are left for new customers", err
+}
+
+// lateSeconds is from when on a follower of the logs is late. In a vault that no server
+// runs, nothing follows.
+const lateSeconds = 60
+
+// addFollowers says how far behind is what follows from the logs: one line for each
+// follower, about the log where it is furthest behind.
+func addFollowers(ctx context.Context, v *connection, add func(check string, err error, well string)) {
+	list, err := v.Followers(ctx)
+	if e, ok := errors.AsType[*api.Error](err); ok && (e.Type == api.TypeUnknownBrand || e.Type == api.TypePolicyDenied) {
+		add("followers", nil, "not looked at: this key may not watch the group's log")
+		return
+	}
+	if err != nil {
+		add("followers", err, "")
+		return
+	}
+	worst, logs := map[string]api.Follower{}, map[string]int{}
+	for _, f := range list {
+		if w := worst[f.Follower]; logs[f.Follower] == 0 || f.Seconds > w.Seconds || f.Seconds == w.Seconds && f.Entries > w.Entries {
+			worst[f.Follower] = f
+		}
+		logs[f.Follower]++
+	}
+	for _, name := range slices.Sorted(maps.Keys(worst)) {
+		f := worst[name]
+		behind := fmt.Sprintf("%d entries behind the log of %s, the oldest logged %.0f seconds ago", f.Entries, f.Brand, f.Seconds)
+		switch {
+		case f.Starting:
+			add("follower "+name, fmt.Errorf("starting, %s: it catches up by itself", behind), "")
+		case v.vault == nil && f.Seconds > lateSeconds:
+			add("follower "+name, fmt.Errorf("late, %s: look into the server's log for the cause", behind), "")
+		case f.Entries > 0:
+			add("follower "+name, nil, behind)
+		default:
+			add("follower "+name, nil, fmt.Sprintf("current in %d logs", logs[name]))
+		}
+	}
 }

@@ -28,6 +28,7 @@ func (v *Vault) Desks() server.Desks {
 		Notify:    v.Notify,
 		Admin:     v.Admin,
 		Backups:   backup.NewDesk(v.BackupSource()),
+		Followers: v.Followers,
 	}
 }
 

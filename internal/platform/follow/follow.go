@@ -65,6 +65,8 @@ const (
 	gather = 40 * time.Millisecond
 	// again is when a log is looked at that nothing woke, in case a wake was lost.
 	again = 15 * time.Second
+	// lateAfter is when a follower is late: longer than it takes to replace a server.
+	lateAfter = 2 * Lease
 	// batchEntries and maxOutputs bound what one transaction stores. A server without
 	// the lease stops observing at maxOutputs until the one that has it stored them.
 	batchEntries = 4096
@@ -146,6 +148,7 @@ type worker interface {
 	run(ctx context.Context, log *slog.Logger)
 	tell(size uint64, row cursor)
 	knock(force bool)
+	late() bool
 	// observed is the entry that comes next in memory; false while a start replays.
 	observed() (next uint64, current bool)
 }
@@ -319,6 +322,21 @@ func (r *Runner) Settle(ctx context.Context, brand record.BrandID) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// Late reports whether a follower on this server is late, or still starts. It asks
+// nobody: health is asked often, by strangers too.
+func (r *Runner) Late() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, workers := range r.workers {
+		for _, w := range workers {
+			if w.late() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Lag is how far a follower is behind a log.

@@ -633,3 +633,36 @@ func TestATailIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// A follower that gets no further is late, also where more and more is logged; one that
+// gets on is not.
+func TestAFollowerThatStandsStillIsLate(t *testing.T) {
+	each(t, func(t *testing.T, c *crowd) {
+		h := c.hand()
+		late := func(want bool) {
+			t.Helper()
+			if got := h.r.Late(); got != want {
+				t.Fatalf("late: %v, want %v", got, want)
+			}
+		}
+		late(false) // an empty log
+		c.log.append(3, time.UnixMicro(c.clock.Load()))
+		h.poll()
+		late(true) // it has not begun
+		for range 3 {
+			if err := h.step(true); err != nil {
+				t.Fatal(err)
+			}
+			h.poll()
+			late(false)
+			c.log.append(3, time.UnixMicro(c.clock.Load()))
+			h.poll()
+			h.w.since = h.w.since.Add(-lateAfter + time.Second)
+			late(false)
+		}
+		c.log.append(3, time.UnixMicro(c.clock.Load()))
+		h.poll()
+		h.w.since = h.w.since.Add(-time.Second)
+		late(true)
+	})
+}

@@ -34,9 +34,11 @@ type work[T any] struct {
 	wake  chan struct{}
 	force chan struct{}
 
-	mu   sync.Mutex // guards what the poll tells
-	size uint64
-	row  cursor // newest reading; known is false once it was used
+	mu    sync.Mutex // guards what the poll tells
+	size  uint64
+	row   cursor    // newest reading; known is false once it was used
+	goal  uint64    // how long the log was at since
+	since time.Time // this machine's clock: when the goal was set, after the last was reached
 
 	next    atomic.Uint64 // run writes it
 	current atomic.Bool   // the start's replay is over; run writes it
@@ -70,6 +72,16 @@ func (w *work[T]) tell(size uint64, row cursor) {
 	w.size = max(w.size, size)
 	if row.known {
 		w.row = row
+		reached := w.next.Load()
+		if w.f.Store != nil {
+			reached = min(reached, row.next)
+		}
+		if !w.current.Load() {
+			reached = 0
+		}
+		if reached >= w.goal {
+			w.goal, w.since = w.size, row.began
+		}
 	}
 	w.mu.Unlock()
 	if news {
@@ -87,6 +99,13 @@ func (w *work[T]) knock(force bool) {
 	case to <- struct{}{}:
 	default:
 	}
+}
+
+// late reports whether what was logged some time ago is not stored yet.
+func (w *work[T]) late() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.current.Load() && w.size > 0 || !w.since.IsZero() && time.Since(w.since) > lateAfter
 }
 
 func (w *work[T]) observed() (uint64, bool) { return w.next.Load(), w.current.Load() }

@@ -317,6 +317,8 @@ func TestMetricsNameNobody(t *testing.T) {
 		`cloakroom_requests_total{route="",status="404"} 1` + "\n",
 		`cloakroom_errors_total{type="unknown-brand"} 1` + "\n",
 		"cloakroom_requests_running 1\n",
+		`cloakroom_follower_lag_entries{follower="alarms"} `,
+		`cloakroom_follower_lag_seconds{follower="alarms"} `,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("missing %q in\n%s", want, text)

@@ -18,9 +18,9 @@ func (s *Server) healthRoutes() {
 
 func (s *Server) health(ctx context.Context, _ identity.Caller, _ *none) (*api.Health, error) {
 	if _, err := s.vault.Ledger.Size(ctx, record.Group); err != nil {
-		return nil, &api.Error{Type: api.TypeLogUnavailable, Title: "The vault cannot serve", Status: http.StatusServiceUnavailable}
+		return nil, &api.Error{Type: api.TypeLogUnavailable, Title: titles[api.TypeLogUnavailable], Status: http.StatusServiceUnavailable}
 	}
-	return &api.Health{Status: "ok"}, nil
+	return &api.Health{Status: "ok", Late: s.vault.Followers.Late()}, nil
 }
 
 func (s *Server) check(ctx context.Context, c identity.Caller, in *sent[api.CheckPlace]) (*api.Checked, error) {

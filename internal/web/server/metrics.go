@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
@@ -119,8 +120,12 @@ func (m *metrics) text() []byte {
 func (s *Server) metricsRoute(mux *http.ServeMux) {
 	s.describe("/v1/metrics", "metrics", "Counts of requests and errors, in the Prometheus text format", "text/plain")
 	mux.HandleFunc("GET /v1/metrics", func(w http.ResponseWriter, r *http.Request) {
+		var lags []follow.Lag
 		err := s.decide(r.Context(), func(ctx context.Context, c identity.Caller) error {
 			_, err := s.vault.Admin.Watch(ctx, c, brands.GroupName)
+			if err == nil {
+				lags, err = s.vault.Followers.Lags(ctx)
+			}
 			return err
 		})
 		if err != nil {
@@ -129,6 +134,7 @@ func (s *Server) metricsRoute(mux *http.ServeMux) {
 		}
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		w.Write(s.metrics.text())
+		w.Write(lagText(lags))
 	})
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/govern/backup"
+	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/idempotency"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
@@ -74,6 +75,7 @@ type Desks struct {
 	Notify    *notify.Desk
 	Admin     *admin.Desk
 	Backups   *backup.Desk
+	Followers *follow.Runner
 }
 
 // Server answers for one vault.
@@ -116,6 +118,7 @@ func newServer(d Desks, log *slog.Logger, timeout time.Duration) *Server {
 	s.containRoutes()
 	s.logRoutes(mux)
 	s.backupRoutes()
+	s.followerRoutes()
 	s.metricsRoute(mux)
 	s.http = s.identify(s.routed(mux))
 	return s
