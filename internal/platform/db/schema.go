@@ -415,8 +415,6 @@ var migrations = []string{
 		size      bigint NOT NULL,
 		parts     bigint NOT NULL,
 		bytes     bigint NOT NULL,
-		sum       {blob} NOT NULL,
-		signature {blob} NOT NULL,
 		PRIMARY KEY (brand, follower, size)
 	);
 	CREATE TABLE follower_snapshot_parts (

@@ -26,10 +26,11 @@
 //
 // # Snapshots
 //
-// The state is written down every so many entries and when the server stops, vouched
-// for by the log's own key and bound to the follower's name and version. A start reads
-// the newest that fits and replays the entries after it without storing anything; one
-// that does not fit, or of another version, is passed over.
+// The state is written down every so many entries and when the server stops, sealed under
+// a secret of the log's own key and bound to the follower's name and version: nobody else
+// reads or changes what was learned of people at work. A start reads the newest that
+// opens and replays the entries after it without storing anything; one that does not
+// open, or of another version, is passed over.
 //
 // # Parts
 //
@@ -88,8 +89,8 @@ type Source interface {
 	Sizes(ctx context.Context) (map[record.BrandID]uint64, error)
 	// Scan hands fn every entry of a log from an index on, until fn fails.
 	Scan(ctx context.Context, brand record.BrandID, from uint64, fn func(index uint64, e entry.Entry, ords []record.Ordinal) error) error
-	// Vouch signs a text with the log's key, always with the same result.
-	Vouch(ctx context.Context, brand record.BrandID, text []byte) ([]byte, error)
+	// Secret derives a secret from the log's key for one use, always the same.
+	Secret(ctx context.Context, brand record.BrandID, use string) ([32]byte, error)
 }
 
 // State is what a follower keeps of one log. One goroutine uses it.

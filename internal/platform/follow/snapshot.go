@@ -4,7 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
+	"crypto/aes"
+	"crypto/cipher"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -31,9 +32,9 @@ const (
 )
 
 const (
-	sqlListSnapshots = `SELECT size, parts, bytes, sum, signature FROM follower_snapshots WHERE brand = $1 AND follower = $2 ORDER BY size DESC LIMIT 2`
-	sqlWriteSnapshot = `INSERT INTO follower_snapshots (brand, follower, size, parts, bytes, sum, signature) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (brand, follower, size) DO UPDATE SET parts = excluded.parts, bytes = excluded.bytes, sum = excluded.sum, signature = excluded.signature`
+	sqlListSnapshots = `SELECT size, parts, bytes FROM follower_snapshots WHERE brand = $1 AND follower = $2 ORDER BY size DESC LIMIT 2`
+	sqlWriteSnapshot = `INSERT INTO follower_snapshots (brand, follower, size, parts, bytes) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (brand, follower, size) DO UPDATE SET parts = excluded.parts, bytes = excluded.bytes`
 	sqlWritePart = `INSERT INTO follower_snapshot_parts (brand, follower, size, part, data) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (brand, follower, size, part) DO UPDATE SET data = excluded.data`
 	sqlReadPart      = `SELECT data FROM follower_snapshot_parts WHERE brand = $1 AND follower = $2 AND size = $3 AND part = $4`
@@ -43,11 +44,9 @@ const (
 
 // snapshot is a state as it stood before an entry. It is a shortcut and never evidence.
 type snapshot struct {
-	size      uint64 // the entry that comes next
-	parts     uint32
-	bytes     uint64
-	sum       []byte
-	signature []byte
+	size  uint64 // the entry that comes next
+	parts uint32
+	bytes uint64
 }
 
 // shelf holds the snapshots of one follower of one log.
@@ -58,9 +57,18 @@ type shelf struct {
 	brand    record.BrandID
 }
 
-// text is what the log's key signs, for this use alone.
-func (s *shelf) text(h *snapshot) []byte {
-	return fmt.Appendf(nil, "follower snapshot 1\n%q\n%d\n%d\n%d\n%d\n%x\n", s.follower, s.version, h.size, h.parts, h.bytes, h.sum)
+// seal returns what seals the snapshots, and what it binds one to.
+func (s *shelf) seal(ctx context.Context, size uint64) (cipher.AEAD, []byte, error) {
+	secret, err := s.r.source.Secret(ctx, s.brand, "follower snapshot 1")
+	if err != nil {
+		return nil, nil, err
+	}
+	block, err := aes.NewCipher(secret[:])
+	if err != nil {
+		return nil, nil, err
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	return aead, fmt.Appendf(nil, "%q %d %d", s.follower, s.version, size), err
 }
 
 // list returns the newest snapshots, newest first. None is checked yet.
@@ -68,7 +76,7 @@ func (s *shelf) list(ctx context.Context) (out []snapshot, err error) {
 	err = s.r.db.Rows(ctx, func(r db.Row) error {
 		var h snapshot
 		var size, parts, n int64
-		err := r.Scan(&size, &parts, &n, &h.sum, &h.signature)
+		err := r.Scan(&size, &parts, &n)
 		h.size, h.parts, h.bytes = uint64(size), uint32(parts), uint64(n)
 		out = append(out, h)
 		return err
@@ -79,17 +87,10 @@ func (s *shelf) list(ctx context.Context) (out []snapshot, err error) {
 	return out, nil
 }
 
-// load returns what a snapshot holds, and false if it is not as it was written, of
-// another version, or not vouched for.
+// load returns what a snapshot holds, and false if it does not open: changed, cut short, in
+// another's place or of another version.
 func (s *shelf) load(ctx context.Context, h *snapshot) ([]byte, bool, error) {
 	if h.bytes > maxSnapshot || uint64(h.parts) > maxSnapshot/snapshotPart+1 {
-		return nil, false, nil
-	}
-	want, err := s.r.source.Vouch(ctx, s.brand, s.text(h))
-	if err != nil {
-		return nil, false, err
-	}
-	if !bytes.Equal(want, h.signature) {
 		return nil, false, nil
 	}
 	out := make([]byte, 0, h.bytes)
@@ -104,26 +105,30 @@ func (s *shelf) load(ctx context.Context, h *snapshot) ([]byte, bool, error) {
 		}
 		out = append(out, part...)
 	}
-	sum := sha256.Sum256(out)
-	return out, bytes.Equal(sum[:], h.sum), nil
+	aead, bound, err := s.seal(ctx, h.size)
+	if err != nil {
+		return nil, false, err
+	}
+	plain, err := aead.Open(nil, nil, out, bound)
+	return plain, err == nil, nil
 }
 
 // save writes a snapshot, its head last, and drops all but the newest two.
 func (s *shelf) save(ctx context.Context, size uint64, data []byte) error {
-	sum := sha256.Sum256(data)
-	h := &snapshot{size: size, bytes: uint64(len(data)), sum: sum[:]}
-	for left := data; len(left) > 0; {
+	aead, bound, err := s.seal(ctx, size)
+	if err != nil {
+		return err
+	}
+	sealed := aead.Seal(nil, nil, data, bound)
+	h := &snapshot{size: size, bytes: uint64(len(sealed))}
+	for left := sealed; len(left) > 0; {
 		n := min(len(left), snapshotPart)
 		if _, err := s.r.db.Exec(ctx, sqlWritePart, int64(s.brand), s.follower, int64(size), int64(h.parts), left[:n]); err != nil {
 			return fmt.Errorf("writing a snapshot of %s: %w", s.follower, err)
 		}
 		left, h.parts = left[n:], h.parts+1
 	}
-	var err error
-	if h.signature, err = s.r.source.Vouch(ctx, s.brand, s.text(h)); err != nil {
-		return err
-	}
-	if _, err := s.r.db.Exec(ctx, sqlWriteSnapshot, int64(s.brand), s.follower, int64(size), int64(h.parts), int64(h.bytes), h.sum, h.signature); err != nil {
+	if _, err := s.r.db.Exec(ctx, sqlWriteSnapshot, int64(s.brand), s.follower, int64(size), int64(h.parts), int64(h.bytes)); err != nil {
 		return fmt.Errorf("writing a snapshot of %s: %w", s.follower, err)
 	}
 	list, err := s.list(ctx)

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
@@ -26,19 +27,20 @@ func (l *Ledger) Sizes(ctx context.Context) (map[record.BrandID]uint64, error) {
 	return out, nil
 }
 
-// Vouch signs a text with a log's key, for what this vault writes down for itself: the
-// same text always gives the same bytes, so that whoever has the key checks by signing
-// again. No checkpoint and no snapshot of the log begins like what is signed.
-func (l *Ledger) Vouch(ctx context.Context, brand record.BrandID, text []byte) ([]byte, error) {
+// Secret derives a secret from a log's key for one use: what this vault writes down for
+// itself is sealed under it, so that it cannot be read or changed from outside. It is the
+// hash of a signature that nobody sees, over a text that no checkpoint and no snapshot of
+// the log begins like; Ed25519 signatures are deterministic.
+func (l *Ledger) Secret(ctx context.Context, brand record.BrandID, use string) (secret [32]byte, err error) {
 	s, err := l.signer(ctx, brand)
 	if err != nil {
-		return nil, fmt.Errorf("reading the checkpoint key of brand %d: %w", brand, err)
+		return secret, fmt.Errorf("reading the checkpoint key of brand %d: %w", brand, err)
 	}
-	sig, err := s.Sign(append(fmt.Appendf(nil, "cloakroom vouches 1\n%s\n", s.Name()), text...))
+	sig, err := s.Sign(fmt.Appendf(nil, "cloakroom secret 1\n%s\n%s\n", s.Name(), use))
 	if err != nil {
-		return nil, fmt.Errorf("vouching for a text: %w", err)
+		return secret, fmt.Errorf("deriving a secret of brand %d: %w", brand, err)
 	}
-	return sig, nil
+	return sha256.Sum256(sig), nil
 }
 
 // entries are those of a committed group, as reading the log gives them.

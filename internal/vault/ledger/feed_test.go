@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"bytes"
 	"reflect"
 	"sync"
 	"testing"
@@ -67,32 +66,24 @@ func TestWhatWasCommittedIsWhatIsRead(t *testing.T) {
 	})
 }
 
-// What a log's key vouches for is the same each time, and another log's, another text's
-// and a checkpoint's are others.
-func TestALogVouchesForATextAlone(t *testing.T) {
+// A secret of a log is the same each time, and another log's and another use's are others.
+func TestALogHasASecretForEachUse(t *testing.T) {
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		begin(t, d)
 		l := open(t, d)
-		vouch := func(b record.BrandID, text string) []byte {
+		secret := func(b record.BrandID, use string) [32]byte {
 			t.Helper()
-			out, err := l.Vouch(t.Context(), b, []byte(text))
+			out, err := l.Secret(t.Context(), b, use)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return out
 		}
-		if !bytes.Equal(vouch(brand, "a"), vouch(brand, "a")) {
-			t.Error("two signatures of one text differ")
+		if secret(brand, "a") != secret(brand, "a") {
+			t.Error("two secrets of one use differ")
 		}
-		if bytes.Equal(vouch(brand, "a"), vouch(brand, "b")) || bytes.Equal(vouch(brand, "a"), vouch(brand+1, "a")) {
-			t.Error("another text or another log has the same signature")
-		}
-		s, err := signer(t.Context(), brand)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if plain, err := s.Sign([]byte("a")); err != nil || bytes.Equal(vouch(brand, "a"), plain) {
-			t.Error("a text is signed as it is: a checkpoint could be vouched for", err)
+		if secret(brand, "a") == secret(brand, "b") || secret(brand, "a") == secret(brand+1, "a") {
+			t.Error("another use or another log has the same secret")
 		}
 		if sizes, err := l.Sizes(t.Context()); err != nil || len(sizes) != 1 || sizes[brand] != 0 {
 			t.Error(sizes, err)
