@@ -246,7 +246,7 @@ type ClassFigures struct {
 type Exposure struct {
 	At     time.Time     `json:"at"`
 	Since  time.Time     `json:"since" doc:"From when on use was measured."`
-	UsesAt time.Time     `json:"uses_at,omitzero" doc:"Up to when: before at, where it took longer to count than a request may."`
+	UsesAt time.Time     `json:"uses_at,omitzero" doc:"Up to when: before at on a server that has just started and not caught up with the log."`
 	Own    bool          `json:"own,omitempty" doc:"Only the caller's own: it may not audit."`
 	Total  int           `json:"total" doc:"Rows that there are; top may have cut some off."`
 	Rows   []ExposureRow `json:"rows" doc:"The greatest gap in 30 days first."`

@@ -22,7 +22,6 @@ const (
 	TypeTimeout         = "timeout"
 	TypePartlyDone      = "partly-done"     // what was asked for holds; the rest did not end well
 	TypeOutcomeUnknown  = "outcome-unknown" // it may have been done
-	TypeUnfinished      = "unfinished"      // it goes on: ask again
 	TypeInternal        = "internal"
 )
 

@@ -13,11 +13,10 @@ type ExposureQuery struct {
 	Kind      string // lineage, principal, role or brand
 	Class     string // sort by clear, masked, search or export
 	Top       int    // no more rows; 0: all
-	Wait      int    // seconds until an unfinished count is answered as an error of TypeUnfinished
 }
 
 func (q ExposureQuery) on(path string) string {
-	return query(path, "principal", q.Principal, "kind", q.Kind, "class", q.Class, "top", some(q.Top), "wait", some(q.Wait))
+	return query(path, "principal", q.Principal, "kind", q.Kind, "class", q.Class, "top", some(q.Top))
 }
 
 // Exposure asks what each holder of a budget of a brand could take if stolen now.

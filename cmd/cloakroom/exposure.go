@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -39,10 +38,7 @@ days.
               use of the 30 days, rounded up.
   GAP         COULD TAKE without USES, in 30 days. Rows are sorted by it.
 
-Without the right to audit a brand, you see your own rows there, without USES.
-
-At a brand with millions of disclosures the server counts for a while; the command waits
-and shows progress.`
+Without the right to audit a brand, you see your own rows there, without USES.`
 }
 
 // Run shows what could be stolen.
@@ -50,54 +46,20 @@ func (c *exposureCmd) Run(ctx context.Context, std Streams) error {
 	if c.Top < 0 {
 		return &usageError{"--top is a number of rows; 0 is all"}
 	}
-	query := client.ExposureQuery{Principal: c.Principal, Kind: c.Kind, Class: c.Class, Top: c.Top, Wait: exposureWait}
+	query := client.ExposureQuery{Principal: c.Principal, Kind: c.Kind, Class: c.Class, Top: c.Top}
 	return c.with(ctx, std, func(v *connection) error {
 		var x *api.Exposure
-		err := counted(ctx, std, func() (err error) {
-			if c.Brand == "" {
-				x, err = v.ExposureOfAll(ctx, query)
-			} else {
-				x, err = v.Exposure(ctx, c.Brand, query)
-			}
-			return err
-		})
+		var err error
+		if c.Brand == "" {
+			x, err = v.ExposureOfAll(ctx, query)
+		} else {
+			x, err = v.Exposure(ctx, c.Brand, query)
+		}
 		if err != nil {
 			return err
 		}
 		return c.print(std, x, func(w io.Writer) { c.show(w, x) })
 	})
-}
-
-// exposureWait is after how many seconds the server says how far it is.
-const exposureWait = 2
-
-// counted asks until what is counted is counted, and says how far it is: on a terminal
-// in one line that is drawn anew, else in a line every minute.
-func counted(ctx context.Context, std Streams, ask func() error) error {
-	drawn, said := false, time.Now()
-	for {
-		err := ask()
-		e, ok := errors.AsType[*api.Error](err)
-		if !ok || e.Type != api.TypeUnfinished {
-			if drawn {
-				fmt.Fprint(std.Err, "\r\x1b[K")
-			}
-			return err
-		}
-		switch {
-		case std.Terminal:
-			drawn = true
-			fmt.Fprintf(std.Err, "\r\x1b[K%s", e.Detail)
-		case time.Since(said) > time.Minute:
-			said = time.Now()
-			fmt.Fprintln(std.Err, e.Detail)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Duration(e.RetryIn) * time.Second):
-		}
-	}
 }
 
 func (c *exposureCmd) show(w io.Writer, x *api.Exposure) {
@@ -128,7 +90,7 @@ func (c *exposureCmd) show(w io.Writer, x *api.Exposure) {
 		fmt.Fprintf(w, "%d of %d; --top 0 shows all\n", len(x.Rows), x.Total)
 	}
 	if x.At.Sub(x.UsesAt) > time.Minute {
-		fmt.Fprintf(w, "what is used was counted up to %s: counting took longer than a request may\n", x.UsesAt.Format(time.TimeOnly))
+		fmt.Fprintf(w, "use is counted up to %s: the server has just started and reads the log; ask again for later use\n", x.UsesAt.Format(time.DateTime))
 	}
 	if few {
 		fmt.Fprintln(w, "?  measured at fewer than 100 moments: what it uses is the most that it used")

@@ -332,11 +332,11 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Audit = &audit.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose}
 	v.Exports = &export.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose, DB: v.DB, Store: export.NewStore(v.DB)}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
-	v.Exposure = exposure.New(door, v.Ledger, v.DB)
+	v.Followers = follow.New(v.DB, v.Ledger, feed)
+	v.Exposure = exposure.New(door, v.Ledger, v.DB, v.Followers)
 	decoys := canary.NewStore(v.DB, ring)
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Decoys: decoys, Exposure: v.Exposure, Signer: signer, Alarms: alarms, Exports: v.Exports.Store}
 	v.Reflex = admin.NewReflex(v.Admin)
-	v.Followers = follow.New(v.DB, v.Ledger, feed)
 	v.stored = []*follow.Loop{v.Reflex.Loop, v.Sender.Loop}
 	detect.Watch(v.Followers, alarms, decoys, func(record.BrandID) {
 		for _, l := range v.stored {
@@ -409,9 +409,6 @@ func (v *Vault) Watch(ctx context.Context, log *slog.Logger, events string) erro
 // Close ends what runs, and closes the database.
 func (v *Vault) Close() error {
 	var errs []error
-	if v.Exposure != nil {
-		v.Exposure.Close()
-	}
 	if v.Ledger != nil {
 		errs = append(errs, v.Ledger.Close())
 	}

@@ -43,6 +43,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -117,7 +118,8 @@ type Follower[T any] struct {
 	// Version is of the algorithm and of what Encode writes: a state of another version
 	// is not read, and made again from the log.
 	Version int
-	// Begin makes the state of a log of which no entry was observed.
+	// Begin makes the state of a log of which no entry was observed. The last one that it
+	// made for a log is in use.
 	Begin func(brand record.BrandID) (State[T], error)
 	// Refresh, if set, reads what Observe needs beside the log. It is called after it is
 	// known which entries are observed next, so that what preceded them is seen.
@@ -129,9 +131,6 @@ type Follower[T any] struct {
 	// Stored, if set, is called after outputs were stored by this server. It must not
 	// block.
 	Stored func(brand record.BrandID)
-	// Use, if set, is called with the state after entries were observed and after a start,
-	// by the goroutine that owns the state, with the entry that comes next.
-	Use func(brand record.BrandID, s State[T], next uint64)
 	// SnapshotEvery is how many entries come, at least, between two snapshots; 0 means
 	// DefaultSnapshotEvery.
 	SnapshotEvery uint64
@@ -150,6 +149,8 @@ type worker interface {
 	tell(size uint64, row cursor)
 	knock(force bool)
 	late() bool
+	// catchUp observes what the log has, for a process that does not run followers.
+	catchUp(ctx context.Context, size uint64) error
 	// observed is the entry that comes next in memory; false while a start replays.
 	observed() (next uint64, current bool)
 }
@@ -168,13 +169,17 @@ type Runner struct {
 	looked    chan struct{} // asks the poll to look now
 
 	mu      sync.Mutex
-	workers map[record.BrandID][]worker // of mu
+	running bool                        // of mu
+	workers map[record.BrandID][]worker // of mu: those that run
+	reading sync.Mutex
+	readers map[rowKey]worker // of reading: those that read while nothing runs
 }
 
 // New returns a runner that follows the logs of a source, and what the feed of the same
 // server brings.
 func New(d *db.DB, source Source, feed *Feed) *Runner {
-	return &Runner{db: d, source: source, feed: feed, server: rand.Text(), looked: make(chan struct{}, 1), workers: map[record.BrandID][]worker{}}
+	return &Runner{db: d, source: source, feed: feed, server: rand.Text(), looked: make(chan struct{}, 1),
+		workers: map[record.BrandID][]worker{}, readers: map[rowKey]worker{}}
 }
 
 // Add adds a follower.
@@ -207,6 +212,8 @@ func (r *Runner) look() {
 func (r *Runner) Run(ctx context.Context, log *slog.Logger) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	r.run(true)
+	defer r.run(false)
 	r.feed.open(r.woken)
 	defer r.feed.close()
 	tick := time.NewTicker(Poll)
@@ -229,6 +236,16 @@ func (r *Runner) Run(ctx context.Context, log *slog.Logger) error {
 		case <-r.looked:
 		}
 	}
+}
+
+// run notes whether followers run.
+func (r *Runner) run(is bool) {
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	clear(r.readers)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running = is
 }
 
 // leaveTimeout bounds what is written when a server stops.
@@ -283,8 +300,60 @@ func (r *Runner) poll(ctx context.Context, start func(worker)) error {
 }
 
 // Settle waits until everything that is logged now is observed and stored, and makes
-// that soon. For simulations and tests: nothing in the product waits for followers.
+// that soon. For simulations and tests: nothing in the product waits for alarms.
 func (r *Runner) Settle(ctx context.Context, brand record.BrandID) error {
+	return r.await(ctx, brand, func(follower) bool { return true })
+}
+
+// awaitFor bounds Await: a server that has just started may take longer to catch up.
+const awaitFor = 2 * time.Second
+
+// Await brings a follower without a store to what is logged now, which takes as long as
+// [gather] at most where it is current. It gives up after some time, and leaves it to
+// the state to say how far it is. In a process that runs no followers it reads.
+func (r *Runner) Await(ctx context.Context, name string, brand record.BrandID) error {
+	if done, err := r.read(ctx, name, brand); done {
+		return err
+	}
+	soon, cancel := context.WithTimeout(ctx, awaitFor)
+	defer cancel()
+	err := r.await(soon, brand, func(f follower) bool { return f.name() == name })
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+// read reads where nothing runs, and reports whether it did.
+func (r *Runner) read(ctx context.Context, name string, brand record.BrandID) (done bool, err error) {
+	r.mu.Lock()
+	running := r.running
+	r.mu.Unlock()
+	if running {
+		return false, nil
+	}
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	sizes, err := r.source.Sizes(ctx)
+	if err != nil {
+		return true, err
+	}
+	for _, f := range r.followers {
+		if f.name() != name {
+			continue
+		}
+		w := r.readers[rowKey{name, brand}]
+		if w == nil {
+			w = f.begin(r, &tail{}, brand)
+			r.readers[rowKey{name, brand}] = w
+		}
+		return true, w.catchUp(ctx, sizes[brand])
+	}
+	return true, fmt.Errorf("there is no follower %q", name)
+}
+
+// await waits for some of the followers.
+func (r *Runner) await(ctx context.Context, brand record.BrandID, these func(follower) bool) error {
 	sizes, err := r.source.Sizes(ctx)
 	if err != nil {
 		return err
@@ -297,15 +366,19 @@ func (r *Runner) Settle(ctx context.Context, brand record.BrandID) error {
 		r.mu.Unlock()
 		behind := len(workers) < len(r.followers)
 		for i, w := range workers {
-			next, _ := w.observed()
-			if r.followers[i].stores() && next >= sizes[brand] {
-				row, err := r.cursor(ctx, r.followers[i].name(), brand)
+			f := r.followers[i]
+			if !these(f) {
+				continue
+			}
+			next, current := w.observed()
+			if f.stores() && next >= sizes[brand] {
+				row, err := r.cursor(ctx, f.name(), brand)
 				if err != nil {
 					return err
 				}
 				next = row.next
 			}
-			if next < sizes[brand] {
+			if next < sizes[brand] || !current {
 				behind = true
 				w.tell(sizes[brand], cursor{})
 				w.knock(true)

@@ -153,6 +153,23 @@ func (w *work[T]) run(ctx context.Context, log *slog.Logger) {
 	}
 }
 
+// catchUp observes what the log has. Nothing else uses the worker.
+func (w *work[T]) catchUp(ctx context.Context, size uint64) error {
+	if w.state == nil {
+		if err := w.start(ctx); err != nil {
+			w.state = nil
+			return err
+		}
+	}
+	for more := true; more; {
+		var err error
+		if more, err = w.observe(ctx, size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // end stores what was observed and writes a snapshot, if this server has the lease.
 func (w *work[T]) end(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
@@ -278,14 +295,7 @@ func (w *work[T]) start(ctx context.Context) error {
 	}
 	w.outputs, w.floor = nil, w.next.Load()
 	w.current.Store(true)
-	w.use()
 	return nil
-}
-
-func (w *work[T]) use() {
-	if w.f.Use != nil {
-		w.f.Use(w.brand, w.state, w.next.Load())
-	}
 }
 
 func (w *work[T]) refresh(ctx context.Context) error {
@@ -394,7 +404,6 @@ func (w *work[T]) observe(ctx context.Context, size uint64) (more bool, err erro
 		}
 	}
 	w.prune()
-	w.use()
 	return true, nil
 }
 

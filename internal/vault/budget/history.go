@@ -1,27 +1,31 @@
 package budget
 
 import (
+	"bufio"
+	"cmp"
+	"encoding/binary"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
-// History measures what holders used of their budgets over the last 30 days: a replay of
-// disclosures that counts as a [Book] does, and remembers what it counted.
+// History measures what holders used of their budgets in the last 30 days: it follows
+// the disclosures, counts as a [Book] does, and remembers what it counted.
 //
 // It looks at every step, a bucket of five minutes, in which a holder took somebody, and
 // at the distinct customers then in its trailing windows. Steps in which it took nobody
 // are left out: nothing can be refused there, and with them the 99th percentile of
 // whoever works some hours a week would be about nothing.
 //
-// A window that ends 30 days ago reaches 30 days further back: a History wants the
-// disclosures from [History.From] on, oldest first.
+// It is used by one goroutine at a time. After 30 days without a disclosure a holder is
+// forgotten.
 type History struct {
-	from, to uint32 // the first and last bucket that is measured
-	holders  map[Holder]*tracks
-	only     map[uint64]uint64 // the lineage of a principal that has used one alone: its tracks are the principal's
-	swept    int64             // day of the last sweep
+	holders map[Holder]*tracks
+	only    map[uint64]uint64 // the lineage of a principal that has used one alone: its tracks are the principal's
+	swept   int64             // day of the last sweep
+	newest  uint32            // bucket of the last disclosure
 }
 
 // Counts are distinct customers in each window.
@@ -45,27 +49,16 @@ type Uses struct {
 // tracks are what is measured of one holder: each class, then all together.
 type tracks [numClasses + 1]*track
 
-// kept is how many of the largest counts it takes to know the 99th percentile of the
-// steps of 30 days.
-var kept = int(Month.buckets()+1)/100 + 1
-
 // track is what is measured of one holder in one class.
 type track struct {
 	account
-	step  uint32 // the last bucket in which it took somebody
-	steps int
-	top   [numWindows][]uint32 // the largest counts, ascending
+	step  uint32 // the last bucket in which it took somebody; 0: it is closed
+	steps steps  // those that are over
 }
 
-// NewHistory returns a history of the 30 days that end now.
-func NewHistory(now time.Time) *History {
-	to := bucketOf(now.UnixMicro())
-	return &History{from: Month.from(to), to: to, holders: map[Holder]*tracks{}, only: map[uint64]uint64{}}
-}
-
-// From is the time from which on the history wants disclosures.
-func (h *History) From() time.Time {
-	return time.UnixMicro(int64(Month.from(h.from)) * bucketMicros).UTC()
+// NewHistory returns a history of nothing.
+func NewHistory() *History {
+	return &History{holders: map[Holder]*tracks{}, only: map[uint64]uint64{}}
 }
 
 // Add counts a disclosure. They come in the order of the log.
@@ -77,6 +70,7 @@ func (h *History) Add(d Disclosure) error {
 	if err := d.count(); err != nil {
 		return err
 	}
+	h.newest = max(h.newest, now)
 	if day := dayOf(d.At.UnixMicro()); day != h.swept {
 		h.swept = day
 		h.forget(now)
@@ -90,9 +84,9 @@ func (h *History) Add(d Disclosure) error {
 			all = &tracks{}
 			h.holders[holder] = all
 		}
-		all.of(d.Class).add(h.from, now, d.Ords, d.Absent)
+		all.of(d.Class).add(now, d.Ords, d.Absent)
 		if len(d.Ords) > 0 {
-			all.of(numClasses).add(h.from, now, d.Ords, 0)
+			all.of(numClasses).add(now, d.Ords, 0)
 		}
 	}
 	return nil
@@ -123,25 +117,37 @@ func (all *tracks) clone() *tracks {
 		}
 		n := *t
 		n.last, n.tallies = t.last.clone(), slices.Clone(t.tallies)
-		for w := range n.top {
-			n.top[w] = slices.Clone(t.top[w])
-		}
+		n.steps.data = slices.Clone(t.steps.data)
 		out[c] = &n
 	}
 	return &out
 }
 
-// forget lets go of the customers whom nobody took for 30 days.
+// forget lets go of the customers whom nobody took for 30 days, of older steps, and of
+// holders of which nothing is left.
 func (h *History) forget(now uint32) {
-	for _, all := range h.holders {
-		for _, t := range all {
+	from := Month.from(now)
+	for holder, all := range h.holders {
+		left := false
+		for c, t := range all {
 			if t == nil {
 				continue
 			}
-			t.close(h.from)
-			if t.account.forget(Month.from(now)); len(t.tallies) == 0 {
-				t.account = account{}
+			t.close()
+			t.account.forget(from)
+			t.steps.forget(from)
+			if len(t.tallies) == 0 && len(t.steps.data) == 0 {
+				all[c] = nil
+				continue
 			}
+			left = true
+		}
+		if left {
+			continue
+		}
+		delete(h.holders, holder)
+		if holder.Kind == Principal {
+			delete(h.only, holder.ID)
 		}
 	}
 }
@@ -153,9 +159,9 @@ func (all *tracks) of(c Class) *track {
 	return all[c]
 }
 
-func (t *track) add(from, now uint32, ords []record.Ordinal, absent int) {
+func (t *track) add(now uint32, ords []record.Ordinal, absent int) {
 	if now != t.step {
-		t.close(from)
+		t.close()
 		t.account.forget(Month.from(now))
 		t.step = now
 	}
@@ -165,61 +171,203 @@ func (t *track) add(from, now uint32, ords []record.Ordinal, absent int) {
 	t.miss(absent, now)
 }
 
-// close counts the step that is over.
-func (t *track) close(from uint32) {
-	if t.step < from || t.step == 0 {
-		return
-	}
-	t.steps++
+// counts are the customers in the windows that end with a bucket.
+func (t *track) counts(bucket uint32) (n Counts) {
 	for w := range numWindows {
-		n := uint32(t.used(w, w.from(t.step)))
-		top := t.top[w]
-		if len(top) == kept {
-			if n <= top[0] {
-				continue
-			}
-			top = slices.Delete(top, 0, 1)
-		}
-		i, _ := slices.BinarySearch(top, n)
-		t.top[w] = slices.Insert(top, i, n)
+		n[w] = uint32(t.used(w, w.from(bucket)))
 	}
-	t.step = 0
+	return n
 }
 
-// Measure ends the history and returns what each holder used.
-func (h *History) Measure() map[Holder]Uses {
+// close counts the step that is over.
+func (t *track) close() {
+	if t.step != 0 {
+		t.steps.add(t.step, t.counts(t.step))
+		t.step = 0
+	}
+}
+
+// steps are what a track had in its windows at each step, about five bytes a step.
+type steps struct {
+	data  []byte // varints: the buckets since the step before, and the counts
+	first uint32 // the bucket that the first is counted from
+	last  uint32
+}
+
+func (s *steps) add(bucket uint32, n Counts) {
+	if len(s.data) == 0 {
+		s.first, s.last = bucket, bucket
+	}
+	s.data = binary.AppendUvarint(s.data, uint64(bucket-s.last))
+	for _, x := range n {
+		s.data = binary.AppendUvarint(s.data, uint64(x))
+	}
+	s.last = bucket
+}
+
+// each hands fn every step, oldest first, with the bytes from it on.
+func (s *steps) each(fn func(bucket uint32, n Counts, from []byte) bool) {
+	bucket := s.first
+	for data := s.data; len(data) > 0; {
+		from := data
+		next := func() uint32 {
+			x, size := binary.Uvarint(data)
+			data = data[max(size, 1):] // a size of 0 is unreachable: we wrote them
+			return uint32(x)
+		}
+		bucket += next()
+		var n Counts
+		for w := range n {
+			n[w] = next()
+		}
+		if !fn(bucket, n, from) {
+			return
+		}
+	}
+}
+
+// forget drops the steps before a bucket.
+func (s *steps) forget(before uint32) {
+	if len(s.data) == 0 || s.first >= before {
+		return
+	}
+	kept := steps{}
+	s.each(func(bucket uint32, n Counts, from []byte) bool {
+		if bucket < before {
+			return true
+		}
+		_, gap := binary.Uvarint(from)
+		kept = steps{data: append([]byte{0}, from[gap:]...), first: bucket, last: s.last}
+		return false
+	})
+	*s = kept
+}
+
+// Measure returns what each holder used in the 30 days up to a time, which is not before
+// the newest disclosure. The history goes on after it.
+func (h *History) Measure(now time.Time) map[Holder]Uses {
+	to := max(bucketOf(now.UnixMicro()), h.newest)
 	out := make(map[Holder]Uses, len(h.holders))
 	for holder, all := range h.holders {
 		var u Uses
 		for c, t := range all {
-			if t == nil {
-				continue
-			}
-			t.close(h.from)
-			if c < int(numClasses) {
-				u.Class[c] = t.use(h.to)
-			} else {
-				u.Together = t.use(h.to)
+			switch {
+			case t == nil:
+			case c < int(numClasses):
+				u.Class[c] = t.use(to)
+			default:
+				u.Together = t.use(to)
 			}
 		}
-		out[holder] = u
+		if u != (Uses{}) {
+			out[holder] = u
+		}
 	}
 	for principal, lineage := range h.only {
-		if lineage != 0 {
-			out[Holder{Kind: Lineage, ID: lineage}] = out[Holder{Kind: Principal, ID: principal}]
+		if u, used := out[Holder{Kind: Principal, ID: principal}]; used && lineage != 0 {
+			out[Holder{Kind: Lineage, ID: lineage}] = u
 		}
 	}
 	return out
 }
 
+// kept is how many of the largest counts it takes to know the 99th percentile of the
+// steps of 30 days.
+var kept = int(Month.buckets()+1)/100 + 1
+
 func (t *track) use(now uint32) Use {
-	u := Use{Steps: t.steps}
+	var u Use
+	var top [numWindows][]uint32 // the largest counts, ascending
+	from := Month.from(now)
+	take := func(bucket uint32, n Counts, _ []byte) bool {
+		if bucket < from {
+			return true
+		}
+		u.Steps++
+		for w := range n {
+			list := top[w]
+			if len(list) == kept {
+				if n[w] <= list[0] {
+					continue
+				}
+				list = slices.Delete(list, 0, 1)
+			}
+			i, _ := slices.BinarySearch(list, n[w])
+			top[w] = slices.Insert(list, i, n[w])
+		}
+		return true
+	}
+	t.steps.each(take)
+	if t.step != 0 {
+		take(t.step, t.counts(t.step), nil)
+	}
 	for w := range numWindows {
-		u.Now[w] = uint32(t.used(w, w.from(now)))
-		if top := t.top[w]; len(top) > 0 {
+		if list := top[w]; len(list) > 0 {
 			// Of n counts the one of rank ceil(0.99 n) has n/100 above it.
-			u.Most[w], u.P99[w] = top[len(top)-1], top[len(top)-1-t.steps/100]
+			u.Most[w], u.P99[w] = list[len(list)-1], list[len(list)-1-u.Steps/100]
 		}
 	}
+	u.Now = t.counts(now)
 	return u
+}
+
+// Encode writes the history, so that DecodeHistory gives one that measures alike.
+func (h *History) Encode(w *bufio.Writer) error {
+	put := putter(w)
+	put(uint64(h.swept), uint64(h.newest), uint64(len(h.only)))
+	for _, principal := range slices.Sorted(maps.Keys(h.only)) {
+		put(principal, h.only[principal])
+	}
+	put(uint64(len(h.holders)))
+	keys := slices.SortedFunc(maps.Keys(h.holders), func(x, y Holder) int {
+		return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.ID, y.ID), cmp.Compare(x.Role, y.Role))
+	})
+	for _, holder := range keys {
+		put(uint64(holder.Kind), holder.ID, uint64(len(holder.Role)))
+		w.WriteString(holder.Role)
+		for _, t := range h.holders[holder] {
+			if t == nil {
+				put(0)
+				continue
+			}
+			put(1, uint64(t.step), uint64(t.steps.first), uint64(t.steps.last), uint64(len(t.steps.data)))
+			w.Write(t.steps.data)
+			t.account.encode(put)
+		}
+	}
+	return w.Flush() // the first error of all writes
+}
+
+// DecodeHistory reads what Encode wrote. It reads no further.
+func DecodeHistory(r *bufio.Reader) (*History, error) {
+	in := reader{r: r}
+	h := NewHistory()
+	h.swept, h.newest = int64(in.next(1<<40)), uint32(in.next(1<<31))
+	for range in.next(1 << 40) {
+		if in.err != nil {
+			break
+		}
+		principal := in.next(1<<64 - 1)
+		h.only[principal] = in.next(1<<64 - 1)
+	}
+	for range in.next(1 << 40) {
+		if in.err != nil {
+			break
+		}
+		holder := Holder{Kind: HolderKind(in.next(uint64(numKinds) - 1)), ID: in.next(1<<64 - 1)}
+		holder.Role = string(in.text())
+		all := &tracks{}
+		for c := range all {
+			if in.next(1) == 0 {
+				continue
+			}
+			t := &track{step: uint32(in.next(1<<31 - 1))}
+			t.steps.first, t.steps.last = uint32(in.next(1<<31-1)), uint32(in.next(1<<31-1))
+			t.steps.data = in.text()
+			t.account = *in.account(true)
+			all[c] = t
+		}
+		h.holders[holder] = all
+	}
+	return h, in.fault()
 }

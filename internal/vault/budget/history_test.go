@@ -1,6 +1,9 @@
 package budget_test
 
 import (
+	"bufio"
+	"bytes"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -50,6 +53,19 @@ func bruteUse(log []logged, holds func(budget.Disclosure) bool, now time.Time) (
 	return u
 }
 
+// copied is the history that comes out of what one writes.
+func copied(t *rapid.T, h *budget.History) *budget.History {
+	var b bytes.Buffer
+	if err := h.Encode(bufio.NewWriter(&b)); err != nil {
+		t.Fatal(err)
+	}
+	out, err := budget.DecodeHistory(bufio.NewReader(&b))
+	if err != nil || b.Len() > 0 {
+		t.Fatalf("%v, %d bytes are left", err, b.Len())
+	}
+	return out
+}
+
 // What a history measures is what its definition says, for every holder and class, also
 // of histories longer than its 60 days, and of more steps than 100.
 func TestAHistoryMeasuresWhatItSays(t *testing.T) {
@@ -73,15 +89,22 @@ func TestAHistoryMeasuresWhatItSays(t *testing.T) {
 			log = append(log, logged{at, d})
 		}
 		now := at.Add(time.Duration(rapid.Int64Range(0, 40*24).Draw(t, "idle")) * time.Hour)
-		h := budget.NewHistory(now)
-		for _, e := range log {
-			if !e.at.Before(h.From()) {
-				if err := h.Add(e.d); err != nil {
-					t.Fatal(err)
-				}
+		// Followed from its beginning, written down and read somewhere, and asked in between.
+		h := budget.NewHistory()
+		cut := rapid.IntRange(0, len(log)).Draw(t, "written after")
+		for i, e := range log {
+			if i == cut {
+				h = copied(t, h)
+				h.Measure(e.at)
+			}
+			if err := h.Add(e.d); err != nil {
+				t.Fatal(err)
 			}
 		}
-		got := h.Measure()
+		if again := h.Measure(now); !reflect.DeepEqual(h.Measure(now), again) || !reflect.DeepEqual(copied(t, h).Measure(now), again) {
+			t.Fatal("asked twice, or after it was written down, it measures another use")
+		}
+		got := h.Measure(now)
 		for _, kind := range allKinds {
 			holder, holds := holderOf(kind, person(t))
 			for class := budget.Clear; class <= budget.Export; class++ {

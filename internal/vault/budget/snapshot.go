@@ -29,11 +29,7 @@ func (b *Book) Rules() *Rules {
 func (b *Book) Encode(w *bufio.Writer) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	put := func(ns ...uint64) {
-		for _, n := range ns {
-			w.Write(binary.AppendUvarint(w.AvailableBuffer(), n))
-		}
-	}
+	put := putter(w)
 	text := func(s []byte) {
 		put(uint64(len(s)))
 		w.Write(s)
@@ -48,29 +44,71 @@ func (b *Book) Encode(w *bufio.Writer) error {
 		a := b.accounts[key]
 		put(uint64(key.class), uint64(key.holder.Kind), key.holder.ID)
 		text([]byte(key.holder.Role))
-		n, searches := 0, 0
-		for _, t := range a.tallies {
-			n += t.count - t.absent
-			if t.absent > 0 {
-				searches++
-			}
-		}
-		put(uint64(a.horizon), uint64(n))
-		last := record.Ordinal(0)
-		for ord, bucket := range a.last.all() {
-			if bucket >= a.horizon { // the others are forgotten, and only not yet swept
-				put(uint64(ord-last), uint64(bucket-a.horizon))
-				last = ord
-			}
-		}
-		put(uint64(searches))
-		for _, t := range a.tallies {
-			if t.absent > 0 {
-				put(uint64(t.bucket-a.horizon), uint64(t.absent))
-			}
-		}
+		a.encode(put)
 	}
 	return w.Flush() // the first error of all writes
+}
+
+// putter returns what writes numbers. The first error stays with the writer.
+func putter(w *bufio.Writer) func(ns ...uint64) {
+	return func(ns ...uint64) {
+		for _, n := range ns {
+			w.Write(binary.AppendUvarint(w.AvailableBuffer(), n))
+		}
+	}
+}
+
+// encode writes an account, without what is forgotten and only not yet swept.
+func (a *account) encode(put func(...uint64)) {
+	n, searches := 0, 0
+	for _, t := range a.tallies {
+		n += t.count - t.absent
+		if t.absent > 0 {
+			searches++
+		}
+	}
+	put(uint64(a.horizon), uint64(n))
+	last := record.Ordinal(0)
+	for ord, bucket := range a.last.all() {
+		if bucket >= a.horizon {
+			put(uint64(ord-last), uint64(bucket-a.horizon))
+			last = ord
+		}
+	}
+	put(uint64(searches))
+	for _, t := range a.tallies {
+		if t.absent > 0 {
+			put(uint64(t.bucket-a.horizon), uint64(t.absent))
+		}
+	}
+}
+
+// account reads what encode wrote; that of earlier releases had no searches.
+func (r *reader) account(absent bool) *account {
+	a := newAccount()
+	a.horizon = uint32(r.next(1<<31 - 1))
+	count := map[uint32]int{}
+	at := uint64(0)
+	for range r.next(1 << 32) {
+		at += r.next(1 << 32)
+		bucket := a.horizon + uint32(r.next(1<<31-1))
+		if r.err == nil && (at == 0 || at >= uint64(record.FirstNobody) || bucket == 0) {
+			r.err = ErrSnapshot
+		}
+		if r.err != nil {
+			break
+		}
+		a.last.set(record.Ordinal(at), bucket)
+		count[bucket]++
+	}
+	for _, bucket := range slices.Sorted(maps.Keys(count)) {
+		a.change(bucket, count[bucket])
+	}
+	if absent {
+		r.absent(a)
+	}
+	a.swept = a.last.len()
+	return a
 }
 
 // maxSnapshotText bounds the texts in a snapshot, which are read whole.
@@ -104,35 +142,20 @@ func decodeBook(r *bufio.Reader, absent bool) (*Book, error) {
 		if in.err != nil {
 			break
 		}
-		a := newAccount()
-		a.horizon = uint32(in.next(1<<31 - 1))
-		count := map[uint32]int{}
-		at := uint64(0)
-		for range in.next(1 << 32) {
-			at += in.next(1 << 32)
-			bucket := a.horizon + uint32(in.next(1<<31-1))
-			if in.err == nil && (at == 0 || at >= uint64(record.FirstNobody) || bucket == 0) {
-				in.err = ErrSnapshot
-			}
-			if in.err != nil {
-				break
-			}
-			a.last.set(record.Ordinal(at), bucket)
-			count[bucket]++
-		}
-		for _, bucket := range slices.Sorted(maps.Keys(count)) {
-			a.change(bucket, count[bucket])
-		}
-		if absent {
-			in.absent(a)
-		}
-		a.swept = a.last.len()
-		b.accounts[key] = a
+		b.accounts[key] = in.account(absent)
 	}
-	if in.err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSnapshot, in.err)
+	if err := in.fault(); err != nil {
+		return nil, err
 	}
 	return b, nil
+}
+
+// fault is the first error, as that of a snapshot.
+func (r *reader) fault() error {
+	if r.err != nil {
+		return fmt.Errorf("%w: %w", ErrSnapshot, r.err)
+	}
+	return nil
 }
 
 // absent reads the searches of an account that found nobody.

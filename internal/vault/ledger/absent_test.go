@@ -9,11 +9,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
@@ -132,13 +132,9 @@ func TestSeveralServersCountEachSearchForNobody(t *testing.T) {
 			t.Error("a restart gave a budget back")
 		}
 
-		all, err := third.Since(t.Context(), brand, time.UnixMicro(1))
-		if err != nil {
-			t.Fatal(err)
-		}
 		n := 0
-		err = third.Disclosures(t.Context(), brand, all, func(_ uint64, list []budget.Disclosure) error {
-			for _, x := range list {
+		err = third.Scan(t.Context(), brand, 0, func(i uint64, e entry.Entry, ords []record.Ordinal) error {
+			if x, counts := DisclosureOf(follow.Entry{Index: i, Entry: &e, Ords: ords}); counts {
 				n += x.Absent + len(x.Ords)
 			}
 			return nil

@@ -8,6 +8,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
 )
 
 const sqlSizes = `SELECT brand, size FROM log_heads`
@@ -41,6 +42,16 @@ func (l *Ledger) Secret(ctx context.Context, brand record.BrandID, use string) (
 		return secret, fmt.Errorf("deriving a secret of brand %d: %w", brand, err)
 	}
 	return sha256.Sum256(sig), nil
+}
+
+// DisclosureOf returns what counts of an entry in the budgets, and false for one that
+// counts nothing, such as one whose values are erased.
+func DisclosureOf(e follow.Entry) (budget.Disclosure, bool) {
+	if e.Bare() {
+		return budget.Disclosure{}, false
+	}
+	d, counts, err := disclosureOf(e.Entry, e.Ords)
+	return d, counts && err == nil
 }
 
 // entries are those of a committed group, as reading the log gives them.

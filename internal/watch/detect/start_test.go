@@ -13,6 +13,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/follow"
+	"github.com/cloakroom/cloakroom/internal/platform/keys/keystest"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
@@ -66,14 +67,14 @@ func written(b *testing.B, d *db.DB, entries int) (fill func(int)) {
 	p := place{db: d, brand: brand}
 	n := 0
 	fill = func(more int) {
-		l := ledger.Open(d, signer, ledger.Options{})
+		l := ledger.Open(d, keystest.Ring(d), signer, ledger.Options{})
 		defer l.Close()
 		var wg sync.WaitGroup
 		for w := range writers {
 			wg.Go(func() {
 				for i := w; i < more; i += writers {
 					ev := ledger.Event{Kind: entry.KindAudit, Who: p.agent(uint64(i%people + 1)), Ords: []record.Ordinal{record.Ordinal((n+i)*7919%1_000_000 + 1)},
-						Commit: func(int, [16]byte, uint32) [32]byte { return [32]byte{1} }}
+						Commit: func(int, entry.Committed) [32]byte { return [32]byte{1} }}
 					if _, err := l.Record(b.Context(), ev); err != nil {
 						b.Error(err)
 						return
@@ -92,7 +93,7 @@ func written(b *testing.B, d *db.DB, entries int) (fill func(int)) {
 // caughtUp starts a server, waits until it has caught up, and stops it.
 func caughtUp(b *testing.B, d *db.DB) {
 	feed := follow.NewFeed()
-	l := ledger.Open(d, signer, ledger.Options{})
+	l := ledger.Open(d, keystest.Ring(d), signer, ledger.Options{})
 	r := follow.New(d, l, feed)
 	Watch(r, NewStore(d), nil, nil)
 	ctx, cancel := context.WithCancel(b.Context())

@@ -12,11 +12,10 @@
 //
 // # What is used
 //
-// Use is measured by a replay of the last 60 days of the log ([budget.History]): there is
-// no table of it. One replay runs at a time on a server, it streams, and it goes on while
-// nobody waits for it: who cannot wait so long is told how far it is, and finds it done
-// later. Else what it found is kept until the log grows. It is the brand's own: nothing
-// that is counted, kept or told of one brand is of another.
+// The figures follow the log ([budget.History]), in memory on each server: a request only
+// reads them. A server that has just started, and not caught up yet, answers with what
+// was used up to where it has come, and says when that was. They are the brand's own:
+// nothing that is counted, kept or told of one brand is of another.
 package exposure
 
 import (
@@ -28,11 +27,10 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
+	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
@@ -57,24 +55,16 @@ type Desk struct {
 	Ledger *ledger.Ledger
 	DB     *db.DB
 
-	// Before, if it is not nil, is called before each attempt to count, which fails with
-	// its error: so a test makes counting slow, or ill.
-	Before func(ctx context.Context, brand record.BrandID) error
-
-	life    context.Context // of what counts: the desk's own
-	stop    context.CancelFunc
-	running sync.WaitGroup
-	turn    *semaphore.Weighted
-	mu      sync.Mutex
-	counts  map[record.BrandID]*count // that run; owned by mu, as what follows
-	kept    map[record.BrandID]*measured
+	followers *follow.Runner
+	mu        sync.Mutex
+	figures   map[record.BrandID]*figures // of mu
 }
 
-// New returns the desk. Close it.
-func New(door *door.Door, l *ledger.Ledger, d *db.DB) *Desk {
-	life, stop := context.WithCancel(context.Background())
-	return &Desk{Door: door, Ledger: l, DB: d, life: life, stop: stop, turn: semaphore.NewWeighted(1),
-		counts: map[record.BrandID]*count{}, kept: map[record.BrandID]*measured{}}
+// New returns the desk of a server whose followers bring it the figures.
+func New(door *door.Door, l *ledger.Ledger, d *db.DB, r *follow.Runner) *Desk {
+	out := &Desk{Door: door, Ledger: l, DB: d, figures: map[record.BrandID]*figures{}}
+	out.follow(r)
+	return out
 }
 
 // Ask narrows what is told. The zero Ask is for everything.
@@ -83,9 +73,6 @@ type Ask struct {
 	Kind      string // lineage, principal, role or brand
 	Class     string // sort by this class, and leave out who has nothing of it
 	Top       int    // no more rows; 0: all
-	// Wait bounds how long what is used may be counted before the answer is an
-	// *UnfinishedError; 0, and at most: as long as the request may take.
-	Wait time.Duration
 }
 
 // Brand tells what could be stolen at a brand. Whoever may not audit is told of their own
@@ -149,20 +136,15 @@ func (d *Desk) tell(ctx context.Context, visits []*door.Visit, own bool, ask Ask
 		return nil, fmt.Errorf("reading the database's clock: %w", err)
 	}
 	out := &api.Exposure{At: now, Since: now.Add(-budget.Month.Length()), Own: own, Rows: []api.ExposureRow{}}
-	waiting, cancel := ask.waiting(ctx)
-	defer cancel()
 	found := false
-	var told []record.BrandID
 	for _, v := range visits {
 		asked := ask
 		m := &measured{at: now}
 		if own {
 			asked.Principal = v.Who.Name
-		} else if m, err = d.uses(waiting, v.Brand.Name, v.Brand.ID, now); err != nil {
-			d.promise(told)
+		} else if m, err = d.uses(ctx, v.Brand.ID, now); err != nil {
 			return nil, err
 		}
-		told = append(told, v.Brand.ID)
 		if !own && (out.UsesAt.IsZero() || m.at.Before(out.UsesAt)) {
 			out.UsesAt = m.at
 		}

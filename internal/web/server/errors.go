@@ -14,7 +14,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
-	"github.com/cloakroom/cloakroom/internal/watch/exposure"
 )
 
 var errNoKey = fault.New(fault.Unauthenticated, "send an API key as `Authorization: Bearer ckr_...`")
@@ -92,9 +91,6 @@ func problem(err error) *api.Error {
 	if card, ok := errors.AsType[*ledger.CardError](err); ok {
 		return &api.Error{Type: api.TypeCardNumber, Title: "Payment card number refused", Status: http.StatusUnprocessableEntity,
 			Detail: card.Error(), Fields: []string{card.Field}}
-	}
-	if more, ok := errors.AsType[*exposure.UnfinishedError](err); ok {
-		return &api.Error{Type: api.TypeUnfinished, Title: "Count in progress", Status: http.StatusServiceUnavailable, Detail: more.Error(), RetryIn: 1}
 	}
 	found := fault.Of(err)
 	for _, late := range []error{context.DeadlineExceeded, context.Canceled} {

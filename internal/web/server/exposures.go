@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
@@ -34,9 +33,8 @@ type ExposureQuery struct {
 	Kind      string `query:"kind" enum:"lineage,principal,role,brand" doc:"Only holders of this kind."`
 	Class     string `query:"class" enum:"clear,masked,search,export" doc:"Sort by this class, and leave out who has nothing of it."`
 	Top       int    `query:"top" minimum:"0" doc:"No more rows than this; 0: all."`
-	Wait      int    `query:"wait" minimum:"0" maximum:"3600" doc:"Seconds after which it is answered how far it is counted; 0, and at most: as many as a request may take."`
 }
 
 func (q *ExposureQuery) ask() exposure.Ask {
-	return exposure.Ask{Principal: q.Principal, Kind: q.Kind, Class: q.Class, Top: q.Top, Wait: time.Duration(q.Wait) * time.Second}
+	return exposure.Ask{Principal: q.Principal, Kind: q.Kind, Class: q.Class, Top: q.Top}
 }

@@ -95,7 +95,7 @@ func route[I, O any](s *Server, method, path, id, summary string, fn handler[I, 
 		if err != nil {
 			e := problem(err)
 			s.metrics.failed(e.Type)
-			if e.Status >= http.StatusInternalServerError && e.Type != api.TypeUnfinished {
+			if e.Status >= http.StatusInternalServerError {
 				s.failures.add(id, e.Type, err)
 			}
 			return nil, huma.ErrorWithHeaders(e, headers(e))
