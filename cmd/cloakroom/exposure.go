@@ -90,7 +90,7 @@ func (c *exposureCmd) show(w io.Writer, x *api.Exposure) {
 		fmt.Fprintf(w, "%d of %d; --top 0 shows all\n", len(x.Rows), x.Total)
 	}
 	if x.At.Sub(x.UsesAt) > time.Minute {
-		fmt.Fprintf(w, "use is counted up to %s: the server has just started and reads the log; ask again for later use\n", x.UsesAt.Format(time.DateTime))
+		fmt.Fprintf(w, "use is counted up to %s: the server has just started and is still reading the log; retry for later use\n", x.UsesAt.Format(time.DateTime))
 	}
 	if few {
 		fmt.Fprintln(w, "?  measured at fewer than 100 moments: what it uses is the most that it used")

@@ -74,6 +74,7 @@ var openings = map[string]opening{
 	"internal/vault/export.openList":            {false, "an export's ordinals"},
 	"(internal/platform/keys.MonthKey).Open":    {true, "the values of log entries: they name staff, and no customer"},
 	"(*internal/vault/ledger.opener).values":    {false, "the values of log entries: they name staff, and no customer"},
+	"(*internal/platform/follow.shelf).load":    {false, "a follower's snapshot: what detection counts, by numbers of customers"},
 	"internal/platform/keys.unwrap":             {false, "brands' keys, under the root key"},
 	"(*internal/watch/canary.Store).read":       {false, "which customers are canaries"},
 	"(*internal/watch/decoymail.Desk).who":      {false, "the canary that a mail went to"},
@@ -83,14 +84,16 @@ var openings = map[string]opening{
 // ciphers are the packages that may import a cipher, or what gets around types.
 var ciphers = map[string]map[string]string{
 	"crypto/aes": {
-		"internal/platform/keys": "wraps brands' keys under the root key",
-		openerDir:                "opens records",
-		sealDir:                  "enciphers ordinals into tokens",
+		"internal/platform/follow": "seals the snapshots of followers",
+		"internal/platform/keys":   "wraps brands' keys under the root key",
+		openerDir:                  "opens records",
+		sealDir:                    "enciphers ordinals into tokens",
 	},
 	"crypto/cipher": {
-		"internal/platform/keys": "wraps brands' keys under the root key",
-		openerDir:                "opens records",
-		sealDir:                  "seals records, with a key that is set up once",
+		"internal/platform/follow": "seals the snapshots of followers",
+		"internal/platform/keys":   "wraps brands' keys under the root key",
+		openerDir:                  "opens records",
+		sealDir:                    "seals records, with a key that is set up once",
 	},
 	"unsafe": {},
 	"reflect": {

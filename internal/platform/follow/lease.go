@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
@@ -19,7 +20,7 @@ const (
 )
 
 // ErrLost is returned where another server has the lease.
-var ErrLost = errors.New("another server has the lease")
+var ErrLost = fault.New(fault.Internal, "another server has the lease")
 
 // Work is a piece of work that one server at a time does for a brand.
 type Work struct {

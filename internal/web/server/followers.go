@@ -17,7 +17,7 @@ import (
 
 // followerRoutes serve how far the followers of the logs are behind.
 func (s *Server) followerRoutes() {
-	route(s, "GET", "/v1/followers", "follower-list", "How far alarms and others that follow from the logs are behind", s.followers)
+	route(s, "GET", "/v1/followers", "follower-list", "Show the lag of alarms and the other followers of the logs", s.followers)
 }
 
 // followers tells whoever may watch the group's log.
