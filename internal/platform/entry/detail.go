@@ -1,6 +1,7 @@
 package entry
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -284,4 +285,29 @@ func (e *Entry) Change() string {
 		return f.change
 	}
 	return e.Detail.extra().clear[marker(e.Kind)]
+}
+
+// Form says how one type of detail is written: which names stay in the leaf, and which
+// are among the values.
+type Form struct {
+	Kind          Kind
+	Change        string
+	Clear, Sealed []string
+}
+
+// Forms returns the forms of all details, for what describes or checks them.
+func Forms() (out []Form) {
+	for _, f := range forms {
+		x := Form{Kind: f.kind, Change: f.change}
+		for _, m := range f.members {
+			if m.clear {
+				x.Clear = append(x.Clear, m.name)
+			} else {
+				x.Sealed = append(x.Sealed, m.name)
+			}
+		}
+		out = append(out, x)
+	}
+	slices.SortFunc(out, func(a, b Form) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Change, b.Change)) })
+	return out
 }

@@ -65,6 +65,13 @@ func TestEveryEntryComesBackAndHasOneForm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		var read hiddenValues
+		if err := decoding.Unmarshal(values, &read); err != nil {
+			t.Fatal(err)
+		}
+		if same, err := encode(&read); err != nil || !bytes.Equal(same, values) {
+			t.Fatalf("the values are not in the one form: %x, %x, %v", values, same, err)
+		}
 		if !got.Bare() || got.Principal != 0 || got.Ticket != "" || got.Credential != 0 || Day(got.At) != Day(e.At) || got.At.UnixMicro()%day != 0 {
 			t.Fatalf("the leaf alone says %+v", got)
 		}

@@ -2,6 +2,7 @@ package entry
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -186,16 +187,49 @@ func Marshal(e *Entry, secret Secret) (leaf, values []byte, err error) {
 	}
 	list, mask, hidden := v.list()
 	e.version, e.mask, e.hidden, e.values = Version, mask, hidden, Root(digests(v.Secret, list))
-	if leaf, err = encode(e.wire(clear)); err == nil {
-		values, err = encode(&v)
-	}
-	if err != nil {
+	if leaf, err = encode(e.wire(clear)); err != nil {
 		return failed(err)
 	}
+	values = v.encode(list, mask, hidden)
 	if len(leaf) > MaxLeaf || len(values) > MaxLeaf {
 		return failed(fmt.Errorf("%d bytes, with %d of values, are more than the %d of a leaf", len(leaf), len(values), MaxLeaf))
 	}
 	return leaf, values, nil
+}
+
+// encode writes the values as the library would, from those that list has encoded: it is
+// done for every release. A test holds that both agree.
+func (v *hiddenValues) encode(list []value, mask uint64, hidden []string) []byte {
+	n := bits.OnesCount64(mask)
+	size := 32 + len(v.Secret)
+	for _, x := range list {
+		size += len(x.cbor) + len(x.name) + 4
+	}
+	b := make([]byte, 0, size)
+	members := uint64(1 + n)
+	if len(hidden) > 0 {
+		members++
+	}
+	b = appendHead(b, 5<<5, members)
+	b = append(appendHead(append(b, 0), 2<<5, uint64(len(v.Secret))), v.Secret...)
+	i := 0
+	for bit := range numValues {
+		if mask>>bit&1 != 0 {
+			b = append(appendUint(b, uint64(bit+1)), list[i].cbor...)
+			i++
+		}
+	}
+	if len(hidden) == 0 {
+		return b
+	}
+	b = appendHead(appendUint(b, numValues+1), 5<<5, uint64(len(hidden)))
+	// Deterministic encoding sorts names by length first: their encodings ascend.
+	order := slices.Clone(hidden)
+	slices.SortFunc(order, func(a, b string) int { return cmp.Or(len(a)-len(b), cmp.Compare(a, b)) })
+	for _, name := range order {
+		b = appendText(appendText(b, name), v.Detail[name])
+	}
+	return b
 }
 
 func (e *Entry) wire(clear map[string]string) *wire2 {

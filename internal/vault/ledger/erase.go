@@ -142,7 +142,7 @@ func (x *erasing) groups(ctx context.Context, size uint64) error {
 
 // group returns what is left of a group's values.
 func (x *erasing) group(ctx context.Context, g *group) (left []byte, err error) {
-	o := x.l.opener(ctx, x.l.db, x.brand)
+	o := x.l.prover(ctx, x.brand)
 	err = g.each(func(it item) error {
 		if len(it.values) == 0 || it.values[0] == valuesErased {
 			if len(it.values) > 0 {

@@ -377,7 +377,7 @@ func (r *rows) named(p posting, ord record.Ordinal) (e entry.Entry, it item, ord
 	if it, err = r.item(p.index); err != nil {
 		return e, it, nil, err
 	}
-	if e, ords, err = r.l.opener(r.ctx, r.l.db, r.brand).open(&it); err != nil {
+	if e, ords, err = r.l.prover(r.ctx, r.brand).open(&it); err != nil {
 		return e, it, nil, err
 	}
 	if _, ok := slices.BinarySearch(ords, ord); !ok || p.alone != (len(ords) == 1) || p.released != released(e.Kind) {
@@ -431,7 +431,7 @@ func (c *chain) read(ctx context.Context, ord record.Ordinal, start, from, size 
 	if err != nil {
 		return err
 	}
-	o := c.l.opener(ctx, c.l.db, c.brand)
+	o := c.l.prover(ctx, c.brand)
 	return c.l.walk(ctx, c.brand, start, size, &all, func(it item, e entry.Entry, ords []record.Ordinal) error {
 		if _, ok := slices.BinarySearch(ords, ord); ok && it.index >= from {
 			if err := o.values(&it, &e); err != nil {

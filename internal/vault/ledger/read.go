@@ -149,7 +149,7 @@ func (l *Ledger) Entry(ctx context.Context, brand record.BrandID, index uint64) 
 	if err != nil {
 		return entry.Entry{}, nil, err
 	}
-	e, _, err := l.opener(ctx, l.db, brand).open(&it)
+	e, _, err := l.prover(ctx, brand).open(&it)
 	return e, it.leaf, err
 }
 
@@ -389,7 +389,7 @@ func (l *Ledger) Commitments(ctx context.Context, brand record.BrandID, from uin
 	since, sinceKnown := make([]uint32, len(all)), make([]uint32, len(all))
 	var wanted entry.Set
 	wanted.Add(all...)
-	o := l.opener(ctx, l.db, brand)
+	o := l.prover(ctx, brand)
 	err = l.walk(ctx, brand, start, size, &wanted, func(it item, e entry.Entry, ords []record.Ordinal) error {
 		for _, ord := range ords {
 			i, ok := slices.BinarySearch(all, ord)

@@ -74,9 +74,19 @@ func same(t fataler, c *chain) {
 func concerning(t fataler, l *Ledger, ord record.Ordinal) (out []Disclosure) {
 	t.Helper()
 	counts := map[record.Ordinal]uint32{}
-	err := l.Scan(context.Background(), brand, 0, func(i uint64, e entry.Entry, ords []record.Ordinal) error {
+	ctx := context.Background()
+	size, err := l.Size(ctx, brand)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := l.prover(ctx, brand)
+	err = l.pages(ctx, brand, 0, size, sqlReadEntries, scanEntries, func(it item) error {
+		e, ords, err := o.open(&it)
+		if err != nil {
+			return err
+		}
 		if slices.Contains(ords, ord) {
-			d := Disclosure{Index: i, Entry: e, Ords: ords}
+			d := Disclosure{Index: it.index, Entry: e, Ords: ords}
 			for _, o := range ords {
 				d.Counters = append(d.Counters, counts[o])
 			}

@@ -65,14 +65,22 @@ func appendValues(dst, values []byte) []byte {
 // opener opens the values of a brand's entries. It reads keys through q: the
 // transaction that it is used in, if it is.
 type opener struct {
-	ctx   context.Context
-	ring  *keys.Ring
-	q     db.Queryer
-	brand record.BrandID
+	ctx     context.Context
+	ring    *keys.Ring
+	q       db.Queryer
+	brand   record.BrandID
+	readers bool // also what stands for an entry's reader in commitments
 }
 
 func (l *Ledger) opener(ctx context.Context, q db.Queryer, brand record.BrandID) *opener {
-	return &opener{ctx, l.ring, q, brand}
+	return &opener{ctx: ctx, ring: l.ring, q: q, brand: brand}
+}
+
+// prover returns an opener for whoever makes commitments again.
+func (l *Ledger) prover(ctx context.Context, brand record.BrandID) *opener {
+	o := l.opener(ctx, l.db, brand)
+	o.readers = true
+	return o
 }
 
 // open is item.open with the entry's values.
@@ -121,7 +129,7 @@ func (o *opener) values(it *item, e *entry.Entry) error {
 		return tampered(err)
 	}
 	it.plain = plain
-	if e.Count > 0 {
+	if o.readers && e.Count > 0 {
 		if of := keys.Month(e.At); of != month {
 			if k, err = o.ring.MonthKeyIn(o.ctx, o.q, o.brand, of); errors.Is(err, keys.ErrNoKey) {
 				return nil
