@@ -121,13 +121,32 @@ func (d *Desk) changeAs(ctx context.Context, who identity.Who, kind entry.Kind, 
 		}
 		return q.Batch(ctx, []db.Stmt{revision.Stmt(&after)})
 	})
-	if err != nil || before == after {
+	if err != nil {
+		d.failed(ctx, who, r, err)
 		return err
+	}
+	if before == after {
+		return nil
 	}
 	if err := d.fence(ctx, who.Brand); err != nil {
 		return fmt.Errorf("the change is in force, but requests in flight may still be answered for %s: %w", ledger.DefaultTimeout, err)
 	}
 	return nil
+}
+
+// outcomeWithin bounds the entry that says that an announced act was not done.
+const outcomeWithin = 5 * time.Second
+
+// failed logs that an act which an entry announced was not done, as far as that is known
+// and the log can be written: the entry itself stays.
+func (d *Desk) failed(ctx context.Context, who identity.Who, r ledger.Receipt, err error) {
+	if errors.Is(err, db.ErrOutcomeUnknown) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(revision.Unbound(context.WithoutCancel(ctx)), outcomeWithin)
+	defer cancel()
+	// An error here changes nothing: the caller is told that the act failed.
+	_, _ = d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindOutcome, Who: who, Detail: entry.Outcome{Of: r.Entry(), Result: "failed"}})
 }
 
 // fence waits for what is under way at a brand, and for the group at every brand.
