@@ -49,7 +49,7 @@ type canaryPlaceCmd struct {
 	DryRun bool   `name:"dry-run" help:"Show the number; change nothing."`
 }
 
-// Run orders decoys, or makes them, in as many requests as it takes.
+// Run orders canaries, or makes them, in as many requests as it takes.
 func (c *canaryPlaceCmd) Run(ctx context.Context, std Streams) error {
 	if (c.Count > 0) == (c.Rate > 0) {
 		return &usageError{"give --count or --rate"}
@@ -111,7 +111,7 @@ func printOdds(w io.Writer, reads int, rate float64) {
 
 type canaryListCmd struct{ forBrand }
 
-// Run lists decoys.
+// Run lists canaries.
 func (c *canaryListCmd) Run(ctx context.Context, std Streams) error {
 	call := func(v *connection) ([]api.Canary, error) { return v.Canaries(ctx, c.Brand) }
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.Canary) {
@@ -126,7 +126,7 @@ func (c *canaryListCmd) Run(ctx context.Context, std Streams) error {
 
 type canaryRetireCmd struct{ forBrand }
 
-// Run retires decoys.
+// Run retires canaries.
 func (c *canaryRetireCmd) Run(ctx context.Context, std Streams) error {
 	return c.with(ctx, std, func(v *connection) error {
 		sum := api.CanariesRetired{}

@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/internal/watch/decoymail"
+	"github.com/cloakroom/cloakroom/internal/watch/canary"
 )
 
 type canaryReceiveCmd struct {
@@ -40,10 +40,10 @@ func (c *canaryReceiveCmd) Run(ctx context.Context, std Streams) error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return &usageError{"--tls-cert and --tls-key go together"}
 	}
-	l := &decoymail.Listener{Brands: map[string]string{}, Log: slog.New(slog.NewJSONHandler(std.Err, nil))}
+	l := &canary.Listener{Brands: map[string]string{}, Log: slog.New(slog.NewJSONHandler(std.Err, nil))}
 	for _, text := range c.Domain {
 		brand, name, ok := strings.Cut(text, "=")
-		name, err := decoymail.CheckDomain(name)
+		name, err := canary.CheckDomain(name)
 		if !ok || brand == "" || err != nil {
 			return &usageError{"--domain is BRAND=DOMAIN, such as gucci=post.gucci.example"}
 		}
@@ -75,7 +75,7 @@ func (c *canaryReceiveCmd) Run(ctx context.Context, std Streams) error {
 
 type canaryMailCmd struct{ forBrand }
 
-// Run lists mail to decoys.
+// Run lists mail to canaries.
 func (c *canaryMailCmd) Run(ctx context.Context, std Streams) error {
 	call := func(v *connection) ([]api.CanaryMail, error) { return v.CanaryMail(ctx, c.Brand) }
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.CanaryMail) {

@@ -35,7 +35,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
-	"github.com/cloakroom/cloakroom/internal/watch/decoymail"
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
 	"github.com/cloakroom/cloakroom/internal/watch/exposure"
 	"github.com/cloakroom/cloakroom/internal/watch/notify"
@@ -103,7 +102,7 @@ type Vault struct {
 	Alarms   *detect.Desk
 	Notify   *notify.Desk
 	Canaries *canary.Desk
-	Mails    *decoymail.Desk // of mail to decoys
+	Mails    *canary.MailDesk // of mail to canaries
 	Exposure *exposure.Desk
 	Identity *identity.Store
 	Ledger   *ledger.Ledger
@@ -334,20 +333,20 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Followers = follow.New(v.DB, v.Ledger, feed)
 	v.Exposure = exposure.New(door, v.Ledger, v.DB, v.Followers)
-	decoys := canary.NewStore(v.DB, ring)
-	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Decoys: decoys, Exposure: v.Exposure, Signer: signer, Alarms: alarms, Exports: v.Exports.Store}
+	canaries := canary.NewStore(v.DB, ring)
+	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Canaries: canaries, Exposure: v.Exposure, Signer: signer, Alarms: alarms, Exports: v.Exports.Store}
 	v.Reflex = admin.NewReflex(v.Admin)
 	v.stored = []*follow.Loop{v.Reflex.Loop, v.Sender.Loop}
-	detect.Watch(v.Followers, alarms, decoys, func(record.BrandID) {
+	detect.Watch(v.Followers, alarms, canaries, func(record.BrandID) {
 		for _, l := range v.stored {
 			l.Wake()
 		}
 	})
-	v.Alarms.Canaries = decoys
-	v.Intake.Decoys = decoys
-	v.Canaries = &canary.Desk{Door: door, Ledger: v.Ledger, Seal: store, Intake: v.Intake, Store: decoys, Erase: v.Admin.EraseFor}
-	v.Mails = &decoymail.Desk{Door: door, Ledger: v.Ledger, DB: v.DB, Ring: ring, Seal: store, Canaries: decoys, Alarms: alarms}
-	v.Exports.Decoys, v.Exports.Canaries = v.Canaries, decoys
+	v.Alarms.Canaries = canaries
+	v.Intake.Canaries = canaries
+	v.Canaries = &canary.Desk{Door: door, Ledger: v.Ledger, Seal: store, Intake: v.Intake, Store: canaries, Erase: v.Admin.EraseFor}
+	v.Mails = &canary.MailDesk{Door: door, Ledger: v.Ledger, DB: v.DB, Ring: ring, Seal: store, Canaries: canaries, Alarms: alarms}
+	v.Exports.Marker, v.Exports.Canaries = v.Canaries, canaries
 }
 
 // Begun reports whether the database, whose schema is there, is a vault already.

@@ -32,7 +32,7 @@ var hostClock = map[string]string{
 	"internal/platform/db/schema.go":            "when a migration ran, for people",
 	"internal/platform/db/settings.go":          "how far this machine's clock is from the database's",
 	"internal/platform/db/sqlite.go":            "on one machine it is the database's",
-	"internal/watch/decoymail/listen.go":        "how long it takes to refuse a connection",
+	"internal/watch/canary/listen.go":           "how long it takes to refuse a connection",
 	"internal/vault/ledger/refusal.go":          "how long repeats of a refusal are gathered",
 	"internal/web/server/server.go":             "how long a request took",
 }

@@ -77,7 +77,7 @@ var openings = map[string]opening{
 	"(*internal/platform/follow.shelf).load":    {false, "a follower's snapshot: what detection counts, by numbers of customers"},
 	"internal/platform/keys.unwrap":             {false, "brands' keys, under the root key"},
 	"(*internal/watch/canary.Store).read":       {false, "which customers are canaries"},
-	"(*internal/watch/decoymail.Desk).who":      {false, "the canary that a mail went to"},
+	"(*internal/watch/canary.MailDesk).who":     {false, "the canary that a mail went to"},
 	"internal/watch/notify.open":                {false, "the address and secret of a receiver of alarms"},
 }
 

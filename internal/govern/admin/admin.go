@@ -50,7 +50,7 @@ type Desk struct {
 	Seal   *seal.Store
 	// Exposure says how the loss bounds change with what is administered.
 	Exposure *exposure.Desk
-	Decoys   *canary.Store
+	Canaries *canary.Store
 	// Signer makes the signer of a new brand's log from the seed that its keys hold.
 	Signer func(brand string, seed []byte) (note.Signer, error)
 	Alarms *detect.Store

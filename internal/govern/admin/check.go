@@ -44,7 +44,7 @@ func (d *Desk) Check(ctx context.Context, c identity.Caller, at api.CheckPlace) 
 		if err := d.checkOrdinals(ctx, out); err != nil {
 			return nil, err
 		}
-		if err := d.checkDecoys(ctx, out); err != nil {
+		if err := d.checkCanaries(ctx, out); err != nil {
 			return nil, err
 		}
 	}
@@ -71,14 +71,14 @@ func (d *Desk) Check(ctx context.Context, c identity.Caller, at api.CheckPlace) 
 	return out, nil
 }
 
-// checkDecoys looks whether the lists of decoys open. That a brand has one is no secret.
-func (d *Desk) checkDecoys(ctx context.Context, out *api.Checked) error {
+// checkCanaries looks whether the lists of canaries open. That a brand has one is no secret.
+func (d *Desk) checkCanaries(ctx context.Context, out *api.Checked) error {
 	all, err := d.Door.Brands.List(ctx)
 	if err != nil {
 		return err
 	}
 	for _, b := range all {
-		err := d.Decoys.Check(ctx, b.ID)
+		err := d.Canaries.Check(ctx, b.ID)
 		if errors.Is(err, canary.ErrDamaged) || errors.Is(err, keys.ErrNoKey) {
 			out.Faults = append(out.Faults, api.CheckFault{Table: "canaries", What: "the list of canaries of " + b.Name + " does not open: reads of canaries raise no alarm and imports fail; restore the list"})
 			err = nil

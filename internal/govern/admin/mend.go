@@ -54,7 +54,7 @@ func (d *Desk) Mend(ctx context.Context, c identity.Caller, req api.MendRequest)
 
 const ordinalsTable = "ordinals"
 
-// lastOrdinal returns the greatest ordinal that any log or list of decoys names. It reads
+// lastOrdinal returns the greatest ordinal that any log or list of canaries names. It reads
 // every log.
 func (d *Desk) lastOrdinal(ctx context.Context) (last record.Ordinal, err error) {
 	all, err := d.Door.Brands.List(ctx)
@@ -62,11 +62,11 @@ func (d *Desk) lastOrdinal(ctx context.Context) (last record.Ordinal, err error)
 		return 0, err
 	}
 	for _, b := range all {
-		decoy, err := d.Decoys.Last(ctx, b.ID)
-		if err != nil && !errors.Is(err, canary.ErrDamaged) && !errors.Is(err, keys.ErrNoKey) { // which checkDecoys reports
+		listed, err := d.Canaries.Last(ctx, b.ID)
+		if err != nil && !errors.Is(err, canary.ErrDamaged) && !errors.Is(err, keys.ErrNoKey) { // which checkCanaries reports
 			return 0, err
 		}
-		last = max(last, decoy)
+		last = max(last, listed)
 		err = d.Ledger.Scan(ctx, b.ID, 0, func(_ uint64, _ entry.Entry, ords []record.Ordinal) error {
 			if customers, _ := record.Customers(ords); len(customers) > 0 {
 				last = max(last, customers[len(customers)-1])

@@ -470,13 +470,13 @@ func (r *restore) nextOrdinal(ctx context.Context) (int64, error) {
 	if plausible {
 		return next, nil
 	}
-	// The list of decoys names ordinals that were reserved and never logged.
+	// The list of canaries names ordinals that were reserved and never logged.
 	for _, l := range r.log.Logs {
-		decoy, err := r.restored.Admin.Decoys.Last(ctx, l.Brand)
+		listed, err := r.restored.Admin.Canaries.Last(ctx, l.Brand)
 		if err != nil && !errors.Is(err, canary.ErrDamaged) && !errors.Is(err, keys.ErrNoKey) { // which `db check` reports
 			return 0, fmt.Errorf("reading the decoys of %s: %w", l.Name, err)
 		}
-		next = max(next, int64(decoy)+1)
+		next = max(next, int64(listed)+1)
 	}
 	return next, nil
 }

@@ -73,7 +73,7 @@ const (
 	KindDetection                      // detection rules activated, an alarm acknowledged or closed
 	KindExport                         // a file asked for, approved, refused, stopped; its customers are disclosures
 	KindContainment                    // somebody or something stopped, or let go on again
-	KindCanary                         // decoy customers placed or retired, mail to one received
+	KindCanary                         // canaries placed or retired, mail to one received
 	KindOutcome                        // what became of an act that an earlier entry announced
 
 	lastOfVersion1 = KindCanary

@@ -46,7 +46,7 @@ const (
 	Incident  Kind = "incident"  // the group's index of persons across brands
 	Alarm     Kind = "alarm"     // secrets and addresses of those who are told of alarms; made with the first
 	Export    Kind = "export"    // pseudonyms of extracts, and whom an export is for; made with the first
-	Canary    Kind = "canary"    // which customers are decoys; made with the first
+	Canary    Kind = "canary"    // which customers are canaries; made with the first
 	Entries   Kind = "entries"   // the values of log entries, one for each UTC month; see Month
 )
 

@@ -36,8 +36,8 @@ const (
 	ActRespond    Action = "respond"    // acknowledge and close alarms
 	ActApprove    Action = "approve"    // let what somebody else asked for leave as a file
 	ActContain    Action = "contain"    // stop credentials, principals, roles, exports or a brand; undo it with another
-	ActCanaries   Action = "canaries"   // place decoy customers, and know which they are
-	// Report mail that came for the brand's decoys, and learn nothing of them.
+	ActCanaries   Action = "canaries"   // place canaries, and know which they are
+	// Report mail that came for the brand's canaries, and learn nothing of them.
 	ActCanaryMail Action = "canary-mail"
 )
 

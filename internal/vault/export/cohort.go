@@ -15,9 +15,9 @@ import (
 
 // What is sealed of an export.
 const (
-	sealedCohort = "cohort"
-	sealedDecoys = "decoys"
-	sealedFilter = "filter"
+	sealedCohort   = "cohort"
+	sealedCanaries = "decoys"
+	sealedFilter   = "filter"
 )
 
 func sealFilter(own *seal.Extract, f *api.ExportFilter) ([]byte, error) {
@@ -124,7 +124,7 @@ func (d *Desk) Gather(ctx context.Context, c identity.Caller, brand, id string) 
 // keptOrders bounds the exports whose order is in memory.
 const keptOrders = 4
 
-// order returns who leaves, decoys among them, in the order of the file.
+// order returns who leaves, canaries among them, in the order of the file.
 func (d *Desk) order(ctx context.Context, x *Export) ([]record.Ordinal, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -139,11 +139,11 @@ func (d *Desk) order(ctx context.Context, x *Export) ([]record.Ordinal, error) {
 	if err != nil {
 		return nil, err
 	}
-	decoys, err := openList(own, sealedDecoys, x.Decoys)
+	canaries, err := openList(own, sealedCanaries, x.Canaries)
 	if err != nil {
 		return nil, err
 	}
-	all = append(all, decoys...)
+	all = append(all, canaries...)
 	slices.Sort(all)
 	out := own.Shuffle(slices.Compact(all))
 	if d.orders == nil || len(d.orders) >= keptOrders {

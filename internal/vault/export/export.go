@@ -90,13 +90,13 @@ const (
 	reasonExpired  = "export-expired"
 )
 
-// Decoys makes decoy customers for one export, by which its file is known again.
-type Decoys interface {
-	// ForExport returns up to n decoys that no other export has.
+// Marker gives canaries to one export, by which its file is known again.
+type Marker interface {
+	// ForExport returns up to n canaries that no other export has.
 	ForExport(ctx context.Context, brand record.BrandID, export string, n int) ([]record.Ordinal, error)
 }
 
-// Canaries knows which customers are decoys: filters leave them out.
+// Canaries knows which customers are canaries: filters leave them out.
 type Canaries interface {
 	// Refresh reads anew which they are.
 	Refresh(ctx context.Context, brand record.BrandID) error
@@ -111,7 +111,7 @@ type Desk struct {
 	Disclose *disclose.Desk
 	DB       *db.DB
 	Store    *Store
-	Decoys   Decoys   // may be nil
+	Marker   Marker   // may be nil
 	Canaries Canaries // may be nil
 
 	mu     sync.Mutex
@@ -215,14 +215,14 @@ func (d *Desk) decide(ctx context.Context, c identity.Caller, brand, id string, 
 	if err != nil {
 		return nil, err
 	}
-	var decoys []byte
-	if to == Approved && d.Decoys != nil {
-		if decoys, err = d.decoys(ctx, x); err != nil {
+	var canaries []byte
+	if to == Approved && d.Marker != nil {
+		if canaries, err = d.canaries(ctx, x); err != nil {
 			return nil, err
 		}
 	}
 	err = d.DB.Tx(ctx, func(q db.Queryer) error {
-		n, err := d.Store.decide(ctx, q, x, to, decoys, v.Who.Principal, r.At())
+		n, err := d.Store.decide(ctx, q, x, to, canaries, v.Who.Principal, r.At())
 		if err == nil && n == 0 {
 			err = fmt.Errorf("%w: another request decided or stopped the export concurrently", ErrState)
 		}
@@ -234,17 +234,17 @@ func (d *Desk) decide(ctx context.Context, c identity.Caller, brand, id string, 
 	return d.Show(ctx, c, brand, id)
 }
 
-// decoyEvery is for how many customers there is a decoy, and decoysLeast and decoysMost
+// canaryEvery is for how many customers there is a canary, and canariesLeast and canariesMost
 // how many there are in any case: enough that a piece of a file has one.
 const (
-	decoyEvery  = 1000
-	decoysLeast = 3
-	decoysMost  = 100
+	canaryEvery   = 1000
+	canariesLeast = 3
+	canariesMost  = 100
 )
 
-func (d *Desk) decoys(ctx context.Context, x *Export) ([]byte, error) {
-	n := min(max(x.Customers/decoyEvery, decoysLeast), decoysMost)
-	ords, err := d.Decoys.ForExport(ctx, x.Brand, x.ID, n)
+func (d *Desk) canaries(ctx context.Context, x *Export) ([]byte, error) {
+	n := min(max(x.Customers/canaryEvery, canariesLeast), canariesMost)
+	ords, err := d.Marker.ForExport(ctx, x.Brand, x.ID, n)
 	if err != nil {
 		return nil, fmt.Errorf("making the export's canaries: %w", err)
 	}
@@ -256,7 +256,7 @@ func (d *Desk) decoys(ctx context.Context, x *Export) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return own.Seal(sealedDecoys, entry.EncodeSubjects(ords))
+	return own.Seal(sealedCanaries, entry.EncodeSubjects(ords))
 }
 
 // Stop ends an export for whoever asked for it, and for those who approve or contain.

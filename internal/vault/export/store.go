@@ -47,7 +47,7 @@ type Export struct {
 	Customers int
 	Filter    []byte
 	Cohort    []byte
-	Decoys    []byte
+	Canaries  []byte
 	DecidedBy uint64
 	DecidedAt time.Time
 	Began     time.Time // of the first download
@@ -86,7 +86,7 @@ func some(b []byte) []byte {
 func (s *Store) insert(ctx context.Context, q db.Queryer, x *Export) error {
 	_, err := q.Exec(ctx, sqlInsert, int64(x.Brand), x.ID, string(x.State), int64(x.Who.Principal), int64(x.Who.Credential), int64(x.Who.Lineage), x.Who.Role,
 		x.Form, x.Format, int64(x.Fields), x.Purpose, x.Ticket, x.Recipient, db.Micros(x.Created), db.Micros(x.Expires), int64(x.Position), int64(x.Bound),
-		int64(x.Customers), some(x.Filter), some(x.Cohort), some(x.Decoys), int64(x.DecidedBy), db.Micros(x.DecidedAt), db.Micros(x.Began))
+		int64(x.Customers), some(x.Filter), some(x.Cohort), some(x.Canaries), int64(x.DecidedBy), db.Micros(x.DecidedAt), db.Micros(x.Began))
 	if err != nil {
 		return fmt.Errorf("storing an export: %w", err)
 	}
@@ -98,7 +98,7 @@ func scan(r db.Row) (*Export, error) {
 	var brand, principal, credential, lineage, fields, created, expires, position, bound, customers, by, at, began int64
 	var state string
 	err := r.Scan(&brand, &x.ID, &state, &principal, &credential, &lineage, &x.Who.Role, &x.Form, &x.Format, &fields, &x.Purpose, &x.Ticket, &x.Recipient,
-		&created, &expires, &position, &bound, &customers, &x.Filter, &x.Cohort, &x.Decoys, &by, &at, &began)
+		&created, &expires, &position, &bound, &customers, &x.Filter, &x.Cohort, &x.Canaries, &by, &at, &began)
 	x.Brand, x.State, x.Fields = record.BrandID(brand), State(state), record.FieldSet(fields)
 	x.Who.Brand, x.Who.Principal, x.Who.Credential, x.Who.Lineage = x.Brand, uint64(principal), uint64(credential), uint64(lineage)
 	x.Created, x.Expires, x.Position, x.Bound, x.Customers = db.Time(created), db.Time(expires), record.Ordinal(position), record.Ordinal(bound), int(customers)
@@ -151,8 +151,8 @@ func (s *Store) gathered(ctx context.Context, x *Export, from record.Ordinal) (b
 	return n > 0, nil
 }
 
-func (s *Store) decide(ctx context.Context, q db.Queryer, x *Export, to State, decoys []byte, by uint64, at time.Time) (int64, error) {
-	n, err := q.Exec(ctx, sqlDecide, int64(x.Brand), x.ID, string(to), some(decoys), int64(by), db.Micros(at))
+func (s *Store) decide(ctx context.Context, q db.Queryer, x *Export, to State, canaries []byte, by uint64, at time.Time) (int64, error) {
+	n, err := q.Exec(ctx, sqlDecide, int64(x.Brand), x.ID, string(to), some(canaries), int64(by), db.Micros(at))
 	if err != nil {
 		return 0, fmt.Errorf("deciding on an export: %w", err)
 	}

@@ -23,10 +23,10 @@ import (
 // Desk takes customers and purchases in: checked as the rows of a file are, logged,
 // and then sealed into the database.
 type Desk struct {
-	Door   *door.Door
-	Ledger *ledger.Ledger
-	Seal   *seal.Store
-	Decoys Decoys // may be nil
+	Door     *door.Door
+	Ledger   *ledger.Ledger
+	Seal     *seal.Store
+	Canaries Canaries // may be nil
 }
 
 const (
@@ -152,7 +152,7 @@ type pending struct {
 	fields  record.FieldSet
 	prepare func(ctx context.Context) (*seal.Prepared, error)
 	mixing  mixing
-	plain   bool // no decoy goes in, or gives way
+	plain   bool // no canary goes in, or gives way
 	first   *firstLoad
 	unseen  bool // customers were sealed without looking for them
 

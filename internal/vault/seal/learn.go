@@ -23,7 +23,7 @@ const (
 )
 
 // Learn shows a likeness some of a brand's customers, at random places, given the receipt
-// of an entry about decoys. Nothing of a profile leaves but what a Likeness keeps, which
+// of an entry about canaries. Nothing of a profile leaves but what a Likeness keeps, which
 // is what many have in common.
 func (s *Store) Learn(ctx context.Context, receipt ledger.Receipt, like *invent.Likeness) error {
 	if !receipt.Valid() || receipt.Kind() != entry.KindCanary {

@@ -59,7 +59,7 @@ func (o Ordinals) Fault() string {
 }
 
 // Mended returns the counter that a vault should have whose greatest ordinal, in its tables,
-// in its logs and in its lists of decoys, is last: where it stands, unless that is at fault
+// in its logs and in its lists of canaries, is last: where it stands, unless that is at fault
 // and the customers do not account for it.
 func (o Ordinals) Mended(last record.Ordinal) int64 {
 	should := max(o.Last, int64(last)) + 1

@@ -20,7 +20,7 @@ func TestOdds(t *testing.T) {
 	}
 }
 
-func TestARateCountsTheDecoysThereAre(t *testing.T) {
+func TestARateCountsTheCanariesThereAre(t *testing.T) {
 	for _, c := range []struct {
 		customers int64
 		have      int
@@ -33,7 +33,7 @@ func TestARateCountsTheDecoysThereAre(t *testing.T) {
 	}
 }
 
-func TestADecoyHasNumbersOfItsOwn(t *testing.T) {
+func TestACanaryHasNumbersOfItsOwn(t *testing.T) {
 	y := style{Domain: "decoys.example", Prefix: "G-", Digits: 7}
 	puts, err := y.invent(general("gucci"), 200, map[string]bool{}, random)
 	if err != nil {

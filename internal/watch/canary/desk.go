@@ -29,17 +29,17 @@ var ErrRequest = fault.New(fault.Invalid, "invalid canary request")
 const (
 	// atOnce bounds one request: more would outlast its deadline.
 	atOnce = 2000
-	// chunk is how many decoys are written at once.
+	// chunk is how many canaries are written at once.
 	chunk = 500
 	// retireFor is how long one request erases: far below a request's deadline.
 	retireFor = 20 * time.Second
 	// draws bounds how often numbers are drawn that are somebody's already.
 	draws = 20
-	// maxRate bounds the share of decoys.
+	// maxRate bounds the share of canaries.
 	maxRate = 0.2
 )
 
-// Desk places, lists and retires decoys, for callers who may know which they are.
+// Desk places, lists and retires canaries, for callers who may know which they are.
 type Desk struct {
 	Door   *door.Door
 	Ledger *ledger.Ledger
@@ -56,8 +56,8 @@ func (d *Desk) log(ctx context.Context, v *door.Visit, what entry.Detail) (ledge
 	return d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindCanary, Who: v.Who, Detail: what})
 }
 
-// live are the decoys that are not retired.
-func live(list []Decoy) (out []Decoy) {
+// live are the canaries that are not retired.
+func live(list []Canary) (out []Canary) {
 	for _, x := range list {
 		if !x.Retired {
 			out = append(out, x)
@@ -66,9 +66,9 @@ func live(list []Decoy) (out []Decoy) {
 	return out
 }
 
-// present are the live decoys that are customers: of an import that was killed some are
+// present are the live canaries that are customers: of an import that was killed some are
 // on the list and were never made.
-func (d *Desk) present(ctx context.Context, brand record.BrandID, list []Decoy) ([]Decoy, error) {
+func (d *Desk) present(ctx context.Context, brand record.BrandID, list []Canary) ([]Canary, error) {
 	list = live(list)
 	ords := make([]record.Ordinal, len(list))
 	for i := range list {
@@ -87,7 +87,7 @@ func (d *Desk) present(ctx context.Context, brand record.BrandID, list []Decoy) 
 	return out, nil
 }
 
-// Place orders decoys to go in with the customers that applications bring in next, or
+// Place orders canaries to go in with the customers that applications bring in next, or
 // makes some at once.
 func (d *Desk) Place(ctx context.Context, c identity.Caller, brand string, req api.CanaryRequest) (*api.CanariesPlaced, error) {
 	v, err := d.Door.Admit(ctx, c, brand, access.ActCanaries)
@@ -102,7 +102,7 @@ func (d *Desk) Place(ctx context.Context, c identity.Caller, brand string, req a
 	if err != nil {
 		return nil, err
 	}
-	there, err := d.present(ctx, v.Brand.ID, st.Decoys)
+	there, err := d.present(ctx, v.Brand.ID, st.Canaries)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (d *Desk) Place(ctx context.Context, c identity.Caller, brand string, req a
 	if n == 0 {
 		n = missing(all, out.Total, req.Rate)
 	}
-	if len(st.Decoys)+n > maxListed {
+	if len(st.Canaries)+n > maxListed {
 		return nil, fmt.Errorf("%w: a brand has at most %d, retired ones included", ErrRequest, maxListed)
 	}
 	if req.Now {
@@ -146,7 +146,7 @@ func (d *Desk) Place(ctx context.Context, c identity.Caller, brand string, req a
 	})
 }
 
-// placeNow makes decoys, up to a bound in one request.
+// placeNow makes canaries, up to a bound in one request.
 func (d *Desk) placeNow(ctx context.Context, v *door.Visit, req api.CanaryRequest, y style, n int, out *api.CanariesPlaced) error {
 	todo := min(n, atOnce)
 	out.Placed, out.Left = todo, n-todo
@@ -184,12 +184,12 @@ func (d *Desk) placeNow(ctx context.Context, v *door.Visit, req api.CanaryReques
 	})
 }
 
-// share is which part of all customers decoys are.
-func share(customers int64, decoys int) float64 {
-	return min(maxRate, float64(decoys)/float64(max(1, customers+int64(decoys))))
+// share is which part of all customers canaries are.
+func share(customers int64, canaries int) float64 {
+	return min(maxRate, float64(canaries)/float64(max(1, customers+int64(canaries))))
 }
 
-// missing is how many decoys are to be made so that a share of all customers are.
+// missing is how many canaries are to be made so that a share of all customers are.
 func missing(customers int64, have int, rate float64) int {
 	others := float64(customers) - float64(have)
 	return max(0, int(math.Ceil(rate*others/(1-rate)-1e-9))-have)
@@ -217,19 +217,19 @@ func styleOf(req api.CanaryRequest) (style, error) {
 	return y, nil
 }
 
-func decoyOf(ord record.Ordinal, p *sealed.Put) Decoy {
-	return Decoy{Ord: ord, ExternalID: p.Customer.Get(record.ExternalID), Email: p.Customer.Get(record.Email),
+func canaryOf(ord record.Ordinal, p *sealed.Put) Canary {
+	return Canary{Ord: ord, ExternalID: p.Customer.Get(record.ExternalID), Email: p.Customer.Get(record.Email),
 		Country: p.Customer.Get(record.Country), Had: len(p.Purchases)}
 }
 
-// place writes n decoys. Numbers that are somebody's are drawn again: no customer is
+// place writes n canaries. Numbers that are somebody's are drawn again: no customer is
 // ever overwritten.
 func (d *Desk) place(ctx context.Context, v *door.Visit, y style, like *invent.Likeness, r ledger.Receipt, n int) error {
 	st, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
 	if err != nil {
 		return err
 	}
-	names := used(st.Decoys)
+	names := used(st.Canaries)
 	puts, err := y.invent(like, n, names, random)
 	if err != nil {
 		return err
@@ -240,9 +240,9 @@ func (d *Desk) place(ctx context.Context, v *door.Visit, y style, like *invent.L
 			before := told
 			told = ords
 			return d.Store.change(ctx, v.Brand.ID, r.At(), func(st *state) error {
-				retire(st.Decoys, before)
+				retire(st.Canaries, before)
 				for i, ord := range ords {
-					st.Decoys = append(st.Decoys, decoyOf(ord, &puts[i]))
+					st.Canaries = append(st.Canaries, canaryOf(ord, &puts[i]))
 				}
 				return nil
 			})
@@ -272,8 +272,8 @@ func (d *Desk) place(ctx context.Context, v *door.Visit, y style, like *invent.L
 	return errNumbers
 }
 
-// retire marks decoys.
-func retire(list []Decoy, ords []record.Ordinal) {
+// retire marks canaries.
+func retire(list []Canary, ords []record.Ordinal) {
 	gone := make(map[record.Ordinal]bool, len(ords))
 	for _, ord := range ords {
 		gone[ord] = true
@@ -285,12 +285,12 @@ func retire(list []Decoy, ords []record.Ordinal) {
 
 func (d *Desk) retired(ctx context.Context, brand record.BrandID, r ledger.Receipt, ords []record.Ordinal) error {
 	return d.Store.change(ctx, brand, r.At(), func(st *state) error {
-		retire(st.Decoys, ords)
+		retire(st.Canaries, ords)
 		return nil
 	})
 }
 
-// List returns the decoys, without opening a customer. That somebody asked is logged.
+// List returns the canaries, without opening a customer. That somebody asked is logged.
 func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api.Canary, error) {
 	v, err := d.Door.Admit(ctx, c, brand, access.ActCanaries)
 	if err != nil {
@@ -300,7 +300,7 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api
 	if err != nil {
 		return nil, err
 	}
-	list, err := d.present(ctx, v.Brand.ID, st.Decoys)
+	list, err := d.present(ctx, v.Brand.ID, st.Canaries)
 	if err != nil {
 		return nil, err
 	}
@@ -318,7 +318,7 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api
 	return out, nil
 }
 
-// Retire ends what was ordered and erases decoys, each as any customer is erased. Who they
+// Retire ends what was ordered and erases canaries, each as any customer is erased. Who they
 // were stays known, so that the log's past stays explained. One request takes a bounded
 // number.
 func (d *Desk) Retire(ctx context.Context, c identity.Caller, brand string) (*api.CanariesRetired, error) {
@@ -330,7 +330,7 @@ func (d *Desk) Retire(ctx context.Context, c identity.Caller, brand string) (*ap
 	if err != nil {
 		return nil, err
 	}
-	list := live(st.Decoys)
+	list := live(st.Canaries)
 	if len(list) == 0 && st.Order == nil {
 		return &api.CanariesRetired{}, nil
 	}
@@ -359,7 +359,7 @@ func (d *Desk) Retire(ctx context.Context, c identity.Caller, brand string) (*ap
 	return out, errors.Join(err, d.retired(context.WithoutCancel(ctx), v.Brand.ID, r, gone))
 }
 
-// ForExport gives up to n of a brand's decoys, drawn at random, to an export: those that
+// ForExport gives up to n of a brand's canaries, drawn at random, to an export: those that
 // no other export has, so that a file that turns up is known by them. Asked again for one
 // export, it returns those it gave. They are ascending. The export's right is the caller's
 // to check, and what is returned is for no answer.
@@ -368,7 +368,7 @@ func (d *Desk) ForExport(ctx context.Context, brand record.BrandID, export strin
 	if err != nil {
 		return nil, fmt.Errorf("drawing canaries for the export %s: %w", export, err)
 	}
-	there, err := d.present(ctx, brand, st.Decoys)
+	there, err := d.present(ctx, brand, st.Canaries)
 	if err != nil || len(there) == 0 {
 		return nil, err
 	}
@@ -380,7 +380,7 @@ func (d *Desk) ForExport(ctx context.Context, brand record.BrandID, export strin
 	err = d.Store.change(ctx, brand, time.Time{}, func(st *state) error {
 		out = out[:0]
 		var free []int
-		for i, x := range st.Decoys {
+		for i, x := range st.Canaries {
 			switch {
 			case x.Retired || !is[x.Ord]:
 			case x.Export == export:
@@ -398,7 +398,7 @@ func (d *Desk) ForExport(ctx context.Context, brand record.BrandID, export strin
 				return fmt.Errorf("drawing canaries: %w", err)
 			}
 			k := int(j.Int64())
-			x := &st.Decoys[free[k]]
+			x := &st.Canaries[free[k]]
 			x.Export = export
 			out = append(out, x.Ord)
 			free = slices.Delete(free, k, k+1)

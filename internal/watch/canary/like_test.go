@@ -15,7 +15,7 @@ import (
 )
 
 // brand is how the customers of one brand differ from what package generate makes, so
-// that decoys who were not learned from them would show.
+// that canaries who were not learned from them would show.
 var shapes = map[string]func(i int, p *sealed.Put){
 	"as generated": func(int, *sealed.Put) {},
 	"few countries, no birth dates, bare telephone numbers": func(i int, p *sealed.Put) {
@@ -102,25 +102,25 @@ var kinds = map[string]func(p *sealed.Put) string{
 }
 
 const (
-	// apart is how much better than by tossing a coin one feature may tell a decoy from a
+	// apart is how much better than by tossing a coin one feature may tell a canary from a
 	// customer: 0.5 is tossing one, 1 is telling each.
 	apart = 0.06
-	// spread is which share of decoys may be of other kinds than customers are, beyond what
+	// spread is which share of canaries may be of other kinds than customers are, beyond what
 	// it is of other customers of the brand: chance alone makes two samples differ.
 	spread = 0.1
 )
 
-// better is how likely a decoy has more of something than a customer, ties halved: the
+// better is how likely a canary has more of something than a customer, ties halved: the
 // area under the curve of who sorts by it.
-func better(decoys, real []float64) float64 {
+func better(canaries, real []float64) float64 {
 	slices.Sort(real)
 	sum := 0.0
-	for _, x := range decoys {
+	for _, x := range canaries {
 		low, _ := slices.BinarySearch(real, x)
 		high, _ := slices.BinarySearch(real, math.Nextafter(x, math.Inf(1)))
 		sum += float64(low) + float64(high-low)/2
 	}
-	return sum / float64(len(decoys)) / float64(len(real))
+	return sum / float64(len(canaries)) / float64(len(real))
 }
 
 // differ is which share of one sample is of other kinds than the other is.
@@ -138,9 +138,9 @@ func differ(a, b []sealed.Put, of func(*sealed.Put) string) (sum float64) {
 	return sum
 }
 
-// No single feature tells decoys from the customers that they come among by more than
+// No single feature tells canaries from the customers that they come among by more than
 // the margins above. The seeds are fixed: it is the same sample every time.
-func TestDecoysAreLikeTheCustomersTheyComeAmong(t *testing.T) {
+func TestCanariesAreLikeTheCustomersTheyComeAmong(t *testing.T) {
 	for name, shape := range shapes {
 		t.Run(name, func(t *testing.T) {
 			var countries []string
@@ -150,14 +150,14 @@ func TestDecoysAreLikeTheCustomersTheyComeAmong(t *testing.T) {
 			real, others := customers(2000, 11, countries, shape), customers(1000, 12, countries, shape)
 			m := mixer{recent: invent.NewLikeness()}
 			seeds := rand.New(rand.NewPCG(5, 6))
-			decoys, err := style{Domain: "example.com"}.invent(m.learn(real), 1000, map[string]bool{}, seeds.Uint64)
+			canaries, err := style{Domain: "example.com"}.invent(m.learn(real), 1000, map[string]bool{}, seeds.Uint64)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for what, of := range measures {
 				var a, b []float64
-				for i := range decoys {
-					a = append(a, of(&decoys[i]))
+				for i := range canaries {
+					a = append(a, of(&canaries[i]))
 				}
 				for i := range real {
 					b = append(b, of(&real[i]))
@@ -169,20 +169,20 @@ func TestDecoysAreLikeTheCustomersTheyComeAmong(t *testing.T) {
 				}
 			}
 			for what, of := range kinds {
-				sum := differ(decoys, real, of) - differ(others, real, of)
+				sum := differ(canaries, real, of) - differ(others, real, of)
 				if sum > spread {
 					t.Errorf("%s tells decoys from customers: %.3f more of them are of another than of other customers", what, sum)
 				} else {
 					t.Logf("%s %.3f", what, sum)
 				}
 			}
-			for i := range decoys {
-				if err := decoys[i].Customer.Check(); err != nil {
-					t.Fatalf("%+v: %v", decoys[i].Customer, err)
+			for i := range canaries {
+				if err := canaries[i].Customer.Check(); err != nil {
+					t.Fatalf("%+v: %v", canaries[i].Customer, err)
 				}
-				for j := range decoys[i].Purchases {
-					if err := decoys[i].Purchases[j].Check(); err != nil {
-						t.Fatalf("%+v: %v", decoys[i].Purchases[j], err)
+				for j := range canaries[i].Purchases {
+					if err := canaries[i].Purchases[j].Check(); err != nil {
+						t.Fatalf("%+v: %v", canaries[i].Purchases[j], err)
 					}
 				}
 			}

@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	// learnedLeast is of how many customers a likeness has to be before decoys are made
+	// learnedLeast is of how many customers a likeness has to be before canaries are made
 	// after it.
 	learnedLeast = 50
-	// tries bounds how often a decoy is invented anew because its number or address is
+	// tries bounds how often a canary is invented anew because its number or address is
 	// somebody's.
 	tries = 20
 )
 
-// style is how decoys are numbered, and where mail to them goes.
+// style is how canaries are numbered, and where mail to them goes.
 type style struct {
 	Domain string `json:"domain,omitempty"`
 	Prefix string `json:"prefix,omitempty"` // with Digits: what external ids are made of
@@ -81,8 +81,8 @@ func (y style) invent(like *invent.Likeness, n int, used map[string]bool, seed f
 	return out, nil
 }
 
-// used are the numbers and addresses of decoys.
-func used(list []Decoy) map[string]bool {
+// used are the numbers and addresses of canaries.
+func used(list []Canary) map[string]bool {
 	out := make(map[string]bool, 2*len(list))
 	for _, d := range list {
 		if id, err := record.NormalExternalID(d.ExternalID); err == nil {

@@ -16,7 +16,7 @@ import (
 	sealed "github.com/cloakroom/cloakroom/internal/vault/seal"
 )
 
-// order is what a brand wants of decoys with its imports.
+// order is what a brand wants of canaries with its imports.
 type order struct {
 	style
 	Rate    float64 `json:"rate,omitempty"`    // which share of all customers they are to be
@@ -25,17 +25,17 @@ type order struct {
 }
 
 const (
-	// mixLeast is how many customers an import has to make for decoys to go in among them
+	// mixLeast is how many customers an import has to make for canaries to go in among them
 	// by the rate. What it owes smaller ones is noted, and waits.
 	mixLeast = 20
 	// mixFew is how many it has to make for one that waits to go in, now and then: of three
 	// in an entry where two are usual, one is easily found.
 	mixFew = 5
-	// mixMost is which share of an import's customers the decoys that wait are at most,
+	// mixMost is which share of an import's customers the canaries that wait are at most,
 	// beyond those of the rate: a heap of them would stand out.
 	mixMost = 0.02
-	// learnAlone is how many customers one import has to bring for decoys to be made after
-	// it alone; decoys among fewer are made after several imports.
+	// learnAlone is how many customers one import has to bring for canaries to be made after
+	// it alone; canaries among fewer are made after several imports.
 	learnAlone = 200
 	// learnSome is of how many of an import's customers is learned.
 	learnSome = 400
@@ -60,7 +60,7 @@ func (s *Store) mixer(brand record.BrandID) *mixer {
 	return m
 }
 
-// learn returns what decoys among these customers are to be like, and nil while too
+// learn returns what canaries among these customers are to be like, and nil while too
 // little is known.
 func (m *mixer) learn(puts []sealed.Put) *invent.Likeness {
 	like := m.recent
@@ -89,7 +89,7 @@ func (m *mixer) learn(puts []sealed.Put) *invent.Likeness {
 	return like
 }
 
-// Mix implements intake.Decoys. Of an import without purchases the decoys have none.
+// Mix implements intake.Canaries. Of an import without purchases the canaries have none.
 func (s *Store) Mix(ctx context.Context, brand record.BrandID, puts []sealed.Put) (*sealed.Among, func(context.Context, []record.Ordinal) error, error) {
 	if err := s.Refresh(ctx, brand); err != nil {
 		return nil, nil, err
@@ -105,7 +105,7 @@ func (s *Store) Mix(ctx context.Context, brand record.BrandID, puts []sealed.Put
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	like := m.learn(puts)
-	each := o.Rate / (1 - o.Rate) // decoys for each customer
+	each := o.Rate / (1 - o.Rate) // canaries for each customer
 	waiting := func(fresh int) int { return min(o.Waiting, int(math.Ceil(mixMost*float64(fresh)))) }
 	most := 0
 	among := &sealed.Among{Draw: s.Draw}
@@ -164,10 +164,10 @@ func (s *Store) Mix(ctx context.Context, brand record.BrandID, puts []sealed.Put
 	}
 	var told []record.Ordinal
 	return among, func(ctx context.Context, ords []record.Ordinal) error {
-		var mixed []Decoy
+		var mixed []Canary
 		for i, ord := range ords {
 			if ord != 0 {
-				mixed = append(mixed, decoyOf(ord, &among.Puts[i]))
+				mixed = append(mixed, canaryOf(ord, &among.Puts[i]))
 			}
 		}
 		if len(mixed)+len(told)+owing == 0 {
@@ -179,8 +179,8 @@ func (s *Store) Mix(ctx context.Context, brand record.BrandID, puts []sealed.Put
 			told = append(told, d.Ord)
 		}
 		return neutral(s.change(ctx, brand, time.Time{}, func(st *state) error {
-			retire(st.Decoys, before)
-			st.Decoys = append(st.Decoys, mixed...)
+			retire(st.Canaries, before)
+			st.Canaries = append(st.Canaries, mixed...)
 			if st.Order != nil {
 				st.Order.Waiting = max(0, st.Order.Waiting-fewer)
 			}
@@ -189,7 +189,7 @@ func (s *Store) Mix(ctx context.Context, brand record.BrandID, puts []sealed.Put
 	}, nil
 }
 
-// Buy implements intake.Decoys: as large a share of an import's buyers as decoys are of
+// Buy implements intake.Canaries: as large a share of an import's buyers as canaries are of
 // all customers. Those who never bought come first, since most customers did.
 func (s *Store) Buy(ctx context.Context, brand record.BrandID, appends []sealed.Append) ([]sealed.Append, func(context.Context) error, error) {
 	if len(appends) < mixLeast {
@@ -215,7 +215,7 @@ func (s *Store) Buy(ctx context.Context, brand record.BrandID, appends []sealed.
 		like.LearnPurchases(appends[i].ExternalID, appends[i].Purchases)
 	}
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	slices.SortStableFunc(all, func(a, b Decoy) int { return min(a.Had, 1) - min(b.Had, 1) })
+	slices.SortStableFunc(all, func(a, b Canary) int { return min(a.Had, 1) - min(b.Had, 1) })
 	v := have.order.inventor(like)
 	var out []sealed.Append
 	more := map[record.Ordinal]int{}
@@ -230,8 +230,8 @@ func (s *Store) Buy(ctx context.Context, brand record.BrandID, appends []sealed.
 	}
 	return out, func(ctx context.Context) error {
 		return neutral(s.change(ctx, brand, time.Time{}, func(st *state) error {
-			for i := range st.Decoys {
-				st.Decoys[i].Had += more[st.Decoys[i].Ord]
+			for i := range st.Canaries {
+				st.Canaries[i].Had += more[st.Canaries[i].Ord]
 			}
 			return nil
 		}))
@@ -247,7 +247,7 @@ func (s *Store) chance() float64 {
 	return float64(s.Draw(fine)) / fine
 }
 
-// neutral is an error as a caller may see it who must not know of decoys.
+// neutral is an error as a caller may see it who must not know of canaries.
 func neutral(err error) error {
 	if errors.Is(err, ErrRequest) {
 		return sealed.ErrConflict
@@ -255,7 +255,7 @@ func neutral(err error) error {
 	return err
 }
 
-// GiveWay implements intake.Decoys. The list has the new numbers first: what is planted
+// GiveWay implements intake.Canaries. The list has the new numbers first: what is planted
 // after it may name nobody, and never a customer.
 func (s *Store) GiveWay(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]sealed.Put, error) {
 	if err := s.Refresh(ctx, brand); err != nil {
@@ -276,9 +276,9 @@ func (s *Store) GiveWay(ctx context.Context, brand record.BrandID, ords []record
 	var out []sealed.Put
 	err := s.change(ctx, brand, time.Time{}, func(st *state) error {
 		out = out[:0]
-		names := used(st.Decoys)
-		for i := range st.Decoys {
-			d := &st.Decoys[i]
+		names := used(st.Canaries)
+		for i := range st.Canaries {
+			d := &st.Canaries[i]
 			if !way[d.Ord] || d.Retired {
 				continue
 			}
@@ -296,7 +296,7 @@ func (s *Store) GiveWay(ctx context.Context, brand record.BrandID, ords []record
 	return out, neutral(err)
 }
 
-// another draws a number that no decoy has.
+// another draws a number that no canary has.
 func another(id string, names map[string]bool) (string, error) {
 	r := rand.New(rand.NewPCG(random(), random()))
 	for range tries {

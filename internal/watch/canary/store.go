@@ -1,24 +1,38 @@
 // Package canary makes customers that nobody is, and knows which they are. Nobody has
 // a reason to look at one, so whoever does is an alarm at the first.
 //
-// A decoy is written as every customer is, under keys of its own, and nothing in its
-// row, its keys or its index says what it is. Which ordinals are decoys is one blob per
-// brand, sealed under a key of this use and padded. It is durable before the decoys are
+// A canary is written as every customer is, under keys of its own, and nothing in its
+// row, its keys or its index says what it is. Which ordinals are canaries is one blob per
+// brand, sealed under a key of this use and padded. It is durable before the canaries are
 // there for anybody, so that no look at one can be missed.
 //
 // # With imports
 //
-// The log keeps the customers of each entry in clear, so decoys must have no entry of
+// The log keeps the customers of each entry in clear, so canaries must have no entry of
 // their own. What a brand wants of them is an order, sealed with the list; package intake
-// asks [Store.Mix] of each import, and decoys go in among its customers, in its entry.
+// asks [Store.Mix] of each import, and canaries go in among its customers, in its entry.
 //
 // # Likeness
 //
-// Decoys are made after a invent.Likeness: of the import's own rows, which are in
+// Canaries are made after a invent.Likeness: of the import's own rows, which are in
 // memory in clear anyway, or of customers that [Desk.Place] has the vault open inside
-// package seal, under the receipt of an entry about decoys. Neither is a way past the
+// package seal, under the receipt of an entry about canaries. Neither is a way past the
 // log to a profile: a Likeness keeps tallies, of what at least three customers have in
 // common, in memory, and gives nothing out but invented customers.
+//
+// # Mail to them
+//
+// Nobody knows a canary's address but the vault: whoever writes to one has what left it.
+// Whatever receives the mail ([Listener], or another program) knows no canaries. It
+// reports every mail for their domains and is answered the same, and as late, whether an
+// address is a canary's or not. For a canary there is an entry in the brand's log, of
+// which detection makes an alarm at once, with the export that the canary left in. The
+// entry holds the sealed canary, the sender's approximate network and a hash of the
+// Message-ID; nothing else of the mail.
+//
+// The first mail to a canary is logged before it is answered. Those of the next hour are
+// counted and logged together when it ends: a spammer cannot grow the log. A server that
+// is killed loses the count of that hour, never the first.
 package canary
 
 import (
@@ -39,9 +53,9 @@ import (
 
 const (
 	// pad is what the size of the list is a multiple of, before it is sealed: how long the
-	// blob is says within some sixty how many decoys there are.
+	// blob is says within some sixty how many canaries there are.
 	pad = 4 << 10
-	// maxListed bounds the list of a brand, retired decoys included.
+	// maxListed bounds the list of a brand, retired canaries included.
 	maxListed = 100_000
 	// conflicts bounds how often the list is changed anew because another changed it.
 	conflicts = 50
@@ -57,23 +71,23 @@ const (
 	sqlNextCanaries  = `UPDATE canaries SET version = $2, key = $3, sealed = $4 WHERE brand = $1 AND version = $2 - 1`
 )
 
-// Decoy is one customer of the list.
-type Decoy struct {
+// Canary is one customer of the list.
+type Canary struct {
 	Ord        record.Ordinal `json:"o"`
 	ExternalID string         `json:"x"`
-	Email      string         `json:"m,omitempty"` // as it is written in the profile; none has two decoys
+	Email      string         `json:"m,omitempty"` // as it is written in the profile; none has two canaries
 	Country    string         `json:"c,omitempty"`
 	Had        int            `json:"n,omitempty"` // how many purchases were made for it
 	Retired    bool           `json:"r,omitempty"` // and kept: the log speaks of it
 	Export     string         `json:"e,omitempty"` // the one export that it stands in the file of
 }
 
-// Store keeps which customers are decoys. It is safe for concurrent use.
+// Store keeps which customers are canaries. It is safe for concurrent use.
 type Store struct {
-	// Draw, if set before the store is used, draws how many decoys go in with an import
+	// Draw, if set before the store is used, draws how many canaries go in with an import
 	// and where among its customers: numbers from 0 below n, by one goroutine at a time.
 	// Only a simulation that is to be the same again sets it, in its own process; whoever
-	// knows what it draws knows the decoys. Nil is the process's own randomness.
+	// knows what it draws knows the canaries. Nil is the process's own randomness.
 	Draw func(n int) int
 
 	db   *db.DB
@@ -86,15 +100,15 @@ type Store struct {
 
 // state is what is sealed of a brand.
 type state struct {
-	Order  *order  `json:"order,omitempty"`
-	Decoys []Decoy `json:"decoys"`
+	Order    *order   `json:"order,omitempty"`
+	Canaries []Canary `json:"decoys"`
 }
 
 // set is the state of a brand as it was read; nobody changes it.
 type set struct {
 	version   int64
 	order     *order
-	list      []Decoy
+	list      []Canary
 	ords      map[record.Ordinal]int // of list
 	addresses map[string]int         // of list, by the normal form of the address
 }
@@ -104,7 +118,7 @@ func NewStore(d *db.DB, ring *keys.Ring) *Store {
 	return &Store{db: d, ring: ring, sets: map[record.BrandID]set{}, mixers: map[record.BrandID]*mixer{}}
 }
 
-// Contains reports whether a customer is a decoy or was one, as of the last Refresh.
+// Contains reports whether a customer is a canary or was one, as of the last Refresh.
 func (s *Store) Contains(brand record.BrandID, ord record.Ordinal) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -112,7 +126,7 @@ func (s *Store) Contains(brand record.BrandID, ord record.Ordinal) bool {
 	return is
 }
 
-// Bound reports whether a decoy is the one of an export, as of the last Refresh.
+// Bound reports whether a canary is the one of an export, as of the last Refresh.
 func (s *Store) Bound(brand record.BrandID, ord record.Ordinal, export string) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -121,7 +135,7 @@ func (s *Store) Bound(brand record.BrandID, ord record.Ordinal, export string) b
 	return is && export != "" && have.list[i].Export == export
 }
 
-// Refresh reads which customers are decoys, if that changed: one row by its key.
+// Refresh reads which customers are canaries, if that changed: one row by its key.
 func (s *Store) Refresh(ctx context.Context, brand record.BrandID) error {
 	var version int64
 	err := s.db.Row(ctx, sqlCanaryVersion, int64(brand)).Scan(&version)
@@ -141,8 +155,8 @@ func (s *Store) Refresh(ctx context.Context, brand record.BrandID) error {
 	if err != nil {
 		return err
 	}
-	next := set{version, st.Order, st.Decoys, make(map[record.Ordinal]int, len(st.Decoys)), map[string]int{}}
-	for i, d := range st.Decoys {
+	next := set{version, st.Order, st.Canaries, make(map[record.Ordinal]int, len(st.Canaries)), map[string]int{}}
+	for i, d := range st.Canaries {
 		next.ords[d.Ord] = i
 		if n, err := record.NormalEmail(d.Email); err == nil {
 			next.addresses[n] = i
@@ -154,31 +168,31 @@ func (s *Store) Refresh(ctx context.Context, brand record.BrandID) error {
 	return nil
 }
 
-// ByAddress returns the decoy of a brand, retired ones included, that has an e-mail
+// ByAddress returns the canary of a brand, retired ones included, that has an e-mail
 // address in its normal form, and with it the export that it left in, if any. It reads
-// what is stored first: a decoy is found as soon as it is there for anybody.
-func (s *Store) ByAddress(ctx context.Context, brand record.BrandID, normal string) (Decoy, bool, error) {
+// what is stored first: a canary is found as soon as it is there for anybody.
+func (s *Store) ByAddress(ctx context.Context, brand record.BrandID, normal string) (Canary, bool, error) {
 	if err := s.Refresh(ctx, brand); err != nil {
-		return Decoy{}, false, err
+		return Canary{}, false, err
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	have := s.sets[brand]
 	i, ok := have.addresses[normal]
 	if !ok {
-		return Decoy{}, false, nil
+		return Canary{}, false, nil
 	}
 	return have.list[i], true, nil
 }
 
-// Last returns the greatest ordinal that a brand's decoys have or had, 0 if there are none.
+// Last returns the greatest ordinal that a brand's canaries have or had, 0 if there are none.
 // The list also names ordinals that were reserved for an import that failed.
 func (s *Store) Last(ctx context.Context, brand record.BrandID) (last record.Ordinal, err error) {
 	st, _, err := s.read(ctx, s.db, brand)
 	if err != nil {
 		return 0, err
 	}
-	for _, d := range st.Decoys {
+	for _, d := range st.Canaries {
 		last = max(last, d.Ord)
 	}
 	return last, nil
@@ -216,7 +230,7 @@ func (s *Store) read(ctx context.Context, q db.Queryer, brand record.BrandID) (s
 	}
 	into := any(st)
 	if plain[0] == '[' { // as it was before there were orders
-		into = &st.Decoys
+		into = &st.Canaries
 	}
 	if err := json.Unmarshal(plain, into); err != nil {
 		return nil, 0, ErrDamaged // the decoder's error could quote it

@@ -63,13 +63,13 @@ func (a *Alarm) topic() string {
 // ID names an alarm within its brand.
 func (a *Alarm) ID() string { return strconv.FormatUint(a.Entry, 10) + "-" + string(a.Rule) }
 
-// Canaries knows which customers are decoys.
+// Canaries knows which customers are canaries.
 type Canaries interface {
 	// Refresh reads anew which they are: before the entries are looked at that may be
 	// about them.
 	Refresh(ctx context.Context, brand record.BrandID) error
 	Contains(brand record.BrandID, ord record.Ordinal) bool
-	// Bound reports whether a decoy was put into the file of that export by the vault.
+	// Bound reports whether a canary was put into the file of that export by the vault.
 	Bound(brand record.BrandID, ord record.Ordinal, export string) bool
 }
 
@@ -219,7 +219,7 @@ func (s *sight) raise(rule Rule, g Grade, customers int, usual, seen string) {
 
 func (s *sight) canary() {
 	// What is written, erased or audited is not shown to anybody. An approved export has
-	// decoys of its own, put there to know its file again: that they leave is no sign, but
+	// canaries of its own, put there to know its file again: that they leave is no sign, but
 	// others in it were named by somebody.
 	n := 0
 	part, _ := s.e.Detail.(entry.ExportPart)
@@ -234,7 +234,7 @@ func (s *sight) canary() {
 	}
 }
 
-// mail says that a decoy was written to, and by which way its address left.
+// mail says that a canary was written to, and by which way its address left.
 func (s *sight) mail(d *entry.CanaryMail) {
 	if !s.d.rules.on(CanaryMail, "") {
 		return

@@ -26,18 +26,18 @@ func read(principal uint64, when time.Time, ord record.Ordinal) (*entry.Entry, [
 		At: when, Purpose: "customer-support", Class: "clear", Level: "clear", Fields: record.Fields(record.Email), Count: 1}, []record.Ordinal{ord}
 }
 
-type decoys map[record.Ordinal]bool
+type canaries map[record.Ordinal]bool
 
-func (d decoys) Refresh(context.Context, record.BrandID) error { return nil }
+func (d canaries) Refresh(context.Context, record.BrandID) error { return nil }
 
-func (d decoys) Contains(_ record.BrandID, ord record.Ordinal) bool { return d[ord] }
+func (d canaries) Contains(_ record.BrandID, ord record.Ordinal) bool { return d[ord] }
 
-func (d decoys) Bound(_ record.BrandID, ord record.Ordinal, export string) bool {
+func (d canaries) Bound(_ record.BrandID, ord record.Ordinal, export string) bool {
 	return ord == 7 && export == "exp-1"
 }
 
 func TestEveryTouchOfACanaryIsAnAlarm(t *testing.T) {
-	d := New(1, rules(t), decoys{7: true, 9: true})
+	d := New(1, rules(t), canaries{7: true, 9: true})
 	n := 0
 	for i := range 10 {
 		e, _ := read(3, at(0, 9, i), 7)
@@ -189,7 +189,7 @@ func TestAReplaySaysTheSame(t *testing.T) {
 		for _, w := range s.Workers[:3] {
 			w.Extra = func(day, hour int, mean float64) int { return int(mean) * (day / 30) }
 		}
-		d := New(1, rules(t), decoys{17: true})
+		d := New(1, rules(t), canaries{17: true})
 		s.run(60, func(j uint64, e *entry.Entry, ords []record.Ordinal) {
 			logs[i] = append(logs[i], d.Observe(j, e, ords)...)
 		})
@@ -215,7 +215,7 @@ func TestIdlePrincipalsAreForgotten(t *testing.T) {
 }
 
 func TestRulesInTheLogHoldFromThenOn(t *testing.T) {
-	d := New(1, rules(t), decoys{7: true})
+	d := New(1, rules(t), canaries{7: true})
 	feed := func(i uint64) int { e, ords := read(3, at(0, 9, 0), 7); return len(d.Observe(i, e, ords)) }
 	if feed(0) != 1 {
 		t.Fatal("no alarm")
@@ -224,7 +224,7 @@ func TestRulesInTheLogHoldFromThenOn(t *testing.T) {
 	if feed(2) != 0 {
 		t.Fatal("the rule was switched off")
 	}
-	d = New(1, rules(t), decoys{7: true})
+	d = New(1, rules(t), canaries{7: true})
 	d.Pin()
 	d.Observe(0, &entry.Entry{Kind: entry.KindDetection, At: at(0, 9, 0), Detail: entry.DetectionRules{Rules: "off: [canary]"}}, nil)
 	if feed(1) != 1 {

@@ -33,7 +33,7 @@ func Watch(r *follow.Runner, s *Store, c Canaries, stored func(record.BrandID)) 
 		Stored: stored,
 	}
 	if c != nil {
-		// Who is a decoy is durable before anybody can be shown the decoy: what is known
+		// Who is a canary is durable before anybody can be shown the canary: what is known
 		// after the log's size covers every entry below it.
 		f.Refresh = c.Refresh
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
-// canaryRoutes serve decoy customers, to those who may know which they are.
+// canaryRoutes serve canaries, to those who may know which they are.
 func (s *Server) canaryRoutes() {
 	route(s, "POST", "/v1/brands/{brand}/canaries", "canary-place", "Place canaries: decoy customers", s.placeCanaries, once)
 	route(s, "GET", "/v1/brands/{brand}/canaries", "canary-list", "List canaries", s.listCanaries)

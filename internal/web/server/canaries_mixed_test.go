@@ -204,7 +204,7 @@ func smallImports(t *testing.T, h *house) {
 	life := func() { // what a server knows of imports begins anew
 		s := canary.NewStore(h.vault.DB, h.vault.Mails.Ring)
 		s.Draw = draw.IntN
-		h.vault.Intake.Decoys = s
+		h.vault.Intake.Canaries = s
 	}
 	waiting := func() int { return h.order(api.CanaryRequest{Count: 1, DryRun: true}).Waiting - 1 }
 	life()
@@ -379,11 +379,11 @@ func aKilledImportLeavesNoDecoy(t *testing.T, h *house) {
 	h.order(api.CanaryRequest{Rate: 0.1})
 	in := h.vault.Intake
 	killed := errors.New("killed")
-	var decoys intake.Decoys = in.Decoys
+	var decoys intake.Canaries = in.Canaries
 	put := people(250, 2)
 	for _, b := range []*broken{{before: killed}, {after: killed}} {
 		b.Store = h.vault.Canaries.Store
-		in.Decoys = b
+		in.Canaries = b
 		if _, err := h.as["application"].Put(ctx, "gucci", put); err == nil {
 			t.Fatal("the import went on")
 		}
@@ -394,7 +394,7 @@ func aKilledImportLeavesNoDecoy(t *testing.T, h *house) {
 			t.Errorf("%+v", placed)
 		}
 	}
-	in.Decoys = decoys
+	in.Canaries = decoys
 	w, err := h.as["application"].Put(ctx, "gucci", put)
 	h.must(err)
 	for _, r := range w.Results {

@@ -28,7 +28,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
-	"github.com/cloakroom/cloakroom/internal/watch/decoymail"
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
 	"github.com/cloakroom/cloakroom/internal/watch/exposure"
 	"github.com/cloakroom/cloakroom/internal/watch/notify"
@@ -104,7 +103,7 @@ var pinned = []struct {
 	{export.ErrState, api.TypeConflict, http.StatusConflict},
 	{export.ErrTooMany, api.TypeConflict, http.StatusConflict},
 	{export.ErrRequest, api.TypeInvalid, http.StatusUnprocessableEntity},
-	{decoymail.ErrRequest, api.TypeInvalid, http.StatusUnprocessableEntity},
+	{canary.ErrMail, api.TypeInvalid, http.StatusUnprocessableEntity},
 	{exposure.ErrNobody, api.TypeNotFound, http.StatusNotFound},
 	{exposure.ErrGroup, api.TypeInvalid, http.StatusUnprocessableEntity},
 	{notify.ErrURL, api.TypeInvalid, http.StatusUnprocessableEntity},
@@ -128,7 +127,7 @@ var pinned = []struct {
 	{notify.ErrMailServer, api.TypeInternal, http.StatusInternalServerError},
 	{notify.ErrFeedInUse, api.TypeInternal, http.StatusInternalServerError},
 	{canary.ErrDamaged, api.TypeInternal, http.StatusInternalServerError},
-	{decoymail.ErrDomain, api.TypeInternal, http.StatusInternalServerError},
+	{canary.ErrDomain, api.TypeInternal, http.StatusInternalServerError},
 	{record.ErrText, api.TypeInternal, http.StatusInternalServerError},
 	{record.ErrCorrupt, api.TypeInternal, http.StatusInternalServerError},
 	{record.ErrAmount, api.TypeInternal, http.StatusInternalServerError},

@@ -456,7 +456,7 @@ func TestDecoysOfAnExport(t *testing.T) { onEach(t, onShelf(30, decoysOfAnExport
 // The decoys of an export leave with it among the others, are logged as everybody is,
 // and are in no count; the brand's own are in no filter.
 func decoysOfAnExport(t *testing.T, s *shelf) {
-	s.vault.Exports.Decoys, s.vault.Exports.Canaries = decoys{s}, decoys{s}
+	s.vault.Exports.Marker, s.vault.Exports.Canaries = decoys{s}, decoys{s}
 	officer := s.as["data-protection-officer"]
 	req := s.extract()
 	req.Purpose, req.Form, req.Fields, req.Filter = "migration", "clear", []string{"email"}, &api.ExportFilter{}

@@ -35,7 +35,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
-	"github.com/cloakroom/cloakroom/internal/watch/decoymail"
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
 	"github.com/cloakroom/cloakroom/internal/watch/exposure"
 	"github.com/cloakroom/cloakroom/internal/watch/notify"
@@ -70,7 +69,7 @@ type Desks struct {
 	Exports   *export.Desk
 	Exposure  *exposure.Desk
 	Canaries  *canary.Desk
-	Mails     *decoymail.Desk
+	Mails     *canary.MailDesk
 	Alarms    *detect.Desk
 	Notify    *notify.Desk
 	Admin     *admin.Desk

@@ -20,7 +20,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
-	"github.com/cloakroom/cloakroom/internal/watch/decoymail"
+	"github.com/cloakroom/cloakroom/internal/watch/canary"
 )
 
 // watch makes and sends alarms, as a server does.
@@ -89,7 +89,7 @@ func testMailToDecoys(t *testing.T, h *house) {
 	h.must(err)
 	var down atomic.Bool
 	var logged lockedBuffer
-	l := &decoymail.Listener{Brands: map[string]string{"post.gucci.example": "gucci"}, Log: slog.New(slog.NewTextHandler(&logged, nil)),
+	l := &canary.Listener{Brands: map[string]string{"post.gucci.example": "gucci"}, Log: slog.New(slog.NewTextHandler(&logged, nil)),
 		Report: func(ctx context.Context, brand string, req api.CanaryMailRequest) error {
 			if down.Load() {
 				return io.ErrUnexpectedEOF

@@ -9,26 +9,26 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
 )
 
-// Decoys mixes decoy customers among those that callers bring in, and has them give way
+// Canaries mixes canaries among those that callers bring in, and has them give way
 // to customers of their numbers. Package canary does.
-type Decoys interface {
+type Canaries interface {
 	// Mix returns who is to go in among the customers of one import; nil for nobody. Once
 	// their ordinals are reserved, and before the import is logged, known is told them, in
 	// the order of Puts, 0 for those who are not taken; again where the import has to be
 	// prepared anew.
 	Mix(ctx context.Context, brand record.BrandID, puts []seal.Put) (among *seal.Among, known func(context.Context, []record.Ordinal) error, err error)
-	// Buy returns the purchases that decoys make with those of one import: customers who
+	// Buy returns the purchases that canaries make with those of one import: customers who
 	// never buy again would be told apart by that. Before they are logged, known is called.
 	Buy(ctx context.Context, brand record.BrandID, appends []seal.Append) (more []seal.Append, known func(context.Context) error, err error)
-	// GiveWay returns the writes by which those of the customers who are decoys take other
+	// GiveWay returns the writes by which those of the customers who are canaries take other
 	// external ids, already noted; none where nobody is one.
 	GiveWay(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]seal.Put, error)
 }
 
-// draws bounds how often another number is sought for a decoy.
+// draws bounds how often another number is sought for a canary.
 const draws = 20
 
-// mixing is what of a write concerns decoys.
+// mixing is what of a write concerns canaries.
 type mixing struct {
 	asked bool
 	among *seal.Among
@@ -37,18 +37,18 @@ type mixing struct {
 	noted func(context.Context) error
 }
 
-// prepareCustomers prepares customers, decoys among them where an import is due some. A
-// decoy whose number a caller uses gives way first, so that the caller is answered as if
-// nobody had it: otherwise a customer would become a decoy, and the answer would tell.
+// prepareCustomers prepares customers, canaries among them where an import is due some. A
+// canary whose number a caller uses gives way first, so that the caller is answered as if
+// nobody had it: otherwise a customer would become a canary, and the answer would tell.
 func (w *pending) prepareCustomers(ctx context.Context, puts []seal.Put) (*seal.Prepared, error) {
 	d, brand := w.d, w.v.Brand.ID
-	if d.Decoys == nil || w.plain {
+	if d.Canaries == nil || w.plain {
 		return w.sealed(ctx, puts, nil)
 	}
 	m := &w.mixing
 	if !m.asked && w.kind == entry.KindImport {
 		var err error
-		if m.among, m.known, err = d.Decoys.Mix(ctx, brand, puts); err != nil {
+		if m.among, m.known, err = d.Canaries.Mix(ctx, brand, puts); err != nil {
 			return nil, err
 		}
 		m.asked = true
@@ -57,7 +57,7 @@ func (w *pending) prepareCustomers(ctx context.Context, puts []seal.Put) (*seal.
 		if puts[i].Ord == 0 || !puts[i].Set.Has(record.ExternalID) {
 			continue
 		}
-		// A customer who takes the number of a decoy.
+		// A customer who takes the number of a canary.
 		ords, err := d.Seal.Lookup(ctx, brand, record.ExternalID, puts[i].Customer.Get(record.ExternalID), "")
 		if err != nil {
 			continue // no number: it is refused below
@@ -108,16 +108,16 @@ func (w *pending) prepareCustomers(ctx context.Context, puts []seal.Put) (*seal.
 	return nil, seal.ErrConflict
 }
 
-// preparePurchases prepares purchases. For who names a decoy by its number there is
+// preparePurchases prepares purchases. For who names a canary by its number there is
 // nobody of that number.
 func (w *pending) preparePurchases(ctx context.Context, appends []seal.Append) (*seal.Prepared, error) {
 	d, brand, m := w.d, w.v.Brand.ID, &w.mixing
-	if d.Decoys == nil {
+	if d.Canaries == nil {
 		return d.Seal.PreparePurchases(ctx, brand, appends)
 	}
 	if !m.asked && w.kind == entry.KindImport {
 		var err error
-		if m.more, m.noted, err = d.Decoys.Buy(ctx, brand, appends); err != nil {
+		if m.more, m.noted, err = d.Canaries.Buy(ctx, brand, appends); err != nil {
 			return nil, err
 		}
 		m.asked = true
@@ -159,13 +159,13 @@ func named(p *seal.Prepared, n int, byNumber func(i int) bool) (out []record.Ord
 	return out
 }
 
-// way returns how those of the customers who are decoys take numbers that nobody has.
+// way returns how those of the customers who are canaries take numbers that nobody has.
 func (d *Desk) way(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]seal.Put, error) {
 	if len(ords) == 0 {
 		return nil, nil
 	}
 	for range draws {
-		puts, err := d.Decoys.GiveWay(ctx, brand, ords)
+		puts, err := d.Canaries.GiveWay(ctx, brand, ords)
 		if err != nil || len(puts) == 0 {
 			return nil, err
 		}
@@ -184,7 +184,7 @@ func (d *Desk) way(ctx context.Context, brand record.BrandID, ords []record.Ordi
 	return nil, seal.ErrConflict
 }
 
-// giveWay gives decoys other numbers, each in an entry of its own as if whoever writes
+// giveWay gives canaries other numbers, each in an entry of its own as if whoever writes
 // had changed it, and reports whether there were any.
 func (w *pending) giveWay(ctx context.Context, ords []record.Ordinal) (bool, error) {
 	puts, err := w.d.way(ctx, w.v.Brand.ID, ords)

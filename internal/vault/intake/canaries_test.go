@@ -34,9 +34,9 @@ func responder(t *testing.T, v *app.Vault) identity.Caller {
 	return rhea
 }
 
-// A direct import brings decoys with their purchases, among the rows of each chunk and in
+// A direct import brings canaries with their purchases, among the rows of each chunk and in
 // its entry. What it reports counts the file's rows alone; again, it changes nothing.
-func TestDirectImportBringsDecoys(t *testing.T) {
+func TestDirectImportBringsCanaries(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
 		v := p.open(t)
 		brand(t, v)
@@ -76,7 +76,7 @@ func TestDirectImportBringsDecoys(t *testing.T) {
 		if len(list) < 60 || len(list) > 72 || kept(t, v) != n+len(list) || len(told) != n {
 			t.Errorf("%d decoys, %d customers, %d told", len(list), kept(t, v), len(told))
 		}
-		decoys := map[record.Ordinal]bool{}
+		canaries := map[record.Ordinal]bool{}
 		b, err := v.Disclose.Door.Brands.ByName(t.Context(), "gucci")
 		if err != nil {
 			t.Fatal(err)
@@ -86,12 +86,12 @@ func TestDirectImportBringsDecoys(t *testing.T) {
 			if err != nil || told[x.Token] {
 				t.Fatal(err, told[x.Token])
 			}
-			decoys[ords[0]] = true
+			canaries[ords[0]] = true
 		}
 		err = v.Ledger.Scan(t.Context(), b.ID, 0, func(i uint64, e entry.Entry, ords []record.Ordinal) error {
 			within := 0
 			for _, o := range ords {
-				if decoys[o] {
+				if canaries[o] {
 					within++
 				}
 			}

@@ -1,4 +1,4 @@
-package decoymail
+package canary
 
 import (
 	"bufio"
@@ -42,7 +42,7 @@ const (
 	reportTimeout = 30 * time.Second
 )
 
-// Listener is a mail server for the domains of decoys. It knows no decoys: it takes mail
+// Listener is a mail server for the domains of canaries. It knows no canaries: it takes mail
 // for every address of a domain, keeps none, and reports to whom it was sent.
 type Listener struct {
 	// Brands has the brand of each domain, in lower case.

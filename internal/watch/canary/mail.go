@@ -1,16 +1,4 @@
-// Package decoymail takes reports of mail to decoy customers, whose addresses nobody
-// knows but the vault: whoever writes to one has what left it.
-//
-// Whatever receives the mail knows no decoys. It reports every mail for their domains
-// and is answered the same, and as late, whether an address is a decoy's or not. For a
-// decoy there is an entry in the brand's log, of which detection makes an alarm at once,
-// with the export that the decoy left in. The entry has the decoy sealed, whence the mail
-// was sent, roughly, and a hash of its Message-ID, and nothing else of it.
-//
-// The first mail to a decoy is logged before it is answered. Those of the next hour are
-// counted and logged together when it ends: a spammer cannot grow the log. A server that
-// is killed loses the count of that hour, never the first.
-package decoymail
+package canary
 
 import (
 	"context"
@@ -35,20 +23,19 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
-	"github.com/cloakroom/cloakroom/internal/vault/seal"
-	"github.com/cloakroom/cloakroom/internal/watch/canary"
+	sealed "github.com/cloakroom/cloakroom/internal/vault/seal"
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
 )
 
-// ErrRequest is returned for a report that does not say what one says.
-var ErrRequest = fault.New(fault.Invalid, "invalid mail report")
+// ErrMail is returned for a report that does not say what one says.
+var ErrMail = fault.New(fault.Invalid, "invalid mail report")
 
 const (
-	// window is for how long the mails to one decoy are counted in one entry.
+	// window is for how long the mails to one canary are counted in one entry.
 	window = time.Hour
 	// MaxRecipients bounds one report.
 	MaxRecipients = 50
-	// maxOpen bounds the decoys whose mails are counted at one time. Those beyond it are
+	// maxOpen bounds the canaries whose mails are counted at one time. Those beyond it are
 	// counted together.
 	maxOpen = 4096
 	// floor is how long every report takes at least: longer than an entry takes, so that
@@ -58,22 +45,22 @@ const (
 	tend = 30 * time.Second
 	// farewell bounds the logging of what was counted when the server stops.
 	farewell = 5 * time.Second
-	// shownMost bounds the entries that are named of a decoy, and decoysMost the decoys
+	// shownMost bounds the entries that are named of a canary, and canariesMost the canaries
 	// that they are looked for: each takes a reading of the log.
-	shownMost  = 20
-	decoysMost = 20
+	shownMost    = 20
+	canariesMost = 20
 	// listMost bounds one list.
 	listMost = 200
 )
 
-// Desk takes reports, and tells those who may know of decoys.
-type Desk struct {
+// MailDesk takes reports of mail, and tells those who may know of canaries.
+type MailDesk struct {
 	Door     *door.Door
 	Ledger   *ledger.Ledger
 	DB       *db.DB
 	Ring     *keys.Ring
-	Seal     *seal.Store
-	Canaries *canary.Store
+	Seal     *sealed.Store
+	Canaries *Store
 	Alarms   *detect.Store
 
 	mu   sync.Mutex
@@ -82,21 +69,21 @@ type Desk struct {
 
 type counted struct {
 	brand record.BrandID
-	ord   record.Ordinal // 0: many decoys together
+	ord   record.Ordinal // 0: many canaries together
 }
 
-// count is the mail to one decoy since it was logged.
+// count is the mail to one canary since it was logged.
 type count struct {
-	who   identity.Who
-	decoy canary.Decoy
-	last  api.CanaryMailRequest
-	times int
-	until time.Time
+	who    identity.Who
+	canary Canary
+	last   api.CanaryMailRequest
+	times  int
+	until  time.Time
 }
 
-// Receive takes one report. When it returns without an error, what is new about a decoy
+// Receive takes one report. When it returns without an error, what is new about a canary
 // is in the log.
-func (d *Desk) Receive(ctx context.Context, c identity.Caller, brand string, req api.CanaryMailRequest) (*api.CanaryMailAccepted, error) {
+func (d *MailDesk) Receive(ctx context.Context, c identity.Caller, brand string, req api.CanaryMailRequest) (*api.CanaryMailAccepted, error) {
 	timer := time.NewTimer(floor)
 	defer timer.Stop()
 	v, err := d.Door.Admit(ctx, c, brand, access.ActCanaryMail)
@@ -104,16 +91,16 @@ func (d *Desk) Receive(ctx context.Context, c identity.Caller, brand string, req
 		return nil, err
 	}
 	if n := len(req.Recipients); n < 1 || n > MaxRecipients {
-		return nil, fmt.Errorf("%w: it has 1 to %d recipients", ErrRequest, MaxRecipients)
+		return nil, fmt.Errorf("%w: it has 1 to %d recipients", ErrMail, MaxRecipients)
 	}
 	if req.Network != "" {
 		if p, err := netip.ParsePrefix(req.Network); err != nil || p != p.Masked() || p.Bits() > 48 || p.Addr().Is4() && p.Bits() > 24 {
-			return nil, fmt.Errorf("%w: a network is at most 24 bits of an IPv4 address, or 48 of another", ErrRequest)
+			return nil, fmt.Errorf("%w: a network is at most 24 bits of an IPv4 address, or 48 of another", ErrMail)
 		}
 	}
 	req.SenderDomain = strings.ToLower(req.SenderDomain)
 	if !domain(req.SenderDomain) {
-		return nil, fmt.Errorf("%w: the sender's domain is none", ErrRequest)
+		return nil, fmt.Errorf("%w: the sender's domain is none", ErrMail)
 	}
 	if ledger.CheckText("sender", req.SenderDomain) != nil {
 		req.SenderDomain = "" // the sender chose it: the mail is logged all the same
@@ -141,7 +128,7 @@ func domain(text string) bool {
 	return len(text) <= 253
 }
 
-func (d *Desk) take(ctx context.Context, v *door.Visit, req api.CanaryMailRequest) error {
+func (d *MailDesk) take(ctx context.Context, v *door.Visit, req api.CanaryMailRequest) error {
 	now, err := d.DB.Now(ctx)
 	if err != nil {
 		return err
@@ -151,20 +138,20 @@ func (d *Desk) take(ctx context.Context, v *door.Visit, req api.CanaryMailReques
 		if err != nil {
 			continue // nobody's
 		}
-		decoy, there, err := d.Canaries.ByAddress(ctx, v.Brand.ID, normal)
+		canary, there, err := d.Canaries.ByAddress(ctx, v.Brand.ID, normal)
 		if err != nil {
 			return err
 		}
 		if !there {
 			continue
 		}
-		n, first := d.count(v.Who, decoy, req, now)
+		n, first := d.count(v.Who, canary, req, now)
 		if !first {
 			continue
 		}
 		if err := d.log(ctx, *n); err != nil {
 			d.mu.Lock()
-			delete(d.open, counted{v.Who.Brand, decoy.Ord}) // whoever reports it again is heard
+			delete(d.open, counted{v.Who.Brand, canary.Ord}) // whoever reports it again is heard
 			d.mu.Unlock()
 			return err
 		}
@@ -173,29 +160,29 @@ func (d *Desk) take(ctx context.Context, v *door.Visit, req api.CanaryMailReques
 }
 
 // count counts a mail, and reports whether it is to be logged now.
-func (d *Desk) count(who identity.Who, decoy canary.Decoy, req api.CanaryMailRequest, now time.Time) (n *count, first bool) {
-	key := counted{who.Brand, decoy.Ord}
+func (d *MailDesk) count(who identity.Who, canary Canary, req api.CanaryMailRequest, now time.Time) (n *count, first bool) {
+	key := counted{who.Brand, canary.Ord}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.open == nil {
 		d.open = map[counted]*count{}
 	}
 	if d.open[key] == nil && len(d.open) >= maxOpen {
-		key, decoy = counted{who.Brand, 0}, canary.Decoy{}
+		key, canary = counted{who.Brand, 0}, Canary{}
 	}
 	if n := d.open[key]; n != nil {
 		n.times++
 		n.last = req
 		return n, false
 	}
-	d.open[key] = &count{who: who, decoy: decoy, last: req, until: now.Add(window)}
-	return &count{who: who, decoy: decoy, last: req, times: 1}, true
+	d.open[key] = &count{who: who, canary: canary, last: req, until: now.Add(window)}
+	return &count{who: who, canary: canary, last: req, times: 1}, true
 }
 
 // log writes an entry.
-func (d *Desk) log(ctx context.Context, n count) error {
-	detail := entry.CanaryMail{Times: n.times, Export: n.decoy.Export, Network: n.last.Network, Sender: n.last.SenderDomain, Message: n.last.MessageHash}
-	if n.decoy.Ord != 0 {
+func (d *MailDesk) log(ctx context.Context, n count) error {
+	detail := entry.CanaryMail{Times: n.times, Export: n.canary.Export, Network: n.last.Network, Sender: n.last.SenderDomain, Message: n.last.MessageHash}
+	if n.canary.Ord != 0 {
 		k, err := d.Ring.Current(ctx, n.who.Brand, keys.Canary)
 		if err != nil {
 			return err
@@ -204,20 +191,20 @@ func (d *Desk) log(ctx context.Context, n count) error {
 		if err != nil {
 			return err
 		}
-		plain := binary.BigEndian.AppendUint64(nil, uint64(n.decoy.Ord))
-		detail.Canary, detail.Key = base64.StdEncoding.EncodeToString(aead.Seal(nil, nil, plain, place(n.who.Brand))), k.Version
+		plain := binary.BigEndian.AppendUint64(nil, uint64(n.canary.Ord))
+		detail.Canary, detail.Key = base64.StdEncoding.EncodeToString(aead.Seal(nil, nil, plain, mailPlace(n.who.Brand))), k.Version
 	}
 	_, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindCanary, Who: n.who, Detail: detail})
 	return err
 }
 
-// place binds a sealed decoy to its brand and this use.
-func place(brand record.BrandID) []byte {
+// place binds a sealed canary to its brand and this use.
+func mailPlace(brand record.BrandID) []byte {
 	return binary.BigEndian.AppendUint16([]byte("cloakroom canary mail 1\x00"), uint16(brand))
 }
 
-// who opens the decoy of an entry.
-func (d *Desk) who(ctx context.Context, brand record.BrandID, mail *entry.CanaryMail) (record.Ordinal, error) {
+// who opens the canary of an entry.
+func (d *MailDesk) who(ctx context.Context, brand record.BrandID, mail *entry.CanaryMail) (record.Ordinal, error) {
 	if mail.Key == 0 {
 		return 0, fmt.Errorf("the entry of a mail names no key: %w", ledger.ErrTampered)
 	}
@@ -231,7 +218,7 @@ func (d *Desk) who(ctx context.Context, brand record.BrandID, mail *entry.Canary
 	}
 	sealed, err := base64.StdEncoding.DecodeString(mail.Canary)
 	if err == nil {
-		sealed, err = aead.Open(nil, nil, sealed, place(brand))
+		sealed, err = aead.Open(nil, nil, sealed, mailPlace(brand))
 	}
 	if err != nil || len(sealed) != 8 {
 		return 0, fmt.Errorf("the decoy of a mail does not open: %w", ledger.ErrTampered)
@@ -240,7 +227,7 @@ func (d *Desk) who(ctx context.Context, brand record.BrandID, mail *entry.Canary
 }
 
 // Run logs what was counted when its hour ends, and all of it when the context does.
-func (d *Desk) Run(ctx context.Context, log *slog.Logger) error {
+func (d *MailDesk) Run(ctx context.Context, log *slog.Logger) error {
 	work := func(ctx context.Context) error { return d.flush(ctx, false) }
 	if err := follow.NewLoop(tend).Run(ctx, log, "how many more mails came to canaries is not logged yet", work); err != nil {
 		return err
@@ -254,10 +241,10 @@ func (d *Desk) Run(ctx context.Context, log *slog.Logger) error {
 }
 
 // Flush logs what was counted so far.
-func (d *Desk) Flush(ctx context.Context) error { return d.flush(ctx, true) }
+func (d *MailDesk) Flush(ctx context.Context) error { return d.flush(ctx, true) }
 
 // flush logs the counts whose hour has ended, or all. What cannot be logged stays counted.
-func (d *Desk) flush(ctx context.Context, all bool) error {
+func (d *MailDesk) flush(ctx context.Context, all bool) error {
 	d.mu.Lock()
 	none := len(d.open) == 0
 	d.mu.Unlock()
@@ -297,8 +284,8 @@ func (d *Desk) flush(ctx context.Context, all bool) error {
 	return errors.Join(errs...)
 }
 
-// List tells whoever may know of decoys what mail came to which, newest first.
-func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api.CanaryMail, error) {
+// List tells whoever may know of canaries what mail came to which, newest first.
+func (d *MailDesk) List(ctx context.Context, c identity.Caller, brand string) ([]api.CanaryMail, error) {
 	v, err := d.Door.Admit(ctx, c, brand, access.ActCanaries)
 	if err != nil {
 		return nil, err
@@ -331,7 +318,7 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api
 		if m.Token, err = d.Seal.Token(ctx, v.Brand.ID, ord); err != nil {
 			return nil, err
 		}
-		if _, known := shown[ord]; !known && len(shown) < decoysMost {
+		if _, known := shown[ord]; !known && len(shown) < canariesMost {
 			if shown[ord], err = d.shown(ctx, v.Brand.ID, ord); err != nil {
 				return nil, err
 			}
@@ -341,8 +328,8 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api
 	return out, nil
 }
 
-// shown returns the first entries that released a decoy.
-func (d *Desk) shown(ctx context.Context, brand record.BrandID, ord record.Ordinal) ([]uint64, error) {
+// shown returns the first entries that released a canary.
+func (d *MailDesk) shown(ctx context.Context, brand record.BrandID, ord record.Ordinal) ([]uint64, error) {
 	out := []uint64{}
 	err := d.Ledger.Concerning(ctx, brand, ord, 0, func(x ledger.Disclosure) error {
 		if x.Released() && len(out) < shownMost {

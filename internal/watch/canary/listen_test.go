@@ -1,4 +1,4 @@
-package decoymail
+package canary
 
 import (
 	"bufio"
