@@ -32,6 +32,7 @@ func scriptAgeKey(ts *testscript.TestScript, neg bool, args []string) {
 // A server is killed while it makes a backup, and a restore while it restores: neither
 // leaves anything that seems whole, and both are done again.
 func TestKilledBackupsAndRestores(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	dir, out, back := filepath.Join(root, "vault"), filepath.Join(root, "full"), filepath.Join(root, "back")
 	customers := rarely(3000, 1200)
@@ -119,16 +120,16 @@ func TestKilledBackupsAndRestores(t *testing.T) {
 	if got := run(t, restore...); !strings.Contains(got, fmt.Sprintf("Restored %d customers", customers)) {
 		t.Fatal(got)
 	}
-	t.Setenv("CLOAKROOM_DATA", back)
-	run(t, "doctor")
+	at := env{"CLOAKROOM_DATA": back}
+	at.run(t, "doctor")
 	for _, p := range a.Principals {
 		if p.Name == "dana" {
-			t.Setenv("CLOAKROOM_KEY", p.Key)
+			at["CLOAKROOM_KEY"] = p.Key
 		}
 	}
 	for _, b := range a.Brands {
 		for _, s := range b.Samples {
-			if got := run(t, "reveal", "--brand", b.Name, "--purpose", "data-subject-request", "--fields", "external_id", s.Token); !strings.Contains(got, s.ExternalID) {
+			if got := at.run(t, "reveal", "--brand", b.Name, "--purpose", "data-subject-request", "--fields", "external_id", s.Token); !strings.Contains(got, s.ExternalID) {
 				t.Errorf("%s: %s", s.ExternalID, got)
 			}
 		}
@@ -147,6 +148,7 @@ func until(t *testing.T, done func() bool) {
 
 // The way from the embedded database to PostgreSQL and back, by the command line.
 func TestBackupMovesBetweenEngines(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	at := func(name string) string { return filepath.Join(root, name) }
 	dsn := dbtest.DSN(t)
@@ -168,14 +170,14 @@ func TestBackupMovesBetweenEngines(t *testing.T) {
 	if got := run(t, "restore", "--from", at("two"), "--identity", at("key"), "--root-key", filepath.Join(at("pg"), app.RootKeyFile), "--data", at("back")); !strings.Contains(got, "Restored 60 customers") {
 		t.Fatal(got)
 	}
-	t.Setenv("CLOAKROOM_DATA", at("back"))
+	as := env{"CLOAKROOM_DATA": at("back")}
 	for _, p := range a.Principals {
 		if p.Name == "dana" {
-			t.Setenv("CLOAKROOM_KEY", p.Key)
+			as["CLOAKROOM_KEY"] = p.Key
 		}
 	}
 	s := a.Brands[0].Samples[0]
-	if got := run(t, "reveal", "--brand", a.Brands[0].Name, "--purpose", "data-subject-request", "--fields", "external_id", s.Token); !strings.Contains(got, s.ExternalID) {
+	if got := as.run(t, "reveal", "--brand", a.Brands[0].Name, "--purpose", "data-subject-request", "--fields", "external_id", s.Token); !strings.Contains(got, s.ExternalID) {
 		t.Error(got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net"
@@ -28,28 +29,66 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
+// env is the environment of command lines and processes, beside the test's own. Tests
+// set no variable of their process: they run at the same time.
+type env map[string]string
+
 // program returns the program as a process that is not started yet.
-func program(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
+func (e env) program(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), asProgram+"=1", "CLOAKROOM_KEY=", "CLOAKROOM_SERVER=")
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	for name, value := range e {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
 	var out bytes.Buffer
 	cmd.Stderr = &out
 	return cmd, &out
 }
 
+// main runs the program within the test and returns its exit code.
+func (e env) main(t *testing.T, out, errs io.Writer, args ...string) int {
+	return Main(t.Context(), args, Streams{In: strings.NewReader(""), Out: out, Err: errs, Env: e})
+}
+
 // run runs the program within the test and returns what it printed.
-func run(t *testing.T, args ...string) string {
+func (e env) run(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, errs bytes.Buffer
-	if code := Main(t.Context(), args, Streams{In: strings.NewReader(""), Out: &out, Err: &errs}); code != 0 {
+	if code := e.main(t, &out, &errs, args...); code != 0 {
 		t.Fatalf("%v: exit code %d: %s", args, code, errs.String())
 	}
 	return out.String()
+}
+
+// fails runs a command line that must fail and returns all that it printed.
+func (e env) fails(t *testing.T, args ...string) string {
+	t.Helper()
+	var out bytes.Buffer
+	if code := e.main(t, &out, &out, args...); code == 0 {
+		t.Errorf("%v succeeded: %s", args, &out)
+	}
+	return out.String()
+}
+
+// program, run and fails are those of env for command lines that need no environment.
+func program(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
+	t.Helper()
+	return env{}.program(t, args...)
+}
+
+func run(t *testing.T, args ...string) string {
+	t.Helper()
+	return env{}.run(t, args...)
+}
+
+func fails(t *testing.T, args ...string) string {
+	t.Helper()
+	return env{}.fails(t, args...)
 }
 
 // unixClient returns a client of the server of a data directory.
@@ -105,10 +144,10 @@ func longer(n int) int {
 // A server is killed fifty times under load, wherever it stands. What it answered is
 // in the log, what is in the log is within the budget, and the log is whole.
 func TestKilledServersKeepTheirWord(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	dir := filepath.Join(t.TempDir(), "vault")
 	a := demoIn(t, dir, 30)
-	t.Setenv("CLOAKROOM_DATA", dir)
 	// 40 customers an hour in clear is the default budget of a lineage.
 	const limit, clients = 40, 6
 	kills := longer(rarely(50, 8))
@@ -230,17 +269,18 @@ func TestKilledServersKeepTheirWord(t *testing.T) {
 // An import that is killed wherever it stands is run again until it ends: nothing is
 // lost and nothing is there twice.
 func TestAKilledImportGoesOn(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "vault")
 	in := filepath.Join(t.TempDir(), "in")
 	demoIn(t, dir, 30)
-	t.Setenv("CLOAKROOM_DATA", dir)
-	run(t, "brand", "create", "shop")
+	at := env{"CLOAKROOM_DATA": dir}
+	at.run(t, "brand", "create", "shop")
 	customers := rarely(9000, 2000)
 	run(t, "generate", "--customers", fmt.Sprint(customers), "--brands", "shop", "--out", in)
 	args := []string{"import", "--brand", "shop", "--customers", filepath.Join(in, "shop", "customers.csv"), "--purchases", filepath.Join(in, "shop", "purchases.csv"), "--json"}
 	killed := 0
 	for wait := 60 * time.Millisecond; ; wait += wait / 2 {
-		cmd, errs := program(t, args...)
+		cmd, errs := at.program(t, args...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -258,7 +298,7 @@ func TestAKilledImportGoesOn(t *testing.T) {
 	if killed == 0 {
 		t.Error("the import was never killed")
 	}
-	out := run(t, args...)
+	out := at.run(t, args...)
 	var got imported
 	if err := json.Unmarshal([]byte(out), &got); err != nil {
 		t.Fatal(err)
@@ -271,6 +311,7 @@ func TestAKilledImportGoesOn(t *testing.T) {
 // Everything that a served demonstration leaves on disk, while it runs and after it
 // ended: database, write-ahead log, temporary files, its own log.
 func TestNothingOfACustomerIsOnDiskInClear(t *testing.T) {
+	t.Parallel()
 	customers := rarely(1500, 300)
 	dir, tmp := filepath.Join(t.TempDir(), "vault"), t.TempDir()
 	cmd, errs := program(t, "demo", "--data", dir, "--customers", fmt.Sprint(customers), "--listen", "127.0.0.1:0")

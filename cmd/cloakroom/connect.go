@@ -65,15 +65,15 @@ type connection struct {
 	*client.Client
 	close func() error
 	vault *app.Vault // where this process opened it
+	key   string     // of who asks, "" for the local administrator
 }
 
 // caller is who asks, where this process has the vault.
 func (c *connection) caller(ctx context.Context) (identity.Caller, error) {
-	text := os.Getenv("CLOAKROOM_KEY")
-	if text == "" {
+	if c.key == "" {
 		return c.vault.Identity.EnsureLocal(ctx, access.Administrator)
 	}
-	key, err := identity.ParseKey(text)
+	key, err := identity.ParseKey(c.key)
 	if err != nil {
 		return identity.Caller{}, err
 	}
@@ -85,7 +85,7 @@ func (c *connection) caller(ctx context.Context) (identity.Caller, error) {
 // key in CLOAKROOM_KEY says who asks; on the machine itself, without one, it is the
 // local administrator.
 func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) {
-	key := os.Getenv("CLOAKROOM_KEY")
+	key := std.getenv("CLOAKROOM_KEY")
 	if r.Server != "" {
 		if key == "" {
 			return nil, &usageError{"--server needs a key: put it into the environment variable CLOAKROOM_KEY"}
@@ -116,7 +116,7 @@ func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) 
 		return nil, err
 	}
 	s := app.NewServer(v, quiet(std.Err))
-	return &connection{client.New("http://vault", key, &http.Client{Transport: s.Local()}), v.Close, v}, nil
+	return &connection{client.New("http://vault", key, &http.Client{Transport: s.Local()}), v.Close, v, key}, nil
 }
 
 func (r *remote) noVault() error {

@@ -23,11 +23,11 @@ var fleetRounds = flag.Int("contain-fleet-rounds", 1, "contain so many lineages 
 // When the command is back, nothing more of the thief's comes into the log, by whichever
 // server it was sent.
 func TestAFleetContains(t *testing.T) {
+	t.Parallel()
 	const servers, clients = 3, 9
 	ctx := t.Context()
 	dsn := dbtest.DSN(t)
-	t.Setenv("CLOAKROOM_DATABASE", dsn)
-	f := newFleet(t, servers)
+	f := newFleet(t, dsn, servers)
 	admin := unixClient(f.dirs[0], "")
 	_, tokens := crowd(t, admin, 1, 40, 1000)
 	newKey := func(name string) (c api.Credential) {

@@ -12,6 +12,7 @@ import (
 // The command says what it would do, does it, and finds it done; and without Citus it
 // refuses before it has changed anything.
 func TestDatabaseInit(t *testing.T) {
+	t.Parallel()
 	if dbtest.Cluster() {
 		t.Skip("what is faked here is there")
 	}

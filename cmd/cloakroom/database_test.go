@@ -18,23 +18,14 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 )
 
-// fails runs a command line that must fail and returns all that it printed.
-func fails(t *testing.T, args ...string) string {
-	t.Helper()
-	var out bytes.Buffer
-	if code := Main(t.Context(), args, Streams{In: strings.NewReader(""), Out: &out, Err: &out}); code == 0 {
-		t.Errorf("%v succeeded: %s", args, &out)
-	}
-	return out.String()
-}
+func itoa(i int) string { return strconv.Itoa(i) }
 
 // A server whose root key is missing, or another vault's, is refused with what to do,
 // and nothing is made beside a vault that has begun.
-func itoa(i int) string { return strconv.Itoa(i) }
-
 func TestASecondMachineNeedsTheRootKey(t *testing.T) {
+	t.Parallel()
 	dsn := dbtest.DSN(t)
-	t.Setenv("CLOAKROOM_DATABASE", dsn)
+	at, alone := env{"CLOAKROOM_DATABASE": dsn}, env{}
 	first, second := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
 	says := func(out, want string) {
 		t.Helper()
@@ -42,7 +33,7 @@ func TestASecondMachineNeedsTheRootKey(t *testing.T) {
 			t.Errorf("it says %q, not %q", out, want)
 		}
 	}
-	says(fails(t, "brand", "list", "--data", first), "begin one there with `cloakroom serve --database`")
+	says(at.fails(t, "brand", "list", "--data", first), "begin one there with `cloakroom serve --database`")
 	d, err := db.OpenPostgres(t.Context(), dsn, db.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -54,43 +45,42 @@ func TestASecondMachineNeedsTheRootKey(t *testing.T) {
 	if _, err := os.Stat(first); err == nil {
 		t.Error("a command that found no vault made a directory")
 	}
-	says(fails(t, "demo", "--exit"), "--data DIR")
-	run(t, "demo", "--data", first, "--customers", "30", "--exit")
-	says(run(t, "brand", "list", "--data", first), "gucci")
-	says(fails(t, "demo", "--data", first, "--exit"), "holds a vault already")
-	says(fails(t, "brand", "list", "--data", second), "root.key is not there: copy it from a server")
-	says(fails(t, "serve", "--data", second, "--listen", "127.0.0.1:0"), "root.key is not there: copy it from a server")
+	says(at.fails(t, "demo", "--exit"), "--data DIR")
+	at.run(t, "demo", "--data", first, "--customers", "30", "--exit")
+	says(at.run(t, "brand", "list", "--data", first), "gucci")
+	says(at.fails(t, "demo", "--data", first, "--exit"), "holds a vault already")
+	says(at.fails(t, "brand", "list", "--data", second), "root.key is not there: copy it from a server")
+	says(at.fails(t, "serve", "--data", second, "--listen", "127.0.0.1:0"), "root.key is not there: copy it from a server")
 	if _, err := os.Stat(filepath.Join(second, app.RootKeyFile)); err == nil {
 		t.Error("a root key was made beside a vault that has its own")
 	}
-	says(run(t, "brand", "list", "--data", second, "--root-key", filepath.Join(first, app.RootKeyFile)), "gucci")
-	says(run(t, "doctor", "--data", second, "--root-key", filepath.Join(first, app.RootKeyFile)), "synchronous_commit")
+	says(at.run(t, "brand", "list", "--data", second, "--root-key", filepath.Join(first, app.RootKeyFile)), "gucci")
+	says(at.run(t, "doctor", "--data", second, "--root-key", filepath.Join(first, app.RootKeyFile)), "synchronous_commit")
 
-	t.Setenv("CLOAKROOM_DATABASE", "")
-	says(fails(t, "brand", "list", "--data", first), "or its PostgreSQL database with --database")
-	says(fails(t, "serve", "--data", first, "--listen", "127.0.0.1:0"), "name the PostgreSQL database that it belongs to")
+	says(alone.fails(t, "brand", "list", "--data", first), "or its PostgreSQL database with --database")
+	says(alone.fails(t, "serve", "--data", first, "--listen", "127.0.0.1:0"), "name the PostgreSQL database that it belongs to")
 	if _, err := os.Stat(filepath.Join(first, app.DatabaseFile)); err == nil {
 		t.Error("an embedded vault was made beside the root key of another")
 	}
 	embedded := filepath.Join(t.TempDir(), "c")
-	run(t, "demo", "--data", embedded, "--customers", "30", "--exit")
-	t.Setenv("CLOAKROOM_DATABASE", dsn)
-	says(fails(t, "brand", "list", "--data", embedded), "holds an embedded vault")
-	says(fails(t, "brand", "list", "--data", second, "--root-key", filepath.Join(embedded, app.RootKeyFile)), "opens none of the vault's keys")
-	says(fails(t, "serve", "--data", first, "--listen", "127.0.0.1:0", "--origin", "elsewhere.example"), "they are named cloakroom.local/")
-	says(fails(t, "brand", "list", "--data", first, "--pool", "0"), "--pool is 1 to")
+	alone.run(t, "demo", "--data", embedded, "--customers", "30", "--exit")
+	says(at.fails(t, "brand", "list", "--data", embedded), "holds an embedded vault")
+	says(at.fails(t, "brand", "list", "--data", second, "--root-key", filepath.Join(embedded, app.RootKeyFile)), "opens none of the vault's keys")
+	says(at.fails(t, "serve", "--data", first, "--listen", "127.0.0.1:0", "--origin", "elsewhere.example"), "they are named cloakroom.local/")
+	says(at.fails(t, "brand", "list", "--data", first, "--pool", "0"), "--pool is 1 to")
 }
 
 // The password of a database is in no error, no log and no JSON.
 func TestThePasswordIsNeverShown(t *testing.T) {
+	t.Parallel()
 	const password = "Unmistakable-4711"
 	cfg := dbtest.DSN(t)
 	with := func(dsn string) string { return dsn + " password='" + password + "'" }
 	dir := filepath.Join(t.TempDir(), "vault")
-	t.Setenv("CLOAKROOM_DATABASE", with(cfg))
+	at := env{"CLOAKROOM_DATABASE": with(cfg)}
 	var shown []string
-	shown = append(shown, run(t, "demo", "--data", dir, "--customers", "30", "--exit", "--json"), run(t, "doctor", "--data", dir, "--json"))
-	cmd, errs := program(t, "serve", "--data", dir, "--listen", "127.0.0.1:0", "--verbose")
+	shown = append(shown, at.run(t, "demo", "--data", dir, "--customers", "30", "--exit", "--json"), at.run(t, "doctor", "--data", dir, "--json"))
+	cmd, errs := at.program(t, "serve", "--data", dir, "--listen", "127.0.0.1:0", "--verbose")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -108,11 +98,16 @@ func TestThePasswordIsNeverShown(t *testing.T) {
 		"password=" + password + " nonsense",
 		with(strings.Replace(cfg, "dbname=", "dbname=nowhere_", 1)),
 	} {
-		t.Setenv("CLOAKROOM_DATABASE", dsn)
+		bad := env{"CLOAKROOM_DATABASE": dsn}
 		for _, verb := range [][]string{{"brand", "list", "--data", dir}, {"serve", "--data", dir, "--listen", "127.0.0.1:0"}, {"doctor", "--data", dir, "--json"}} {
-			shown = append(shown, fails(t, verb...))
+			shown = append(shown, bad.fails(t, verb...))
 		}
-		t.Setenv("CLOAKROOM_DATABASE", "")
+		cmd, errs := bad.program(t, "brand", "list", "--data", dir)
+		out, err := cmd.Output()
+		if err == nil {
+			t.Errorf("a process succeeded with a database that is not there: %s", out)
+		}
+		shown = append(shown, string(out), errs.String())
 		shown = append(shown, fails(t, "brand", "list", "--data", dir, "--database", dsn), fails(t, "brand", "list", "--data", dir, "--database", dsn, "--nonsense"))
 	}
 	for _, s := range shown {
@@ -124,6 +119,7 @@ func TestThePasswordIsNeverShown(t *testing.T) {
 
 // Of those who open one fresh database at once, one begins the vault.
 func TestOneVaultBeginsOnce(t *testing.T) {
+	t.Parallel()
 	const many = 8
 	for _, c := range []struct {
 		name   string
@@ -193,10 +189,11 @@ func TestOneVaultBeginsOnce(t *testing.T) {
 
 // A second server in one data directory goes on without the socket and says so.
 func TestASocketIsNotStolen(t *testing.T) {
-	t.Setenv("CLOAKROOM_DATABASE", dbtest.DSN(t))
+	t.Parallel()
+	at := env{"CLOAKROOM_DATABASE": dbtest.DSN(t)}
 	dir := filepath.Join(t.TempDir(), "vault")
-	run(t, "demo", "--data", dir, "--customers", "30", "--exit")
-	first, _ := program(t, "serve", "--data", dir, "--listen", "127.0.0.1:0")
+	at.run(t, "demo", "--data", dir, "--customers", "30", "--exit")
+	first, _ := at.program(t, "serve", "--data", dir, "--listen", "127.0.0.1:0")
 	if err := first.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +204,7 @@ func TestASocketIsNotStolen(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stopped := make(chan int)
 	go func() {
-		stopped <- Main(ctx, []string{"serve", "--data", dir, "--listen", "127.0.0.1:0"}, Streams{In: strings.NewReader(""), Out: said, Err: stopAt{said, "socket", stop}})
+		stopped <- Main(ctx, []string{"serve", "--data", dir, "--listen", "127.0.0.1:0"}, Streams{In: strings.NewReader(""), Out: said, Err: stopAt{said, "socket", stop}, Env: at})
 	}()
 	if code := <-stopped; code != 0 && code != exitInterrupted {
 		t.Errorf("the second server ended with %d: %s", code, said)
@@ -222,7 +219,7 @@ func TestASocketIsNotStolen(t *testing.T) {
 	// A killed server's socket does not stand in the way of the next one.
 	first.Process.Kill()
 	first.Wait()
-	next, errs := program(t, "serve", "--data", dir, "--listen", "127.0.0.1:0")
+	next, errs := at.program(t, "serve", "--data", dir, "--listen", "127.0.0.1:0")
 	if err := next.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -249,12 +246,13 @@ func (s stopAt) Write(p []byte) (int, error) {
 
 // doctor finds settings that the vault's promises rest on.
 func TestDoctorLooksAtPostgreSQL(t *testing.T) {
+	t.Parallel()
 	s := dbtest.Server(t, dbtest.ServerOptions{Settings: []string{"fsync=off", "max_connections=20"}})
-	t.Setenv("CLOAKROOM_DATABASE", s.DSN())
+	at := env{"CLOAKROOM_DATABASE": s.DSN()}
 	dir := filepath.Join(t.TempDir(), "vault")
-	run(t, "demo", "--data", dir, "--customers", "30", "--exit")
+	at.run(t, "demo", "--data", dir, "--customers", "30", "--exit")
 	var found []finding
-	out := fails(t, "doctor", "--data", dir, "--json", "--pool", "30")
+	out := at.fails(t, "doctor", "--data", dir, "--json", "--pool", "30")
 	if err := json.NewDecoder(strings.NewReader(out)).Decode(&found); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -16,9 +16,10 @@ import (
 // A vault whose counter of ordinals is wrong says so wherever somebody looks, says what to
 // do, and takes new customers again after it.
 func TestAWrongCounterOfOrdinalsIsFoundAndMended(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "vault")
 	demoIn(t, dir, 30)
-	t.Setenv("CLOAKROOM_DATA", dir)
+	at := env{"CLOAKROOM_DATA": dir}
 	counter := func(sql string, args ...any) (next int64) {
 		t.Helper()
 		d, err := db.OpenSQLite(t.Context(), filepath.Join(dir, app.DatabaseFile), db.Options{})
@@ -38,8 +39,8 @@ func TestAWrongCounterOfOrdinalsIsFoundAndMended(t *testing.T) {
 	}
 	put := []string{"put", "--brand", "gucci", "external_id=NEW", "given_name=Noor"}
 	well := counter("")
-	run(t, "doctor")
-	if out := run(t, "db", "mend"); out != "nothing to repair\n" || counter("") != well {
+	at.run(t, "doctor")
+	if out := at.run(t, "db", "mend"); out != "nothing to repair\n" || counter("") != well {
 		t.Fatalf("mending a vault that is well said %q and left %d of %d", out, counter(""), well)
 	}
 	for name, c := range map[string]struct {
@@ -56,7 +57,7 @@ func TestAWrongCounterOfOrdinalsIsFoundAndMended(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			counter(`UPDATE ordinals SET next = $1`, c.next)
 			if c.refused {
-				if out := fails(t, put...); !strings.Contains(out, seal.ErrNoOrdinals.Error()) {
+				if out := at.fails(t, put...); !strings.Contains(out, seal.ErrNoOrdinals.Error()) {
 					t.Errorf("a new customer got %q", out)
 				}
 				if next := counter(""); next != c.next {
@@ -64,7 +65,7 @@ func TestAWrongCounterOfOrdinalsIsFoundAndMended(t *testing.T) {
 				}
 			}
 			for _, verb := range [][]string{{"doctor"}, {"db", "check"}, {"db", "mend", "--dry-run"}} {
-				if out := fails(t, verb...); !strings.Contains(out, "next ordinal") {
+				if out := at.fails(t, verb...); !strings.Contains(out, "next ordinal") {
 					t.Errorf("%v says %q", verb, out)
 				}
 			}
@@ -72,16 +73,16 @@ func TestAWrongCounterOfOrdinalsIsFoundAndMended(t *testing.T) {
 				t.Errorf("looking moved the counter to %d", next)
 			}
 			var out api.Mended
-			if err := json.Unmarshal([]byte(run(t, "db", "mend", "--json")), &out); err != nil || len(out.Repairs) != 1 {
+			if err := json.Unmarshal([]byte(at.run(t, "db", "mend", "--json")), &out); err != nil || len(out.Repairs) != 1 {
 				t.Errorf("%+v, %v", out, err)
 			}
 			if next := counter(""); next != c.mended {
 				t.Errorf("the counter is %d, not %d", next, c.mended)
 			}
-			run(t, "doctor")
+			at.run(t, "doctor")
 		})
 	}
-	run(t, put...)
+	at.run(t, put...)
 	if next := counter(""); next != well+1 {
 		t.Errorf("after a new customer the next ordinal is %d, not %d", next, well+1)
 	}

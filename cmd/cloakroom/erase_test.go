@@ -16,8 +16,8 @@ import (
 // A server is killed at any moment while it erases customers. Whoever the log says is
 // erased is gone when the next server has started; everybody else is there.
 func TestErasuresAreCarriedOutThoughTheServerIsKilled(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
-	t.Setenv("CLOAKROOM_DATABASE", "")
 	dir := filepath.Join(t.TempDir(), "vault")
 	demoIn(t, dir, 30)
 	serve := func() (admin *client.Client, kill func()) {

@@ -26,13 +26,14 @@ import (
 // the same command goes on, every customer is in the files once, and the entries name
 // those who left and nobody else.
 func TestAnExportOutlivesKilledServers(t *testing.T) {
+	t.Parallel()
 	kills := longer(6)
 	dir := filepath.Join(t.TempDir(), "vault")
 	a := demoIn(t, dir, 30)
-	t.Setenv("CLOAKROOM_DATA", dir)
+	at := env{"CLOAKROOM_DATA": dir}
 	in := filepath.Join(t.TempDir(), "in")
 	run(t, "generate", "--customers", "6000", "--brands", "gucci", "--out", in)
-	run(t, "import", "--brand", "gucci", "--customers", filepath.Join(in, "gucci", "customers.csv"))
+	at.run(t, "import", "--brand", "gucci", "--customers", filepath.Join(in, "gucci", "customers.csv"))
 	key := map[string]string{}
 	for _, p := range a.Principals {
 		key[p.Name] = p.Key
@@ -56,17 +57,15 @@ func TestAnExportOutlivesKilledServers(t *testing.T) {
 		}
 	}
 	kill := serve()
-	t.Setenv("CLOAKROOM_KEY", key["marco"])
+	marco, ines := env{"CLOAKROOM_DATA": dir, "CLOAKROOM_KEY": key["marco"]}, env{"CLOAKROOM_DATA": dir, "CLOAKROOM_KEY": key["ines"]}
 	var x api.Export
-	asked := run(t, "export", "request", "--brand", "gucci", "--purpose", "marketing", "--fields", "country,purchases", "--everybody", "--recipient", recipient.Recipient().String(), "--json")
+	asked := marco.run(t, "export", "request", "--brand", "gucci", "--purpose", "marketing", "--fields", "country,purchases", "--everybody", "--recipient", recipient.Recipient().String(), "--json")
 	if err := json.Unmarshal([]byte(asked), &x); err != nil || x.Customers < 6000 {
 		t.Fatalf("%v: %s", err, asked)
 	}
-	t.Setenv("CLOAKROOM_KEY", key["ines"])
-	if err := json.Unmarshal([]byte(run(t, "export", "approve", "--brand", "gucci", x.ID, "--json")), &x); err != nil || x.Parts < 2 {
+	if err := json.Unmarshal([]byte(ines.run(t, "export", "approve", "--brand", "gucci", x.ID, "--json")), &x); err != nil || x.Parts < 2 {
 		t.Fatalf("%d parts, %v", x.Parts, err)
 	}
-	t.Setenv("CLOAKROOM_KEY", key["marco"])
 
 	out := filepath.Join(t.TempDir(), "out")
 	args := []string{"export", "download", "--brand", "gucci", x.ID, "--out", out, "--json"}
@@ -75,7 +74,7 @@ func TestAnExportOutlivesKilledServers(t *testing.T) {
 		var errs bytes.Buffer
 		done := make(chan int, 1)
 		go func() {
-			done <- Main(t.Context(), args, Streams{In: strings.NewReader(""), Out: &bytes.Buffer{}, Err: &errs})
+			done <- marco.main(t, &bytes.Buffer{}, &errs, args...)
 		}()
 		if k == kills {
 			if code := <-done; code != 0 {

@@ -25,11 +25,32 @@ const (
 	exitInterrupted = 130
 )
 
-// Streams are where a verb reads and writes.
+// Streams are where a verb reads and writes, and the environment that it runs in.
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Terminal bool // Err is a terminal: progress may be drawn on it
+	// Env replaces variables of the process's environment, so that command lines of one
+	// process can have different ones.
+	Env map[string]string
+}
+
+// getenv returns a variable of the environment, "" without it.
+func (s Streams) getenv(name string) string {
+	if v, ok := s.Env[name]; ok {
+		return v
+	}
+	return os.Getenv(name)
+}
+
+// resolve gives a flag that is not on the command line the value that Env has for it.
+func (s Streams) resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	for _, name := range flag.Tag.Envs {
+		if v, ok := s.Env[name]; ok {
+			return v, nil
+		}
+	}
+	return nil, nil
 }
 
 // usageError is a mistake on the command line.
@@ -85,10 +106,14 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 			panic(r)
 		}
 	}()
-	parser, err := kong.New(&commands{}, kong.Name("cloakroom"),
+	options := []kong.Option{kong.Name("cloakroom"),
 		kong.Description("A customer-data vault with breach detection and response."),
 		kong.Vars{"pool": fmt.Sprint(db.DefaultConnections)},
-		kong.Writers(std.Out, std.Err), kong.Exit(func(code int) { panic(exited(code)) }), kong.UsageOnError())
+		kong.Writers(std.Out, std.Err), kong.Exit(func(code int) { panic(exited(code)) }), kong.UsageOnError()}
+	if std.Env != nil {
+		options = append(options, kong.Resolvers(kong.ResolverFunc(std.resolve)))
+	}
+	parser, err := kong.New(&commands{}, options...)
 	if err != nil {
 		fmt.Fprintln(std.Err, "cloakroom:", err)
 		return exitFailed

@@ -22,12 +22,18 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
+	for _, v := range os.Environ() { // what a developer has set is not meant for the tests
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "CLOAKROOM_") && !strings.HasPrefix(name, "CLOAKROOM_TEST_") {
+			os.Unsetenv(name)
+		}
+	}
 	testscript.Main(m, map[string]func(){"cloakroom": main})
 }
 
 // TestScripts runs the stories of testdata on each engine. The CDNOW file stays outside
 // the repository: its story is skipped where the file is absent, except in CI.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) { scripts(t, "") })
 	t.Run("postgres", func(t *testing.T) {
 		server := dbtest.DSN(t)

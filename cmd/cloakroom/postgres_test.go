@@ -137,6 +137,7 @@ func (b *badDay) done(dsn string) {
 }
 
 func TestPostgreSQLRestartsUnderLoad(t *testing.T) {
+	t.Parallel()
 	s := dbtest.Server(t, dbtest.ServerOptions{})
 	b := newBadDay(t, s.DSN(), app.Options{})
 	stop := b.load(8, 20*time.Second)
@@ -157,6 +158,7 @@ func TestPostgreSQLRestartsUnderLoad(t *testing.T) {
 }
 
 func TestConnectionsAreCutUnderLoad(t *testing.T) {
+	t.Parallel()
 	dsn := dbtest.DSN(t)
 	b := newBadDay(t, dsn, app.Options{})
 	admin, err := pgx.Connect(t.Context(), dsn)
@@ -179,6 +181,7 @@ func TestConnectionsAreCutUnderLoad(t *testing.T) {
 // The answers to COMMIT are lost at random: what took effect is in the log and counts,
 // and nobody was given it.
 func TestCommitsAreLostUnderLoad(t *testing.T) {
+	t.Parallel()
 	dsn := dbtest.DSN(t)
 	var armed atomic.Bool
 	var cuts atomic.Int32
@@ -201,6 +204,7 @@ func TestCommitsAreLostUnderLoad(t *testing.T) {
 
 // Fewer connections than requests: they wait, obey their deadlines, and none hangs.
 func TestThePoolIsExhausted(t *testing.T) {
+	t.Parallel()
 	dsn := dbtest.DSN(t)
 	b := newBadDay(t, dsn, app.Options{DB: db.Options{Readers: 1}, Ledger: ledger.Options{Timeout: 3 * time.Second}})
 	// One connection serves everything: no request holds one and waits for another.
@@ -255,6 +259,7 @@ func (b *badDay) hold(dsn string) pgx.Tx {
 }
 
 func TestAStatementTakesTooLong(t *testing.T) {
+	t.Parallel()
 	dsn := dbtest.DSN(t)
 	for name, o := range map[string]struct {
 		dsn  string
@@ -280,6 +285,7 @@ func TestAStatementTakesTooLong(t *testing.T) {
 
 // A primary that can only be read from now on, as after a failover: nothing leaves.
 func TestThePrimaryBecomesReadOnly(t *testing.T) {
+	t.Parallel()
 	s := dbtest.Server(t, dbtest.ServerOptions{})
 	b := newBadDay(t, s.DSN(), app.Options{})
 	stop := b.load(4, 20*time.Second)
@@ -302,6 +308,7 @@ func TestThePrimaryBecomesReadOnly(t *testing.T) {
 }
 
 func TestPostgreSQLsDiskIsFull(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name      string
 		data, wal int // bytes of the disk; 0: not a small one
@@ -362,6 +369,7 @@ func TestPostgreSQLsDiskIsFull(t *testing.T) {
 // a machine whose clock is wrong: no entry is older than the one before it, and no
 // budget is exceeded.
 func TestTheDatabasesClockSteps(t *testing.T) {
+	t.Parallel()
 	dsn := dbtest.DSN(t)
 	var offset atomic.Int64
 	b := newBadDay(t, dsn, app.Options{DB: db.Options{Clock: func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }}})
@@ -383,6 +391,7 @@ func TestTheDatabasesClockSteps(t *testing.T) {
 // The primary is lost and a replica, which has every answered commit, takes over: the
 // same servers go on with it, by an address that names both.
 func TestAReplicaTakesOver(t *testing.T) {
+	t.Parallel()
 	s := dbtest.Server(t, dbtest.ServerOptions{})
 	r := s.Replica()
 	for _, sql := range []string{`ALTER SYSTEM SET synchronous_standby_names = '*'`, sqlReload} {

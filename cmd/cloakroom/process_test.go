@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -27,6 +28,7 @@ import (
 // Ctrl-C ends an import that waits for its input, with the exit code that says so,
 // and what went in before stays.
 func TestAnImportThatWaitsIsInterrupted(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "vault")
 	demoIn(t, dir, 30)
 	cmd, errs := program(t, "import", "--data", dir, "--brand", "gucci", "--customers", "-", "--tokens", filepath.Join(t.TempDir(), "tokens.csv"))
@@ -38,17 +40,32 @@ func TestAnImportThatWaitsIsInterrupted(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	io.WriteString(in, "external_id,given_name\n") // returns once there is room, so the program may not have read it
+	// More than is looked at to tell the format, so that the vault is opened.
+	io.WriteString(in, "external_id,given_name\n"+strings.Repeat("X-1,Noor\n", 100)) // returns once there is room, so the program may not have read it
 	lock := filepath.Join(dir, "lock")
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline) && !held(t, lock); {
-		time.Sleep(2 * time.Millisecond)
-	}
+	until(t, func() bool { return held(t, lock) })
 	cmd.Process.Signal(os.Interrupt)
 	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitInterrupted {
 		t.Errorf("exit code %d, %v: %s", cmd.ProcessState.ExitCode(), err, errs)
 	}
 	if strings.Contains(errs.String(), "level=ERROR") {
 		t.Errorf("an interruption is logged as a failure: %s", errs)
+	}
+}
+
+// The same before the vault is opened, while the format is not known yet.
+func TestAnImportThatWaitsForItsFirstBytesIsInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	in, out := io.Pipe()
+	defer out.Close()
+	go func() {
+		io.WriteString(out, "external_id,given_name\n") // returns once the program has read it
+		cancel()
+	}()
+	var errs strings.Builder
+	if code := Main(ctx, []string{"import", "--brand", "gucci", "--customers", "-"}, Streams{In: in, Out: io.Discard, Err: &errs}); code != exitInterrupted {
+		t.Errorf("exit code %d: %s", code, errs.String())
 	}
 }
 
@@ -96,6 +113,7 @@ func certificate(t *testing.T) (cert, key string, pool *x509.CertPool) {
 // Over TLS the API answers those who trust its certificate, by TLS 1.3 only, and
 // nobody in clear; without a certificate it listens on loopback only.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "vault")
 	a := demoIn(t, dir, 30)
 	cert, key, pool := certificate(t)

@@ -127,7 +127,7 @@ func containmentSteps(t *testing.T, dir string, o app.Options) map[string]int {
 // A server is killed at any moment after somebody looked at a decoy: before the alarm,
 // between it and the containment, or after. The next server contains them, once.
 func TestARuleContainsThoughTheServerIsKilled(t *testing.T) {
-	t.Setenv("CLOAKROOM_DATABASE", "")
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "vault")
 	demoIn(t, dir, 30)
 	serve := func() (admin *client.Client, kill func()) {
@@ -180,10 +180,10 @@ func TestARuleContainsThoughTheServerIsKilled(t *testing.T) {
 // Both servers are killed between the containment's entry and the containment; one of
 // them comes back and contains, and the other finds it done.
 func TestARuleContainsThoughBothServersAreKilled(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	dsn := dbtest.DSN(t)
-	t.Setenv("CLOAKROOM_DATABASE", dsn)
-	f := newFleet(t, 2)
+	f := newFleet(t, dsn, 2)
 	x := newTrap(t, unixClient(f.dirs[0], ""), f.dirs[0])
 	lineage, key := x.person(unixClient(f.dirs[0], ""), "thief", "support-agent")
 	outside, err := pgx.Connect(ctx, dsn)

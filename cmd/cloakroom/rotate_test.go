@@ -21,6 +21,7 @@ import (
 // Promise: a rotation goes on by itself when a server that was killed in the middle of
 // it starts again, and nothing is lost.
 func TestARotationOutlivesKilledServers(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	customers := rarely(2000, 600)
 	run(t, "demo", "--data", dir, "--customers", fmt.Sprint(customers), "--exit")
@@ -68,6 +69,7 @@ func TestARotationOutlivesKilledServers(t *testing.T) {
 // Promise: the check is no way round the policy: it is the administrator's, begins with
 // an entry, and answers no value.
 func TestTheCheckIsTheAdministrators(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	run(t, "demo", "--data", dir, "--customers", "30", "--exit")
 	var made created
@@ -106,11 +108,12 @@ func TestTheCheckIsTheAdministrators(t *testing.T) {
 // Promise: of several servers one works on a rotation, and another takes it over when
 // that one has fallen silent.
 func TestAnotherServerTakesARotationOver(t *testing.T) {
+	t.Parallel()
 	dsn := dbtest.DSN(t)
-	t.Setenv("CLOAKROOM_DATABASE", dsn)
+	at := env{"CLOAKROOM_DATABASE": dsn}
 	first, second := t.TempDir(), t.TempDir()
-	run(t, "demo", "--data", first, "--customers", "300", "--exit")
-	run(t, "key", "rotate", "--data", first, "--brand", "gucci", "--background")
+	at.run(t, "demo", "--data", first, "--customers", "300", "--exit")
+	at.run(t, "key", "rotate", "--data", first, "--brand", "gucci", "--background")
 	rootKey := filepath.Join(first, app.RootKeyFile)
 	d, err := db.OpenPostgres(t.Context(), dsn, db.Options{})
 	if err != nil {
@@ -126,7 +129,7 @@ func TestAnotherServerTakesARotationOver(t *testing.T) {
 		t.Fatalf("%v, %v", rot, err)
 	}
 	for _, dir := range []string{first, second} {
-		server, errs := program(t, "serve", "--data", dir, "--root-key", rootKey, "--listen", "127.0.0.1:0")
+		server, errs := at.program(t, "serve", "--data", dir, "--root-key", rootKey, "--listen", "127.0.0.1:0")
 		if err := server.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -150,14 +153,14 @@ func TestAnotherServerTakesARotationOver(t *testing.T) {
 		ended = !list[0].Ended.IsZero()
 	}
 	var n checkCounts
-	if err := json.Unmarshal([]byte(run(t, "db", "check", "--data", first, "--json")), &n); err != nil || n.Faults > 0 || n.Customers != 300 {
+	if err := json.Unmarshal([]byte(at.run(t, "db", "check", "--data", first, "--json")), &n); err != nil || n.Faults > 0 || n.Customers != 300 {
 		t.Errorf("%+v, %v", n, err)
 	}
-	if out := run(t, "log", "verify", "--data", second, "--root-key", rootKey, "--brand", "gucci", "--json"); !strings.Contains(out, `"rotation":2`) {
+	if out := at.run(t, "log", "verify", "--data", second, "--root-key", rootKey, "--brand", "gucci", "--json"); !strings.Contains(out, `"rotation":2`) {
 		t.Errorf("not one began and one destroyed: %s", out)
 	}
 	// The root key, by one; the other goes on with the same file.
-	run(t, "key", "rotate-root", "--data", second, "--root-key", rootKey)
-	run(t, "key", "rotate", "--data", first, "--brand", "gucci")
-	run(t, "doctor", "--data", first, "--root-key", rootKey)
+	at.run(t, "key", "rotate-root", "--data", second, "--root-key", rootKey)
+	at.run(t, "key", "rotate", "--data", first, "--brand", "gucci")
+	at.run(t, "doctor", "--data", first, "--root-key", rootKey)
 }

@@ -66,6 +66,7 @@ func crowd(t *testing.T, admin *client.Client, agents, customers, limit int) (ke
 // fleet is several servers over one database, as processes.
 type fleet struct {
 	t     *testing.T
+	at    env
 	first string // the data directory that the vault was made with
 	dirs  []string
 	key   string
@@ -74,14 +75,15 @@ type fleet struct {
 	said  string // by servers that ended
 }
 
-// newFleet starts servers over the database of CLOAKROOM_DATABASE, which it makes a
-// vault, and waits until each answers. They are killed when the test ends.
-func newFleet(t *testing.T, servers int) *fleet {
+// newFleet starts servers over a database, which it makes a vault, and waits until each
+// answers. They are killed when the test ends.
+func newFleet(t *testing.T, dsn string, servers int) *fleet {
 	t.Helper()
 	root := t.TempDir()
 	first := filepath.Join(root, "first")
-	run(t, "demo", "--data", first, "--customers", "30", "--exit")
-	f := &fleet{t: t, first: first, key: filepath.Join(first, app.RootKeyFile), cmds: make([]*exec.Cmd, servers), errs: make([]*bytes.Buffer, servers)}
+	at := env{"CLOAKROOM_DATABASE": dsn}
+	at.run(t, "demo", "--data", first, "--customers", "30", "--exit")
+	f := &fleet{t: t, at: at, first: first, key: filepath.Join(first, app.RootKeyFile), cmds: make([]*exec.Cmd, servers), errs: make([]*bytes.Buffer, servers)}
 	for i := range servers {
 		f.dirs = append(f.dirs, filepath.Join(root, fmt.Sprint("s", i)))
 		f.start(i)
@@ -95,7 +97,7 @@ func newFleet(t *testing.T, servers int) *fleet {
 
 func (f *fleet) start(i int) {
 	f.t.Helper()
-	cmd, errs := program(f.t, "serve", "--data", f.dirs[i], "--root-key", f.key, "--listen", "127.0.0.1:0", "--pool", "8")
+	cmd, errs := f.at.program(f.t, "serve", "--data", f.dirs[i], "--root-key", f.key, "--listen", "127.0.0.1:0", "--pool", "8")
 	if err := cmd.Start(); err != nil {
 		f.t.Fatal(err)
 	}
@@ -115,14 +117,14 @@ func (f *fleet) end(i int, sig syscall.Signal) {
 // database lets it hold a brand's head. Afterwards everything that anybody was answered
 // is held against the log.
 func TestSeveralServersKeepOneBudget(t *testing.T) {
+	t.Parallel()
 	const servers, agents, limit, customers, clients = 3, 30, 60, 120, 12
 	rounds := longer(rarely(4, 2))
 	if testing.Short() {
 		rounds = 1
 	}
 	dsn := dbtest.DSN(t)
-	t.Setenv("CLOAKROOM_DATABASE", dsn)
-	f := newFleet(t, servers)
+	f := newFleet(t, dsn, servers)
 	keys, tokens := crowd(t, socket(t, f.dirs[0], ""), agents, customers, limit)
 	a := &answers{lost: map[string]int{}}
 	type agent struct {
