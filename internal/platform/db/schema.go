@@ -444,7 +444,9 @@ func (d *DB) Migrate(ctx context.Context) error {
 	return d.migrate(ctx, len(migrations), true)
 }
 
-// migrate brings the schema to a version, and no further.
+// migrate brings the schema to a version, and no further. Each step is a transaction, so
+// that a long one can be waited for and none is done twice; on an empty database, where
+// none is long, all are one.
 func (d *DB) migrate(ctx context.Context, to int, whole bool) error {
 	if err := d.lockSchema(ctx, func(q Queryer) error {
 		_, err := q.Exec(ctx, sqlCreateVersions)
@@ -473,13 +475,21 @@ func (d *DB) migrate(ctx context.Context, to int, whole bool) error {
 				done = true
 				return nil
 			}
-			for _, stmt := range splitSQL(migrations[version], q.Engine()) {
-				if _, err := q.Exec(ctx, stmt); err != nil {
-					return fmt.Errorf("schema version %d: %w", version+1, err)
+			until := version + 1
+			if version == 0 {
+				until = to
+			}
+			for ; version < until; version++ {
+				for _, stmt := range splitSQL(migrations[version], q.Engine()) {
+					if _, err := q.Exec(ctx, stmt); err != nil {
+						return fmt.Errorf("schema version %d: %w", version+1, err)
+					}
+				}
+				if _, err := q.Exec(ctx, sqlWriteVersion, version+1, time.Now().UnixMicro()); err != nil {
+					return err
 				}
 			}
-			_, err := q.Exec(ctx, sqlWriteVersion, version+1, time.Now().UnixMicro())
-			return err
+			return nil
 		})
 		if err != nil {
 			return fmt.Errorf("migrating the database: %w", err)
