@@ -18,13 +18,25 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 )
 
+// folder makes a folder in memory where there is one: nothing here needs to survive, and
+// disks are slow.
+func folder(t *testing.T) string {
+	t.Helper()
+	if _, err := os.Stat("/dev/shm"); err != nil {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp("/dev/shm", "cloakroom-drill-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // small is a drill of seconds.
 func small(t *testing.T, engine string) Config {
 	t.Helper()
-	if _, err := os.Stat("/dev/shm"); err == nil {
-		t.Setenv("TMPDIR", "/dev/shm") // nothing here needs to survive, and disks are slow
-	}
-	c := Config{Dir: t.TempDir(), Customers: 1500, Days: 1, Horizon: 1, Seed: 7, Defences: [][]Defence{{}, {Budgets}, {Detection}}}
+	c := Config{Dir: folder(t), Customers: 1500, Days: 1, Horizon: 1, Seed: 7, Defences: [][]Defence{{}, {Budgets}, {Detection}}}
 	if engine == "postgres" {
 		dbtest.DSN(t) // skips, or fails in CI, without a server
 		beside, err := db.NewBeside(t.Context(), os.Getenv(dbtest.EnvPostgres))
@@ -61,6 +73,7 @@ func text(t *testing.T, r *Result) string {
 // Every attack is held against the log and the bound by Run itself: an error here would
 // be a broken promise. What the test adds is that the figures say what they should.
 func TestADrill(t *testing.T) {
+	t.Parallel()
 	c, variants := small(t, "sqlite"), "a,b,c,d,e"
 	if raceDetector { // the same goroutines, and a third of the work
 		c.Defences, variants = c.Defences[:2], "a,c,d"
@@ -98,6 +111,7 @@ func TestADrill(t *testing.T) {
 
 // A connected app outlives its owner's password and not its lineage.
 func TestAResetIsNotEnoughAndContainmentIs(t *testing.T) {
+	t.Parallel()
 	c := small(t, "sqlite")
 	c.Customers, c.Defences = 3000, [][]Defence{{Budgets}}
 	c.Variants = []Variant{Variants()[4]} // one by one: much is left at the end
@@ -112,6 +126,7 @@ func TestAResetIsNotEnoughAndContainmentIs(t *testing.T) {
 }
 
 func TestEqualSeedsGiveEqualCounts(t *testing.T) {
+	t.Parallel()
 	if raceDetector {
 		t.Skip("counts, and nothing that TestADrill does not do at once: done without the race detector")
 	}
@@ -120,14 +135,14 @@ func TestEqualSeedsGiveEqualCounts(t *testing.T) {
 			c := small(t, engine)
 			c.Defences = [][]Defence{{}}
 			one := text(t, held(t, c, "d,e"))
-			c.Dir = t.TempDir()
+			c.Dir = folder(t)
 			if two := text(t, held(t, c, "d,e")); one != two {
 				t.Errorf("two drills with one seed:\n%s\n%s", one, two)
 			}
 			if engine != "sqlite" {
 				return
 			}
-			c.Dir, c.Seed = t.TempDir(), 8
+			c.Dir, c.Seed = folder(t), 8
 			if other := text(t, held(t, c, "d")); strings.Contains(one, other[strings.Index(other, `"honest"`):]) {
 				t.Error("another seed gave the same")
 			}
@@ -136,6 +151,7 @@ func TestEqualSeedsGiveEqualCounts(t *testing.T) {
 }
 
 func TestABrokenPromiseIsAnError(t *testing.T) {
+	t.Parallel()
 	r := &Result{Variants: []VariantResult{{Variant: "a", Runs: []RunResult{{Defence: "all on", WithinBound: false, Exact: true}, {Defence: "none", WithinBound: true, Exact: false}}}}}
 	if f := r.Faults(); len(f) != 2 || !strings.Contains(f[0], "loss bound") || !strings.Contains(f[1], "log says") {
 		t.Errorf("%q", f)
@@ -146,6 +162,7 @@ func TestABrokenPromiseIsAnError(t *testing.T) {
 }
 
 func TestTheMostInAWindow(t *testing.T) {
+	t.Parallel()
 	const h = 3600
 	list := []taken{{0, 1}, {1, 2}, {h - 1, 3}, {h, 1}, {h + 1, 4}, {3 * h, 5}}
 	if n := most(list, budget.Hour); n != 3 { // 3, 1 and 4; 2 is an hour old then
@@ -157,6 +174,7 @@ func TestTheMostInAWindow(t *testing.T) {
 }
 
 func TestWhenAnAlarmIsHeard(t *testing.T) {
+	t.Parallel()
 	r := responderNow()
 	const monday, friday = 0, 4 * work.Day
 	for _, x := range []struct {
@@ -178,6 +196,7 @@ func TestWhenAnAlarmIsHeard(t *testing.T) {
 }
 
 func TestListsOfNames(t *testing.T) {
+	t.Parallel()
 	if d, err := ParseDefences("canaries, budgets"); err != nil || Label(d) != "without budgets and canaries" {
 		t.Errorf("%v %v", d, err)
 	}

@@ -13,6 +13,7 @@ import (
 )
 
 func TestErrorsOfPostgreSQLAreClassified(t *testing.T) {
+	t.Parallel()
 	pg := func(severity, code string) error {
 		return fmt.Errorf("running: %w", &pgconn.PgError{Severity: severity, SeverityUnlocalized: severity, Code: code})
 	}

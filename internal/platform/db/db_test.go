@@ -12,6 +12,7 @@ import (
 )
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		ctx := t.Context()
 		t.Run("a transaction commits all or nothing", func(t *testing.T) {
@@ -105,6 +106,7 @@ func TestContract(t *testing.T) {
 }
 
 func TestMigrateConcurrently(t *testing.T) {
+	t.Parallel()
 	d := dbtest.Postgres(t, db.Options{})
 	var wg sync.WaitGroup
 	errs := make([]error, 4)
@@ -118,6 +120,7 @@ func TestMigrateConcurrently(t *testing.T) {
 }
 
 func TestSQLiteFullDisk(t *testing.T) {
+	t.Parallel()
 	d := dbtest.SQLite(t, db.Options{})
 	ctx := t.Context()
 	set := func(pages string) {

@@ -12,6 +12,7 @@ import (
 )
 
 func TestDistributeOverAFakeOfCitus(t *testing.T) {
+	t.Parallel()
 	if dbtest.Cluster() {
 		t.Skip("what is faked here is there")
 	}
@@ -104,6 +105,7 @@ func moves(calls []string) []string {
 }
 
 func TestSessionsKnowOfCitus(t *testing.T) {
+	t.Parallel()
 	if dbtest.Cluster() {
 		t.Skip("what is faked here is there")
 	}
@@ -134,6 +136,7 @@ func TestSessionsKnowOfCitus(t *testing.T) {
 }
 
 func TestDistributeRefusesWhereNothingCan(t *testing.T) {
+	t.Parallel()
 	if dbtest.Cluster() {
 		t.Skip("what is faked here is there")
 	}
@@ -149,6 +152,7 @@ func TestDistributeRefusesWhereNothingCan(t *testing.T) {
 // The row lock alone keeps migrations apart: an advisory lock that everybody gets, as
 // on CockroachDB, must not matter.
 func TestMigrationsAreKeptApartByTheRow(t *testing.T) {
+	t.Parallel()
 	d := dbtest.Postgres(t, db.Options{})
 	ctx := t.Context()
 	var mu sync.Mutex
@@ -177,6 +181,7 @@ func TestMigrationsAreKeptApartByTheRow(t *testing.T) {
 
 // Engines that refuse advisory locks migrate all the same.
 func TestMigrateWithoutAdvisoryLocks(t *testing.T) {
+	t.Parallel()
 	d := dbtest.Postgres(t, db.Options{})
 	ctx := t.Context()
 	for _, code := range []string{"0A000", "42883"} {

@@ -14,6 +14,7 @@ const expiryVersion = 18
 // Credentials made before children took over the expiry of their parents end with their
 // parents after the migration.
 func TestTheMigrationEndsChildrenWithTheirParents(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	open := map[string]func(t *testing.T) (*db.DB, error){
 		"sqlite": func(t *testing.T) (*db.DB, error) {

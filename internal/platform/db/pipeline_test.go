@@ -27,6 +27,7 @@ func ord(t *testing.T, d *db.DB, value int) (n int64) {
 func none() []db.Stmt { return nil }
 
 func TestPipeline(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		ctx := t.Context()
 		t.Run("reads, computes and commits", func(t *testing.T) {
@@ -80,6 +81,7 @@ func TestPipeline(t *testing.T) {
 }
 
 func TestPipelinesQueueAtALock(t *testing.T) {
+	t.Parallel()
 	d := dbtest.Postgres(t, db.Options{})
 	ctx := t.Context()
 	if err := d.Batch(ctx, []db.Stmt{put(1, 0)}); err != nil {
@@ -113,6 +115,7 @@ func TestPipelinesQueueAtALock(t *testing.T) {
 }
 
 func TestAPipelineThatIsCutLeavesNothing(t *testing.T) {
+	t.Parallel()
 	d := dbtest.Postgres(t, db.Options{})
 	ctx := t.Context()
 	err := d.Pipeline(ctx, func() []db.Stmt { return []db.Stmt{put(1, 1)} }, func(q db.Queryer) ([]db.Stmt, error) {
@@ -129,6 +132,7 @@ func TestAPipelineThatIsCutLeavesNothing(t *testing.T) {
 }
 
 func TestAPipelineRunsAgain(t *testing.T) {
+	t.Parallel()
 	d := dbtest.Postgres(t, db.Options{})
 	runs := 0
 	var n int64
@@ -147,6 +151,7 @@ func TestAPipelineRunsAgain(t *testing.T) {
 // A process that was stopped for longer than the server waits goes on as if it had not
 // begun.
 func TestAPipelineThatWasTooSlowRunsAgain(t *testing.T) {
+	t.Parallel()
 	d := dbtest.Postgres(t, db.Options{})
 	ctx := t.Context()
 	runs := 0
@@ -171,6 +176,7 @@ func TestAPipelineThatWasTooSlowRunsAgain(t *testing.T) {
 }
 
 func TestACommitThatRollsBackIsAFailure(t *testing.T) {
+	t.Parallel()
 	d := dbtest.Postgres(t, db.Options{})
 	err := d.Pipeline(t.Context(), func() []db.Stmt { return []db.Stmt{put(1, 1)} }, func(q db.Queryer) ([]db.Stmt, error) {
 		q.Exec(t.Context(), `SELECT 1/0`)
@@ -182,6 +188,7 @@ func TestACommitThatRollsBackIsAFailure(t *testing.T) {
 }
 
 func TestAnEstimateIsNotAheadOfTheClock(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		ctx := t.Context()
 		for range 20 {
@@ -202,6 +209,7 @@ func TestAnEstimateIsNotAheadOfTheClock(t *testing.T) {
 }
 
 func TestAPipelineReadsTheClockAfterTheLock(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		ctx := t.Context()
 		if err := d.Batch(ctx, []db.Stmt{put(1, 0)}); err != nil {

@@ -41,6 +41,7 @@ func read(t *testing.T, d *db.DB, value int) (n int) {
 // Two transactions that lock two rows crosswise: PostgreSQL ends one with 40P01, and it
 // is run again.
 func TestADeadlockIsRunAgain(t *testing.T) {
+	t.Parallel()
 	d := dbtest.Postgres(t, db.Options{})
 	rows(t, d, 1, 2)
 	var runs atomic.Int32
@@ -76,6 +77,7 @@ func TestADeadlockIsRunAgain(t *testing.T) {
 
 // Serialisable transactions that read what the other writes: one gets 40001.
 func TestASerialisationFailureIsRunAgain(t *testing.T) {
+	t.Parallel()
 	dsn := dbtest.DSN(t)
 	d, err := db.OpenPostgres(t.Context(), dsn+" default_transaction_isolation=serializable", db.Options{})
 	if err != nil {
@@ -120,6 +122,7 @@ func TestASerialisationFailureIsRunAgain(t *testing.T) {
 // A COMMIT whose answer is lost took effect here: it is neither called a failure nor
 // done again.
 func TestALostCommitIsNotRepeated(t *testing.T) {
+	t.Parallel()
 	dsn := dbtest.DSN(t)
 	var cut atomic.Bool
 	d, err := db.OpenPostgres(t.Context(), dbtest.CutCommits(t, dsn, func() bool { return cut.Swap(false) }), db.Options{})
@@ -149,6 +152,7 @@ func TestALostCommitIsNotRepeated(t *testing.T) {
 // A migration whose connection is cut leaves the version before it, and is done when
 // the database is opened again.
 func TestAKilledMigrationIsDoneAgain(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	dsn := dbtest.DSN(t)
 	admin, err := pgx.Connect(ctx, dsn)
@@ -207,6 +211,7 @@ func TestAKilledMigrationIsDoneAgain(t *testing.T) {
 
 // Where PostgreSQL cannot be reached or refuses, the error says that it is not available.
 func TestWhatCannotBeReachedIsUnavailable(t *testing.T) {
+	t.Parallel()
 	s := dbtest.Server(t, dbtest.ServerOptions{Settings: []string{"max_connections=5", "superuser_reserved_connections=0", "max_wal_senders=0", "max_worker_processes=2", "autovacuum=off"}})
 	d, err := db.OpenPostgres(t.Context(), s.DSN(), db.Options{Readers: 8})
 	if err != nil {
@@ -258,6 +263,7 @@ func TestWhatCannotBeReachedIsUnavailable(t *testing.T) {
 
 // A replica is refused when it is opened, with what to do.
 func TestAReplicaIsRefused(t *testing.T) {
+	t.Parallel()
 	s := dbtest.Server(t, dbtest.ServerOptions{})
 	r := s.Replica()
 	for what, dsn := range map[string]string{"a streaming replica": r.DSN(), "a read-only session": s.DSN() + "&default_transaction_read_only=on"} {

@@ -12,6 +12,7 @@ import (
 // PostgreSQL calls a commit done whose wait for a synchronous standby was cancelled. A
 // failover would lose it, so that nothing may leave on the strength of it.
 func TestACommitWithoutItsStandbyIsNotTakenForDone(t *testing.T) {
+	t.Parallel()
 	s := dbtest.Server(t, dbtest.ServerOptions{})
 	ctx := t.Context()
 	open := func(dsn string) *db.DB {

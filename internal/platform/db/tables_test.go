@@ -30,6 +30,7 @@ func table(t *testing.T, d *db.DB, name string) db.Table {
 
 // A table that no part holds would be missing from every backup.
 func TestEveryTableHasAPart(t *testing.T) {
+	t.Parallel()
 	src, err := os.ReadFile("schema.go")
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +60,7 @@ func TestEveryTableHasAPart(t *testing.T) {
 
 // Rows come back as they were put, over more than one page, in the order of the key.
 func TestTablesCopy(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		ctx := t.Context()
 		customers, heads := table(t, d, "customers"), table(t, d, "log_heads")
@@ -122,6 +124,7 @@ func TestTablesCopy(t *testing.T) {
 }
 
 func TestUnfinishedRestoreIsRefused(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		ctx := context.WithoutCancel(t.Context())
 		if _, err := d.Exec(ctx, `INSERT INTO externals (value, ord) VALUES ($1, $2)`, 1, 1); err != nil {

@@ -75,20 +75,11 @@ func join(t testing.TB, coordinator, name string) {
 	}
 }
 
-// VaultDSN is DSN for a vault to begin in: on a cluster its tables are distributed
-// already, as its operator would have them.
+// VaultDSN is DSN for a vault to begin in: its tables are there, and on a cluster
+// distributed, as its operator would have them.
 func VaultDSN(t testing.TB) string {
 	t.Helper()
-	dsn := DSN(t)
-	if Cluster() {
-		d, err := db.OpenPostgres(t.Context(), dsn, db.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer d.Close()
-		distribute(t, d)
-	}
-	return dsn
+	return migratedDSN(t)
 }
 
 func distribute(t testing.TB, d *db.DB) {

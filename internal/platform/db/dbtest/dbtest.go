@@ -22,14 +22,19 @@ const EnvPostgres = "CLOAKROOM_TEST_POSTGRES"
 // SQLite opens a fresh migrated SQLite database that is closed with the test.
 func SQLite(t testing.TB, opts db.Options) *db.DB {
 	t.Helper()
-	d, err := db.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "cloakroom.db"), opts)
+	file, err := empty()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "cloakroom.db")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := db.OpenSQLite(t.Context(), path, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	if err := d.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	return d
 }
 
@@ -38,6 +43,33 @@ func SQLite(t testing.TB, opts db.Options) *db.DB {
 // run it; in CI it fails.
 func DSN(t testing.TB) string {
 	t.Helper()
+	return dsn(t, needServer(t), "")
+}
+
+// migratedDSN is DSN for a migrated database, distributed where the server is a cluster.
+func migratedDSN(t testing.TB) string {
+	t.Helper()
+	ctx, server := context.Background(), needServer(t)
+	from, err := original.on(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dsn := dsn(t, server, from)
+	if from != "" {
+		return dsn
+	}
+	d, err := db.OpenPostgres(ctx, dsn, db.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	distribute(t, d)
+	return dsn
+}
+
+// needServer returns the server that tests may use.
+func needServer(t testing.TB) string {
+	t.Helper()
 	server := os.Getenv(EnvPostgres)
 	if server == "" {
 		if os.Getenv("CI") != "" {
@@ -45,45 +77,68 @@ func DSN(t testing.TB) string {
 		}
 		t.Skipf("no PostgreSQL: set %s=postgres://user@host/postgres to a server on which databases may be created", EnvPostgres)
 	}
-	ctx := context.Background()
-	admin, err := pgx.Connect(ctx, server)
+	return server
+}
+
+// dsn makes a database that is dropped with the test: a copy of another, or empty.
+func dsn(t testing.TB, server, from string) string {
+	t.Helper()
+	ctx, name := context.Background(), databaseName()
+	dsn, err := create(ctx, server, name, from)
 	if err != nil {
-		t.Fatalf("%s: %v", EnvPostgres, err)
-	}
-	name := "cloakroom_test_" + strings.ToLower(rand.Text())
-	if _, err := admin.Exec(ctx, "CREATE DATABASE "+name); err != nil {
 		t.Fatal(err)
 	}
-	cfg := admin.Config().Copy()
-	admin.Close(ctx) // a test may run long: hold no connection meanwhile
 	t.Cleanup(func() {
-		admin, err := pgx.Connect(ctx, server)
-		if err != nil {
-			t.Errorf("dropping the test's database: %v", err)
-			return
-		}
-		defer admin.Close(ctx)
-		if _, err := admin.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+		if err := drop(ctx, server, name); err != nil {
 			t.Errorf("dropping the test's database: %v", err)
 		}
 	})
 	if Cluster() {
 		join(t, server, name)
 	}
-	return fmt.Sprintf("host=%s port=%d user=%s password='%s' dbname=%s sslmode=disable", cfg.Host, cfg.Port, cfg.User, cfg.Password, name)
+	return dsn
 }
 
-// Postgres opens a fresh migrated PostgreSQL database, dropped with the test, as DSN
-// makes it, and distributed where the server is a cluster.
+func databaseName() string { return "cloakroom_test_" + strings.ToLower(rand.Text()) }
+
+// create makes a database and returns its connection string. It holds no connection: a
+// test may run long.
+func create(ctx context.Context, server, name, from string) (dsn string, err error) {
+	admin, err := pgx.Connect(ctx, server)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", EnvPostgres, err)
+	}
+	defer admin.Close(ctx)
+	sql := "CREATE DATABASE " + name
+	if from != "" {
+		sql += " TEMPLATE " + from
+	}
+	if _, err := admin.Exec(ctx, sql); err != nil {
+		return "", err
+	}
+	cfg := admin.Config()
+	return fmt.Sprintf("host=%s port=%d user=%s password='%s' dbname=%s sslmode=disable", cfg.Host, cfg.Port, cfg.User, cfg.Password, name), nil
+}
+
+func drop(ctx context.Context, server, name string) error {
+	admin, err := pgx.Connect(ctx, server)
+	if err != nil {
+		return err
+	}
+	defer admin.Close(ctx)
+	_, err = admin.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
+	return err
+}
+
+// Postgres opens a fresh migrated PostgreSQL database, dropped with the test, and
+// distributed where the server is a cluster.
 func Postgres(t testing.TB, opts db.Options) *db.DB {
 	t.Helper()
-	ctx := context.Background()
-	d, err := db.OpenPostgres(ctx, DSN(t), opts)
+	d, err := db.OpenPostgres(context.Background(), migratedDSN(t), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	distribute(t, d)
 	return d
 }
 
