@@ -12,7 +12,10 @@ import (
 
 // Eight clients as busy as eight processes: every kind of request at once, and none
 // is answered that the database is locked, or by any error at all but a budget.
-func TestManyClientsAtOnce(t *testing.T) { Each(t, manyClients) }
+func TestManyClientsAtOnce(t *testing.T) {
+	t.Parallel()
+	Each(t, manyClients)
+}
 
 func manyClients(t *testing.T, v *Vault) {
 	ctx := t.Context()

@@ -101,6 +101,7 @@ func stories() map[string]func(t *testing.T, h *house) {
 // TestContract is what a vault promises, whatever it lies on. An engine only hands over
 // a factory.
 func TestContract(t *testing.T) {
+	t.Parallel()
 	for name, story := range stories() {
 		t.Run(name, func(t *testing.T) {
 			Each(t, func(t *testing.T, v *Vault) { story(t, furnish(t, v)) })
@@ -111,6 +112,7 @@ func TestContract(t *testing.T) {
 // With one connection to PostgreSQL everything takes longer and nothing hangs: no
 // request holds a connection while it waits for another.
 func TestContractOverOneConnection(t *testing.T) {
+	t.Parallel()
 	for name, story := range stories() {
 		t.Run(name, func(t *testing.T) {
 			story(t, furnish(t, start(t, app.Options{Database: dbtest.DSN(t), DB: db.Options{Readers: 1}})))

@@ -11,6 +11,7 @@ import (
 // A vault that was made with an origin is administered without naming it again, and
 // with another it does not start: its logs would seem to be tampered with.
 func TestTheOriginIsChosenOnce(t *testing.T) {
+	t.Parallel()
 	ctx, dir := t.Context(), t.TempDir()
 	for i, origin := range []string{"vault.example.com", "", "vault.example.com"} {
 		v, err := Open(ctx, dir, Options{Origin: origin})
@@ -38,6 +39,7 @@ func TestTheOriginIsChosenOnce(t *testing.T) {
 }
 
 func TestOneProcessOpensADirectory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	v, err := Open(t.Context(), dir, Options{})
 	if err != nil {

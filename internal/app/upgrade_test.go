@@ -169,6 +169,7 @@ func (f *facts) note(t *testing.T, v *app.Vault) {
 }
 
 func TestMakeFixture(t *testing.T) {
+	t.Parallel()
 	if *fixture == "" {
 		t.Skip("only with -fixture NAME, at a release")
 	}
@@ -416,6 +417,7 @@ func TestAnOlderServerIsRefusedAtEachCommit(t *testing.T) {
 
 // What a newer release wrote is refused, and left as it is.
 func TestOlderReleaseRefusesNewerDatabase(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, engine, dsn string) {
 		ctx, dir := t.Context(), t.TempDir()
 		v, err := app.Open(ctx, dir, app.Options{Database: dsn})

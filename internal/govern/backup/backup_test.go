@@ -117,6 +117,7 @@ func usage(h *house) string {
 // A backup that is made while customers are written, read and erased holds one state:
 // all of it opens, and its log is whole.
 func TestBackupUnderLoad(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, engine string) {
 		h, c := newHouse(t, engine, 200), newCustody(t)
 		ctx, stop := context.WithCancel(t.Context())
@@ -170,6 +171,7 @@ func TestBackupUnderLoad(t *testing.T) {
 
 // Data of Monday with keys and log of Wednesday: who was erased on Tuesday stays erased.
 func TestErasureSurvivesRestore(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, engine string) {
 		ctx := t.Context()
 		h, c := newHouse(t, engine, 40), newCustody(t)
@@ -288,6 +290,7 @@ func TestErasureSurvivesRestore(t *testing.T) {
 // The log is newer than the keys: who it says was erased is erased again, and the
 // proofs of those who stood beside them hold.
 func TestLogErasesAgain(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, engine string) {
 		ctx := t.Context()
 		h, c := newHouse(t, engine, 40), newCustody(t)
@@ -317,6 +320,7 @@ func TestLogErasesAgain(t *testing.T) {
 // Nobody who has a backup and no identity reads anything of a customer in it; and with
 // the identity the keys are wrapped still.
 func TestBackupHoldsNoValue(t *testing.T) {
+	t.Parallel()
 	h, c := newHouse(t, "sqlite", 60), newCustody(t)
 	c.backup(h, "full")
 	words := map[string]bool{description: true}
@@ -376,6 +380,7 @@ func TestBackupHoldsNoValue(t *testing.T) {
 // A search key that was rotated in between fits the data's indexes no more. The log of
 // then still says who was erased.
 func TestRotatedSearchKey(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	h, c := newHouse(t, "sqlite", 40), newCustody(t)
 	c.backup(h, "monday")
@@ -399,6 +404,7 @@ func TestRotatedSearchKey(t *testing.T) {
 }
 
 func TestRequests(t *testing.T) {
+	t.Parallel()
 	h, c := newHouse(t, "sqlite", 40), newCustody(t)
 	must(t, os.MkdirAll(c.dir("full/x"), 0o700))
 	to := []string{c.id.Recipient().String()}

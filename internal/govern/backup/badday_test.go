@@ -24,6 +24,7 @@ import (
 
 // Whatever is wrong with the files is said, and nothing is restored.
 func TestDamagedBackups(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	h, c := newHouse(t, "sqlite", 40), newCustody(t)
 	c.backup(h, "full")
@@ -161,6 +162,7 @@ func forge(t *testing.T, dir, file string, change func([]byte) []byte) {
 
 // What stops in the middle leaves nothing that looks whole, and is done again.
 func TestStoppedInTheMiddle(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, engine string) {
 		h, c := newHouse(t, engine, 40), newCustody(t)
 		want := h.everybody()
@@ -204,6 +206,7 @@ func TestStoppedInTheMiddle(t *testing.T) {
 
 // A disk that fills up fails the backup, clears up after it, and harms nobody else.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	disk := dbtest.SmallDisk(t, 64<<10)
 	h, c := newHouse(t, "sqlite", 200), newCustody(t)
 	_, err := backup.Write(t.Context(), h.v.BackupSource(), backup.Request{Dir: filepath.Join(disk.Dir, "full"), Recipients: []string{c.id.Recipient().String()}}, nil)

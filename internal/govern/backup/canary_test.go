@@ -16,6 +16,7 @@ import (
 // are rotated, the database is checked, backed up and restored, with no alarm of a decoy;
 // and after each a look at one is one. A restored vault knows the decoys that it has.
 func TestUpkeepTouchesNoDecoy(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, engine string) {
 		ctx := t.Context()
 		h, c := newHouse(t, engine, 12), newCustody(t)

@@ -32,6 +32,7 @@ func (h *house) logErasure(brand, token string) {
 // copied, and those whose erasure was in flight then. It does not erase the customer whose
 // erasure an older release logged and then refused: they are there, and are written since.
 func TestARestoreErasesWhoWasErased(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, engine string) {
 		ctx := t.Context()
 		h, c := newHouse(t, engine, 24), newCustody(t)

@@ -42,6 +42,7 @@ func (h *house) newCustomer(id string) error {
 // A search for somebody who is no customer leaves nothing that a restored vault takes for
 // a customer's ordinal, whichever release logged it.
 func TestARestoredVaultTakesNewCustomersAfterSearchesForNobody(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, engine string) {
 		h, c := newHouse(t, engine, 12), newCustody(t)
 		h.stranger(record.FirstNobody + 255_906)

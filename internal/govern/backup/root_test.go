@@ -38,6 +38,7 @@ func isConflict(err error, text string) bool {
 // A backup and a rotation of the root key keep each other out, also those of two servers:
 // what a backup copied is wrapped by the root key that there was.
 func TestABackupKeepsTheRootKey(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, engine string) {
 		ctx := t.Context()
 		h, c := newHouse(t, engine, 24), newCustody(t)
@@ -70,6 +71,7 @@ func TestABackupKeepsTheRootKey(t *testing.T) {
 
 // A backup whose keys the root key does not open is none, whoever rotated it.
 func TestABackupThatOpensNothingIsAnError(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, engine string) {
 		ctx := t.Context()
 		h, c := newHouse(t, engine, 24), newCustody(t)

@@ -28,6 +28,7 @@ type facts struct {
 }
 
 func TestMakeFixture(t *testing.T) {
+	t.Parallel()
 	if *fixture == "" {
 		t.Skip("only with -fixture NAME, at a release")
 	}
@@ -47,6 +48,7 @@ func TestMakeFixture(t *testing.T) {
 
 // A backup that the first release made is restored by this one.
 func TestRestoreFromV1(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, engine string) {
 		from := filepath.Join("testdata", "v1")
 		text, err := os.ReadFile(filepath.Join(from, "facts.json"))

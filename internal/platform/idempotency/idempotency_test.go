@@ -12,6 +12,7 @@ import (
 )
 
 func TestARequestIsDoneOnce(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		ctx := t.Context()
 		s := New(d)
@@ -56,6 +57,7 @@ func TestARequestIsDoneOnce(t *testing.T) {
 const age = `UPDATE write_answers SET at = at - $1`
 
 func TestALostRequestIsTakenOverByOneAndOldOnesGo(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		ctx := t.Context()
 		s := New(d)

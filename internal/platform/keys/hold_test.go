@@ -17,6 +17,7 @@ import (
 // Backups run beside each other, a rotation of the root key beside nothing; and nobody who
 // was killed keeps the others out.
 func TestTheRootKeyIsHeld(t *testing.T) {
+	t.Parallel()
 	var now atomic.Int64
 	dbtest.Each(t, db.Options{Clock: func() time.Time { return time.UnixMicro(now.Load()) }}, func(t *testing.T, d *db.DB) {
 		now.Store(time.Date(2026, 3, 1, 12, 30, 0, 0, time.UTC).UnixMicro())

@@ -26,6 +26,7 @@ func root(t *testing.T) *keys.File {
 }
 
 func TestFile(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "root.key")
 	if _, err := keys.OpenFile(path, false); !errors.Is(err, os.ErrNotExist) {
 		t.Fatalf("a missing key was opened: %v", err)
@@ -73,6 +74,7 @@ func TestFile(t *testing.T) {
 }
 
 func TestFileRefusesWhatIsNoKey(t *testing.T) {
+	t.Parallel()
 	for name, text := range map[string]string{
 		"another file": "hello\n",
 		"short":        "cloakroom-root-key-1 c2hvcnQ=\n",
@@ -89,6 +91,7 @@ func TestFileRefusesWhatIsNoKey(t *testing.T) {
 }
 
 func TestRing(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		ctx := t.Context()
 		r := root(t)

@@ -53,6 +53,7 @@ func (d *dying) Retire(ctx context.Context, id string) error {
 // Promise: killed at any point, the rotation of the root key leaves a vault that
 // opens; and once it has ended, the old root key opens nothing.
 func TestRootRotationSurvivesAKillAnywhere(t *testing.T) {
+	t.Parallel()
 	for _, at := range []string{"before the transaction", "in the transaction", "after the transaction", "nowhere"} {
 		t.Run(at, func(t *testing.T) {
 			dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
@@ -142,6 +143,7 @@ func TestRootRotationSurvivesAKillAnywhere(t *testing.T) {
 
 // Promise: nothing of the old root key stays where it was.
 func TestTheOldRootKeyIsOverwritten(t *testing.T) {
+	t.Parallel()
 	d := dbtest.SQLite(t, db.Options{})
 	dir := t.TempDir()
 	path := filepath.Join(dir, "root.key")

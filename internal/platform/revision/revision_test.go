@@ -18,6 +18,7 @@ func bump(t *testing.T, d *db.DB) {
 }
 
 func TestDecide(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		ctx := t.Context()
 		tr := revision.New(d)
@@ -72,6 +73,7 @@ func TestDecide(t *testing.T) {
 }
 
 func TestACacheKeepsNothingOld(t *testing.T) {
+	t.Parallel()
 	d := dbtest.SQLite(t, db.Options{})
 	tr := revision.New(d)
 	var c revision.Cache[string, int]

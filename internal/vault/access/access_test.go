@@ -26,6 +26,7 @@ func load(t *testing.T, text string) *Policy {
 }
 
 func TestTheDefaultPolicy(t *testing.T) {
+	t.Parallel()
 	p := load(t, DefaultText())
 	contact := record.Fields(record.GivenName, record.Email, record.Street, record.Purchases)
 	for _, c := range []struct {
@@ -81,6 +82,7 @@ func TestTheDefaultPolicy(t *testing.T) {
 }
 
 func TestAViewShowsWhatMayBeShown(t *testing.T) {
+	t.Parallel()
 	p := load(t, DefaultText())
 	g, err := p.View(as(Marketing), "marketing", record.AllFields)
 	if err != nil {
@@ -98,6 +100,7 @@ func TestAViewShowsWhatMayBeShown(t *testing.T) {
 }
 
 func TestSeparationOfDutiesOutlivesAnyPermission(t *testing.T) {
+	t.Parallel()
 	p := load(t, DefaultText()+"\npermit (principal, action, resource);\n")
 	if _, err := p.Authorize(as(Administrator), ActClear, "customer-support", record.Fields(record.Email)); err == nil {
 		t.Error("a permission for everyone undid the forbid")
@@ -108,6 +111,7 @@ func TestSeparationOfDutiesOutlivesAnyPermission(t *testing.T) {
 }
 
 func TestBrokenPoliciesAreRefusedAtLoad(t *testing.T) {
+	t.Parallel()
 	for name, text := range map[string]string{
 		"not Cedar":       `permit everyone;`,
 		"misspelt field":  `permit (principal, action == Action::"clear", resource == Field::"emial");`,
@@ -129,6 +133,7 @@ func TestBrokenPoliciesAreRefusedAtLoad(t *testing.T) {
 // Overflow is a failure that no schema finds: it must deny, also where it stands in
 // a forbid that Cedar would skip.
 func TestARuleThatFailsDenies(t *testing.T) {
+	t.Parallel()
 	p := load(t, `permit (principal, action, resource);
 		forbid (principal, action == Action::"clear", resource) when { 9223372036854775807 + 1 == 0 };`)
 	_, err := p.Authorize(as(SupportAgent), ActClear, "customer-support", record.Fields(record.Email))
@@ -141,6 +146,7 @@ func TestARuleThatFailsDenies(t *testing.T) {
 }
 
 func TestDiffSaysWhoGainsWhat(t *testing.T) {
+	t.Parallel()
 	before := load(t, DefaultText())
 	after := load(t, DefaultText()+`
 		permit (principal == Principal::"42", action == Action::"clear", resource == Field::"email");
@@ -167,6 +173,7 @@ func TestDiffSaysWhoGainsWhat(t *testing.T) {
 }
 
 func TestStoreKeepsVersions(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		ctx := t.Context()
 		s := NewStore(d)

@@ -3,6 +3,7 @@ package access
 import "testing"
 
 func TestReach(t *testing.T) {
+	t.Parallel()
 	purposes := []string{"order-fulfilment", "customer-support", "marketing", "analysis", "data-subject-request", "migration", "incident-response"}
 	reach := load(t, DefaultText()).Reach(purposes)
 	for role, want := range map[string]Reach{

@@ -11,6 +11,7 @@ import (
 )
 
 func TestBrands(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		ctx, at := t.Context(), time.UnixMicro(5).UTC()
 		s := New(d)

@@ -40,6 +40,7 @@ func bruteUsed(log []logged, bucket, length int64, more budget.Disclosure) (n in
 // earlier releases that fell on one ordinal, after a refusal, and after a restart from a
 // snapshot or from the log. What is answered is what fits, to the last.
 func TestEachSearchForNobodyCostsOne(t *testing.T) {
+	t.Parallel()
 	lengths := [3]int64{12, 288, 8640}
 	rapid.Check(t, func(t *rapid.T) {
 		var limits [3]uint32

@@ -60,6 +60,7 @@ func holderOf(kind budget.HolderKind, d budget.Disclosure) (budget.Holder, func(
 // Whatever happened before the theft, and whatever the thief and everybody else do after
 // it, the holder never takes more than the bound that was shown at the moment of theft.
 func TestNoHistoryTakesMoreThanTheBound(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		rules := drawRules(t)
 		book := budget.NewBook(rules)
@@ -97,6 +98,7 @@ func TestNoHistoryTakesMoreThanTheBound(t *testing.T) {
 // A thief who is alone and takes whatever fits as soon as it fits takes exactly the
 // bound, by whatever was stolen: it is not only an upper one.
 func TestTheBoundIsReached(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		rules := drawRules(t)
 		who := budget.Disclosure{Principal: 1, Lineage: 10, Role: "support-agent", Class: budget.Clear}
@@ -139,6 +141,7 @@ func TestTheBoundIsReached(t *testing.T) {
 }
 
 func TestTheBoundOfTheDefaultRules(t *testing.T) {
+	t.Parallel()
 	rules := budget.DefaultRules()
 	for _, c := range []struct {
 		holder budget.Holder

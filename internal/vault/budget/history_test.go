@@ -69,6 +69,7 @@ func copied(t *rapid.T, h *budget.History) *budget.History {
 // What a history measures is what its definition says, for every holder and class, also
 // of histories longer than its 60 days, and of more steps than 100.
 func TestAHistoryMeasuresWhatItSays(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		var log []logged

@@ -37,6 +37,7 @@ func distinctIn(log []logged, holds func(budget.Disclosure) bool, at time.Time, 
 // and back by as much: no trailing window, of 30 days too, ever holds more than its
 // limit, and no refusal is more than one bucket early.
 func TestWindowsHold(t *testing.T) {
+	t.Parallel()
 	limits := map[budget.HolderKind][3]uint32{
 		budget.Lineage: {3, 5, 7}, budget.Principal: {4, 6, 8}, budget.Role: {5, 9, 11}, budget.Brand: {6, 10, 13},
 	}
@@ -118,6 +119,7 @@ func TestWindowsHold(t *testing.T) {
 }
 
 func TestNoRuleRefuses(t *testing.T) {
+	t.Parallel()
 	d := budget.Disclosure{Principal: 1, Lineage: 1, Role: "analyst", At: time.Unix(1e9, 0), Ords: []record.Ordinal{1}}
 	var none *budget.NoRuleError
 	if err := budget.NewBook(nil).Check(d); !errors.As(err, &none) {
@@ -126,6 +128,7 @@ func TestNoRuleRefuses(t *testing.T) {
 }
 
 func TestDefaultRulesReadBack(t *testing.T) {
+	t.Parallel()
 	text := budget.DefaultRules().Encode()
 	again, err := budget.DecodeRules(text)
 	if err != nil || string(again.Encode()) != string(text) {

@@ -24,6 +24,7 @@ func encoded(t interface{ Fatal(...any) }, b *Book) []byte {
 // A book that was encoded half-way and decoded counts and decides as the one that
 // lived through everything.
 func TestADecodedBookDecidesAlike(t *testing.T) {
+	t.Parallel()
 	rules, err := NewRules([]Rule{
 		{Kind: Lineage, Class: Clear, Window: Hour, Limit: 6}, {Kind: Principal, Class: Clear, Window: Day, Limit: 9},
 		{Kind: Role, Class: Clear, Window: Month, Limit: 40}, {Kind: Brand, Class: Clear, Window: Hour, Limit: 30},
@@ -80,6 +81,7 @@ func TestADecodedBookDecidesAlike(t *testing.T) {
 // Whoever took nothing for 30 days costs nothing, and finds their budget whole; whoever
 // took something is counted to the end of the window.
 func TestIdleAccountsGo(t *testing.T) {
+	t.Parallel()
 	b := NewBook(DefaultRules())
 	start := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	take := func(who uint64, at time.Time) {

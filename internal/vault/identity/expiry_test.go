@@ -68,6 +68,7 @@ func (f *family) expiry(m made) time.Time {
 
 // No credential outlives one that it was made through, whatever expiry was asked for.
 func TestACredentialEndsWithItsParent(t *testing.T) {
+	t.Parallel()
 	now := time.Now().Truncate(time.Microsecond)
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		f := newFamily(t, d)
@@ -99,6 +100,7 @@ func TestACredentialEndsWithItsParent(t *testing.T) {
 
 // Rows written before children took over the expiry of their parents end with it, too.
 func TestAnOldChildEndsWithItsAncestors(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		f := newFamily(t, d)
@@ -132,6 +134,7 @@ func TestAnOldChildEndsWithItsAncestors(t *testing.T) {
 
 // A full lineage has room again once a credential of it is revoked or has expired.
 func TestOnlyLivingChildrenCount(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		f := newFamily(t, d)
@@ -177,6 +180,7 @@ func TestOnlyLivingChildrenCount(t *testing.T) {
 
 // Revoking one credential ends it and all made through it, and nothing else.
 func TestRevokingOneCredential(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		f := newFamily(t, d)

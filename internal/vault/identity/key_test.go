@@ -11,6 +11,7 @@ import (
 )
 
 func TestKeyRoundTrip(t *testing.T) {
+	t.Parallel()
 	k := identity.NewKey()
 	got, err := identity.ParseKey(k.Reveal())
 	if err != nil {
@@ -28,6 +29,7 @@ func TestKeyRoundTrip(t *testing.T) {
 }
 
 func TestKeyIsNotPrinted(t *testing.T) {
+	t.Parallel()
 	k := identity.NewKey()
 	secret := strings.TrimPrefix(k.Reveal(), identity.KeyPrefix)
 	for _, s := range []string{fmt.Sprint(k), fmt.Sprintf("%v %+v %#v %s %q", k, k, k, k, k), fmt.Sprint(struct{ K identity.Key }{k})} {
@@ -38,6 +40,7 @@ func TestKeyIsNotPrinted(t *testing.T) {
 }
 
 func TestKeyChangedAnywhereIsMalformed(t *testing.T) {
+	t.Parallel()
 	const alphabet = "abcdefghijklmnopqrstuvwxyz234567ABC018_-"
 	rapid.Check(t, func(t *rapid.T) {
 		text := []byte(identity.NewKey().Reveal())

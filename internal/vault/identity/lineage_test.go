@@ -15,6 +15,7 @@ import (
 // TestAGrowingLineage: adding to a lineage makes nobody's request start over, and
 // nothing that is added while it is revoked outlives it.
 func TestAGrowingLineage(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		ctx := t.Context()

@@ -17,6 +17,7 @@ import (
 // Everybody with a role is found, over several pages, with what their keys can do: the
 // key of an export's link is one that does little.
 func TestStaffAndWhatTheirKeysDo(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	soon := now.Add(time.Hour)
 	kinds := []struct {

@@ -11,6 +11,7 @@ import (
 )
 
 func TestPrincipalsRolesAndCredentials(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	dbtest.Each(t, db.Options{Clock: func() time.Time { return now }}, func(t *testing.T, d *db.DB) {
 		ctx := t.Context()

@@ -136,6 +136,7 @@ func kept(t *testing.T, v *app.Vault) (customers int) {
 // Files in any order, with rows refused, repeated and of nobody, come in whole: the
 // same content written cleanly finds nothing to change.
 func TestDirectImportOfAnyOrder(t *testing.T) {
+	t.Parallel()
 	eachEngine(t, func(t *testing.T, p place) {
 		v := p.open(t)
 		brand(t, v)
@@ -187,6 +188,7 @@ func TestDirectImportOfAnyOrder(t *testing.T) {
 // Known customers are updated and new ones made in one file, and the last row of a
 // customer or purchase is the one that counts.
 func TestDirectImportUpdatesAndTheLastRowWins(t *testing.T) {
+	t.Parallel()
 	eachEngine(t, func(t *testing.T, p place) {
 		v := p.open(t)
 		brand(t, v)
@@ -216,6 +218,7 @@ func TestDirectImportUpdatesAndTheLastRowWins(t *testing.T) {
 // A first import looks for nobody: who stands in two of its chunks is found by then, and
 // so are those of an import that ended before a customer could be searched for.
 func TestAFirstImportFindsWhoIsThere(t *testing.T) {
+	t.Parallel()
 	eachEngine(t, func(t *testing.T, p place) {
 		v := p.open(t)
 		brand(t, v)
@@ -260,6 +263,7 @@ func generated(t *testing.T, n int) (customers, purchases string) {
 // Two imports of one file at the same time, by two servers where there can be two:
 // nobody is there twice, nothing is lost.
 func TestTwoImportsOfOneFile(t *testing.T) {
+	t.Parallel()
 	eachEngine(t, func(t *testing.T, p place) {
 		const n = 1500
 		customers, purchases := generated(t, n)
@@ -305,6 +309,7 @@ func TestTwoImportsOfOneFile(t *testing.T) {
 const childEnv = "CLOAKROOM_TEST_CHILD_IMPORT"
 
 func TestChildImport(t *testing.T) {
+	t.Parallel()
 	args := strings.Split(os.Getenv(childEnv), "|")
 	if len(args) != 4 {
 		t.Skip("for TestAKilledDirectImportGoesOn")
@@ -323,6 +328,7 @@ func TestChildImport(t *testing.T) {
 
 // An import that is killed wherever it stands is run again until it ends.
 func TestAKilledDirectImportGoesOn(t *testing.T) {
+	t.Parallel()
 	eachEngine(t, func(t *testing.T, p place) {
 		const n = 3000
 		v := p.open(t)

@@ -102,6 +102,7 @@ const (
 )
 
 func TestRunCountsEveryRowAndNamesTheBadOnes(t *testing.T) {
+	t.Parallel()
 	sink := newMemory()
 	var rejects bytes.Buffer
 	run := func() Report {
@@ -150,6 +151,7 @@ func TestMaxRejectsEndsTheImport(t *testing.T) {
 }
 
 func TestDryRunHandsNothingToTheSink(t *testing.T) {
+	t.Parallel()
 	rep, err := Run(t.Context(), nil, Options{Customers: input(t, "c.csv", customersCSV, Auto), MaxRejects: -1, DryRun: true})
 	if err != nil || rep.Customers.Read != 6 || rep.Customers.Rejected != 4 {
 		t.Fatalf("%+v, %v", rep, err)
@@ -157,6 +159,7 @@ func TestDryRunHandsNothingToTheSink(t *testing.T) {
 }
 
 func TestUnknownColumnIsNamed(t *testing.T) {
+	t.Parallel()
 	in := "external_id,e_mail\nA1,a@example.com\n"
 	r, err := NewReader(strings.NewReader(in), CSV, nil)
 	if err == nil {
@@ -183,6 +186,7 @@ func TestUnknownColumnIsNamed(t *testing.T) {
 }
 
 func TestJSONLinesAndGzip(t *testing.T) {
+	t.Parallel()
 	var z bytes.Buffer
 	w := gzip.NewWriter(&z)
 	fmt.Fprintln(w, `{"external_id":"A1","given_name":"Ada","attr.size":"M"}`)
@@ -312,6 +316,7 @@ func both[T any](t *testing.T, text string, open func(*Reader) (*rows[T], error)
 
 // What is kept of a file holds no more of it in memory than it must.
 func TestRowsAfterARefusedOneStandAlone(t *testing.T) {
+	t.Parallel()
 	r, err := NewReader(strings.NewReader("external_id,purchase_id,at\nA1,P1,2024-05-31\nA1,P2\nA1,P3,2024-05-31\nA1,P4,never\nA1,P5,2024-05-31\n"), CSV, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -56,6 +56,7 @@ func searched(t testing.TB, l *Ledger) (n int) {
 // logged by earlier releases; and so does a third that starts from a snapshot or from the
 // whole log.
 func TestSeveralServersCountEachSearchForNobody(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		begin(t, d)
 		servers := []*Ledger{open(t, d), open(t, d)}
@@ -148,6 +149,7 @@ func TestSeveralServersCountEachSearchForNobody(t *testing.T) {
 // A snapshot of an earlier release is taken where it counted customers alone, and passed
 // over where it counted a search that found nobody: it does not say how many there were.
 func TestASnapshotOfAnEarlierReleaseIsTakenWhereItFits(t *testing.T) {
+	t.Parallel()
 	decode := func(name string) (*projection, error) {
 		b, err := os.ReadFile("testdata/" + name)
 		if err != nil {

@@ -140,6 +140,7 @@ const behindTheHead = "a forged entry behind the head"
 // own replay, offline from tiles with the public key and an older checkpoint, and by
 // the next commit of a server that was running all along.
 func TestAttacksOnTheLogAreFound(t *testing.T) {
+	t.Parallel()
 	for name, attack := range map[string]func(s *scene){
 		"an entry edited": func(s *scene) {
 			s.items[7] = changed(s.t, s.items[7], func(e *entry.Entry) { e.Role = "analyst" })
@@ -284,6 +285,7 @@ func writeAnyway(ctx context.Context, d *db.DB, dir string) error {
 }
 
 func TestTorchwoodReadsOurTiles(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	d := dbtest.SQLite(t, db.Options{})
 	begin(t, d)
@@ -365,6 +367,7 @@ const (
 
 // SQLite answers a limit on its pages as it answers a full disk.
 func TestAFullDiskTearsNothing(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	d := dbtest.SQLite(t, db.Options{})
 	begin(t, d)

@@ -81,6 +81,7 @@ var everybody = []record.Ordinal{1, 2, 7, 60, 70, 4000, 4064, 4256, 9999}
 // Whatever of the index is there, the answer is that of the whole log; and an index that
 // was cut off anywhere, as a kill leaves it, goes on to the same rows.
 func TestAnIndexThatWasCutOffGoesOn(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		l := asked(t, d)
 		for _, ord := range everybody {
@@ -124,6 +125,7 @@ func TestAnIndexThatWasCutOffGoesOn(t *testing.T) {
 
 // An index that was changed from outside hides nothing, and is written again.
 func TestAChangedIndexHidesNothing(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		l := asked(t, d)
 		if err := indexing(t, d, 5).writeIndex(t.Context()); err != nil {
@@ -213,6 +215,7 @@ func concerningBy(ctx context.Context, c *chain, ord record.Ordinal) error {
 
 // A server writes the index as its log grows, and what it finds missing.
 func TestAServerIndexesByItself(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		asked(t, d)
 		until := func(first uint64) {
@@ -247,6 +250,7 @@ func TestAServerIndexesByItself(t *testing.T) {
 // What a server indexes of the entries that it knows is what anybody indexes who reads
 // them, whoever of several logged them.
 func TestWhatIsKeptIsIndexedAsWhatIsRead(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		other := asked(t, d)
 		l := Open(d, keystest.Ring(d), signer, Options{IndexSpan: 1 << 40})
@@ -289,6 +293,7 @@ func TestWhatIsKeptIsIndexedAsWhatIsRead(t *testing.T) {
 }
 
 func TestWhatIsKeptIsBounded(t *testing.T) {
+	t.Parallel()
 	var r recent
 	none := func(record.Ordinal) uint32 { return 0 }
 	e := &entry.Entry{Kind: entry.KindDisclosure}

@@ -121,6 +121,7 @@ func reveal(t testing.TB, l *Ledger, who identity.Who, ords ...record.Ordinal) (
 }
 
 func TestAReleaseIsLoggedAndReceipted(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		begin(t, d)
 		l := open(t, d)
@@ -202,6 +203,7 @@ func TestAReleaseIsLoggedAndReceipted(t *testing.T) {
 }
 
 func TestWithoutRulesNothingLeaves(t *testing.T) {
+	t.Parallel()
 	d := dbtest.SQLite(t, db.Options{})
 	begin(t, d)
 	l := open(t, d)
@@ -214,6 +216,7 @@ func TestWithoutRulesNothingLeaves(t *testing.T) {
 // Requests that all fit alone are held to the budget together, by several servers
 // over one database.
 func TestConcurrentServersShareOneBudget(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		begin(t, d)
 		const limit, servers, each = 100, 3, 120
@@ -261,6 +264,7 @@ func TestConcurrentServersShareOneBudget(t *testing.T) {
 }
 
 func TestARestartKeepsWhatWasCounted(t *testing.T) {
+	t.Parallel()
 	d := dbtest.SQLite(t, db.Options{})
 	begin(t, d)
 	l := open(t, d)
@@ -280,6 +284,7 @@ func TestARestartKeepsWhatWasCounted(t *testing.T) {
 }
 
 func TestRefusalsAreLoggedOnceAndCounted(t *testing.T) {
+	t.Parallel()
 	d := dbtest.SQLite(t, db.Options{})
 	begin(t, d)
 	l := open(t, d)
@@ -302,6 +307,7 @@ func TestRefusalsAreLoggedOnceAndCounted(t *testing.T) {
 
 // Of a request that a budget refuses the log says whose budget it was.
 func TestARefusalSaysWhoseBudgetItWas(t *testing.T) {
+	t.Parallel()
 	d := dbtest.SQLite(t, db.Options{})
 	begin(t, d)
 	l := open(t, d)
@@ -343,6 +349,7 @@ const (
 )
 
 func TestALogThatCannotBeWrittenRefuses(t *testing.T) {
+	t.Parallel()
 	d := dbtest.SQLite(t, db.Options{})
 	begin(t, d)
 	l := open(t, d)
@@ -363,6 +370,7 @@ func TestALogThatCannotBeWrittenRefuses(t *testing.T) {
 }
 
 func TestAReadOnlyDatabaseRefuses(t *testing.T) {
+	t.Parallel()
 	d := dbtest.SQLite(t, db.Options{})
 	begin(t, d)
 	l := open(t, d)
@@ -376,6 +384,7 @@ func TestAReadOnlyDatabaseRefuses(t *testing.T) {
 }
 
 func TestAnUnreadableSigningKeyRefuses(t *testing.T) {
+	t.Parallel()
 	d := dbtest.SQLite(t, db.Options{})
 	begin(t, d)
 	l := Open(d, keystest.Ring(d), func(context.Context, record.BrandID) (note.Signer, error) { return nil, errors.New("no key") }, Options{})
@@ -386,6 +395,7 @@ func TestAnUnreadableSigningKeyRefuses(t *testing.T) {
 }
 
 func TestZeroReceiptsCoverNothing(t *testing.T) {
+	t.Parallel()
 	var r Receipt
 	if r.Valid() || r.Covers(0) || r.Recorded(0) {
 		t.Error("the zero receipt covers a customer")

@@ -125,6 +125,7 @@ func whoRead(t fataler, l *Ledger, ord record.Ordinal) {
 }
 
 func TestWhatFollowsFromTheLogIsTheSameByEveryWay(t *testing.T) {
+	t.Parallel()
 	// On the engine without round trips, for many histories.
 	t.Run("sqlite", func(t *testing.T) {
 		d := dbtest.SQLite(t, db.Options{})
@@ -212,6 +213,7 @@ func TestWhatFollowsFromTheLogIsTheSameByEveryWay(t *testing.T) {
 }
 
 func TestAChangedSnapshotIsPassedOver(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		begin(t, d)
 		l := open(t, d)
@@ -299,6 +301,7 @@ func TestAChangedSnapshotIsPassedOver(t *testing.T) {
 }
 
 func TestAServerThatStopsLeavesASnapshot(t *testing.T) {
+	t.Parallel()
 	d := dbtest.SQLite(t, db.Options{})
 	begin(t, d)
 	l := Open(d, keystest.Ring(d), signer, Options{SnapshotEvery: 10})

@@ -12,6 +12,7 @@ import (
 // A log that was found changed refuses with one error, which does not grow with what it
 // refuses.
 func TestARefusalOfAChangedLogStaysShort(t *testing.T) {
+	t.Parallel()
 	d := dbtest.SQLite(t, db.Options{})
 	begin(t, d)
 	l := open(t, d)

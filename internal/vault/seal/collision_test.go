@@ -23,6 +23,7 @@ func (alike) Sum(b []byte) []byte         { return append(b, "12345678"...) }
 // A customer whose external id has the index value of another's is refused: it would be
 // written over the other.
 func TestAnIndexValueIsNoExternalID(t *testing.T) {
+	t.Parallel()
 	d := dbtest.SQLite(t, db.Options{})
 	v := newVault(t, d)
 	v.put(customer("A-1", "Anna", "anna@example.com"))
@@ -46,6 +47,7 @@ func TestAnIndexValueIsNoExternalID(t *testing.T) {
 // An index row that leads an external id to another customer changes neither of them, by
 // whatever is written, one or many at a time.
 func TestAPlantedCollisionChangesNobody(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{1, copyAtLeast} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) { plantedCollision(t, d, n) })
@@ -96,6 +98,7 @@ func plantedCollision(t *testing.T, d *db.DB, n int) {
 // Two new customers of one write whose external ids have one index value: the first is
 // written, and the second says why it is not.
 func TestACollisionWithinOneWrite(t *testing.T) {
+	t.Parallel()
 	out := []asked{{value: 5}, {value: 7}, {value: 5}, {value: 5, err: record.ErrExternalID}, {}}
 	given := func(i int) bool { return i != 4 }
 	collide(out, given)

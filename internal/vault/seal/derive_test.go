@@ -11,6 +11,7 @@ import (
 
 // What is derived from a customer's secret is HKDF-Expand, whichever way it is made.
 func TestDerivedKeysAreThoseOfHKDF(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		var s secret
 		copy(s[:], rapid.SliceOfN(rapid.Byte(), keyBytes, keyBytes).Draw(t, "secret"))

@@ -15,6 +15,7 @@ import (
 
 // A filter opens nobody without an export's entry that names the fields it looks at.
 func TestAFilterNeedsItsEntry(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		v := newVault(t, d)
 		var c record.Customer
@@ -47,6 +48,7 @@ func TestAFilterNeedsItsEntry(t *testing.T) {
 
 // What belongs to one export opens and names nothing of another.
 func TestExtractsHaveNothingInCommon(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		v := newVault(t, d)
 		if err := v.EnsureExtracts(t.Context(), brand); err != nil {

@@ -23,6 +23,7 @@ const (
 // A customer's first segment stands beside the profile or, as releases before this one
 // wrote it, in a row of its own; never in both.
 func TestTheFirstSegmentStandsInOneOfTwoPlaces(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		v := newVault(t, d)
 		ctx := t.Context()

@@ -64,6 +64,7 @@ func copyTables(t *testing.T, to, from *db.DB, tables []table) {
 // Promise: after an erasure and both rotations no copy of the database, with every
 // key that still exists, gives the customer back.
 func TestNoOlderCopyOpensAfterBothRotations(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		v := newVault(t, d)
 		ctx := t.Context()

@@ -50,6 +50,7 @@ const (
 
 // Promise: the check finds each of these, and nothing where nothing is wrong.
 func TestInspectFindsWhatIsPlanted(t *testing.T) {
+	t.Parallel()
 	type plant struct {
 		name string
 		sql  []string

@@ -72,6 +72,7 @@ func anyPurchases(t *rapid.T, label string) []record.Purchase {
 // What is written many at a time, by COPY where the engine has it, reads back as what
 // is written one by one: new customers, known ones, purchases of both.
 func TestManyAtOnceReadBackAsOneByOne(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		v := newVault(t, d)
 		ctx := t.Context()
@@ -157,6 +158,7 @@ func many(prefix, name string, n int) (puts []Put) {
 
 // Two writers of many: the slower one is told, and leaves nothing behind.
 func TestManyAtOnceConflictLeavesNothing(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		v := newVault(t, d)
 		ctx := t.Context()
@@ -213,6 +215,7 @@ func buyers(prefix, description string, n int) (puts []Put) {
 // What is written for one customer, or two, stays in their records: it must be gone
 // when they are.
 func TestOnlyWhatSeveralBoughtIsCatalogued(t *testing.T) {
+	t.Parallel()
 	v := newVault(t, dbtest.SQLite(t, db.Options{}))
 	ctx := t.Context()
 	if err := v.apply(v.PrepareCustomers(ctx, brand, buyers("A", "engraved for Ann", 2))); err != nil {
@@ -238,6 +241,7 @@ const (
 )
 
 func TestATamperedCatalogueSaysSo(t *testing.T) {
+	t.Parallel()
 	for _, sql := range []string{sqlTestSwapProducts, sqlTestDropProducts} {
 		v := newVault(t, dbtest.SQLite(t, db.Options{}))
 		ctx := t.Context()
@@ -254,6 +258,7 @@ func TestATamperedCatalogueSaysSo(t *testing.T) {
 
 // Servers that meet the same products at the same time end with one number for each.
 func TestServersAgreeOnProducts(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		v := newVault(t, d)
 		const servers, products = 4, 30
@@ -304,6 +309,7 @@ type productVector struct {
 }
 
 func TestCatalogueVectors(t *testing.T) {
+	t.Parallel()
 	const path = "testdata/catalogue.json"
 	if *update {
 		v := productVector{Brand: 3, Number: 300, Key: hex.EncodeToString(slices.Repeat([]byte{6}, keyBytes)), SKU: "GU1", Description: "Loafer"}

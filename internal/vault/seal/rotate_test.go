@@ -120,12 +120,14 @@ func (v *vault) count(sql string, args ...any) (n int64) {
 // Promise: a rotation loses nobody, stops no read, undoes no write and no erasure,
 // and leaves nothing under the old key.
 func TestKEKRotationUnderReadsWritesAndErasures(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) { rotateUnderLoad(t, d, brand, keys.KEK) })
 }
 
 // Promise: search finds everybody while the index key is rotated, no external id is
 // given twice, and nothing of the old key is left.
 func TestIndexRotationUnderSearchesWritesAndErasures(t *testing.T) {
+	t.Parallel()
 	for name, x := range map[string]struct {
 		of   record.BrandID
 		kind keys.Kind
@@ -268,6 +270,7 @@ func rotateUnderLoad(t *testing.T, d *db.DB, of record.BrandID, kind keys.Kind) 
 
 // Promise: killed anywhere, a rotation goes on.
 func TestARotationGoesOnAfterAKill(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []keys.Kind{keys.KEK, keys.Index} {
 		t.Run(string(kind), func(t *testing.T) {
 			dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
@@ -328,6 +331,7 @@ func (v *vault) spanOf(rot *keys.Rotation) span {
 
 // Promise: a key that something still needs is not destroyed.
 func TestARotationStandsStillWhereCustomersDoNotOpen(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		v := newVault(t, d)
 		v.putMany(0, 10)
@@ -367,6 +371,7 @@ func TestARotationStandsStillWhereCustomersDoNotOpen(t *testing.T) {
 
 // Promise: what was prepared before a rotation is not written after it.
 func TestAWritePreparedWithAnOldKeyIsRefused(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		v := newVault(t, d)
 		v.putMany(0, 3)
@@ -395,6 +400,7 @@ func TestAWritePreparedWithAnOldKeyIsRefused(t *testing.T) {
 
 // Promise: a token given out stays good when the key is rotated.
 func TestOldTokensResolveAfterARotation(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		v := newVault(t, d)
 		ctx := t.Context()
@@ -425,6 +431,7 @@ func TestOldTokensResolveAfterARotation(t *testing.T) {
 // Promise: a customer who is written before the rotation came to them is found by
 // what the write did not change.
 func TestAWriteBeforeTheMoveKeepsWhatItDidNotChange(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		v := newVault(t, d)
 		ctx := t.Context()
@@ -457,6 +464,7 @@ func TestAWriteBeforeTheMoveKeepsWhatItDidNotChange(t *testing.T) {
 // Promise: no read fails because of a rotation: what was read before it is opened
 // after the old key was destroyed.
 func TestARowReadBeforeARotationOpensAfterIt(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		v := newVault(t, d)
 		ctx := t.Context()

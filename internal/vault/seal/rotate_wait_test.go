@@ -19,6 +19,7 @@ const (
 
 // Promise: an index is not moved as of a profile that is being replaced.
 func TestAMoveWaitsForTheWriteThatCameFirst(t *testing.T) {
+	t.Parallel()
 	d := dbtest.Postgres(t, db.Options{})
 	v := newVault(t, d)
 	ctx := t.Context()
@@ -75,6 +76,7 @@ func (v *vault) blocked(through func() bool) error {
 
 // Promise: a key is not rotated under a write that was not committed yet.
 func TestARotationWaitsForTheWriteThatCameFirst(t *testing.T) {
+	t.Parallel()
 	d := dbtest.Postgres(t, db.Options{})
 	v := newVault(t, d)
 	ctx := t.Context()

@@ -151,6 +151,7 @@ func purchases(n int) []record.Purchase {
 }
 
 func TestWhatIsPutComesBack(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		v := newVault(t, d)
 		ctx := t.Context()
@@ -192,6 +193,7 @@ func TestWhatIsPutComesBack(t *testing.T) {
 }
 
 func TestWritingTwiceChangesNothingAndAChangeMovesTheIndex(t *testing.T) {
+	t.Parallel()
 	v := newVault(t, dbtest.SQLite(t, db.Options{}))
 	ctx := t.Context()
 	v.put(customer("C-1", "Ann", "ann@example.com"))
@@ -224,6 +226,7 @@ func TestWritingTwiceChangesNothingAndAChangeMovesTheIndex(t *testing.T) {
 }
 
 func TestTwoWritersConflict(t *testing.T) {
+	t.Parallel()
 	v := newVault(t, dbtest.SQLite(t, db.Options{}))
 	ctx := t.Context()
 	v.put(customer("C-1", "Ann", "ann@example.com"))
@@ -246,6 +249,7 @@ func TestTwoWritersConflict(t *testing.T) {
 }
 
 func TestNothingOpensWithoutItsReceipt(t *testing.T) {
+	t.Parallel()
 	v := newVault(t, dbtest.SQLite(t, db.Options{}))
 	ctx := t.Context()
 	v.put(customer("C-1", "Ann", "ann@example.com"))
@@ -302,6 +306,7 @@ const (
 )
 
 func TestTamperedRecordsSaySo(t *testing.T) {
+	t.Parallel()
 	for name, tamper := range map[string]func(t *testing.T, v *vault){
 		"profiles swapped": func(t *testing.T, v *vault) { v.exec(sqlTestSwapProfiles) },
 		"keys swapped":     func(t *testing.T, v *vault) { v.exec(sqlTestSwapKeys) },
@@ -352,6 +357,7 @@ func (v *vault) profile() (b []byte) {
 }
 
 func TestAnErasedCustomerIsGoneFromEveryFile(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	dir := t.TempDir()
 	d, err := db.OpenSQLite(ctx, filepath.Join(dir, "vault.db"), db.Options{})
@@ -425,6 +431,7 @@ const (
 )
 
 func TestTokensAreOneToOneAndForgeriesAreRefused(t *testing.T) {
+	t.Parallel()
 	v := newVault(t, dbtest.SQLite(t, db.Options{}))
 	ctx := t.Context()
 	rapid.Check(t, func(t *rapid.T) {

@@ -59,6 +59,7 @@ func unhex(t *testing.T, s string) []byte {
 
 // The vectors hold the form still: what is in them must open for ever.
 func TestSealedFormatVectors(t *testing.T) {
+	t.Parallel()
 	const path = "testdata/sealed-format.json"
 	if *update {
 		writeVectors(t, path)
@@ -158,6 +159,7 @@ func writeVectors(t *testing.T, path string) {
 // the standards say: nonce, tag and additional data in their places, every forgery
 // refused.
 func TestWycheproof(t *testing.T) {
+	t.Parallel()
 	b, err := os.ReadFile("testdata/wycheproof.json")
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 )
 
 func TestOdds(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		n    int
 		rate float64

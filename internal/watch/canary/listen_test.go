@@ -116,6 +116,7 @@ func (l *line) gone() {
 }
 
 func TestTooManyRecipients(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t, 0, 0)
 	c := o.dial().greets()
 	c.says("MAIL FROM:<a@b.example>", "250 ")
@@ -133,6 +134,7 @@ func TestTooManyRecipients(t *testing.T) {
 // A mail that is too long is read to its end and forgotten, and nothing of it is reported;
 // one that says so itself is not read at all.
 func TestTooLongAMail(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t, 0, 0)
 	c := o.dial().greets()
 	c.says(fmt.Sprintf("MAIL FROM:<a@b.example> SIZE=%d", MaxMessage+1), "552 ")
@@ -156,6 +158,7 @@ func TestTooLongAMail(t *testing.T) {
 // A line longer than the protocol's is refused, in a command and in a mail, and is not
 // gathered.
 func TestTooLongALine(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t, 0, 0)
 	c := o.dial().greets()
 	if _, err := io.WriteString(c, "MAIL FROM:<"+strings.Repeat("a", 1<<20)); err == nil {
@@ -177,6 +180,7 @@ func TestTooLongALine(t *testing.T) {
 // Of one network eight are listened to at a time; the others are told to come again, and
 // there is room when one of the eight goes.
 func TestTooManyConnections(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t, 0, 0)
 	var lines []*line
 	for range maxFrom {
@@ -203,6 +207,7 @@ func TestTooManyConnections(t *testing.T) {
 // Who says nothing, and who says a letter at a time and never ends, is told that it is over,
 // or cut off.
 func TestASlowClient(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t, 50*time.Millisecond, time.Hour)
 	c := o.dial().greets()
 	c.hears("421 ")

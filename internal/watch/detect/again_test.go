@@ -26,6 +26,7 @@ func (p place) links(t *testing.T) (out []string) {
 }
 
 func TestASeverityThatRisesPagesAgain(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, p place) {
 		s := NewStore(p.db)
 		at := time.Date(2026, 5, 4, 23, 0, 0, 0, time.UTC)
@@ -62,6 +63,7 @@ func TestASeverityThatRisesPagesAgain(t *testing.T) {
 // Who is notified of what follows from the log: in whatever steps the watcher comes to it,
 // and where a server changes the table before the watcher has read the entry.
 func TestWhoIsNotifiedFollowsFromTheLog(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, p place) {
 		s := p.server(t)
 		rnd := rand.New(rand.NewPCG(1, 2))

@@ -68,6 +68,7 @@ func TestEveryTouchOfACanaryIsAnAlarm(t *testing.T) {
 }
 
 func TestWhatIsNewIsSaid(t *testing.T) {
+	t.Parallel()
 	d := New(1, rules(t), nil)
 	i := uint64(0)
 	feed := func(e *entry.Entry, ords []record.Ordinal) []Rule {
@@ -108,6 +109,7 @@ func TestWhatIsNewIsSaid(t *testing.T) {
 // A new credential alone is of the lowest grade. What its principal never did, at once
 // or within a day, makes it graver, once for each grade.
 func TestANewCredentialThatDoesOtherThings(t *testing.T) {
+	t.Parallel()
 	other := func(e *entry.Entry) { e.Fields = e.Fields.With(record.Street) }
 	night := func(e *entry.Entry) { e.At = at(30, 2, 0) }
 	for name, c := range map[string]struct {
@@ -144,6 +146,7 @@ func TestANewCredentialThatDoesOtherThings(t *testing.T) {
 }
 
 func TestBurstsOfRefusals(t *testing.T) {
+	t.Parallel()
 	d := New(1, rules(t), nil)
 	got := 0
 	for i := range 40 {
@@ -166,6 +169,7 @@ func TestBurstsOfRefusals(t *testing.T) {
 }
 
 func TestSomebodyNewIsHeldAgainstTheRole(t *testing.T) {
+	t.Parallel()
 	s, d := trained(t, 40, nil)
 	s.Workers = append(s.Workers, &work.Worker{ID: 99, Kind: work.Associate})
 	for len(s.Workers) < 99 {
@@ -182,6 +186,7 @@ func TestSomebodyNewIsHeldAgainstTheRole(t *testing.T) {
 }
 
 func TestAReplaySaysTheSame(t *testing.T) {
+	t.Parallel()
 	var logs [2][]Alarm
 	for i := range logs {
 		s := newSimulation(3, 10, 5, 1, 1, 20_000)
@@ -200,6 +205,7 @@ func TestAReplaySaysTheSame(t *testing.T) {
 }
 
 func TestIdlePrincipalsAreForgotten(t *testing.T) {
+	t.Parallel()
 	d := New(1, rules(t), nil)
 	for p := range uint64(100) {
 		e, ords := read(p+1, at(0, 9, 0), 7)
@@ -233,6 +239,7 @@ func TestRulesInTheLogHoldFromThenOn(t *testing.T) {
 }
 
 func TestRulesAreReadStrictly(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]string{
 		"":                              "",
 		"surge: {sigma: 7}":             "",
@@ -276,6 +283,7 @@ func TestRulesAreReadStrictly(t *testing.T) {
 
 // The tail is held against a sum of the probabilities themselves.
 func TestTheTailOfTheNegativeBinomial(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		mean := rapid.Float64Range(0.05, 400).Draw(t, "mean")
 		alpha := rapid.Float64Range(0.02, 20).Draw(t, "alpha")
@@ -303,6 +311,7 @@ func TestTheTailOfTheNegativeBinomial(t *testing.T) {
 }
 
 func TestDistinctCountsAndMerges(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(0, 5000).Draw(t, "n")
 		from := rapid.IntRange(1, 1<<30).Draw(t, "from")
@@ -332,6 +341,7 @@ func TestDistinctCountsAndMerges(t *testing.T) {
 // A crowd at its own budgets is noticed by whoever has seen a few refused on some days, and
 // a role's budget that is used up for everybody neither is one nor hides the next.
 func TestACrowdIsOfThoseWhomTheirOwnBudgetsRefuse(t *testing.T) {
+	t.Parallel()
 	const people, known, robbed = 80, 20, 21
 	d := New(1, rules(t), nil)
 	crowds := map[string]int{} // by whose budget: at which refusal of the day
@@ -369,6 +379,7 @@ func TestACrowdIsOfThoseWhomTheirOwnBudgetsRefuse(t *testing.T) {
 // Whoever tries values from a list is as unusual as whoever takes customers: a search that
 // found nobody counts as one, each time, whichever release logged it.
 func TestSearchesForNobodyAreVolume(t *testing.T) {
+	t.Parallel()
 	surges := map[string][]Alarm{}
 	for _, kind := range []string{"customers", "nobody", "nobody, as earlier releases logged it"} {
 		d := New(1, rules(t), nil)

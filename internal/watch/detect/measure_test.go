@@ -108,6 +108,7 @@ func (m *measured) print(t testing.TB, title string) {
 // TestHonestTrafficIsQuietAndDoublingIsNoticed holds a brand at work for months, with
 // some who take as much again as they need from a day on.
 func TestHonestTrafficIsQuietAndDoublingIsNoticed(t *testing.T) {
+	t.Parallel()
 	associates, agents, seeds := 30, 10, uint64(1)
 	if *measure {
 		associates, agents, seeds = 100, 30, 3
@@ -180,6 +181,7 @@ func attack(s *simulation, d *Detector, by uint64, hour, entries int, ords func(
 }
 
 func TestASmashAndGrabIsNoticedAtOnce(t *testing.T) {
+	t.Parallel()
 	s, d := trained(t, 40, nil)
 	o := record.Ordinal(0)
 	first, alarms := attack(s, d, 13, 3, 60, func(int) []record.Ordinal {
@@ -208,6 +210,7 @@ func TestASmashAndGrabIsNoticedAtOnce(t *testing.T) {
 }
 
 func TestWalkingIsNoticedInWhateverOrder(t *testing.T) {
+	t.Parallel()
 	for name, next := range map[string]func(i int) record.Ordinal{
 		"upwards":   func(i int) record.Ordinal { return record.Ordinal(20_000 + i) },
 		"downwards": func(i int) record.Ordinal { return record.Ordinal(20_000 - 2*i) },
@@ -238,6 +241,7 @@ func TestWalkingIsNoticedInWhateverOrder(t *testing.T) {
 // A thief who avoids what is shown in clear is noticed no later: every customer met
 // counts, however they were.
 func TestWhoOnlySearchesOrOnlyLooksMaskedIsNoticed(t *testing.T) {
+	t.Parallel()
 	for name, as := range map[string]func(e *entry.Entry){
 		"clear": func(*entry.Entry) {},
 		"masked": func(e *entry.Entry) {
@@ -258,6 +262,7 @@ func TestWhoOnlySearchesOrOnlyLooksMaskedIsNoticed(t *testing.T) {
 }
 
 func TestManyStolenAssociatesMoveTogether(t *testing.T) {
+	t.Parallel()
 	s := newSimulation(9, 60, 0, 0, 0, 50_000)
 	for _, w := range s.Workers[:30] {
 		w.Extra = func(day, hour int, mean float64) int {
@@ -285,6 +290,7 @@ func TestManyStolenAssociatesMoveTogether(t *testing.T) {
 // budget gives, at once, among people who have new credentials every month and whom
 // budgets refuse now and then.
 func TestManyStolenKeysMeetTheirBudgetsTogether(t *testing.T) {
+	t.Parallel()
 	associates, agents, seeds := 60, 10, uint64(1)
 	if *measure {
 		associates, agents, seeds = 400, 30, 3

@@ -171,6 +171,7 @@ func (p place) holder(t *testing.T) string {
 }
 
 func TestEveryAlarmIsStoredOnceBySeveralServers(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, p place) {
 		servers := []*server{p.server(t), p.server(t), p.server(t)}
 		const each, half = 60, 30
@@ -211,6 +212,7 @@ func TestEveryAlarmIsStoredOnceBySeveralServers(t *testing.T) {
 }
 
 func TestAlarmsAndTheirLivesFollowFromTheLog(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, p place) {
 		s := p.server(t)
 		for i := range 20 {
@@ -294,6 +296,7 @@ func TestAlarmsAndTheirLivesFollowFromTheLog(t *testing.T) {
 // With -measure it prints how long after its entry an alarm is stored: where the
 // server that watches logged it, and where another did, which is found by looking.
 func TestAlarmsComeSoon(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, p place) {
 		watching := p.server(t)
 		deaf := ledger.Open(p.db, keystest.Ring(p.db), signer, ledger.Options{}) // of a server whose watcher is gone

@@ -55,6 +55,7 @@ func rulesOf(t *rapid.T) *budget.Rules {
 // classes together and by each. A holder whose people take all they can at once takes
 // exactly its bound of an hour.
 func TestNobodyTakesMoreThanTheBoundAndTheGreedyTakeIt(t *testing.T) {
+	t.Parallel()
 	policy, err := access.Load(access.DefaultText())
 	if err != nil {
 		t.Fatal(err)
@@ -144,6 +145,7 @@ func TestNobodyTakesMoreThanTheBoundAndTheGreedyTakeIt(t *testing.T) {
 }
 
 func TestHappy(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		p99, most, bound, want uint64
 	}{

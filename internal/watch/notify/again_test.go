@@ -10,6 +10,7 @@ import (
 
 // A page names the alarm before it, as that stood when the new one was logged.
 func TestAPageNamesTheAlarmBeforeIt(t *testing.T) {
+	t.Parallel()
 	at := time.Date(2026, 5, 4, 9, 30, 0, 0, time.UTC)
 	alarm := func(entry uint64) *detect.Stored {
 		return &detect.Stored{Alarm: detect.Alarm{Entry: entry, At: at, Rule: detect.Canary, Grade: detect.Critical, Principal: 7}}

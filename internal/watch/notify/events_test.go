@@ -20,6 +20,7 @@ import (
 
 // What people do about alarms is told by webhook, mail and file, in one order with them.
 func TestWhatPeopleDoIsTold(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, p place) {
 		p.alarms(t, 1, 2, own)
 		err := p.db.Tx(t.Context(), func(q db.Queryer) error {

@@ -211,6 +211,7 @@ func (p place) pass(t *testing.T, s *Sender, name string) {
 }
 
 func TestMail(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, p place) {
 		office := newPostOffice(t)
 		office.reserve() // and it is down
@@ -281,6 +282,7 @@ func TestMail(t *testing.T) {
 }
 
 func TestMailThatIsRefusedForGoodIsKept(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, p place) {
 		office := newPostOffice(t)
 		office.set(&smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no soc@brand.example here"})
@@ -322,6 +324,7 @@ func TestMailThatIsRefusedForGoodIsKept(t *testing.T) {
 }
 
 func TestMailGoesUnderTLSOnly(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, offers, wants, password string
 		strange                       bool // a certificate that nobody vouches for
@@ -369,6 +372,7 @@ func TestMailGoesUnderTLSOnly(t *testing.T) {
 }
 
 func TestMailServersAreChecked(t *testing.T) {
+	t.Parallel()
 	ok := MailServer{Host: "mail.example", From: "cloakroom@brand.example"}
 	if err := ok.Check(); err != nil {
 		t.Error(err)
@@ -395,6 +399,7 @@ func TestMailServersAreChecked(t *testing.T) {
 
 // Promise 7: what one brand's receivers are told is of that brand.
 func TestMailIsOfOneBrand(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, p place) {
 		office := newPostOffice(t)
 		office.open(MailStartTLS)

@@ -215,6 +215,7 @@ func inOrder(t *testing.T, got []uint64, n int) {
 }
 
 func TestAReceiverThatIsDownForAnHourLosesNothing(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, p place) {
 		in := newInbox(t)
 		in.secret = p.add(t, "pager", in.URL+"/hook")
@@ -261,6 +262,7 @@ func TestAReceiverThatIsDownForAnHourLosesNothing(t *testing.T) {
 }
 
 func TestAFloodIsStoredWholeAndPagedOnce(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, p place) {
 		const flood, keys = 10_000, 10
 		in := newInbox(t)
@@ -299,6 +301,7 @@ func TestAFloodIsStoredWholeAndPagedOnce(t *testing.T) {
 }
 
 func TestOneReceiverNeverHoldsUpAnother(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, p place) {
 		release := make(chan struct{})
 		slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -319,6 +322,7 @@ func TestOneReceiverNeverHoldsUpAnother(t *testing.T) {
 }
 
 func TestErrorsKeepAddressesToThemselves(t *testing.T) {
+	t.Parallel()
 	client := newWebhookClient()
 	for _, address := range []string{"http://127.0.0.1:1/secret-token", "http://127.0.0.1:x/secret-token"} {
 		to := &webhook{client, address, nil}
@@ -342,6 +346,7 @@ func TestErrorsKeepAddressesToThemselves(t *testing.T) {
 
 // The vector is the one that the Standard Webhooks project publishes with its libraries.
 func TestTheSignatureIsThatOfStandardWebhooks(t *testing.T) {
+	t.Parallel()
 	secret, err := base64.StdEncoding.DecodeString(strings.TrimPrefix("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", SecretPrefix))
 	if err != nil {
 		t.Fatal(err)
@@ -353,6 +358,7 @@ func TestTheSignatureIsThatOfStandardWebhooks(t *testing.T) {
 }
 
 func TestTheFeedGoesOnWhereItStopped(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, p place) {
 		file := filepath.Join(t.TempDir(), "events.jsonl")
 		lines := func() []string {

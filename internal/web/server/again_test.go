@@ -17,7 +17,10 @@ import (
 
 // A write that is sent again with its idempotency key is answered again, byte by byte,
 // and not done again.
-func TestAWriteSentAgainIsDoneOnce(t *testing.T) { onEach(t, aWriteSentAgainIsDoneOnce) }
+func TestAWriteSentAgainIsDoneOnce(t *testing.T) {
+	t.Parallel()
+	onEach(t, aWriteSentAgainIsDoneOnce)
+}
 
 func aWriteSentAgainIsDoneOnce(t *testing.T, h *house) {
 	ctx := t.Context()
@@ -81,6 +84,7 @@ func aWriteSentAgainIsDoneOnce(t *testing.T, h *house) {
 }
 
 func TestASecretIsNotRepeated(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, "")
 	ctx := client.Once(t.Context(), "k")
 	path := client.Path("principals", "analyst", "credentials")
@@ -94,7 +98,10 @@ func TestASecretIsNotRepeated(t *testing.T) {
 	}
 }
 
-func TestOneOfManyAtOnceIsDone(t *testing.T) { onEach(t, oneOfManyAtOnceIsDone) }
+func TestOneOfManyAtOnceIsDone(t *testing.T) {
+	t.Parallel()
+	onEach(t, oneOfManyAtOnceIsDone)
+}
 
 func oneOfManyAtOnceIsDone(t *testing.T, h *house) {
 	ctx := client.Once(t.Context(), "k")

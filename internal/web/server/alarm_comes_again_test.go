@@ -58,7 +58,10 @@ func (p *pager) pages() string {
 
 // A person who closed an alarm is notified when the same principal comes again on the
 // same day, and so is a receiver that was added since. What only goes on floods nobody.
-func TestAnAlarmThatComesAgainPages(t *testing.T) { onEach(t, testAnAlarmThatComesAgainPages) }
+func TestAnAlarmThatComesAgainPages(t *testing.T) {
+	t.Parallel()
+	onEach(t, testAnAlarmThatComesAgainPages)
+}
 
 func testAnAlarmThatComesAgainPages(t *testing.T, h *house) {
 	ctx := t.Context()

@@ -35,7 +35,10 @@ func eventually(t *testing.T, what string, cond func() bool) {
 }
 
 // The way of an alarm: seen, told, acknowledged, closed, and all of it in the log.
-func TestTheWayOfAnAlarm(t *testing.T) { onEach(t, testTheWayOfAnAlarm) }
+func TestTheWayOfAnAlarm(t *testing.T) {
+	t.Parallel()
+	onEach(t, testTheWayOfAnAlarm)
+}
 
 func testTheWayOfAnAlarm(t *testing.T, h *house) {
 	events := filepath.Join(t.TempDir(), "events.jsonl")

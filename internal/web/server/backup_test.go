@@ -19,6 +19,7 @@ import (
 // A backup goes to a directory of the vault's machine, on request of its local
 // administrator; whoever has a key is refused, whatever their role.
 func TestBackupIsLocal(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, "")
 	ctx := t.Context()
 	id, err := age.GenerateX25519Identity()

@@ -64,7 +64,10 @@ func (h *house) order(req api.CanaryRequest) (out api.CanariesPlaced) {
 	return out
 }
 
-func TestDecoysComeWithImports(t *testing.T) { onEach(t, decoysComeWithImports) }
+func TestDecoysComeWithImports(t *testing.T) {
+	t.Parallel()
+	onEach(t, decoysComeWithImports)
+}
 
 // Who holds the database and no key reads the customers of each entry. The decoys stand
 // among an application's, in its own entry, and nobody else has an entry with customers.
@@ -191,7 +194,10 @@ func decoysComeWithImports(t *testing.T, h *house) {
 	}
 }
 
-func TestSmallImportsHaveTheirShare(t *testing.T) { onEach(t, smallImports) }
+func TestSmallImportsHaveTheirShare(t *testing.T) {
+	t.Parallel()
+	onEach(t, smallImports)
+}
 
 // A brand that only ever imports a few customers at a time has its rate of decoys, one in
 // an entry and none in the smallest, however often its servers are started again, and
@@ -274,7 +280,10 @@ func smallImports(t *testing.T, h *house) {
 	}
 }
 
-func TestADecoyGivesWay(t *testing.T) { onEach(t, aDecoyGivesWay) }
+func TestADecoyGivesWay(t *testing.T) {
+	t.Parallel()
+	onEach(t, aDecoyGivesWay)
+}
 
 // Whoever writes a customer of a decoy's number is answered as if nobody had it, in every
 // way of writing; the decoy stays one, and the customer is none.
@@ -369,6 +378,7 @@ func (b *broken) Mix(ctx context.Context, brand record.BrandID, puts []seal.Put)
 }
 
 func TestAKilledImportLeavesNoDecoyAmongCustomers(t *testing.T) {
+	t.Parallel()
 	onEach(t, aKilledImportLeavesNoDecoy)
 }
 
@@ -416,7 +426,10 @@ func aKilledImportLeavesNoDecoy(t *testing.T, h *house) {
 	}
 }
 
-func TestDecoysAndExports(t *testing.T) { onEach(t, decoysAndExports) }
+func TestDecoysAndExports(t *testing.T) {
+	t.Parallel()
+	onEach(t, decoysAndExports)
+}
 
 // The brand's decoys are in no filter and in no count. In a list of tokens they count,
 // since whoever made it counts them, and that they leave is an alarm; those that the

@@ -21,7 +21,10 @@ import (
 )
 
 // A decoy looks like a customer, is known to few, and is an alarm for whoever looks.
-func TestCanaries(t *testing.T) { onEach(t, testCanaries) }
+func TestCanaries(t *testing.T) {
+	t.Parallel()
+	onEach(t, testCanaries)
+}
 
 const sqlTestCanaries = `SELECT sealed FROM canaries`
 
@@ -229,7 +232,10 @@ func testCanaries(t *testing.T, h *house) {
 
 // Who is a decoy is known before the decoy is there: where that cannot be kept, there
 // is no decoy, and a customer who is there already is never overwritten by one.
-func TestNoDecoyIsThereBeforeItIsKnown(t *testing.T) { onEach(t, noDecoyBeforeItIsKnown) }
+func TestNoDecoyIsThereBeforeItIsKnown(t *testing.T) {
+	t.Parallel()
+	onEach(t, noDecoyBeforeItIsKnown)
+}
 
 func noDecoyBeforeItIsKnown(t *testing.T, h *house) {
 	ctx := t.Context()
@@ -264,7 +270,10 @@ func noDecoyBeforeItIsKnown(t *testing.T, h *house) {
 
 // Where many of the numbers that are drawn are customers', the others are kept and those
 // drawn again, until every decoy has one of its own.
-func TestDecoysFindFreeNumbers(t *testing.T) { onEach(t, decoysFindFreeNumbers) }
+func TestDecoysFindFreeNumbers(t *testing.T) {
+	t.Parallel()
+	onEach(t, decoysFindFreeNumbers)
+}
 
 func decoysFindFreeNumbers(t *testing.T, h *house) {
 	ctx := t.Context()

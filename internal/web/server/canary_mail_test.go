@@ -38,7 +38,10 @@ func (h *house) watch(t *testing.T) {
 
 // Mail to a decoy is an alarm with the export that the decoy left in, and whoever sends
 // or reports it learns nothing.
-func TestMailToDecoys(t *testing.T) { onEach(t, testMailToDecoys) }
+func TestMailToDecoys(t *testing.T) {
+	t.Parallel()
+	onEach(t, testMailToDecoys)
+}
 
 func testMailToDecoys(t *testing.T, h *house) {
 	ctx := t.Context()
@@ -185,6 +188,7 @@ func testMailToDecoys(t *testing.T, h *house) {
 var pageRounds = flag.Int("page-rounds", 0, "measure how long it takes from a look at a decoy to the pager, so often")
 
 func TestPageComesSoon(t *testing.T) {
+	t.Parallel()
 	if *pageRounds == 0 {
 		t.Skip("only with -page-rounds N")
 	}

@@ -26,6 +26,7 @@ import (
 
 // What containing is answered with when it did not end well.
 func TestOutcomesAreTold(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		err       containment.OutcomeError
 		typ, text string
@@ -65,6 +66,7 @@ func blocked(t *testing.T, c *pgx.Conn, want int) {
 // While the database is slow, here because somebody holds the head of a log, it is
 // contained, what is under way is refused, and the answer says what is true.
 func TestContainWhileTheDatabaseIsSlow(t *testing.T) {
+	t.Parallel()
 	if dbtest.Cluster() {
 		t.Skip("who waits for a lock waits on a worker of the cluster, where this test does not look")
 	}
@@ -164,6 +166,7 @@ func TestContainWhileTheDatabaseIsSlow(t *testing.T) {
 // containment in turn. Whoever asked is told what is true, or that it is not known; the
 // list then says what holds, and so does who was to be stopped.
 func TestAContainmentWhoseCommitIsNotAnswered(t *testing.T) {
+	t.Parallel()
 	var left atomic.Int32 // commits until the one that is cut; 0: none is
 	h := newHouse(t, dbtest.CutCommits(t, dbtest.VaultDSN(t), func() bool {
 		for n := left.Load(); n > 0; n = left.Load() {
@@ -235,7 +238,10 @@ func TestAContainmentWhoseCommitIsNotAnswered(t *testing.T) {
 	}
 }
 
-func TestARuleContains(t *testing.T) { onEach(t, testARuleContains) }
+func TestARuleContains(t *testing.T) {
+	t.Parallel()
+	onEach(t, testARuleContains)
+}
 
 // A canary that is looked at contains whoever looked, where the brand's rules say so:
 // once, until two people undo it, and never so that nobody could.

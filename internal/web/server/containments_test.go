@@ -23,11 +23,20 @@ import (
 
 var measureContain = flag.Int("contain-rounds", 0, "measure this many containments under load")
 
-func TestContain(t *testing.T) { onEach(t, testContain) }
+func TestContain(t *testing.T) {
+	t.Parallel()
+	onEach(t, testContain)
+}
 
-func TestWhoContainsWhom(t *testing.T) { onEach(t, containReach) }
+func TestWhoContainsWhom(t *testing.T) {
+	t.Parallel()
+	onEach(t, containReach)
+}
 
-func TestSomebodyIsLeftToUndo(t *testing.T) { onEach(t, containLast) }
+func TestSomebodyIsLeftToUndo(t *testing.T) {
+	t.Parallel()
+	onEach(t, containLast)
+}
 
 // person registers somebody and returns a client with a key of theirs.
 func (h *house) person(t *testing.T, name, kind string, roles map[string]string) (*client.Client, api.Credential) {

@@ -36,7 +36,10 @@ func (h *house) setBudget(prefix string, limit int) {
 // A thief with a list of addresses is stopped as early as one who takes customers:
 // a search that finds nobody costs what finding somebody costs, by a second key and
 // after a restart too.
-func TestSearchesThatFindNobodyAreCounted(t *testing.T) { onEach(t, searchesThatFindNobodyAreCounted) }
+func TestSearchesThatFindNobodyAreCounted(t *testing.T) {
+	t.Parallel()
+	onEach(t, searchesThatFindNobodyAreCounted)
+}
 
 func searchesThatFindNobodyAreCounted(t *testing.T, h *house) {
 	ctx := t.Context()
@@ -85,6 +88,7 @@ func searchesThatFindNobodyAreCounted(t *testing.T, h *house) {
 // Once a search budget is exhausted, every search gets the same answer: of a customer who
 // was found before, of one who was not, and of nobody. Trying again tells nothing.
 func TestAnExhaustedSearchBudgetTellsNothing(t *testing.T) {
+	t.Parallel()
 	onEach(t, anExhaustedSearchBudgetTellsNothing)
 }
 
@@ -125,7 +129,10 @@ func anExhaustedSearchBudgetTellsNothing(t *testing.T, h *house) {
 
 // A thief who keeps to masked views, or to searches, is given as many customers as the
 // budget of that says and no more, by however many keys, and the log names exactly them.
-func TestOneKindOfAnswerAloneIsBounded(t *testing.T) { onEach(t, oneKindOfAnswerAloneIsBounded) }
+func TestOneKindOfAnswerAloneIsBounded(t *testing.T) {
+	t.Parallel()
+	onEach(t, oneKindOfAnswerAloneIsBounded)
+}
 
 func oneKindOfAnswerAloneIsBounded(t *testing.T, h *house) {
 	ctx := t.Context()
@@ -201,6 +208,7 @@ func oneKindOfAnswerAloneIsBounded(t *testing.T, h *house) {
 }
 
 func TestWhatNoRouteIsForIsAProblemToo(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, "")
 	for _, c := range []struct {
 		method, path, typ string
@@ -233,6 +241,7 @@ func TestWhatNoRouteIsForIsAProblemToo(t *testing.T) {
 // Nobody locks themselves, and perhaps everybody, out by a slip: another takes an
 // administrator's role away.
 func TestAnAdministratorKeepsTheirOwnRole(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, "")
 	ctx := t.Context()
 	path := client.Path("principals", "local-administrator", "roles", "group")
@@ -254,6 +263,7 @@ func TestAnAdministratorKeepsTheirOwnRole(t *testing.T) {
 
 // What is answered is in no cache on the way.
 func TestAnswersAreNotCached(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, "")
 	for _, path := range []string{"/v1/health", "/v1/nowhere", "/v1/brands/gucci/tiles/checkpoint"} {
 		resp, err := http.Get(h.url + path)
@@ -266,6 +276,7 @@ func TestAnswersAreNotCached(t *testing.T) {
 }
 
 func TestRevokingNothingSaysSo(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, "")
 	if err := h.Do(t.Context(), "DELETE", "/v1/lineages/4711", nil, nil); !isType(err, api.TypeNotFound) {
 		t.Errorf("revoking a lineage that there is not gave %v", err)
@@ -274,6 +285,7 @@ func TestRevokingNothingSaysSo(t *testing.T) {
 
 // What is counted is counted without anything that a request brought.
 func TestMetricsNameNobody(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, "")
 	ctx := t.Context()
 	secret := "Unmistakable-4711"
@@ -341,6 +353,7 @@ func TestMetricsNameNobody(t *testing.T) {
 // A client that sends a body by drops is given up at the request's deadline, and
 // bodies beyond the memory for them wait no longer than that.
 func TestSlowAndLargeBodiesHaveADeadline(t *testing.T) {
+	t.Parallel()
 	h := newHouseWithin(t, "", 2*time.Second)
 	ctx := t.Context()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))

@@ -46,7 +46,10 @@ func (h *house) whoEnters(tokens []string) (*door.Visit, []record.Ordinal) {
 
 // Who is erased together with others is erased as if alone: the proofs of those who are in
 // entries beside them stay, and what does not fit into the time is left as it was.
-func TestManyAreErasedAsEachAlone(t *testing.T) { onEach(t, manyAreErasedAsEachAlone) }
+func TestManyAreErasedAsEachAlone(t *testing.T) {
+	t.Parallel()
+	onEach(t, manyAreErasedAsEachAlone)
+}
 
 func manyAreErasedAsEachAlone(t *testing.T, h *house) {
 	ctx := t.Context()
@@ -91,7 +94,10 @@ func manyAreErasedAsEachAlone(t *testing.T, h *house) {
 
 // Entries that are logged while customers are erased, with these in them, are proven
 // afterwards to the others in them.
-func TestReadsMeanwhileAreProven(t *testing.T) { onEach(t, readsMeanwhileAreProven) }
+func TestReadsMeanwhileAreProven(t *testing.T) {
+	t.Parallel()
+	onEach(t, readsMeanwhileAreProven)
+}
 
 func readsMeanwhileAreProven(t *testing.T, h *house) {
 	ctx := t.Context()
@@ -126,7 +132,10 @@ func readsMeanwhileAreProven(t *testing.T, h *house) {
 
 // A customer who is written all the time is erased all the same: an entry that says so
 // is never followed by a refusal.
-func TestAnErasureWinsOverWrites(t *testing.T) { onEach(t, anErasureWinsOverWrites) }
+func TestAnErasureWinsOverWrites(t *testing.T) {
+	t.Parallel()
+	onEach(t, anErasureWinsOverWrites)
+}
 
 func anErasureWinsOverWrites(t *testing.T, h *house) {
 	ctx := t.Context()
@@ -184,7 +193,10 @@ func (h *house) cutOff(visit *door.Visit, ord record.Ordinal) {
 
 // An erasure that was logged and cut off is carried out when a server starts; one that
 // another server has logged a moment ago is left to that server.
-func TestAnErasureThatWasCutOffIsFinished(t *testing.T) { onEach(t, anErasureThatWasCutOffIsFinished) }
+func TestAnErasureThatWasCutOffIsFinished(t *testing.T) {
+	t.Parallel()
+	onEach(t, anErasureThatWasCutOffIsFinished)
+}
 
 func anErasureThatWasCutOffIsFinished(t *testing.T, h *house) {
 	ctx := t.Context()
@@ -221,6 +233,7 @@ func anErasureThatWasCutOffIsFinished(t *testing.T, h *house) {
 
 // A row that no entry stands behind erases nobody.
 func TestAnErasureThatIsNotInTheLogIsNotFinished(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, h *house) {
 		ctx := t.Context()
 		tokens := h.some(2)

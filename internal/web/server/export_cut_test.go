@@ -14,7 +14,10 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
-func TestAFileOnItsWayIsCut(t *testing.T) { onEach(t, onShelf(20, fileOnItsWayIsCut)) }
+func TestAFileOnItsWayIsCut(t *testing.T) {
+	t.Parallel()
+	onEach(t, onShelf(20, fileOnItsWayIsCut))
+}
 
 // What is contained, stopped or revoked after a file was logged and before it is sent
 // sends nothing of it.

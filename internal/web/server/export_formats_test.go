@@ -11,7 +11,10 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 )
 
-func TestFormsAndFormats(t *testing.T) { onEach(t, onShelf(12, formsAndFormats)) }
+func TestFormsAndFormats(t *testing.T) {
+	t.Parallel()
+	onEach(t, onShelf(12, formsAndFormats))
+}
 
 func formsAndFormats(t *testing.T, s *shelf) {
 	officer := s.as["data-protection-officer"]

@@ -21,6 +21,7 @@ import (
 )
 
 func TestAnExportWhileTheDatabaseIsIll(t *testing.T) {
+	t.Parallel()
 	onEach(t, onShelf(2*export.PartCustomers, exportWhileIll))
 }
 
@@ -109,6 +110,7 @@ func lockNowAndThen(ctx context.Context, path string) error {
 }
 
 func TestALineageIsRevokedDuringADownload(t *testing.T) {
+	t.Parallel()
 	onEach(t, onShelf(2*export.PartCustomers, revokedDuringADownload))
 }
 
@@ -158,6 +160,7 @@ var measure = flag.Bool("measure", false, "measure an extract of 50,000 customer
 
 // go test ./internal/web/server -run TestMeasureAnExtract -measure -v
 func TestMeasureAnExtract(t *testing.T) {
+	t.Parallel()
 	if !*measure {
 		t.Skip("only with -measure")
 	}

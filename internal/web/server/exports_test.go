@@ -17,7 +17,10 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/export"
 )
 
-func TestAnExtract(t *testing.T) { onEach(t, onShelf(40, anExtract)) }
+func TestAnExtract(t *testing.T) {
+	t.Parallel()
+	onEach(t, onShelf(40, anExtract))
+}
 
 // An extract is asked for, approved by another person and downloaded; it tells nobody's
 // name, and two of the same customers have nothing in common that would join them.
@@ -114,7 +117,10 @@ func anExtract(t *testing.T, s *shelf) {
 	}
 }
 
-func TestWhoApproves(t *testing.T) { onEach(t, onShelf(12, whoApproves)) }
+func TestWhoApproves(t *testing.T) {
+	t.Parallel()
+	onEach(t, onShelf(12, whoApproves))
+}
 
 // Neither the one who asked, nor an app connected to them, nor a second credential of
 // theirs approves; and each attempt is in the log.
@@ -172,7 +178,10 @@ func whoApproves(t *testing.T, s *shelf) {
 	}
 }
 
-func TestAnExportThatIsNotAllowed(t *testing.T) { onEach(t, onShelf(12, notAllowed)) }
+func TestAnExportThatIsNotAllowed(t *testing.T) {
+	t.Parallel()
+	onEach(t, onShelf(12, notAllowed))
+}
 
 func notAllowed(t *testing.T, s *shelf) {
 	req := s.extract()
@@ -209,7 +218,10 @@ func notAllowed(t *testing.T, s *shelf) {
 	try("too many", api.TypeConflict, "analyst", func(r *api.ExportRequest) {})
 }
 
-func TestAFilterIsFrozen(t *testing.T) { onEach(t, onShelf(60, aFilterIsFrozen)) }
+func TestAFilterIsFrozen(t *testing.T) {
+	t.Parallel()
+	onEach(t, onShelf(60, aFilterIsFrozen))
+}
 
 // A filter finds who was there when it was asked: who joins later does not leave, who is
 // erased does not either, and the log names nobody who did not match.
@@ -286,7 +298,10 @@ func aFilterIsFrozen(t *testing.T, s *shelf) {
 	}, `SELECT filter, cohort FROM exports`))
 }
 
-func TestAnExportEnds(t *testing.T) { onEach(t, onShelf(12, anExportEnds)) }
+func TestAnExportEnds(t *testing.T) {
+	t.Parallel()
+	onEach(t, onShelf(12, anExportEnds))
+}
 
 // After its time, when it is stopped, while exports are contained, and when its lineage is
 // revoked, no further file leaves and nothing is approved.
@@ -369,7 +384,10 @@ func anExportEnds(t *testing.T, s *shelf) {
 	}
 }
 
-func TestAnExportInParts(t *testing.T) { onEach(t, onShelf(2*export.PartCustomers+20, inParts)) }
+func TestAnExportInParts(t *testing.T) {
+	t.Parallel()
+	onEach(t, onShelf(2*export.PartCustomers+20, inParts))
+}
 
 // A download that is cut in the middle of a file goes on with it. Whoever may have left
 // is in the entries and nobody else is; what leaves twice costs no budget; a budget that
@@ -451,7 +469,10 @@ func (k *killer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func TestDecoysOfAnExport(t *testing.T) { onEach(t, onShelf(30, decoysOfAnExport)) }
+func TestDecoysOfAnExport(t *testing.T) {
+	t.Parallel()
+	onEach(t, onShelf(30, decoysOfAnExport))
+}
 
 // The decoys of an export leave with it among the others, are logged as everybody is,
 // and are in no count; the brand's own are in no filter.

@@ -21,9 +21,15 @@ import (
 
 func TestExposureIsARead(t *testing.T) { onEach(t, exposureIsARead) }
 
-func TestExposureTellsNobodyOfAnotherBrand(t *testing.T) { onEach(t, exposureOfTwoBrands) }
+func TestExposureTellsNobodyOfAnotherBrand(t *testing.T) {
+	t.Parallel()
+	onEach(t, exposureOfTwoBrands)
+}
 
-func TestExposureOfMoreThanAThousand(t *testing.T) { onEach(t, exposureOfMany) }
+func TestExposureOfMoreThanAThousand(t *testing.T) {
+	t.Parallel()
+	onEach(t, exposureOfMany)
+}
 
 // asks sends a request for exposure and returns how it was answered.
 func (h *house) asks(key, path string) (status int, body string, retry string) {

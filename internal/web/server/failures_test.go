@@ -12,6 +12,7 @@ import (
 // Failures fill the process log with one line for the first of a kind and one for its
 // repeats, however many there are and however long or different their causes.
 func TestRepeatedFailuresAreGathered(t *testing.T) {
+	t.Parallel()
 	var out bytes.Buffer
 	var later []func()
 	f := newFailures(slog.New(slog.NewTextHandler(&out, nil)))

@@ -21,7 +21,10 @@ const (
 	cardSpaced = "5500-0000-0000-0004"
 )
 
-func TestNoFreeTextHasACardNumber(t *testing.T) { onEach(t, noFreeTextHasACardNumber) }
+func TestNoFreeTextHasACardNumber(t *testing.T) {
+	t.Parallel()
+	onEach(t, noFreeTextHasACardNumber)
+}
 
 // Whatever text a caller puts into an entry, a card number in it is refused before the
 // entry is signed; the answer names the field and repeats nothing.

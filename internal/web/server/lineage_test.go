@@ -11,7 +11,10 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
-func TestAConnectedApp(t *testing.T) { onEach(t, aConnectedApp) }
+func TestAConnectedApp(t *testing.T) {
+	t.Parallel()
+	onEach(t, aConnectedApp)
+}
 
 // A changed key ends what was signed in with it and nothing that was made through it;
 // a revoked lineage ends all.
@@ -90,7 +93,10 @@ func aConnectedApp(t *testing.T, h *house) {
 	}
 }
 
-func TestDisconnectingAnApp(t *testing.T) { onEach(t, disconnectingAnApp) }
+func TestDisconnectingAnApp(t *testing.T) {
+	t.Parallel()
+	onEach(t, disconnectingAnApp)
+}
 
 // The holder of a credential, or an administrator, revokes one that was made through it.
 // What they did not make stays, and nobody else may.

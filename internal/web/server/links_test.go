@@ -15,6 +15,7 @@ import (
 )
 
 func TestALinkDownloadsOneExport(t *testing.T) {
+	t.Parallel()
 	onEach(t, onShelf(20, linkDownloadsOneExport))
 }
 
@@ -84,6 +85,7 @@ func linkDownloadsOneExport(t *testing.T, s *shelf) {
 }
 
 func TestALinkLetsNobodyElseIn(t *testing.T) {
+	t.Parallel()
 	onEach(t, onShelf(20, linkLetsNobodyElseIn))
 }
 

@@ -14,6 +14,7 @@ import (
 var update = flag.Bool("update", false, "write api/openapi.yaml anew")
 
 func TestOpenAPIIsCurrent(t *testing.T) {
+	t.Parallel()
 	v, err := app.Open(t.Context(), t.TempDir(), app.Options{})
 	if err != nil {
 		t.Fatal(err)

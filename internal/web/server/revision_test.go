@@ -151,6 +151,7 @@ func (p *pair) race(principal uint64, c *client.Client, typ string, change func(
 }
 
 func TestWhatIsTakenAwayIsGoneOnEveryServer(t *testing.T) {
+	t.Parallel()
 	eachPair(t, func(p *pair) {
 		ctx := p.t.Context()
 		var all []api.Principal
@@ -185,6 +186,7 @@ forbid (principal in Role::"support-agent", action == Action::"clear", resource)
 }
 
 func TestWhatIsGivenHoldsAtOnceOnEveryServer(t *testing.T) {
+	t.Parallel()
 	eachPair(t, func(p *pair) {
 		ctx := p.t.Context()
 		_, warm := p.principal("warm", access.SupportAgent)

@@ -57,6 +57,7 @@ func (h *house) stall(t *testing.T, key string, chunked bool, n int) {
 // Uploads of one key that stand still, however many, keep no large write of another's
 // off, within the time that any request has.
 func TestStalledUploadsKeepNobodyOff(t *testing.T) {
+	t.Parallel()
 	for name, sent := range map[string]int{"after a byte": 1, "after the first of the room": server.MaxBody + 10} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t, "")

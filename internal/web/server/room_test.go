@@ -21,6 +21,7 @@ func (d *deadlines) SetReadDeadline(t time.Time) error { d.last = t; return nil 
 // An upload that holds room has to go on within bodyStall; what has arrived may be worked
 // on until the request's own deadline.
 func TestAnUploadThatHoldsRoomHasToGoOn(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()
 	end, _ := ctx.Deadline()
@@ -54,6 +55,7 @@ func TestAnUploadThatHoldsRoomHasToGoOn(t *testing.T) {
 // What is in memory never exceeds the bound, uploads that together are more than the room
 // all come to their end, and everything is given back.
 func TestUploadsShareTheRoom(t *testing.T) {
+	t.Parallel()
 	const size = maxBulkBody - 3
 	r := newRooms()
 	var mu sync.Mutex
@@ -110,6 +112,7 @@ func (blanks) Read(p []byte) (int, error) {
 
 // Whoever gives up waiting leaves nothing taken, and holds nobody behind them up.
 func TestGivingUpLeavesTheRoom(t *testing.T) {
+	t.Parallel()
 	r := newRooms().all
 	all := r.free
 	if _, err := r.take(t.Context(), all); err != nil {

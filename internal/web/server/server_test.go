@@ -103,7 +103,10 @@ func zoe() api.Fields {
 	return api.Fields{"external_id": "Z-1", "given_name": "Zoë-Unmistakable", "email": "zoe.unmistakable@example.com", "country": "FR", "attr.size": "seven-and-a-half"}
 }
 
-func TestTheWayOfOneCustomer(t *testing.T) { onEach(t, theWayOfOneCustomer) }
+func TestTheWayOfOneCustomer(t *testing.T) {
+	t.Parallel()
+	onEach(t, theWayOfOneCustomer)
+}
 
 func theWayOfOneCustomer(t *testing.T, h *house) {
 	ctx := t.Context()
@@ -171,7 +174,10 @@ func theWayOfOneCustomer(t *testing.T, h *house) {
 	}
 }
 
-func TestOneBrandIsAFence(t *testing.T) { onEach(t, oneBrandIsAFence) }
+func TestOneBrandIsAFence(t *testing.T) {
+	t.Parallel()
+	onEach(t, oneBrandIsAFence)
+}
 
 func oneBrandIsAFence(t *testing.T, h *house) {
 	ctx := t.Context()
@@ -194,7 +200,10 @@ func oneBrandIsAFence(t *testing.T, h *house) {
 	}
 }
 
-func TestABudgetHoldsOverHTTP(t *testing.T) { onEach(t, aBudgetHoldsOverHTTP) }
+func TestABudgetHoldsOverHTTP(t *testing.T) {
+	t.Parallel()
+	onEach(t, aBudgetHoldsOverHTTP)
+}
 
 func aBudgetHoldsOverHTTP(t *testing.T, h *house) {
 	ctx := t.Context()
@@ -238,7 +247,10 @@ func aBudgetHoldsOverHTTP(t *testing.T, h *house) {
 }
 
 // Whatever is sent, no error and no log line repeats it.
-func TestErrorsAndLogsRepeatNothing(t *testing.T) { onEach(t, errorsAndLogsRepeatNothing) }
+func TestErrorsAndLogsRepeatNothing(t *testing.T) {
+	t.Parallel()
+	onEach(t, errorsAndLogsRepeatNothing)
+}
 
 func errorsAndLogsRepeatNothing(t *testing.T, h *house) {
 	secret := "Unmistakable-4711"
@@ -302,7 +314,10 @@ func (h *house) key(t *testing.T) string {
 	return c.Key
 }
 
-func TestStrangersLearnNothing(t *testing.T) { onEach(t, strangersLearnNothing) }
+func TestStrangersLearnNothing(t *testing.T) {
+	t.Parallel()
+	onEach(t, strangersLearnNothing)
+}
 
 func strangersLearnNothing(t *testing.T, h *house) {
 	for _, key := range []string{"", "ckr_nonsense", strings.Repeat("x", 9000)} {
@@ -329,7 +344,10 @@ func strangersLearnNothing(t *testing.T, h *house) {
 
 // Two keys of one principal, from two addresses, have one budget; a request for N
 // customers costs N; what was read already is free.
-func TestASecondKeyGainsNothing(t *testing.T) { onEach(t, aSecondKeyGainsNothing) }
+func TestASecondKeyGainsNothing(t *testing.T) {
+	t.Parallel()
+	onEach(t, aSecondKeyGainsNothing)
+}
 
 func aSecondKeyGainsNothing(t *testing.T, h *house) {
 	ctx := t.Context()

@@ -23,7 +23,10 @@ var unfit = map[string]string{"NUL": "Unmistakable\x00", "a byte that is not UTF
 // Whatever the API reads of a request is checked before anything else reads it: on every
 // route, in the path, in the query, in a header and in the body. The answer names the
 // place and not the text.
-func TestEveryRouteRefusesWhatIsNotText(t *testing.T) { onEach(t, everyRouteRefusesWhatIsNotText) }
+func TestEveryRouteRefusesWhatIsNotText(t *testing.T) {
+	t.Parallel()
+	onEach(t, everyRouteRefusesWhatIsNotText)
+}
 
 func everyRouteRefusesWhatIsNotText(t *testing.T, h *house) {
 	tried := map[string]int{}
@@ -150,7 +153,10 @@ func (s *sampler) json(schema *huma.Schema, where string) []byte {
 }
 
 // What was always a text stays one.
-func TestTextsOfEveryLanguagePass(t *testing.T) { onEach(t, textsOfEveryLanguagePass) }
+func TestTextsOfEveryLanguagePass(t *testing.T) {
+	t.Parallel()
+	onEach(t, textsOfEveryLanguagePass)
+}
 
 func textsOfEveryLanguagePass(t *testing.T, h *house) {
 	ctx := t.Context()
