@@ -34,8 +34,8 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
-	"github.com/cloakroom/cloakroom/internal/watch/detect"
 	"github.com/cloakroom/cloakroom/internal/watch/exposure"
 	"github.com/cloakroom/cloakroom/internal/watch/notify"
 )
@@ -99,7 +99,7 @@ type Vault struct {
 	Intake   *intake.Desk
 	Exports  *export.Desk
 	Admin    *admin.Desk
-	Alarms   *detect.Desk
+	Alarms   *alarm.Desk
 	Notify   *notify.Desk
 	Canaries *canary.Desk
 	Mails    *canary.MailDesk // of mail to canaries
@@ -303,7 +303,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 		s, _, err := ledger.NewSigner(o.Origin+"/"+brand, seed)
 		return s, err
 	}
-	alarms := detect.NewStore(v.DB)
+	alarms := alarm.NewStore(v.DB)
 	v.brands = bs
 	feed := follow.NewFeed()
 	v.Sender = notify.NewSender(v.DB, ring, bs, alarms)
@@ -323,7 +323,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	contained := containment.New(v.DB)
 	v.Sender.Contained = contained
 	door := &door.Door{Contained: contained, Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger, Revisions: v.Revisions}
-	v.Alarms = &detect.Desk{Door: door, Ledger: v.Ledger, Store: alarms}
+	v.Alarms = &alarm.Desk{Door: door, Ledger: v.Ledger, Store: alarms}
 	v.Notify = &notify.Desk{Door: door, Ledger: v.Ledger, Ring: ring, DB: v.DB, Alarms: alarms}
 	store := seal.New(v.DB, ring)
 	v.Once = idempotency.New(v.DB)
@@ -337,7 +337,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Canaries: canaries, Exposure: v.Exposure, Signer: signer, Alarms: alarms, Exports: v.Exports.Store}
 	v.Reflex = admin.NewReflex(v.Admin)
 	v.stored = []*follow.Loop{v.Reflex.Loop, v.Sender.Loop}
-	detect.Watch(v.Followers, alarms, canaries, func(record.BrandID) {
+	alarm.Watch(v.Followers, alarms, canaries, func(record.BrandID) {
 		for _, l := range v.stored {
 			l.Wake()
 		}

@@ -61,6 +61,7 @@ var order = []string{
 	"internal/vault/export",
 	"internal/watch/exposure",
 	"internal/watch/detect",
+	"internal/watch/alarm",
 	"internal/watch/canary",
 	"internal/watch/notify",
 	"internal/govern/admin",

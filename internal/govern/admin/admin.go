@@ -33,8 +33,8 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
-	"github.com/cloakroom/cloakroom/internal/watch/detect"
 	"github.com/cloakroom/cloakroom/internal/watch/exposure"
 )
 
@@ -53,7 +53,7 @@ type Desk struct {
 	Canaries *canary.Store
 	// Signer makes the signer of a new brand's log from the seed that its keys hold.
 	Signer func(brand string, seed []byte) (note.Signer, error)
-	Alarms *detect.Store
+	Alarms *alarm.Store
 	// Exports tells which end when something is contained.
 	Exports *export.Store
 	// PassWait bounds how long containing waits for one log. 0 means passWait.

@@ -18,7 +18,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
-	"github.com/cloakroom/cloakroom/internal/watch/detect"
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 )
 
 // maxContainments bounds one listing.
@@ -97,11 +97,11 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 }
 
 // alarm returns the alarm that the containment responds to, if any.
-func (d *Desk) alarm(ctx context.Context, v *door.Visit, id string) (a detect.Stored, err error) {
+func (d *Desk) alarm(ctx context.Context, v *door.Visit, id string) (a alarm.Stored, err error) {
 	if id == "" {
 		return a, nil
 	}
-	p, err := detect.ParseID(id)
+	p, err := alarm.ParseID(id)
 	if err != nil {
 		return a, err
 	}
@@ -109,7 +109,7 @@ func (d *Desk) alarm(ctx context.Context, v *door.Visit, id string) (a detect.St
 }
 
 // took logs that the target is stopped, and how long that took.
-func (d *Desk) took(ctx context.Context, who identity.Who, ticket string, id, millis int64, alarm detect.Stored) error {
+func (d *Desk) took(ctx context.Context, who identity.Who, ticket string, id, millis int64, alarm alarm.Stored) error {
 	done := entry.Contained{ID: id, Took: time.Duration(millis) * time.Millisecond}
 	if !alarm.At.IsZero() {
 		now, err := d.DB.Now(ctx)

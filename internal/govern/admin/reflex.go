@@ -13,7 +13,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
-	"github.com/cloakroom/cloakroom/internal/watch/detect"
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 )
 
 const (
@@ -71,7 +71,7 @@ func (r *Reflex) look(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (r *Reflex) answer(ctx context.Context, a detect.Stored) error {
+func (r *Reflex) answer(ctx context.Context, a alarm.Stored) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*passAll)
 	defer cancel()
 	what, err := r.Desk.byRule(ctx, a)
@@ -82,7 +82,7 @@ func (r *Reflex) answer(ctx context.Context, a detect.Stored) error {
 }
 
 // byRule contains the lineage that set an alarm off, at the brand.
-func (d *Desk) byRule(ctx context.Context, a detect.Stored) (detect.Answer, error) {
+func (d *Desk) byRule(ctx context.Context, a alarm.Stored) (alarm.Answer, error) {
 	began := time.Now()
 	c := containment.Containment{Brand: a.Brand, Kind: containment.Lineage, Target: a.Lineage, Alarm: a.ID()}
 	who := identity.Who{Brand: a.Brand}
@@ -91,7 +91,7 @@ func (d *Desk) byRule(ctx context.Context, a detect.Stored) (detect.Answer, erro
 		return 0, err
 	}
 	if id != 0 { // perhaps by a server that died before it waited
-		return detect.Contained, d.pass(ctx, a.Brand, id)
+		return alarm.Contained, d.pass(ctx, a.Brand, id)
 	}
 	policy, _, err := d.Door.Access.Current(ctx, a.Brand)
 	if err != nil {
@@ -108,7 +108,7 @@ func (d *Desk) byRule(ctx context.Context, a detect.Stored) (detect.Answer, erro
 	if why != "" {
 		detail := entry.NotContained{Kind: string(c.Kind), Target: c.Target, Alarm: a.ID(), By: byRule, Reason: why}
 		_, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindContainment, Who: who, Detail: detail})
-		return detect.NotContained, err
+		return alarm.NotContained, err
 	}
 	begun := false
 	detail := entry.ContainmentBegun{Kind: string(c.Kind), Target: c.Target, Alarm: a.ID(), By: byRule}
@@ -125,11 +125,11 @@ func (d *Desk) byRule(ctx context.Context, a detect.Stored) (detect.Answer, erro
 	if err == nil && begun {
 		err = d.took(ctx, who, "", c.ID, max(1, time.Since(began).Milliseconds()), a)
 	}
-	return detect.Contained, err
+	return alarm.Contained, err
 }
 
 // hold says why a rule may not contain for an alarm; empty: it may.
-func (d *Desk) hold(ctx context.Context, a detect.Stored, c containment.Containment, undoers []containment.Undoer) (string, error) {
+func (d *Desk) hold(ctx context.Context, a alarm.Stored, c containment.Containment, undoers []containment.Undoer) (string, error) {
 	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
 	if err != nil {
 		return "", err

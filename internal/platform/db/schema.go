@@ -218,7 +218,7 @@ var migrations = []string{
 		PRIMARY KEY (brand, size, part)
 	);`,
 
-	// detect
+	// alarm
 	`CREATE TABLE alarms (
 		brand       integer NOT NULL,
 		entry       bigint NOT NULL,
@@ -330,7 +330,7 @@ var migrations = []string{
 	`ALTER TABLE receivers ADD COLUMN fault text NOT NULL DEFAULT '';
 	ALTER TABLE receivers ADD COLUMN refused bigint NOT NULL DEFAULT 0;
 	ALTER TABLE receivers ADD COLUMN stopped bigint NOT NULL DEFAULT 0;`,
-	// detect
+	// alarm
 	`CREATE TABLE alarm_events (
 		brand       integer NOT NULL,
 		entry       bigint NOT NULL,
@@ -380,7 +380,7 @@ var migrations = []string{
 			UNION ALL SELECT c.parent, c.expires FROM credentials c JOIN up ON c.id = up.parent)
 		SELECT min(up.expires) FROM up WHERE up.expires > 0), 0)
 	WHERE parent <> 0 AND scope = '';`,
-	// detect
+	// alarm
 	`ALTER TABLE alarms ADD COLUMN topic text NOT NULL DEFAULT '';
 	ALTER TABLE alarms ADD COLUMN earlier bigint NOT NULL DEFAULT 0;
 	ALTER TABLE alarms ADD COLUMN prior bigint NOT NULL DEFAULT 0;

@@ -24,6 +24,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	sealed "github.com/cloakroom/cloakroom/internal/vault/seal"
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
 )
 
@@ -61,7 +62,7 @@ type MailDesk struct {
 	Ring     *keys.Ring
 	Seal     *sealed.Store
 	Canaries *Store
-	Alarms   *detect.Store
+	Alarms   *alarm.Store
 
 	mu   sync.Mutex
 	open map[counted]*count

@@ -16,11 +16,7 @@
 // customers count, so that a swapped shift is no surge. Somebody new is held against
 // the role, and the alarm says so. Numbers that were called wild teach little.
 //
-// # Alarms as objects
-//
-// [Watch] makes the alarms a follower of the logs, so that every alarm is stored once,
-// however many servers run. [Desk] shows, acknowledges and closes them. Who did
-// so is an entry of the log, so that also an alarm's life follows from the log.
+// Package alarm feeds detectors from the logs, and stores what they say.
 package detect
 
 import (
@@ -54,8 +50,8 @@ type Alarm struct {
 	Contain bool // the rules contain the lineage for it
 }
 
-// topic is what the alarm is about: its key without severity and day.
-func (a *Alarm) topic() string {
+// Topic is what the alarm is about: its key without severity and day.
+func (a *Alarm) Topic() string {
 	parts := strings.Split(a.Key, "/")
 	return strings.Join(parts[:max(len(parts)-2, 0)], "/")
 }
@@ -72,12 +68,6 @@ type Canaries interface {
 	// Bound reports whether a canary was put into the file of that export by the vault.
 	Bound(brand record.BrandID, ord record.Ordinal, export string) bool
 }
-
-// The steps of an alarm's life.
-const (
-	changeAck   = "alarm-ack"
-	changeClose = "alarm-close"
-)
 
 // Detector watches one brand's log. It is used by one goroutine.
 type Detector struct {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
 )
 
@@ -12,12 +13,12 @@ import (
 func TestAPageNamesTheAlarmBeforeIt(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 5, 4, 9, 30, 0, 0, time.UTC)
-	alarm := func(entry uint64) *detect.Stored {
-		return &detect.Stored{Alarm: detect.Alarm{Entry: entry, At: at, Rule: detect.Canary, Grade: detect.Critical, Principal: 7}}
+	made := func(entry uint64) *alarm.Stored {
+		return &alarm.Stored{Alarm: detect.Alarm{Entry: entry, At: at, Rule: detect.Canary, Grade: detect.Critical, Principal: 7}}
 	}
-	a, before := alarm(20), alarm(12)
+	a, before := made(20), made(12)
 	a.Earlier, before.ClosedBy, before.ClosedAt, before.Reason, before.CloseTicket = 12, 9, at, "mistaken", "CASE-9"
-	n := notice{Notice: detect.Notice{Place: detect.Place{Entry: 20, Rule: detect.Canary}, Alarm: a, Earlier: before}, brand: "gucci"}
+	n := notice{Notice: alarm.Notice{Place: alarm.Place{Entry: 20, Rule: detect.Canary}, Alarm: a, Earlier: before}, brand: "gucci"}
 	for _, c := range []struct {
 		closed        uint64
 		subject, text string

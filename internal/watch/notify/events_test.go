@@ -15,7 +15,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
-	"github.com/cloakroom/cloakroom/internal/watch/detect"
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 )
 
 // What people do about alarms is told by webhook, mail and file, in one order with them.
@@ -91,7 +91,7 @@ func TestWhatPeopleDoIsTold(t *testing.T) {
 		}
 
 		file := filepath.Join(t.TempDir(), "events.jsonl")
-		f, err := OpenFeed(file, brands.New(p.db), detect.NewStore(p.db))
+		f, err := OpenFeed(file, brands.New(p.db), alarm.NewStore(p.db))
 		if err != nil {
 			t.Fatal(err)
 		}

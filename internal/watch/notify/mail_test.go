@@ -23,7 +23,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
-	"github.com/cloakroom/cloakroom/internal/watch/detect"
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 )
 
 // postOffice is a real mail server on loopback, with a certificate of its own.
@@ -351,7 +351,7 @@ func TestMailGoesUnderTLSOnly(t *testing.T) {
 			}
 			to := &letters{server: m, to: "soc@brand.example", key: []byte("k")}
 			defer to.close()
-			_, err := to.deliver(t.Context(), &notice{brand: "gucci", Notice: detect.Notice{Alarm: &detect.Stored{}}})
+			_, err := to.deliver(t.Context(), &notice{brand: "gucci", Notice: alarm.Notice{Alarm: &alarm.Stored{}}})
 			if c.fault == "" {
 				if err != nil || len(office.letters()) != 1 {
 					t.Fatalf("%d mails, %v", len(office.letters()), err)

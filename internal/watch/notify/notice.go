@@ -11,7 +11,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
-	"github.com/cloakroom/cloakroom/internal/watch/detect"
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 )
 
 // The types of notifications, as webhooks name them.
@@ -25,12 +25,12 @@ const (
 
 // notice is one notification of a receiver.
 type notice struct {
-	detect.Notice
+	alarm.Notice
 	brand     string
 	contained containment.Containment // of an event that is about one; zero where it is not known
 }
 
-func noticeOf(ctx context.Context, name string, brand record.BrandID, told detect.Notice, c *containment.Store) (n notice, err error) {
+func noticeOf(ctx context.Context, name string, brand record.BrandID, told alarm.Notice, c *containment.Store) (n notice, err error) {
 	n = notice{Notice: told, brand: name}
 	if e := told.Event; e != nil && e.Containment != 0 && c != nil {
 		n.contained, err = c.Get(ctx, brand, e.Containment)
@@ -46,11 +46,11 @@ func (n *notice) typ() string {
 		return TypeRaised
 	}
 	switch n.Event.What {
-	case detect.WhatAcknowledged:
+	case alarm.WhatAcknowledged:
 		return TypeAcknowledged
-	case detect.WhatClosed:
+	case alarm.WhatClosed:
 		return TypeClosed
-	case detect.WhatContained:
+	case alarm.WhatContained:
 		return TypeBegan
 	}
 	return TypeUndone
@@ -80,14 +80,14 @@ func (n *notice) data() any {
 	if e != nil && n.Alarm == nil {
 		return n.containment()
 	}
-	a := detect.Shown(n.brand, &n.Alarm.Alarm)
+	a := alarm.Shown(n.brand, &n.Alarm.Alarm)
 	a.Earlier = n.Alarm.EarlierID()
 	if e == nil {
 		return a
 	}
 	// As it stood then: it may be closed by now.
 	a.State = string(e.What)
-	if e.What == detect.WhatClosed {
+	if e.What == alarm.WhatClosed {
 		a.ClosedBy, a.ClosedAt, a.Reason, a.Ticket = e.Principal, e.At, e.Reason, e.Ticket
 	} else {
 		a.AcknowledgedBy, a.AcknowledgedAt = e.Principal, e.At
@@ -154,7 +154,7 @@ func (n *notice) subject() string {
 		return fmt.Sprintf("[%s] %s alarm: %s, %s (%s)", n.brand, a.Grade, a.Rule, who(a.Principal), a.ID())
 	case a != nil:
 		return fmt.Sprintf("[%s] %s: %s alarm: %s, %s (%s)", n.brand, e.What, a.Grade, a.Rule, who(a.Principal), a.ID())
-	case e.What == detect.WhatContained:
+	case e.What == alarm.WhatContained:
 		return fmt.Sprintf("[%s] contained: %s (containment %d)", n.brand, whom(n.contained), e.Containment)
 	}
 	return fmt.Sprintf("[%s] containment undone: %s (containment %d)", n.brand, whom(n.contained), e.Containment)
@@ -171,14 +171,14 @@ func (n *notice) text() string {
 	e, a := n.Event, n.Alarm
 	if e != nil {
 		switch e.What {
-		case detect.WhatAcknowledged:
+		case alarm.WhatAcknowledged:
 			fmt.Fprintf(&b, "An alarm at %s was acknowledged.\n\n", n.brand)
-		case detect.WhatClosed:
+		case alarm.WhatClosed:
 			fmt.Fprintf(&b, "An alarm at %s was closed.\n\n", n.brand)
 			line("reason", e.Reason)
-		case detect.WhatContained:
+		case alarm.WhatContained:
 			fmt.Fprintf(&b, "Access was contained at %s.\n\n", n.brand)
-		case detect.WhatUndone:
+		case alarm.WhatUndone:
 			fmt.Fprintf(&b, "A containment at %s was undone.\n\n", n.brand)
 		}
 		if a == nil {

@@ -53,6 +53,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
 )
 
@@ -86,7 +87,7 @@ type receiver struct {
 	grade     detect.Grade
 	key       int
 	created   int64 // microseconds
-	place     detect.Place
+	place     alarm.Place
 	since     uint64 // the entry that registered it: repeats of older alarms are news to it; 0 for none
 	delivered int64
 	failures  int
@@ -149,7 +150,7 @@ type Desk struct {
 	Ledger *ledger.Ledger
 	Ring   *keys.Ring
 	DB     *db.DB
-	Alarms *detect.Store
+	Alarms *alarm.Store
 }
 
 // Add registers a receiver and returns its secret, once. It gets alarms from now on,
@@ -171,7 +172,7 @@ func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api
 	}
 	grade, err := detect.ParseGrade(req.Severity)
 	if err != nil {
-		return nil, errors.Join(detect.ErrAsk, err)
+		return nil, errors.Join(alarm.ErrAsk, err)
 	}
 	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who,
 		Detail: entry.ReceiverCreated{Receiver: req.Name, Host: hostOf(u), Grade: grade.String()}})
@@ -179,7 +180,7 @@ func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api
 		return nil, err
 	}
 	out := &api.Receiver{Name: req.Name, Kind: kindOf(u), Host: hostOf(u), Severity: grade.String(), Created: r.At()}
-	from := detect.Place{Entry: r.Entry()}
+	from := alarm.Place{Entry: r.Entry()}
 	if req.Past {
 		from.Entry = 0
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
 )
 
@@ -120,7 +121,7 @@ func (p place) sender(t *testing.T) *Sender { return p.senderBy(t, nil) }
 
 // senderBy is a sender with a mail server.
 func (p place) senderBy(t *testing.T, m *MailServer) *Sender {
-	s := NewSender(p.db, p.ring, brands.New(p.db), detect.NewStore(p.db))
+	s := NewSender(p.db, p.ring, brands.New(p.db), alarm.NewStore(p.db))
 	s.Mail = m
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -272,7 +273,7 @@ func TestAFloodIsStoredWholeAndPagedOnce(t *testing.T) {
 		p.sender(t) // two servers
 		eventually(t, "the pages came", func() bool { got, _, _ := in.state(); return len(got) >= keys })
 		file := filepath.Join(t.TempDir(), "events.jsonl")
-		f, err := OpenFeed(file, brands.New(p.db), detect.NewStore(p.db))
+		f, err := OpenFeed(file, brands.New(p.db), alarm.NewStore(p.db))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -326,7 +327,7 @@ func TestErrorsKeepAddressesToThemselves(t *testing.T) {
 	client := newWebhookClient()
 	for _, address := range []string{"http://127.0.0.1:1/secret-token", "http://127.0.0.1:x/secret-token"} {
 		to := &webhook{client, address, nil}
-		_, err := to.deliver(t.Context(), &notice{brand: "gucci", Notice: detect.Notice{Alarm: &detect.Stored{}}})
+		_, err := to.deliver(t.Context(), &notice{brand: "gucci", Notice: alarm.Notice{Alarm: &alarm.Stored{}}})
 		if err == nil || strings.Contains(err.Error(), "secret-token") {
 			t.Errorf("%v", err)
 		}
@@ -370,7 +371,7 @@ func TestTheFeedGoesOnWhereItStopped(t *testing.T) {
 		}
 		round := func() {
 			t.Helper()
-			f, err := OpenFeed(file, brands.New(p.db), detect.NewStore(p.db))
+			f, err := OpenFeed(file, brands.New(p.db), alarm.NewStore(p.db))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
 )
 
@@ -156,7 +157,7 @@ func findingOf(n *notice) finding {
 		f.FindingInfo.ModifiedTime = e.At.UnixMilli()
 		f.Unmapped["by"] = strconv.FormatUint(e.Principal, 10)
 		f.ActivityID, f.ActivityName, f.StatusID, f.Status = ocsfUpdate, "Update", ocsfInProgress, "In Progress"
-		if e.What == detect.WhatClosed {
+		if e.What == alarm.WhatClosed {
 			f.ActivityID, f.ActivityName, f.StatusID, f.Status = ocsfClose, "Close", ocsfSuppressed, "Suppressed"
 			if e.Reason == "contained" { // the only reason that says it was a theft
 				f.StatusID, f.Status = ocsfResolved, "Resolved"
@@ -191,7 +192,7 @@ func remediationOf(n *notice) remediation {
 		Metadata:   metadata{ocsfVersion, n.brand + "/" + strconv.FormatUint(e.Entry, 10) + "-" + string(e.What), n.brand, product{"Cloakroom", "Cloakroom"}},
 		Unmapped:   map[string]any{"brand": n.brand, "entry": e.Entry, "containment": n.containment()},
 	}
-	if e.What == detect.WhatUndone {
+	if e.What == alarm.WhatUndone {
 		r.ActivityID, r.ActivityName, r.Message = ocsfRestore, "Restore", "Containment undone: "+whom(n.contained)
 	}
 	r.TypeUID, r.TypeName = ocsfRemediation*100+r.ActivityID, "Remediation Activity: "+r.ActivityName
@@ -212,18 +213,18 @@ func eventOf(n *notice) any {
 type Feed struct {
 	Path   string
 	Brands *brands.Store
-	Alarms *detect.Store
+	Alarms *alarm.Store
 	// Contained tells what a containment is about; may be nil.
 	Contained *containment.Store
 	*follow.Loop
 
 	lock  *os.File
-	place map[record.BrandID]detect.Place
+	place map[record.BrandID]alarm.Place
 }
 
 // OpenFeed opens, and makes if need be, a feed and the note of what is in it.
-func OpenFeed(path string, b *brands.Store, alarms *detect.Store) (*Feed, error) {
-	f := &Feed{Path: path, Brands: b, Alarms: alarms, place: map[record.BrandID]detect.Place{}, Loop: follow.NewLoop(poll)}
+func OpenFeed(path string, b *brands.Store, alarms *alarm.Store) (*Feed, error) {
+	f := &Feed{Path: path, Brands: b, Alarms: alarms, place: map[record.BrandID]alarm.Place{}, Loop: follow.NewLoop(poll)}
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the file of events: %w", err)
@@ -263,7 +264,7 @@ func (f *Feed) round(ctx context.Context) error {
 	}
 	for _, b := range append(list, brands.Brand{ID: record.Group, Name: brands.GroupName}) {
 		for {
-			list, err := f.Alarms.Notices(ctx, b.ID, f.place[b.ID], detect.Audience{Least: detect.Low, Repeats: true}, feedPage)
+			list, err := f.Alarms.Notices(ctx, b.ID, f.place[b.ID], alarm.Audience{Least: detect.Low, Repeats: true}, feedPage)
 			if err != nil {
 				return err
 			}

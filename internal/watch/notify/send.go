@@ -17,6 +17,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
 )
 
@@ -47,7 +48,7 @@ type Sender struct {
 	DB     *db.DB
 	Ring   *keys.Ring
 	Brands *brands.Store
-	Alarms *detect.Store
+	Alarms *alarm.Store
 	// Contained tells what a containment is about; may be nil.
 	Contained *containment.Store
 	// Mail is the mail server that mail goes through. Without one, receivers of mail are
@@ -62,7 +63,7 @@ type Sender struct {
 }
 
 // NewSender returns the sender of one server.
-func NewSender(d *db.DB, ring *keys.Ring, b *brands.Store, alarms *detect.Store) *Sender {
+func NewSender(d *db.DB, ring *keys.Ring, b *brands.Store, alarms *alarm.Store) *Sender {
 	return &Sender{
 		DB: d, Ring: ring, Brands: b, Alarms: alarms, Loop: follow.NewLoop(poll), leases: follow.NewLeases(d), busy: map[follow.Work]bool{},
 		client: newWebhookClient(),
@@ -103,8 +104,8 @@ func (s *Sender) Run(ctx context.Context, log *slog.Logger) error {
 }
 
 // audience is which alarms and events the receiver is notified of.
-func (r *receiver) audience() detect.Audience {
-	return detect.Audience{Least: r.grade, Since: r.since}
+func (r *receiver) audience() alarm.Audience {
+	return alarm.Audience{Least: r.grade, Since: r.since}
 }
 
 // work names the serving of a receiver among the leases.
@@ -122,7 +123,7 @@ func (s *Sender) due(ctx context.Context) ([]receiver, error) {
 		var brand, grade, at, since int64
 		var rule string
 		err := row.Scan(&brand, &r.name, &r.url, &grade, &r.key, &r.created, &at, &rule, &since)
-		r.brand, r.grade, r.place = record.BrandID(brand), detect.Grade(grade), detect.Place{Entry: uint64(at), Rule: detect.Rule(rule)}
+		r.brand, r.grade, r.place = record.BrandID(brand), detect.Grade(grade), alarm.Place{Entry: uint64(at), Rule: detect.Rule(rule)}
 		r.since = uint64(since)
 		all = append(all, r)
 		return err
@@ -274,7 +275,7 @@ func (s *Sender) take(ctx context.Context, r *receiver) error {
 		if errors.Is(err, db.ErrNoRows) {
 			return follow.ErrLost // served, removed or given up since
 		}
-		r.place, r.delivered = detect.Place{Entry: uint64(at), Rule: detect.Rule(rule)}, 0
+		r.place, r.delivered = alarm.Place{Entry: uint64(at), Rule: detect.Rule(rule)}, 0
 		return err
 	})
 }

@@ -5,7 +5,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
-	"github.com/cloakroom/cloakroom/internal/watch/detect"
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 )
 
 // alarmRoutes serve what was detected, and the rules by which.
@@ -21,7 +21,7 @@ func (s *Server) alarmRoutes() {
 }
 
 func (s *Server) listAlarms(ctx context.Context, c identity.Caller, in *alarmsQuery) (*api.Alarms, error) {
-	return s.vault.Alarms.List(ctx, c, in.Brand, detect.Query{State: in.State, Grade: in.Severity, Before: in.Before, Limit: in.Limit})
+	return s.vault.Alarms.List(ctx, c, in.Brand, alarm.Query{State: in.State, Grade: in.Severity, Before: in.Before, Limit: in.Limit})
 }
 
 func (s *Server) showAlarm(ctx context.Context, c identity.Caller, in *AlarmPath) (*api.Alarm, error) {

@@ -27,6 +27,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
 	"github.com/cloakroom/cloakroom/internal/watch/exposure"
@@ -93,9 +94,9 @@ var pinned = []struct {
 	{disclose.ErrField, api.TypeInvalid, http.StatusUnprocessableEntity},
 	{door.ErrTicket, api.TypeInvalid, http.StatusUnprocessableEntity},
 	{detect.ErrRules, api.TypeInvalid, http.StatusUnprocessableEntity},
-	{detect.ErrAsk, api.TypeInvalid, http.StatusUnprocessableEntity},
-	{detect.ErrNoAlarm, api.TypeNotFound, http.StatusNotFound},
-	{detect.ErrClosed, api.TypeConflict, http.StatusConflict},
+	{alarm.ErrAsk, api.TypeInvalid, http.StatusUnprocessableEntity},
+	{alarm.ErrNoAlarm, api.TypeNotFound, http.StatusNotFound},
+	{alarm.ErrClosed, api.TypeConflict, http.StatusConflict},
 	{export.ErrOwn, api.TypePolicyDenied, http.StatusForbidden},
 	{export.ErrNotYours, api.TypePolicyDenied, http.StatusForbidden},
 	{export.ErrNoExport, api.TypeNotFound, http.StatusNotFound},

@@ -34,8 +34,8 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
-	"github.com/cloakroom/cloakroom/internal/watch/detect"
 	"github.com/cloakroom/cloakroom/internal/watch/exposure"
 	"github.com/cloakroom/cloakroom/internal/watch/notify"
 )
@@ -70,7 +70,7 @@ type Desks struct {
 	Exposure  *exposure.Desk
 	Canaries  *canary.Desk
 	Mails     *canary.MailDesk
-	Alarms    *detect.Desk
+	Alarms    *alarm.Desk
 	Notify    *notify.Desk
 	Admin     *admin.Desk
 	Backups   *backup.Desk

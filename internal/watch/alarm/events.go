@@ -1,9 +1,10 @@
-package detect
+package alarm
 
 import (
 	"cmp"
 	"context"
 	"fmt"
+	"github.com/cloakroom/cloakroom/internal/watch/detect"
 	"slices"
 	"time"
 
@@ -31,12 +32,12 @@ type Event struct {
 	Entry       uint64
 	What        What
 	At          time.Time
-	Grade       Grade  // of the alarm; what is contained is critical
-	Repeat      bool   // of the alarm: only receivers added since the open one were notified
-	prior       uint64 // of the alarm: the entry of the one with its key before it
-	Alarm       Place  // what it is about; zero for a containment
-	Principal   uint64 // who did it
-	Containment int64  // its number
+	Grade       detect.Grade // of the alarm; what is contained is critical
+	Repeat      bool         // of the alarm: only receivers added since the open one were notified
+	prior       uint64       // of the alarm: the entry of the one with its key before it
+	Alarm       Place        // what it is about; zero for a containment
+	Principal   uint64       // who did it
+	Containment int64        // its number
 	Took, Since time.Duration
 	Reason      string
 	Ticket      string
@@ -63,7 +64,7 @@ const (
 
 // containmentOf reads from an entry that something was contained, or goes on again.
 func containmentOf(brand record.BrandID, index uint64, e *entry.Entry) (Event, bool) {
-	ev := Event{Brand: brand, Entry: index, At: e.At, Grade: Critical, Principal: e.Principal, Ticket: e.Ticket}
+	ev := Event{Brand: brand, Entry: index, At: e.At, Grade: detect.Critical, Principal: e.Principal, Ticket: e.Ticket}
 	switch d := e.Detail.(type) {
 	case entry.Contained: // when it holds
 		ev.What, ev.Containment, ev.Took, ev.Since = WhatContained, d.ID, d.Took, d.Since
@@ -98,7 +99,7 @@ func stepsOf(ctx context.Context, q db.Queryer, brand record.BrandID, changes []
 			var rule string
 			s := new(standing)
 			err := r.Scan(&index, &rule, &s.grade, &s.again, &s.prior, &s.ack, &s.closed)
-			known[Place{uint64(index), Rule(rule)}] = s
+			known[Place{uint64(index), detect.Rule(rule)}] = s
 			return err
 		}})
 	}
@@ -112,7 +113,7 @@ func stepsOf(ctx context.Context, q db.Queryer, brand record.BrandID, changes []
 		if s == nil || s.closed != 0 && s.closed < index {
 			continue
 		}
-		ev := Event{Brand: brand, Entry: c.entry, What: WhatAcknowledged, At: c.at, Grade: Grade(s.grade), Repeat: s.again != 0, prior: uint64(s.prior), Alarm: c.alarm, Principal: c.by}
+		ev := Event{Brand: brand, Entry: c.entry, What: WhatAcknowledged, At: c.at, Grade: detect.Grade(s.grade), Repeat: s.again != 0, prior: uint64(s.prior), Alarm: c.alarm, Principal: c.by}
 		at := &s.ack
 		if c.closed {
 			ev.What, ev.Reason, ev.Ticket, at = WhatClosed, c.reason, c.ticket, &s.closed
@@ -139,9 +140,9 @@ func (e *Event) stmt() db.Stmt {
 
 // Audience is which alarms and events somebody is notified of.
 type Audience struct {
-	Least   Grade  // the lowest severity
-	Repeats bool   // also of alarms that repeat an open one
-	Since   uint64 // of repeats of alarms before this entry, the first; 0 for none
+	Least   detect.Grade // the lowest severity
+	Repeats bool         // also of alarms that repeat an open one
+	Since   uint64       // of repeats of alarms before this entry, the first; 0 for none
 }
 
 // args are the last arguments of the statements that read for an audience.
@@ -160,7 +161,7 @@ func (s *Store) events(ctx context.Context, brand record.BrandID, p Place, to Au
 		e := Event{Brand: brand}
 		var index, at, grade, again, alarm, principal, took, since int64
 		err := r.Scan(&index, (*string)(&e.What), &at, &grade, &again, &alarm, (*string)(&e.Alarm.Rule), &principal, &e.Containment, &took, &since, &e.Reason, &e.Ticket)
-		e.Entry, e.At, e.Grade, e.Repeat = uint64(index), time.UnixMicro(at).UTC(), Grade(grade), again != 0
+		e.Entry, e.At, e.Grade, e.Repeat = uint64(index), time.UnixMicro(at).UTC(), detect.Grade(grade), again != 0
 		e.Alarm.Entry, e.Principal = uint64(alarm), uint64(principal)
 		e.Took, e.Since = time.Duration(took)*time.Millisecond, time.Duration(since)*time.Millisecond
 		out = append(out, e)
@@ -193,7 +194,7 @@ func (s *Store) Notices(ctx context.Context, brand record.BrandID, p Place, to A
 		out = append(out, Notice{Place: Place{alarms[i].Entry, alarms[i].Rule}, Alarm: &alarms[i]})
 	}
 	for i := range events {
-		out = append(out, Notice{Place: Place{events[i].Entry, Rule(events[i].What)}, Event: &events[i]})
+		out = append(out, Notice{Place: Place{events[i].Entry, detect.Rule(events[i].What)}, Event: &events[i]})
 	}
 	out = slices.DeleteFunc(out, func(n Notice) bool { return n.Entry >= reached })
 	slices.SortFunc(out, func(a, b Notice) int {

@@ -1,9 +1,10 @@
-package detect
+package alarm
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/cloakroom/cloakroom/internal/watch/detect"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +32,7 @@ const (
 // Stored is an alarm with its life so far. The entries are those of the brand's log
 // that say who changed it; 0 for none.
 type Stored struct {
-	Alarm
+	detect.Alarm
 	Repeat      bool   // an alarm with the same key is open: only receivers added since are notified
 	Repeats     int    // how many alarms repeated this one while it was open
 	Earlier     uint64 // the alarm's entry that this one repeats, or that it comes after; 0 for none
@@ -61,8 +62,8 @@ func (s *Stored) State() State {
 
 // Place is where an alarm stands in the order of a brand's alarms.
 type Place struct {
-	Entry uint64 `json:"entry"`
-	Rule  Rule   `json:"rule"`
+	Entry uint64      `json:"entry"`
+	Rule  detect.Rule `json:"rule"`
 }
 
 // ParseID reads an alarm's ID.
@@ -72,7 +73,7 @@ func ParseID(id string) (Place, error) {
 	if !ok || err != nil {
 		return Place{}, ErrNoAlarm
 	}
-	return Place{index, Rule(rule)}, nil
+	return Place{index, detect.Rule(rule)}, nil
 }
 
 // Store keeps alarms, and where each brand's rules stand.
@@ -111,13 +112,13 @@ const (
 )
 
 func scanAlarm(brand record.BrandID, r db.Row) (Stored, error) {
-	s := Stored{Alarm: Alarm{Brand: brand}}
+	s := Stored{Alarm: detect.Alarm{Brand: brand}}
 	var at, grade, principal, lineage, customers, again, acked, closed, earlier int64
 	var rule string
 	var ackedBy, closedBy, ackEntry, closeEntry int64
 	err := r.Scan(&s.Entry, &rule, &at, &grade, &principal, &lineage, &s.Role, &customers, &s.Usual, &s.Seen, &s.Key, &again,
 		&ackEntry, &ackedBy, &acked, &closeEntry, &closedBy, &closed, &s.Reason, &s.CloseTicket, &s.Repeats, &earlier)
-	s.Rule, s.Grade, s.At = Rule(rule), Grade(grade), time.UnixMicro(at).UTC()
+	s.Rule, s.Grade, s.At = detect.Rule(rule), detect.Grade(grade), time.UnixMicro(at).UTC()
 	s.Principal, s.Lineage, s.Customers, s.Repeat = uint64(principal), uint64(lineage), int(customers), again != 0
 	s.AckEntry, s.AckedBy, s.CloseEntry, s.ClosedBy, s.Earlier = uint64(ackEntry), uint64(ackedBy), uint64(closeEntry), uint64(closedBy), uint64(earlier)
 	if acked != 0 {
@@ -189,7 +190,7 @@ type after struct {
 func (a after) Scan(dest ...any) error { return a.r.Scan(append([]any{a.first}, dest...)...) }
 
 // Answered notes what became of an alarm. It may be noted twice.
-func (s *Store) Answered(ctx context.Context, a *Alarm, what Answer) error {
+func (s *Store) Answered(ctx context.Context, a *detect.Alarm, what Answer) error {
 	if _, err := s.db.Exec(ctx, sqlAnswered, int64(a.Brand), int64(a.Entry), string(a.Rule), int64(what)); err != nil {
 		return fmt.Errorf("noting what became of an alarm: %w", err)
 	}
@@ -197,7 +198,7 @@ func (s *Store) Answered(ctx context.Context, a *Alarm, what Answer) error {
 }
 
 // ByRule returns the newest alarms of a rule, newest first.
-func (s *Store) ByRule(ctx context.Context, brand record.BrandID, rule Rule, limit int) ([]Stored, error) {
+func (s *Store) ByRule(ctx context.Context, brand record.BrandID, rule detect.Rule, limit int) ([]Stored, error) {
 	return s.read(ctx, brand, sqlRuleAlarms, int64(brand), string(rule), limit)
 }
 
@@ -206,7 +207,7 @@ func lastPlace() Place { return Place{Entry: 1<<63 - 1} }
 
 // List returns the alarms of a brand before a place, newest first. state is a State,
 // "open" for those not closed, or empty for all.
-func (s *Store) List(ctx context.Context, brand record.BrandID, before Place, least Grade, state string, limit int) ([]Stored, error) {
+func (s *Store) List(ctx context.Context, brand record.BrandID, before Place, least detect.Grade, state string, limit int) ([]Stored, error) {
 	return s.read(ctx, brand, sqlListAlarms, int64(brand), int64(before.Entry), string(before.Rule), int64(least), state, limit)
 }
 
@@ -263,7 +264,7 @@ func (s *Store) rulesAt(ctx context.Context, brand record.BrandID) (uint64, erro
 // batch is what entries from one index to another gave.
 type batch struct {
 	from, to uint64
-	alarms   []Alarm
+	alarms   []detect.Alarm
 	changes  []change
 	events   []Event // containments; what became of alarms is made of the changes
 	rules    uint64
@@ -291,7 +292,7 @@ func (s *Store) put(ctx context.Context, q db.Queryer, brand record.BrandID, b *
 		}
 		stmts = append(stmts, db.Stmt{SQL: sqlInsertAlarm, Args: []any{
 			int64(brand), int64(a.Entry), string(a.Rule), a.At.UnixMicro(), int64(a.Grade), int64(a.Principal), int64(a.Lineage), a.Role,
-			int64(a.Customers), a.Usual, a.Seen, a.Key, again, due, a.topic(), int64(l.earlier), int64(l.prior),
+			int64(a.Customers), a.Usual, a.Seen, a.Key, again, due, a.Topic(), int64(l.earlier), int64(l.prior),
 		}})
 	}
 	for p, n := range repeats {

@@ -1,4 +1,4 @@
-package detect
+package alarm
 
 import (
 	"context"
@@ -58,7 +58,7 @@ func linksOf(ctx context.Context, q db.Queryer, brand record.BrandID, b *batch) 
 			closeThread(&changes[0], threads, closings)
 			changes = changes[1:]
 		}
-		t, topic := threads[a.Key], a.topic()
+		t, topic := threads[a.Key], a.Topic()
 		l := link{repeat: t.last != 0 && t.closed == 0, prior: t.last}
 		switch {
 		case l.repeat:
@@ -104,7 +104,7 @@ func readThreads(ctx context.Context, q db.Queryer, brand record.BrandID, b *bat
 		if threads[a.Key] != nil {
 			continue
 		}
-		t, topic := new(thread), a.topic()
+		t, topic := new(thread), a.Topic()
 		threads[a.Key] = t
 		stmts = append(stmts, db.Stmt{SQL: sqlLastOfKey, Args: []any{int64(brand), a.Key}, Scan: func(r db.Row) error {
 			var last, again, earlier int64

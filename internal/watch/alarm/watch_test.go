@@ -1,9 +1,11 @@
-package detect
+package alarm
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"github.com/cloakroom/cloakroom/internal/watch/detect"
 	"io"
 	"log/slog"
 	"reflect"
@@ -28,6 +30,9 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
+
+// measure prints what is measured.
+var measure = flag.Bool("measure", false, "print what is measured")
 
 // everybody is a canary: each disclosure is an alarm.
 type everybody struct{}
@@ -139,7 +144,7 @@ func (p place) disclose(t *testing.T, l *ledger.Ledger, who identity.Who, ord re
 }
 
 func (p place) all(t testing.TB) []Stored {
-	list, err := NewStore(p.db).read(t.Context(), p.brand, sqlAfterAlarm, int64(p.brand), 0, "", int64(Low), 1, 0, 100_000)
+	list, err := NewStore(p.db).read(t.Context(), p.brand, sqlAfterAlarm, int64(p.brand), 0, "", int64(detect.Low), 1, 0, 100_000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +205,7 @@ func TestEveryAlarmIsStoredOnceBySeveralServers(t *testing.T) {
 		eventually(t, "all is stored", func() bool { return len(p.all(t)) >= len(servers)*each })
 		seen := map[uint64]bool{}
 		for _, a := range p.all(t) {
-			if a.Rule != Canary || seen[a.Entry] {
+			if a.Rule != detect.Canary || seen[a.Entry] {
 				t.Fatalf("%s is there twice, or is no canary's", a.ID())
 			}
 			seen[a.Entry] = true
@@ -244,7 +249,7 @@ func TestAlarmsAndTheirLivesFollowFromTheLog(t *testing.T) {
 			}
 		}
 		told := func(repeats bool) []Notice {
-			list, err := NewStore(p.db).Notices(t.Context(), p.brand, Place{}, Audience{Least: Medium, Repeats: repeats}, 100)
+			list, err := NewStore(p.db).Notices(t.Context(), p.brand, Place{}, Audience{Least: detect.Medium, Repeats: repeats}, 100)
 			if err != nil {
 				t.Fatal(err)
 			}

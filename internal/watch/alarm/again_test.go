@@ -1,4 +1,4 @@
-package detect
+package alarm
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/watch/detect"
 )
 
 // links says of each alarm what it is: a page or a repeat, and after which.
@@ -30,19 +31,19 @@ func TestASeverityThatRisesPagesAgain(t *testing.T) {
 	each(t, func(t *testing.T, p place) {
 		s := NewStore(p.db)
 		at := time.Date(2026, 5, 4, 23, 0, 0, 0, time.UTC)
-		alarm := func(i uint64, g Grade, at time.Time) Alarm {
-			return Alarm{Brand: p.brand, Entry: i, At: at, Rule: Credential, Grade: g, Principal: 7,
+		alarm := func(i uint64, g detect.Grade, at time.Time) detect.Alarm {
+			return detect.Alarm{Brand: p.brand, Entry: i, At: at, Rule: detect.Credential, Grade: g, Principal: 7,
 				Key: fmt.Sprintf("%d/credential/7/%s/%s", p.brand, g, at.Format(time.DateOnly))}
 		}
 		closing := func(i, alarm uint64) change {
-			return change{entry: i, at: at, by: 9, alarm: Place{alarm, Credential}, closed: true, reason: "mistaken"}
+			return change{entry: i, at: at, by: 9, alarm: Place{alarm, detect.Credential}, closed: true, reason: "mistaken"}
 		}
 		for _, b := range []*batch{
-			{from: 0, to: 5, alarms: []Alarm{alarm(1, Low, at), alarm(2, Low, at), alarm(3, Medium, at), alarm(4, Low, at)}},
-			{from: 5, to: 8, alarms: []Alarm{alarm(5, Low, at), alarm(7, Low, at)}, changes: []change{closing(6, 5)}},
+			{from: 0, to: 5, alarms: []detect.Alarm{alarm(1, detect.Low, at), alarm(2, detect.Low, at), alarm(3, detect.Medium, at), alarm(4, detect.Low, at)}},
+			{from: 5, to: 8, alarms: []detect.Alarm{alarm(5, detect.Low, at), alarm(7, detect.Low, at)}, changes: []change{closing(6, 5)}},
 			// A second closing of the same alarm changes nothing, also within a batch.
-			{from: 8, to: 12, alarms: []Alarm{alarm(9, Low, at), alarm(11, Low, at)}, changes: []change{closing(8, 5), closing(10, 5)}},
-			{from: 12, to: 15, alarms: []Alarm{alarm(12, Medium, at), alarm(14, Medium, at.Add(2*time.Hour))}, changes: []change{closing(13, 12)}},
+			{from: 8, to: 12, alarms: []detect.Alarm{alarm(9, detect.Low, at), alarm(11, detect.Low, at)}, changes: []change{closing(8, 5), closing(10, 5)}},
+			{from: 12, to: 15, alarms: []detect.Alarm{alarm(12, detect.Medium, at), alarm(14, detect.Medium, at.Add(2*time.Hour))}, changes: []change{closing(13, 12)}},
 		} {
 			if err := p.db.Tx(t.Context(), func(q db.Queryer) error { return s.put(t.Context(), q, p.brand, b) }); err != nil {
 				t.Fatal(err)
@@ -118,8 +119,8 @@ func TestWhoIsNotifiedFollowsFromTheLog(t *testing.T) {
 
 // Rules in a log of before keep their meaning: what is a severity now was a grade.
 func TestRulesOfOldLogsAreRead(t *testing.T) {
-	for text, want := range map[string]Grade{"canary: {grade: low}": Low, "canary: {severity: medium}": Medium, "": Critical} {
-		if r, err := ParseRules(text); err != nil || r.Canary.Grade != want || r.Surge.Grade != High {
+	for text, want := range map[string]detect.Grade{"canary: {grade: low}": detect.Low, "canary: {severity: medium}": detect.Medium, "": detect.Critical} {
+		if r, err := detect.ParseRules(text); err != nil || r.Canary.Grade != want || r.Surge.Grade != detect.High {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

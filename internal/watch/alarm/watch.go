@@ -1,8 +1,16 @@
-package detect
+// Package alarm keeps what detection says: it stores every alarm of a brand's log once,
+// shows alarms to those who may see them, and takes their decisions.
+//
+// [Watch] makes the alarms a follower of the logs, so that each is stored once, however
+// many servers run. [Desk] shows, acknowledges and closes them. Who did so is an entry of
+// the log, so that also an alarm's life follows from the log. What is unusual is package
+// detect's to say, which knows no database and no clock.
+package alarm
 
 import (
 	"bufio"
 	"context"
+	"github.com/cloakroom/cloakroom/internal/watch/detect"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
@@ -16,16 +24,16 @@ const follower = "alarms"
 // Watch makes alarms a follower of the logs: what a [Detector] says of an entry is
 // stored in the transaction that moves the follower's cursor past it. stored, if set, is
 // told of brands that have new alarms or events, and must not block.
-func Watch(r *follow.Runner, s *Store, c Canaries, stored func(record.BrandID)) {
+func Watch(r *follow.Runner, s *Store, c detect.Canaries, stored func(record.BrandID)) {
 	f := &follow.Follower[found]{
 		Name:    follower,
-		Version: StateVersion,
+		Version: detect.StateVersion,
 		Begin: func(brand record.BrandID) (follow.State[found], error) {
-			rules, err := DefaultRules()
+			rules, err := detect.DefaultRules()
 			if err != nil {
 				return nil, err
 			}
-			return &watch{New(brand, rules, c)}, nil
+			return &watch{brand, detect.New(brand, rules, c)}, nil
 		},
 		Store: func(ctx context.Context, q db.Queryer, b follow.Batch[found]) error {
 			return s.put(ctx, q, b.Brand, batchOf(b))
@@ -42,14 +50,17 @@ func Watch(r *follow.Runner, s *Store, c Canaries, stored func(record.BrandID)) 
 
 // found is what one entry gave.
 type found struct {
-	alarms []Alarm
+	alarms []detect.Alarm
 	change *change
 	event  *Event // a containment; what became of alarms is made of the changes
 	rules  uint64 // the entry, if it has new rules
 }
 
 // watch is a detector as a follower.
-type watch struct{ d *Detector }
+type watch struct {
+	brand record.BrandID
+	d     *detect.Detector
+}
 
 // Observe implements follow.State.
 func (w *watch) Observe(e follow.Entry) []found {
@@ -62,7 +73,7 @@ func (w *watch) Observe(e follow.Entry) []found {
 			f.rules = e.Index
 		}
 	case entry.KindContainment:
-		if ev, ok := containmentOf(w.d.brand, e.Index, e.Entry); ok {
+		if ev, ok := containmentOf(w.brand, e.Index, e.Entry); ok {
 			f.event = &ev
 		}
 	}

@@ -1,9 +1,10 @@
-package detect
+package alarm
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/cloakroom/cloakroom/internal/watch/detect"
 	"slices"
 	"strings"
 
@@ -28,7 +29,7 @@ type Desk struct {
 	Door     *door.Door
 	Ledger   *ledger.Ledger
 	Store    *Store
-	Canaries Canaries // may be nil
+	Canaries detect.Canaries // may be nil
 }
 
 // names finds the names of principals, each once.
@@ -49,7 +50,7 @@ func (n *names) of(ctx context.Context, id uint64) string {
 }
 
 // Shown is an alarm as the API shows it.
-func Shown(brand string, a *Alarm) api.Alarm {
+func Shown(brand string, a *detect.Alarm) api.Alarm {
 	return api.Alarm{
 		ID: a.ID(), Brand: brand, Entry: a.Entry, At: a.At, Rule: string(a.Rule), Severity: a.Grade.String(), Principal: a.Principal,
 		Lineage: a.Lineage, Role: a.Role, Customers: a.Customers, Usual: a.Usual, Seen: a.Seen, Key: a.Key,
@@ -81,14 +82,14 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string, q Quer
 	if err != nil {
 		return nil, err
 	}
-	before, least := lastPlace(), Low
+	before, least := lastPlace(), detect.Low
 	if q.Before != "" {
 		if before, err = ParseID(q.Before); err != nil {
 			return nil, err
 		}
 	}
 	if q.Grade != "" {
-		if least, err = ParseGrade(q.Grade); err != nil {
+		if least, err = detect.ParseGrade(q.Grade); err != nil {
 			return nil, errors.Join(ErrAsk, err)
 		}
 	}
@@ -151,6 +152,12 @@ func (d *Desk) Close(ctx context.Context, c identity.Caller, brand, id string, r
 	return d.step(ctx, c, brand, id, changeClose, req)
 }
 
+// The steps of an alarm's life.
+const (
+	changeAck   = "acknowledge"
+	changeClose = "close"
+)
+
 // step logs a step of an alarm's life, and then makes it. A server that dies in
 // between leaves it to the watcher, which reads the same entry.
 func (d *Desk) step(ctx context.Context, c identity.Caller, brand, id, what string, req api.CloseRequest) (*api.Alarm, error) {
@@ -198,7 +205,7 @@ func (d *Desk) Rules(ctx context.Context, c identity.Caller, brand string) (*api
 	}
 	at, err := d.Store.rulesAt(ctx, v.Brand.ID)
 	if err != nil || at == 0 {
-		return &api.DetectionRules{Rules: DefaultText()}, err
+		return &api.DetectionRules{Rules: detect.DefaultText()}, err
 	}
 	e, _, err := d.Ledger.Entry(ctx, v.Brand.ID, at)
 	if err != nil {
@@ -218,9 +225,9 @@ func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand, text stri
 		return nil, err
 	}
 	if strings.TrimSpace(text) == "" {
-		text = DefaultText()
+		text = detect.DefaultText()
 	}
-	if _, err := ParseRules(text); err != nil {
+	if _, err := detect.ParseRules(text); err != nil {
 		return nil, err
 	}
 	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindDetection, Who: v.Who, Detail: entry.DetectionRules{Rules: text}})
@@ -240,7 +247,7 @@ func (d *Desk) Replay(ctx context.Context, c identity.Caller, brand string, req 
 	if err != nil {
 		return nil, err
 	}
-	rules, err := ParseRules(req.Rules)
+	rules, err := detect.ParseRules(req.Rules)
 	if err != nil {
 		return nil, err
 	}
@@ -249,7 +256,7 @@ func (d *Desk) Replay(ctx context.Context, c identity.Caller, brand string, req 
 			return nil, err
 		}
 	}
-	det := New(v.Brand.ID, rules, d.Canaries)
+	det := detect.New(v.Brand.ID, rules, d.Canaries)
 	if req.Rules != "" {
 		det.Pin()
 	}
