@@ -110,7 +110,7 @@ func (c *keyRotateCmd) Run(ctx context.Context, std Streams) error {
 				tctx, stop := context.WithCancel(ctx)
 				done := make(chan struct{})
 				go func() {
-					v.vault.Admin.Tend(tctx, quiet(std.Err))
+					v.vault.Upkeep.Tend(tctx, quiet(std.Err))
 					close(done)
 				}()
 				defer func() {

@@ -129,7 +129,7 @@ func serve(ctx context.Context, v *app.Vault, log *slog.Logger, l net.Listener, 
 	g.Go(func() error { return s.Serve(ctx, socket) })
 	g.Go(func() error { return v.Watch(ctx, log, events) })
 	g.Go(func() error {
-		v.Admin.Tend(ctx, log)
+		v.Upkeep.Tend(ctx, log)
 		return nil
 	})
 	return g.Wait()

@@ -17,18 +17,22 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cloakroom/cloakroom/internal/govern/admin"
+	"github.com/cloakroom/cloakroom/internal/govern/upkeep"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/idempotency"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/respond/contain"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/audit"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
+	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
 	"github.com/cloakroom/cloakroom/internal/vault/disclose"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
+	"github.com/cloakroom/cloakroom/internal/vault/erase"
 	"github.com/cloakroom/cloakroom/internal/vault/export"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
@@ -99,6 +103,9 @@ type Vault struct {
 	Intake   *intake.Desk
 	Exports  *export.Desk
 	Admin    *admin.Desk
+	Erase    *erase.Desk
+	Upkeep   *upkeep.Desk
+	Contain  *contain.Desk
 	Alarms   *alarm.Desk
 	Notify   *notify.Desk
 	Canaries *canary.Desk
@@ -115,7 +122,7 @@ type Vault struct {
 	// Followers make alarms of the logs, and Sender sends them, while a server runs them.
 	Followers *follow.Runner
 	Sender    *notify.Sender
-	Reflex    *admin.Reflex // contains by the rules of detection, while a server runs it
+	Reflex    *contain.Reflex // contains by the rules of detection, while a server runs it
 	brands    *brands.Store
 	stored    []*follow.Loop // what looks at alarms as soon as they are stored
 	lock      *os.File
@@ -334,8 +341,12 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Followers = follow.New(v.DB, v.Ledger, feed)
 	v.Exposure = exposure.New(door, v.Ledger, v.DB, v.Followers)
 	canaries := canary.NewStore(v.DB, ring)
-	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Seal: store, Canaries: canaries, Exposure: v.Exposure, Signer: signer, Alarms: alarms, Exports: v.Exports.Store}
-	v.Reflex = admin.NewReflex(v.Admin)
+	changes := &change.Maker{DB: v.DB, Ledger: v.Ledger, Brands: bs}
+	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Exposure: v.Exposure, Signer: signer}
+	v.Erase = &erase.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Seal: store}
+	v.Upkeep = &upkeep.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Seal: store, Erase: v.Erase, Canaries: canaries}
+	v.Contain = &contain.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Changes: changes, Alarms: alarms, Exports: v.Exports.Store}
+	v.Reflex = contain.NewReflex(v.Contain)
 	v.stored = []*follow.Loop{v.Reflex.Loop, v.Sender.Loop}
 	alarm.Watch(v.Followers, alarms, canaries, func(record.BrandID) {
 		for _, l := range v.stored {
@@ -344,7 +355,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	})
 	v.Alarms.Canaries = canaries
 	v.Intake.Canaries = canaries
-	v.Canaries = &canary.Desk{Door: door, Ledger: v.Ledger, Seal: store, Intake: v.Intake, Store: canaries, Erase: v.Admin.EraseFor}
+	v.Canaries = &canary.Desk{Door: door, Ledger: v.Ledger, Seal: store, Intake: v.Intake, Store: canaries, Erase: v.Erase.EraseFor}
 	v.Mails = &canary.MailDesk{Door: door, Ledger: v.Ledger, DB: v.DB, Ring: ring, Seal: store, Canaries: canaries, Alarms: alarms}
 	v.Exports.Marker, v.Exports.Canaries = v.Canaries, canaries
 }

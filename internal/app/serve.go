@@ -27,6 +27,9 @@ func (v *Vault) Desks() server.Desks {
 		Alarms:    v.Alarms,
 		Notify:    v.Notify,
 		Admin:     v.Admin,
+		Erase:     v.Erase,
+		Upkeep:    v.Upkeep,
+		Contain:   v.Contain,
 		Backups:   backup.NewDesk(v.BackupSource()),
 		Followers: v.Followers,
 	}
@@ -70,5 +73,5 @@ func (t *target) Resume(ctx context.Context, origin string) (*backup.Restored, e
 	if err := t.Start(ctx, t.o); err != nil {
 		return nil, err
 	}
-	return &backup.Restored{Ledger: t.Ledger, Identity: t.Identity, Admin: t.Admin}, nil
+	return &backup.Restored{Ledger: t.Ledger, Identity: t.Identity, Admin: t.Admin, Erase: t.Erase, Canaries: t.Upkeep.Canaries}, nil
 }

@@ -12,9 +12,9 @@ import (
 // that decides or is logged goes by the database's, which all servers share: their own
 // clocks may differ by minutes.
 var hostClock = map[string]string{
-	"internal/govern/admin/contain.go":          "how long it took to contain",
+	"internal/respond/contain/contain.go":       "how long it took to contain",
 	"internal/vault/containment/outcome.go":     "what a contained caller quotes to the security team",
-	"internal/govern/admin/reflex.go":           "how long it took to contain",
+	"internal/respond/contain/reflex.go":        "how long it took to contain",
 	"internal/govern/backup/backup.go":          "how often progress is drawn",
 	"internal/platform/db/pipeline_postgres.go": "how long a transaction was idle",
 	"internal/platform/db/postgres.go":          "how old a reading of the database's clock is, for early refusals alone",

@@ -52,7 +52,7 @@ var guards = []guard{
 	{"P5.4", "internal/vault/ledger/snapshot.go", "put(uint64(i), uint64(count))", "put(uint64(i), uint64(count)+1)", "internal/vault/ledger.TestWhatFollowsFromTheLogIsTheSameByEveryWay"},
 
 	{"P6.1", "internal/vault/seal/erase.go", "`DELETE FROM customer_keys WHERE ord = $1 AND version = $2`", "`UPDATE customer_keys SET version = version WHERE ord = $1 AND version = $2`", "internal/vault/seal.TestAnErasedCustomerIsGoneFromEveryFile"},
-	{"P6.2", "internal/govern/admin/erase.go", "slices.Chunk(list, finishedAtOnce)", "slices.Chunk(list[:0], finishedAtOnce)", "internal/govern/backup.TestLogErasesAgain"},
+	{"P6.2", "internal/vault/erase/erase.go", "slices.Chunk(list, finishedAtOnce)", "slices.Chunk(list[:0], finishedAtOnce)", "internal/govern/backup.TestLogErasesAgain"},
 	{"P6.3", "internal/platform/keys/rotate.go", "`DELETE FROM brand_keys WHERE brand = $1 AND kind = $2 AND version < $3`", "`DELETE FROM brand_keys WHERE brand = $1 AND kind = $2 AND version < $3 - 1000`", "internal/vault/seal.TestNoOlderCopyOpensAfterBothRotations"},
 
 	{"P7.1", "internal/vault/disclose/disclose.go", "if !errors.As(err, &unknown) {", "if errors.As(err, &unknown) || err == nil {", "internal/vault/disclose.TestOneForeignTokenFailsAll"},

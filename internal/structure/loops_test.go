@@ -20,7 +20,7 @@ var waits = map[string]string{
 	"internal/platform/revision/revision.go": "between two decisions on a request",
 	"internal/vault/intake/write.go":         "between two tries of a write",
 	"internal/vault/ledger/commit.go":        "the committer is what followers follow; it gathers refusals",
-	"internal/govern/admin/rotate.go":        "a person waits for a rotation, which has its own place and lease",
+	"internal/govern/upkeep/rotate.go":       "a person waits for a rotation, which has its own place and lease",
 }
 
 // checkLoops finds loops that wait by a clock, and wakes, outside of package follow.

@@ -54,7 +54,7 @@ func explained(text string) string {
 // spoken are the packages whose literals people read.
 var spoken = []string{
 	"cmd/cloakroom", "api", "client", "internal/web/server", "internal/vault/access",
-	"internal/vault/budget", "internal/vault/door", "internal/vault/containment", "internal/govern/admin",
+	"internal/vault/budget", "internal/vault/door", "internal/vault/containment", "internal/vault/change", "internal/vault/erase", "internal/respond/contain", "internal/govern/admin", "internal/govern/upkeep",
 	"internal/watch/detect", "internal/watch/notify", "internal/vault/identity", "internal/platform/idempotency", "internal/vault/export", "internal/vault/brands", "internal/platform/revision",
 }
 

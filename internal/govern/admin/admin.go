@@ -1,5 +1,5 @@
 // Package admin administers: brands, principals, credentials, purposes, policies and
-// budgets; and it erases customers. It shows nothing of any customer.
+// budgets. It shows nothing of any customer.
 //
 // Each change is an entry of the log of the brand that it concerns, or of the
 // group's, before it is made.
@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -23,18 +22,14 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
-	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
+	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
-	"github.com/cloakroom/cloakroom/internal/vault/export"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
-	"github.com/cloakroom/cloakroom/internal/vault/seal"
-	"github.com/cloakroom/cloakroom/internal/watch/alarm"
-	"github.com/cloakroom/cloakroom/internal/watch/canary"
 	"github.com/cloakroom/cloakroom/internal/watch/exposure"
 )
 
@@ -43,26 +38,15 @@ var ErrRequest = fault.New(fault.Invalid, "invalid request")
 
 // Desk administers.
 type Desk struct {
-	DB     *db.DB
-	Ring   *keys.Ring
-	Door   *door.Door
-	Ledger *ledger.Ledger
-	Seal   *seal.Store
+	DB      *db.DB
+	Ring    *keys.Ring
+	Door    *door.Door
+	Ledger  *ledger.Ledger
+	Changes *change.Maker
 	// Exposure says how the loss bounds change with what is administered.
 	Exposure *exposure.Desk
-	Canaries *canary.Store
 	// Signer makes the signer of a new brand's log from the seed that its keys hold.
 	Signer func(brand string, seed []byte) (note.Signer, error)
-	Alarms *alarm.Store
-	// Exports tells which end when something is contained.
-	Exports *export.Store
-	// PassWait bounds how long containing waits for one log. 0 means passWait.
-	PassWait time.Duration
-
-	once  sync.Once
-	begun chan struct{} // by wake: a rotation was begun here
-
-	expiring sync.Map // brands whose values are being erased
 }
 
 // Begin makes what a brand needs: keys, an empty log, the default policy, and for a
@@ -107,61 +91,14 @@ func (d *Desk) change(ctx context.Context, v *door.Visit, kind entry.Kind, detai
 }
 
 func (d *Desk) changeAs(ctx context.Context, who identity.Who, kind entry.Kind, detail entry.Detail, fn func(q db.Queryer, at time.Time) error) error {
-	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: kind, Who: who, Detail: detail})
-	if err != nil {
+	moved, err := d.Changes.Make(ctx, ledger.Event{Kind: kind, Who: who, Detail: detail}, fn)
+	if err != nil || !moved {
 		return err
 	}
-	var before, after int64
-	err = d.DB.Tx(ctx, func(q db.Queryer) (err error) {
-		if err = q.Batch(ctx, []db.Stmt{revision.Stmt(&before)}); err != nil {
-			return err
-		}
-		if err = fn(q, r.At()); err != nil {
-			return err
-		}
-		return q.Batch(ctx, []db.Stmt{revision.Stmt(&after)})
-	})
-	if err != nil {
-		d.failed(ctx, who, r, err)
-		return err
-	}
-	if before == after {
-		return nil
-	}
-	if err := d.fence(ctx, who.Brand); err != nil {
+	if err := d.Changes.Pass(ctx, who.Brand, 0); err != nil {
 		return fmt.Errorf("the change is in force, but requests in flight may still be answered for %s: %w", ledger.DefaultTimeout, err)
 	}
 	return nil
-}
-
-// outcomeWithin bounds the entry that says that an announced act was not done.
-const outcomeWithin = 5 * time.Second
-
-// failed logs that an act which an entry announced was not done, as far as that is known
-// and the log can be written: the entry itself stays.
-func (d *Desk) failed(ctx context.Context, who identity.Who, r ledger.Receipt, err error) {
-	if errors.Is(err, db.ErrOutcomeUnknown) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(revision.Unbound(context.WithoutCancel(ctx)), outcomeWithin)
-	defer cancel()
-	// An error here changes nothing: the caller is told that the act failed.
-	_, _ = d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindOutcome, Who: who, Detail: entry.Outcome{Of: r.Entry(), Result: "failed"}})
-}
-
-// fence waits for what is under way at a brand, and for the group at every brand.
-func (d *Desk) fence(ctx context.Context, brand record.BrandID) error {
-	fenced := []record.BrandID{brand}
-	if brand == record.Group {
-		all, err := d.Door.Brands.List(ctx)
-		if err != nil {
-			return err
-		}
-		for _, b := range all {
-			fenced = append(fenced, b.ID)
-		}
-	}
-	return d.Ledger.Fence(ctx, fenced...)
 }
 
 // CreateBrand registers a brand, with the default policy, purposes and budgets.
@@ -375,7 +312,7 @@ func (d *Desk) ConnectApp(ctx context.Context, c identity.Caller, req api.Creden
 		return nil, err
 	}
 	who := identity.Who{Caller: c, Brand: record.Group}
-	if stopped, err := d.stopped(ctx, who); err != nil {
+	if stopped, err := d.Door.Stopped(ctx, c); err != nil {
 		return nil, err
 	} else if stopped {
 		return nil, containment.ErrContained
@@ -479,7 +416,7 @@ func (d *Desk) RevokeCredential(ctx context.Context, c identity.Caller, credenti
 			return 0, err
 		}
 		who = v.Who
-	} else if stopped, err := d.stopped(ctx, who); err != nil {
+	} else if stopped, err := d.Door.Stopped(ctx, c); err != nil {
 		return 0, err
 	} else if stopped {
 		return 0, containment.ErrContained

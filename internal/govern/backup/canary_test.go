@@ -53,7 +53,7 @@ func TestUpkeepTouchesNoDecoy(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			h.v.Admin.Tend(tending, slog.New(slog.NewTextHandler(io.Discard, nil)))
+			h.v.Upkeep.Tend(tending, slog.New(slog.NewTextHandler(io.Discard, nil)))
 		}()
 		for _, kind := range []string{"kek", "index"} {
 			must(t, admin.Do(ctx, "POST", client.Path("brands", "gucci", "keys", kind)+"/rotate", struct{}{}, nil))

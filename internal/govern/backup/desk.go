@@ -55,7 +55,7 @@ func (d *Desk) Start(ctx context.Context, c identity.Caller, in api.BackupReques
 	}
 	detail := entry.BackedUp{Parts: strings.Join(in.Parts, ","), RootKey: in.WithRootKey, Recipients: in.Recipients}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	held, hold, err := d.v.Admin.Ring.HoldRoot(run, keys.ForBackup)
+	held, hold, err := d.v.Ring.HoldRoot(run, keys.ForBackup)
 	if err != nil {
 		cancel()
 		return nil, err

@@ -24,6 +24,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/erase"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
@@ -85,7 +86,9 @@ type Target interface {
 type Restored struct {
 	Ledger   *ledger.Ledger
 	Identity *identity.Store
-	Admin    *admin.Desk
+	Admin    *admin.Desk // logs the restore
+	Erase    *erase.Desk
+	Canaries *canary.Store
 }
 
 // Place says where a vault is restored.
@@ -472,7 +475,7 @@ func (r *restore) nextOrdinal(ctx context.Context) (int64, error) {
 	}
 	// The list of canaries names ordinals that were reserved and never logged.
 	for _, l := range r.log.Logs {
-		listed, err := r.restored.Admin.Canaries.Last(ctx, l.Brand)
+		listed, err := r.restored.Canaries.Last(ctx, l.Brand)
 		if err != nil && !errors.Is(err, canary.ErrDamaged) && !errors.Is(err, keys.ErrNoKey) { // which `db check` reports
 			return 0, fmt.Errorf("reading the decoys of %s: %w", l.Name, err)
 		}
@@ -508,7 +511,7 @@ func (r *restore) unfinished(brand record.BrandID, index uint64, ord record.Ordi
 // and lets it open.
 func (r *restore) finish(ctx context.Context) error {
 	for _, l := range r.log.Logs {
-		n, err := r.restored.Admin.FinishErasures(ctx, l.Brand, func(index uint64, ord record.Ordinal) bool { return r.unfinished(l.Brand, index, ord) })
+		n, err := r.restored.Erase.FinishErasures(ctx, l.Brand, func(index uint64, ord record.Ordinal) bool { return r.unfinished(l.Brand, index, ord) })
 		if err != nil {
 			return fmt.Errorf("erasing again who the log of %s says was erased: %w", l.Name, err)
 		}

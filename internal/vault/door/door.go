@@ -93,6 +93,26 @@ func (d *Door) Admit(ctx context.Context, c identity.Caller, brand string, actio
 	return v, nil
 }
 
+// Stopped reports whether a caller is stopped by the group, or wherever they have a role.
+func (d *Door) Stopped(ctx context.Context, c identity.Caller) (bool, error) {
+	who := identity.Who{Caller: c, Brand: record.Group}
+	stop, err := d.Contained.Of(ctx, who)
+	if err != nil || stop.All {
+		return true, err
+	}
+	roles, err := d.Identity.Roles(ctx, c.Principal)
+	if err != nil {
+		return true, err
+	}
+	for _, r := range roles {
+		who.Brand, who.Role = r.Brand, r.Role
+		if stop, err = d.Contained.Of(ctx, who); err != nil || !stop.All {
+			return stop.All, err
+		}
+	}
+	return len(roles) > 0, nil
+}
+
 // stopped refuses what a containment of the role, the brand or its files stops.
 func (v *Visit) stopped(ctx context.Context, action access.Action, purpose string, fields record.FieldSet) error {
 	files := action == access.ActExport || action == access.ActExtract || action == access.ActApprove

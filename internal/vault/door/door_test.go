@@ -182,6 +182,6 @@ func TestARefusalByAnOldRightIsNotLogged(t *testing.T) {
 }
 
 func contain(ctx context.Context, h *apptest.House, c identity.Caller, req api.ContainRequest) error {
-	_, err := h.Admin.Contain(ctx, c, "gucci", req)
+	_, err := h.Contain.Contain(ctx, c, "gucci", req)
 	return err
 }

@@ -17,23 +17,23 @@ func (s *Server) containRoutes() {
 }
 
 func (s *Server) contain(ctx context.Context, c identity.Caller, in *sentTo[api.ContainRequest]) (*api.Containment, error) {
-	return s.vault.Admin.Contain(ctx, c, in.Brand, in.Body)
+	return s.vault.Contain.Contain(ctx, c, in.Brand, in.Body)
 }
 
 func (s *Server) listContainments(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Containment, error) {
-	return s.vault.Admin.Containments(ctx, c, in.Brand)
+	return s.vault.Contain.Containments(ctx, c, in.Brand)
 }
 
 func (s *Server) showContainment(ctx context.Context, c identity.Caller, in *ContainmentPath) (*api.Containment, error) {
-	return s.vault.Admin.Containment(ctx, c, in.Brand, in.ID)
+	return s.vault.Contain.Containment(ctx, c, in.Brand, in.ID)
 }
 
 func (s *Server) undoContainment(ctx context.Context, c identity.Caller, in *ContainmentPath) (*api.Containment, error) {
-	return s.vault.Admin.UndoContainment(ctx, c, in.Brand, in.ID, false)
+	return s.vault.Contain.UndoContainment(ctx, c, in.Brand, in.ID, false)
 }
 
 func (s *Server) confirmUndo(ctx context.Context, c identity.Caller, in *ContainmentPath) (*api.Containment, error) {
-	return s.vault.Admin.UndoContainment(ctx, c, in.Brand, in.ID, true)
+	return s.vault.Contain.UndoContainment(ctx, c, in.Brand, in.ID, true)
 }
 
 // ContainmentPath is part of requests.

@@ -73,7 +73,7 @@ func TestContainWhileTheDatabaseIsSlow(t *testing.T) {
 	ctx := t.Context()
 	dsn := dbtest.VaultDSN(t)
 	h := newHouse(t, dsn)
-	h.vault.Admin.PassWait = 100 * time.Millisecond
+	h.vault.Contain.PassWait = 100 * time.Millisecond
 	within := func(key string) *client.Client {
 		return client.New("http://vault", key, &http.Client{Transport: h.server.Local()})
 	}

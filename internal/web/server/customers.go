@@ -37,7 +37,7 @@ func (s *Server) patchCustomer(ctx context.Context, c identity.Caller, in *patch
 }
 
 func (s *Server) eraseCustomer(ctx context.Context, c identity.Caller, in *CustomerPath) (*api.Erased, error) {
-	return s.vault.Admin.Erase(ctx, c, in.Brand, in.Token)
+	return s.vault.Erase.Erase(ctx, c, in.Brand, in.Token)
 }
 
 func (s *Server) addPurchases(ctx context.Context, c identity.Caller, in *sentTo[api.PurchasesRequest]) (*api.Written, error) {

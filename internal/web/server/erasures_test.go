@@ -67,14 +67,14 @@ func manyAreErasedAsEachAlone(t *testing.T, h *house) {
 	v := h.vault
 	visit, ords := h.whoEnters(tokens)
 
-	gone, err := v.Admin.EraseFor(ctx, visit, ords[1:4], 0)
+	gone, err := v.Erase.EraseFor(ctx, visit, ords[1:4], 0)
 	if err != nil || !slices.Equal(gone, ords[1:2]) {
 		t.Fatalf("within no time %v of %v were erased, %v", gone, ords[1:4], err)
 	}
 	if err := reveal(tokens[2:]...); err != nil { // and one more entry that has them
 		t.Errorf("those that were left: %v", err)
 	}
-	gone, err = v.Admin.EraseFor(ctx, visit, ords[1:4], time.Minute)
+	gone, err = v.Erase.EraseFor(ctx, visit, ords[1:4], time.Minute)
 	if err != nil || !slices.Equal(gone, ords[1:4]) {
 		t.Fatalf("%v of %v were erased, %v", gone, ords[1:4], err)
 	}
@@ -120,7 +120,7 @@ func readsMeanwhileAreProven(t *testing.T, h *house) {
 			}
 		})
 	}
-	gone, err := v.Admin.EraseFor(ctx, visit, ords[1:], time.Minute)
+	gone, err := v.Erase.EraseFor(ctx, visit, ords[1:], time.Minute)
 	if err != nil || !slices.Equal(gone, ords[1:]) {
 		t.Errorf("%d were erased, %v", len(gone), err)
 	}
@@ -211,10 +211,10 @@ func anErasureThatWasCutOffIsFinished(t *testing.T, h *house) {
 	h.must(err)
 
 	v := h.vault
-	if n, err := v.Admin.FinishCutOff(ctx, time.Hour); n != 0 || err != nil {
+	if n, err := v.Erase.FinishCutOff(ctx, time.Hour); n != 0 || err != nil {
 		t.Errorf("%d erasures were finished that may be in flight, %v", n, err)
 	}
-	if n, err := v.Admin.FinishCutOff(ctx, 0); n != 2 || err != nil {
+	if n, err := v.Erase.FinishCutOff(ctx, 0); n != 2 || err != nil {
 		t.Errorf("%d erasures were finished, %v", n, err)
 	}
 	for i, token := range tokens {
@@ -242,7 +242,7 @@ func TestAnErasureThatIsNotInTheLogIsNotFinished(t *testing.T) {
 		db := h.vault.DB
 		_, err := db.Exec(ctx, `UPDATE log_erasures SET ord = $1`, int64(ords[1]))
 		h.must(err)
-		if n, err := h.vault.Admin.FinishCutOff(ctx, 0); n != 0 || !errors.Is(err, ledger.ErrTampered) {
+		if n, err := h.vault.Erase.FinishCutOff(ctx, 0); n != 0 || !errors.Is(err, ledger.ErrTampered) {
 			t.Errorf("%d were erased, %v", n, err)
 		}
 		for _, token := range tokens {

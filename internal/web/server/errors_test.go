@@ -10,18 +10,21 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/govern/backup"
+	"github.com/cloakroom/cloakroom/internal/govern/upkeep"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/idempotency"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/respond/contain"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
 	"github.com/cloakroom/cloakroom/internal/vault/disclose"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
+	"github.com/cloakroom/cloakroom/internal/vault/erase"
 	"github.com/cloakroom/cloakroom/internal/vault/export"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
@@ -47,7 +50,7 @@ var pinned = []struct {
 	{identity.ErrRevoked, api.TypeUnauthenticated, http.StatusUnauthorized},
 	{identity.ErrExpired, api.TypeUnauthenticated, http.StatusUnauthorized},
 	{identity.ErrDisabled, api.TypeUnauthenticated, http.StatusUnauthorized},
-	{admin.ErrErasing, api.TypePartlyDone, http.StatusServiceUnavailable},
+	{erase.ErrErasing, api.TypePartlyDone, http.StatusServiceUnavailable},
 	{seal.ErrNoOrdinals, api.TypeInternal, http.StatusInsufficientStorage},
 	{seal.ErrDamaged, api.TypeDamaged, http.StatusInternalServerError},
 	{ledger.ErrUnavailable, api.TypeLogUnavailable, http.StatusServiceUnavailable},
@@ -113,6 +116,8 @@ var pinned = []struct {
 	{backup.ErrRequest, api.TypeInvalid, http.StatusUnprocessableEntity},
 	{backup.ErrRunning, api.TypeConflict, http.StatusConflict},
 	{canary.ErrRequest, api.TypeInvalid, http.StatusUnprocessableEntity},
+	{contain.ErrRequest, api.TypeInvalid, http.StatusUnprocessableEntity},
+	{upkeep.ErrRequest, api.TypeInvalid, http.StatusUnprocessableEntity},
 	{admin.ErrRequest, api.TypeInvalid, http.StatusUnprocessableEntity},
 	{record.ErrEmail, api.TypeInvalid, http.StatusUnprocessableEntity},
 	{record.ErrPhone, api.TypeInvalid, http.StatusUnprocessableEntity},
@@ -199,7 +204,7 @@ func TestTheOutermostErrorIsTold(t *testing.T) {
 		{fmt.Errorf("%w: %w", ledger.ErrUnavailable, keys.ErrUnwrap), api.TypeLogUnavailable},
 		{fmt.Errorf("%w: %w", seal.ErrDamaged, keys.ErrUnwrap), api.TypeDamaged},
 		{fmt.Errorf("%w: %w", seal.ErrConflict, db.ErrDuplicate), api.TypeConflict},
-		{fmt.Errorf("%w: %w", admin.ErrRequest, keys.ErrNoRotation), api.TypeInvalid},
+		{fmt.Errorf("%w: %w", upkeep.ErrRequest, keys.ErrNoRotation), api.TypeInvalid},
 		{fmt.Errorf("%w, while retrying: %w", context.DeadlineExceeded, db.ErrUnavailable), api.TypeLogUnavailable},
 		{fmt.Errorf("%w: %w", db.ErrNoRows, ledger.ErrNoEntry), api.TypeNotFound},
 	} {

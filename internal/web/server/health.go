@@ -24,9 +24,9 @@ func (s *Server) health(ctx context.Context, _ identity.Caller, _ *none) (*api.H
 }
 
 func (s *Server) check(ctx context.Context, c identity.Caller, in *sent[api.CheckPlace]) (*api.Checked, error) {
-	return s.vault.Admin.Check(ctx, c, in.Body)
+	return s.vault.Upkeep.Check(ctx, c, in.Body)
 }
 
 func (s *Server) mend(ctx context.Context, c identity.Caller, in *sent[api.MendRequest]) (*api.Mended, error) {
-	return s.vault.Admin.Mend(ctx, c, in.Body)
+	return s.vault.Upkeep.Mend(ctx, c, in.Body)
 }

@@ -16,19 +16,19 @@ func (s *Server) keyRoutes() {
 }
 
 func (s *Server) listKeys(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Key, error) {
-	return s.vault.Admin.Keys(ctx, c, in.Brand)
+	return s.vault.Upkeep.Keys(ctx, c, in.Brand)
 }
 
 func (s *Server) listRotations(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Rotation, error) {
-	return s.vault.Admin.Rotations(ctx, c, in.Brand)
+	return s.vault.Upkeep.Rotations(ctx, c, in.Brand)
 }
 
 func (s *Server) rotateKey(ctx context.Context, c identity.Caller, in *keyPath) (*api.Rotation, error) {
-	return s.vault.Admin.Rotate(ctx, c, in.Brand, in.Kind)
+	return s.vault.Upkeep.Rotate(ctx, c, in.Brand, in.Kind)
 }
 
 func (s *Server) rotateRoot(ctx context.Context, c identity.Caller, _ *none) (*api.RootRotated, error) {
-	return s.vault.Admin.RotateRoot(ctx, c)
+	return s.vault.Upkeep.RotateRoot(ctx, c)
 }
 
 type keyPath struct {

@@ -93,7 +93,7 @@ func (s *Server) verifyLog(ctx context.Context, c identity.Caller, in *sentTo[ap
 }
 
 func (s *Server) expireLog(ctx context.Context, c identity.Caller, in *sentTo[api.ExpireRequest]) (*api.Expired, error) {
-	return s.vault.Admin.Expire(ctx, c, in.Brand, in.Body)
+	return s.vault.Upkeep.Expire(ctx, c, in.Brand, in.Body)
 }
 
 func (s *Server) logTile(w http.ResponseWriter, r *http.Request) {

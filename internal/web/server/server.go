@@ -24,12 +24,15 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/govern/backup"
+	"github.com/cloakroom/cloakroom/internal/govern/upkeep"
 	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/idempotency"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/respond/contain"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/audit"
 	"github.com/cloakroom/cloakroom/internal/vault/disclose"
+	"github.com/cloakroom/cloakroom/internal/vault/erase"
 	"github.com/cloakroom/cloakroom/internal/vault/export"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
@@ -73,6 +76,9 @@ type Desks struct {
 	Alarms    *alarm.Desk
 	Notify    *notify.Desk
 	Admin     *admin.Desk
+	Erase     *erase.Desk
+	Upkeep    *upkeep.Desk
+	Contain   *contain.Desk
 	Backups   *backup.Desk
 	Followers *follow.Runner
 }

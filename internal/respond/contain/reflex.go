@@ -1,4 +1,4 @@
-package admin
+package contain
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
@@ -110,21 +109,7 @@ func (d *Desk) byRule(ctx context.Context, a alarm.Stored) (alarm.Answer, error)
 		_, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindContainment, Who: who, Detail: detail})
 		return alarm.NotContained, err
 	}
-	begun := false
-	detail := entry.ContainmentBegun{Kind: string(c.Kind), Target: c.Target, Alarm: a.ID(), By: byRule}
-	err = d.step(ctx, who, "", detail, func(q db.Queryer, at time.Time) (err error) {
-		next := c
-		next.At = at
-		next, begun, err = d.Door.Contained.Begin(ctx, q, next, who, undoers)
-		c.ID = next.ID
-		return err
-	})
-	if err == nil {
-		err = d.pass(ctx, a.Brand, c.ID)
-	}
-	if err == nil && begun {
-		err = d.took(ctx, who, "", c.ID, max(1, time.Since(began).Milliseconds()), a)
-	}
+	_, _, err = d.begin(ctx, c, order{who: who, by: byRule, undoers: undoers, alarm: a, since: began})
 	return alarm.Contained, err
 }
 

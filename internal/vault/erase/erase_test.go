@@ -1,4 +1,4 @@
-package admin_test
+package erase_test
 
 import (
 	"errors"
@@ -38,7 +38,7 @@ func TestAnErasedCustomerIsGone(t *testing.T) {
 	tokens := h.Put("gucci", api.Fields{"external_id": "C-1", "email": "zoe@example.com"}, api.Fields{"external_id": "C-2"})
 	h.Must(view(h, t, alice, tokens[0]))
 	from := h.Size("gucci")
-	erased, err := h.Admin.Erase(ctx, officer, "gucci", tokens[0])
+	erased, err := h.Erase.Erase(ctx, officer, "gucci", tokens[0])
 	if err != nil || erased.Receipt.Entry != from || erased.Token != tokens[0] {
 		t.Fatalf("%+v, %v", erased, err)
 	}
@@ -65,12 +65,12 @@ func TestWhatIsNotErased(t *testing.T) {
 	ours := h.Put("gucci", api.Fields{"external_id": "C-1"})[0]
 	theirs := h.Put("balenciaga", api.Fields{"external_id": "C-1"})[0]
 	var denied *access.DeniedError
-	if _, err := h.Admin.Erase(ctx, alice, "gucci", ours); !errors.As(err, &denied) {
+	if _, err := h.Erase.Erase(ctx, alice, "gucci", ours); !errors.As(err, &denied) {
 		t.Errorf("support erased: %v", err)
 	}
 	for _, token := range []string{theirs, "tok_none"} {
 		from := h.Size("gucci")
-		if _, err := h.Admin.Erase(ctx, officer, "gucci", token); !errors.Is(err, seal.ErrUnknownToken) {
+		if _, err := h.Erase.Erase(ctx, officer, "gucci", token); !errors.Is(err, seal.ErrUnknownToken) {
 			t.Errorf("a token of nobody here: %v", err)
 		}
 		if got := kinds(h, from); !slices.Equal(got, []string{"refusal"}) {
@@ -91,13 +91,13 @@ func TestErasingManyGoesAsFarAsTheTime(t *testing.T) {
 	h.Must(err)
 	ords, err := h.Disclose.Seal.Resolve(ctx, v.Brand.ID, tokens)
 	h.Must(err)
-	_, err = h.Admin.Erase(ctx, officer, "gucci", tokens[0])
+	_, err = h.Erase.Erase(ctx, officer, "gucci", tokens[0])
 	h.Must(err)
 	from := h.Size("gucci")
-	if gone, err := h.Admin.EraseFor(ctx, v, ords, -1); err != nil || !slices.Equal(gone, ords[:1]) || h.Size("gucci") != from {
+	if gone, err := h.Erase.EraseFor(ctx, v, ords, -1); err != nil || !slices.Equal(gone, ords[:1]) || h.Size("gucci") != from {
 		t.Errorf("in no time %v of %v were gone, %v", gone, ords, err)
 	}
-	if gone, err := h.Admin.EraseFor(ctx, v, ords, time.Minute); err != nil || !slices.Equal(gone, ords) {
+	if gone, err := h.Erase.EraseFor(ctx, v, ords, time.Minute); err != nil || !slices.Equal(gone, ords) {
 		t.Errorf("%v of %v were gone, %v", gone, ords, err)
 	}
 	if got := kinds(h, from); !slices.Equal(got, []string{"erasure", "erasure"}) {

@@ -1,4 +1,4 @@
-package admin
+package contain
 
 import (
 	"context"
@@ -40,7 +40,9 @@ func (d *Desk) target(ctx context.Context, v *door.Visit, req api.ContainRequest
 	if req.Role != "" {
 		n++
 		a.Kind, a.Role = containment.Role, req.Role
-		err = knownRole(req.Role)
+		if !slices.Contains(access.Roles(), req.Role) {
+			err = fmt.Errorf("%w: no such role: use %v", ErrRequest, access.Roles())
+		}
 	}
 	if req.Brand {
 		n++

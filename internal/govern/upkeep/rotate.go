@@ -1,4 +1,4 @@
-package admin
+package upkeep
 
 import (
 	"context"
@@ -70,18 +70,14 @@ func (d *Desk) Rotate(ctx context.Context, c identity.Caller, brand, kind string
 	if !keys.Rotates(v.Brand.ID, keys.Kind(kind)) {
 		return nil, fmt.Errorf("%w: %w", ErrRequest, keys.ErrNoRotation)
 	}
-	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindRotation, Who: v.Who, Detail: entry.RotationBegun{Key: kind}})
-	if err != nil {
-		return nil, err
-	}
 	var rot *keys.Rotation
-	err = d.DB.Tx(ctx, func(q db.Queryer) error {
+	_, err = d.Changes.Make(ctx, ledger.Event{Kind: entry.KindRotation, Who: v.Who, Detail: entry.RotationBegun{Key: kind}}, func(q db.Queryer, at time.Time) error {
 		next, err := d.Seal.NextOrdinal(ctx, q)
 		if err != nil {
 			return err
 		}
 		by := keys.Starter{Principal: v.Who.Principal, Credential: v.Who.Credential, Lineage: v.Who.Lineage, Role: v.Who.Role}
-		rot, err = d.Ring.Rotate(ctx, q, v.Brand.ID, keys.Kind(kind), next, by, r.At())
+		rot, err = d.Ring.Rotate(ctx, q, v.Brand.ID, keys.Kind(kind), next, by, at)
 		return err
 	})
 	if err != nil {
@@ -123,7 +119,7 @@ const (
 // several servers one works on a rotation at a time.
 func (d *Desk) Tend(ctx context.Context, log *slog.Logger) {
 	finish := func(age time.Duration) {
-		n, err := d.FinishCutOff(ctx, age)
+		n, err := d.Erase.FinishCutOff(ctx, age)
 		if n > 0 {
 			log.Info("erasures that were logged and cut off were carried out", "customers", n)
 		}

@@ -1,4 +1,10 @@
-package admin
+// Package contain stops people, credentials, brands and files, and lets them resume. It is
+// what a responder does first, and what a rule of detection does by itself.
+//
+// A containment goes the way of every change (package change), and one step further: its
+// entry, the containment, the wait until no log can still take an entry of the target, and
+// an entry that says how long that took. Lifting a containment takes two people.
+package contain
 
 import (
 	"context"
@@ -10,19 +16,41 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
-	"github.com/cloakroom/cloakroom/internal/vault/brands"
+	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
+	"github.com/cloakroom/cloakroom/internal/vault/export"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 )
 
-// maxContainments bounds one listing.
-const maxContainments = 1000
+// ErrRequest is joined to errors that the request itself is to blame for.
+var ErrRequest = fault.New(fault.Invalid, "invalid request")
+
+// Desk contains.
+type Desk struct {
+	DB      *db.DB
+	Door    *door.Door
+	Ledger  *ledger.Ledger
+	Changes *change.Maker
+	Alarms  *alarm.Store
+	// Exports tells which end when something is contained.
+	Exports *export.Store
+	// PassWait bounds how long containing waits for one log. 0 means passWait.
+	PassWait time.Duration
+}
+
+const (
+	// maxContainments bounds one listing.
+	maxContainments = 1000
+	// maxNames bounds the names in the answer to one containment.
+	maxNames = 1000
+)
 
 // Contain stops a lineage, a principal, a role, a brand, or a brand's exports: at that
 // brand, or for the group at every brand. Once it returns, no server will log a disclosure to
@@ -69,31 +97,48 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	if req.Alarm != "" {
 		now.Alarm = alarm.ID()
 	}
-	detail := entry.ContainmentBegun{Kind: string(now.Kind), Target: now.Target, Role: now.Role, Keep: string(now.Keep), Alarm: now.Alarm}
-	begun := false
-	err = d.step(ctx, v.Who, req.Ticket, detail, func(q db.Queryer, at time.Time) (err error) {
-		c := now.Containment
-		c.At = at
-		now.Containment, begun, err = d.Door.Contained.Begin(ctx, q, c, v.Who, undoers)
-		return err
-	})
-	if err == nil {
-		err = d.pass(ctx, v.Brand.ID, now.ID)
-	}
+	now.Containment, out.TookMillis, err = d.begin(ctx, now.Containment, order{who: v.Who, ticket: req.Ticket, undoers: undoers, alarm: alarm, since: began})
 	if err != nil {
 		return nil, err
 	}
-	if begun {
-		out.TookMillis = max(1, time.Since(began).Milliseconds())
-		err = d.took(ctx, v.Who, req.Ticket, now.ID, out.TookMillis, alarm)
-	}
-	if err == nil {
-		err = d.impact(ctx, now.Containment, out) // last: stopping a thief must not wait for a list
-	}
-	if err != nil {
+	if err = d.impact(ctx, now.Containment, out); err != nil { // last: stopping a thief must not wait for a list
 		return nil, &containment.OutcomeError{ID: now.ID, Err: err}
 	}
 	return d.shown(ctx, now.Containment, out), nil
+}
+
+// order is who contains, and why.
+type order struct {
+	who     identity.Who
+	by      string // a rule; empty: who
+	ticket  string
+	undoers []containment.Undoer
+	alarm   alarm.Stored
+	since   time.Time // when it was ordered, by this machine's clock
+}
+
+// begin logs a containment, makes it, waits for the requests in flight, and logs how long
+// all that took. Of two that begin the same one, only the first logs how long.
+func (d *Desk) begin(ctx context.Context, c containment.Containment, o order) (_ containment.Containment, millis int64, err error) {
+	detail := entry.ContainmentBegun{Kind: string(c.Kind), Target: c.Target, Role: c.Role, Keep: string(c.Keep), Alarm: c.Alarm, By: o.by}
+	begun := false
+	err = d.step(ctx, o.who, o.ticket, detail, func(q db.Queryer, at time.Time) (err error) {
+		next := c
+		next.At = at
+		c, begun, err = d.Door.Contained.Begin(ctx, q, next, o.who, o.undoers)
+		return err
+	})
+	if err == nil {
+		err = d.pass(ctx, o.who.Brand, c.ID)
+	}
+	if err != nil || !begun {
+		return c, 0, err
+	}
+	millis = max(1, time.Since(o.since).Milliseconds())
+	if err = d.took(ctx, o.who, o.ticket, c.ID, millis, o.alarm); err != nil {
+		err = &containment.OutcomeError{ID: c.ID, Err: err}
+	}
+	return c, millis, err
 }
 
 // alarm returns the alarm that the containment responds to, if any.
@@ -142,16 +187,15 @@ func (d *Desk) existing(ctx context.Context, a aim, same containment.Containment
 // *containment.OutcomeError.
 func (d *Desk) step(ctx context.Context, who identity.Who, ticket string, detail entry.Detail, fn func(q db.Queryer, at time.Time) error) error {
 	_, undone := detail.(entry.ContainmentUndone)
-	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindContainment, Who: who, Ticket: ticket, Detail: detail})
-	if errors.Is(err, revision.ErrMoved) { // the request is decided again
+	_, err := d.Changes.Make(ctx, ledger.Event{Kind: entry.KindContainment, Who: who, Ticket: ticket, Detail: detail}, fn)
+	var unlogged *change.LogError
+	switch {
+	case err == nil, errors.Is(err, revision.ErrMoved): // the request is decided again
 		return err
-	}
-	if err != nil { // the entry may be in the log: that alone stops nobody
+	case errors.As(err, &unlogged): // the entry may be in the log: that alone stops nobody
 		return &containment.OutcomeError{Undone: undone, Err: fmt.Errorf("logging it: %v", err)}
-	}
-	err = d.DB.Tx(ctx, func(q db.Queryer) error { return fn(q, r.At()) })
-	if err != nil && !containment.IsRefusal(err) {
-		err = &containment.OutcomeError{Undone: undone, Err: err}
+	case !containment.IsRefusal(err):
+		return &containment.OutcomeError{Undone: undone, Err: err}
 	}
 	return err
 }
@@ -164,38 +208,19 @@ const (
 )
 
 // pass waits for the requests in flight in the brand's log, and for the group in every log.
-// A log that does not answer delays no other.
 func (d *Desk) pass(ctx context.Context, brand record.BrandID, id int64) error {
-	failed := &containment.OutcomeError{ID: id}
-	b, err := d.Door.Brands.Get(ctx, brand)
-	all := []brands.Brand{b}
-	if err == nil && brand == record.Group {
-		var more []brands.Brand
-		more, err = d.Door.Brands.List(ctx)
-		all = append(all, more...)
-	}
-	if err != nil {
-		failed.Err, failed.Logs = err, []string{"every brand"}
-		return failed
-	}
 	wait := passWait
 	if d.PassWait > 0 {
 		wait = d.PassWait
 	}
 	ctx, cancel := context.WithTimeout(ctx, passAll)
 	defer cancel()
-	for _, b := range all {
-		one, cancel := context.WithTimeout(ctx, wait)
-		err := d.Ledger.Fence(one, b.ID)
-		cancel()
-		if err != nil {
-			failed.Err, failed.Logs = err, append(failed.Logs, b.Name)
-		}
+	err := d.Changes.Pass(ctx, brand, wait)
+	var failed *change.PassError
+	if errors.As(err, &failed) {
+		return &containment.OutcomeError{ID: id, Logs: failed.Logs, Err: failed.Err}
 	}
-	if failed.Err != nil {
-		return failed
-	}
-	return nil
+	return err
 }
 
 func (d *Desk) shown(ctx context.Context, c containment.Containment, out *api.Containment) *api.Containment {
@@ -231,25 +256,6 @@ func (d *Desk) Containments(ctx context.Context, c identity.Caller, brand string
 		out = append(out, *d.shown(ctx, list[i], &api.Containment{}))
 	}
 	return out, nil
-}
-
-// stopped reports whether a caller is stopped by the group, or wherever they have a role.
-func (d *Desk) stopped(ctx context.Context, who identity.Who) (bool, error) {
-	stop, err := d.Door.Contained.Of(ctx, who)
-	if err != nil || stop.All {
-		return true, err
-	}
-	roles, err := d.Door.Identity.Roles(ctx, who.Principal)
-	if err != nil {
-		return true, err
-	}
-	for _, r := range roles {
-		who.Brand, who.Role = r.Brand, r.Role
-		if stop, err = d.Door.Contained.Of(ctx, who); err != nil || !stop.All {
-			return stop.All, err
-		}
-	}
-	return len(roles) > 0, nil
 }
 
 // Containment returns one, with whom it stops.

@@ -1,4 +1,7 @@
-package admin
+// Package erase erases customers: an entry says who, and then the customer's key is
+// destroyed. From the entry on nothing refuses an erasure; what a kill cuts off is carried
+// out later. Before the key is gone, what the proofs of others need of the log is kept.
+package erase
 
 import (
 	"context"
@@ -23,6 +26,14 @@ import (
 // ErrErasing is returned where an erasure is logged and could not be carried out in time.
 // It is not refused: FinishCutOff carries it out.
 var ErrErasing = fault.Typed(fault.Unavailable, api.TypePartlyDone, "the erasure is logged and not carried out yet: the vault carries it out within minutes, also after a restart; send no other request for it")
+
+// Desk erases.
+type Desk struct {
+	DB     *db.DB
+	Door   *door.Door
+	Ledger *ledger.Ledger
+	Seal   *seal.Store
+}
 
 // Erase erases a customer. It cannot be undone.
 func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string) (*api.Erased, error) {

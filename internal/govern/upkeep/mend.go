@@ -1,4 +1,4 @@
-package admin
+package upkeep
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
 )
 
@@ -47,9 +48,10 @@ func (d *Desk) Mend(ctx context.Context, c identity.Caller, req api.MendRequest)
 		return out, nil
 	}
 	detail := entry.Mended{Table: ordinalsTable, From: o.Next, To: next}
-	return out, d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, _ time.Time) error {
+	_, err = d.Changes.Make(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who, Detail: detail}, func(q db.Queryer, _ time.Time) error {
 		return d.Seal.SetNextOrdinal(ctx, q, o.Next, next)
 	})
+	return out, err
 }
 
 const ordinalsTable = "ordinals"

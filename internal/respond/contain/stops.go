@@ -1,4 +1,4 @@
-package admin
+package contain
 
 import (
 	"context"
@@ -97,7 +97,7 @@ func (d *Desk) stopsPeople(ctx context.Context, c containment.Containment, now t
 	case containment.Role:
 		return d.Door.Identity.Bearers(ctx, c.Brand, c.Role, now, func(b identity.Bearer) {
 			out.Credentials += b.Usable
-			if len(out.Principals) < maxPrincipals {
+			if len(out.Principals) < maxNames {
 				out.Principals = append(out.Principals, b.Name)
 			}
 		})

@@ -1,0 +1,130 @@
+// Package change makes changes that the log has before they hold. A change of rights, a
+// containment and a rotation go the same way:
+//
+//  1. log: an entry says what is changed, and for whom;
+//  2. make: one transaction makes the change, at the time of the entry;
+//  3. pass: what takes something away waits until no log can still take an entry that was
+//     allowed before it.
+//
+// A change that fails after its entry has an outcome entry that says so. A kill between 1
+// and 2 leaves an entry of something that did not happen; nothing holds that is not logged.
+package change
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/vault/brands"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+)
+
+// Maker makes changes.
+type Maker struct {
+	DB     *db.DB
+	Ledger *ledger.Ledger
+	Brands *brands.Store
+}
+
+// LogError is an error of writing the entry. The entry may be in the log; nothing was made.
+type LogError struct{ Err error }
+
+// Error returns the cause.
+func (e *LogError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *LogError) Unwrap() error { return e.Err }
+
+// Make logs a change and then makes it. It reports whether the change moved rights, so
+// that requests which were decided before may still be in flight: see Pass.
+func (m *Maker) Make(ctx context.Context, ev ledger.Event, fn func(q db.Queryer, at time.Time) error) (moved bool, err error) {
+	r, err := m.Ledger.Record(ctx, ev)
+	if err != nil {
+		return false, &LogError{err}
+	}
+	var before, after int64
+	err = m.DB.Tx(ctx, func(q db.Queryer) (err error) {
+		if err = q.Batch(ctx, []db.Stmt{revision.Stmt(&before)}); err != nil {
+			return err
+		}
+		if err = fn(q, r.At()); err != nil {
+			return err
+		}
+		return q.Batch(ctx, []db.Stmt{revision.Stmt(&after)})
+	})
+	if err != nil {
+		m.failed(ctx, ev.Who, r, err)
+	}
+	return err == nil && before != after, err
+}
+
+// outcomeWithin bounds the entry that says that an announced act was not done.
+const outcomeWithin = 5 * time.Second
+
+// failed logs that an act which an entry announced was not done, as far as that is known
+// and the log can be written: the entry itself stays.
+func (m *Maker) failed(ctx context.Context, who identity.Who, r ledger.Receipt, err error) {
+	if errors.Is(err, db.ErrOutcomeUnknown) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(revision.Unbound(context.WithoutCancel(ctx)), outcomeWithin)
+	defer cancel()
+	// An error here changes nothing: the caller gets the error of the act.
+	_, _ = m.Ledger.Record(ctx, ledger.Event{Kind: entry.KindOutcome, Who: who, Detail: entry.Outcome{Of: r.Entry(), Result: "failed"}})
+}
+
+// PassError says which logs could not be passed: there, a request that was in flight may
+// still be logged.
+type PassError struct {
+	Logs []string // of brands by name
+	Err  error
+}
+
+// Error returns the cause.
+func (e *PassError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *PassError) Unwrap() error { return e.Err }
+
+// Pass waits for the requests in flight in a brand's log, and for the group in every log:
+// after it, no server logs what was allowed before. It waits for each log no longer than
+// one; 0 is as long as the context. A log that does not answer delays no other.
+func (m *Maker) Pass(ctx context.Context, brand record.BrandID, one time.Duration) error {
+	b, err := m.Brands.Get(ctx, brand)
+	all := []brands.Brand{b}
+	if err == nil && brand == record.Group {
+		var more []brands.Brand
+		more, err = m.Brands.List(ctx)
+		all = append(all, more...)
+	}
+	if err != nil {
+		return &PassError{[]string{"every brand"}, err}
+	}
+	var failed *PassError
+	for _, b := range all {
+		if err := m.passOne(ctx, b.ID, one); err != nil {
+			if failed == nil {
+				failed = &PassError{}
+			}
+			failed.Err, failed.Logs = err, append(failed.Logs, b.Name)
+		}
+	}
+	if failed != nil {
+		return failed
+	}
+	return nil
+}
+
+func (m *Maker) passOne(ctx context.Context, brand record.BrandID, wait time.Duration) error {
+	if wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, wait)
+		defer cancel()
+	}
+	return m.Ledger.Fence(ctx, brand)
+}
