@@ -2,12 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -137,23 +133,6 @@ func (c *alarmCloseCmd) Run(ctx context.Context, std Streams) error {
 	return ask(ctx, std, &c.remote, call, printAlarm)
 }
 
-type receiverCmd struct {
-	Add    receiverAddCmd    `cmd:"" help:"Send alarms to a URL or an e-mail address."`
-	List   receiverListCmd   `cmd:"" help:"List receivers and their delivery status."`
-	Resume receiverResumeCmd `cmd:"" help:"Retry delivery now, even after the vault gave up."`
-	Remove receiverRemoveCmd `cmd:"" help:"Delete a receiver."`
-}
-
-type receiverAddCmd struct {
-	forBrand
-	Name      string `arg:"" help:"Lower-case letters, digits and hyphens."`
-	URLFile   string `name:"url-file" help:"File with the URL; a URL may be a credential, and other users can read a command line." type:"existingfile" xor:"to" placeholder:"FILE"`
-	Mailto    string `help:"E-mail address instead of a URL." xor:"to" placeholder:"ADDRESS"`
-	SecretOut string `name:"secret-out" help:"New file for the webhook's signing secret, mode 0600." placeholder:"FILE"`
-	Severity  string `help:"Lowest severity sent." enum:"low,medium,high,critical" default:"medium"`
-	Past      bool   `help:"Also send existing alarms."`
-}
-
 // Help is the long help text.
 func (receiverAddCmd) Help() string {
 	return `Requests to a URL are signed as in Standard Webhooks: webhook-id, webhook-timestamp,
@@ -164,189 +143,8 @@ Mail goes through the mail server that serve was given (--smtp-host, --smtp-from
 file with mailto:ADDRESS does the same as --mailto.`
 }
 
-// Run adds a receiver.
-func (c *receiverAddCmd) Run(ctx context.Context, std Streams) error {
-	to := "mailto:" + c.Mailto
-	switch {
-	case c.URLFile != "":
-		text, err := os.ReadFile(c.URLFile)
-		if err != nil {
-			return fmt.Errorf("reading the URL: %w", err)
-		}
-		to = strings.TrimSpace(string(text))
-	case c.Mailto == "":
-		return &usageError{"give --url-file or --mailto"}
-	}
-	in := api.ReceiverRequest{Name: c.Name, URL: to, Severity: c.Severity, Past: c.Past}
-	if strings.HasPrefix(to, "mailto:") {
-		if c.SecretOut != "" {
-			return &usageError{"mail is not signed: leave --secret-out out"}
-		}
-		return c.add(ctx, std, in, io.Discard)
-	}
-	if c.SecretOut == "" {
-		return &usageError{"give --secret-out: webhooks are signed"}
-	}
-	out, err := os.OpenFile(c.SecretOut, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("making the file for the secret: %w", err)
-	}
-	if err = errors.Join(c.add(ctx, std, in, out), out.Close()); err != nil {
-		os.Remove(c.SecretOut)
-	}
-	return err
-}
-
-func (c *receiverAddCmd) add(ctx context.Context, std Streams, in api.ReceiverRequest, secret io.Writer) error {
-	return c.with(ctx, std, func(v *connection) error {
-		r, err := v.CreateReceiver(ctx, c.Brand, in)
-		if err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintln(secret, r.Secret); err != nil {
-			return fmt.Errorf("writing the secret: %w; remove the receiver and add it again", err)
-		}
-		r.Secret = ""
-		return c.print(std, r, func(w io.Writer) {
-			fmt.Fprintf(w, "Alarms of severity %s or higher go to %s at %s", r.Severity, r.Name, r.Host)
-			if c.SecretOut != "" {
-				fmt.Fprintf(w, "; the signing secret is in %s", c.SecretOut)
-			}
-			fmt.Fprintln(w)
-		})
-	})
-}
-
-type receiverListCmd struct{ forBrand }
-
-// Run lists receivers.
-func (c *receiverListCmd) Run(ctx context.Context, std Streams) error {
-	call := func(v *connection) ([]api.Receiver, error) { return v.Receivers(ctx, c.Brand) }
-	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.Receiver) {
-		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-		for _, r := range list {
-			state := "served"
-			switch {
-			case !r.Stopped.IsZero():
-				state = fmt.Sprintf("gave up at %s: %s; its alarms are kept, send them with: cloakroom alarm receiver resume", r.Stopped.Format(time.RFC3339), r.Fault)
-			case r.Failures > 0:
-				state = fmt.Sprintf("failed %d times, next retry %s: %s", r.Failures, r.NextTry.Format(time.RFC3339), r.Fault)
-			case r.Fault != "":
-				state = "waiting: " + r.Fault
-			}
-			fmt.Fprintf(t, "%s\t%s\t%s\tfrom %s\t%d delivered\t%s\n", r.Name, r.Kind, r.Host, r.Severity, r.Delivered, state)
-		}
-		t.Flush()
-	})
-}
-
-type receiverResumeCmd struct {
-	forBrand
-	Name string `arg:""`
-}
-
-// Run lets a receiver be tried at once.
-func (c *receiverResumeCmd) Run(ctx context.Context, std Streams) error {
-	call := func(v *connection) (struct{}, error) { return struct{}{}, v.ResumeReceiver(ctx, c.Brand, c.Name) }
-	return ask(ctx, std, &c.remote, call, func(w io.Writer, _ struct{}) {
-		fmt.Fprintln(w, "resumed", c.Name)
-	})
-}
-
-type receiverRemoveCmd struct {
-	forBrand
-	Name string `arg:""`
-}
-
-// Run removes a receiver.
-func (c *receiverRemoveCmd) Run(ctx context.Context, std Streams) error {
-	call := func(v *connection) (struct{}, error) { return struct{}{}, v.RemoveReceiver(ctx, c.Brand, c.Name) }
-	return ask(ctx, std, &c.remote, call, func(w io.Writer, _ struct{}) {
-		fmt.Fprintln(w, "removed", c.Name)
-	})
-}
-
-type detectCmd struct {
-	Rules  detectRulesCmd  `cmd:"" help:"Show or set a brand's rules."`
-	Replay detectReplayCmd `cmd:"" help:"Show which alarms rules would have raised in the past; change nothing."`
-}
-
-type detectRulesCmd struct {
-	forBrand
-	Set     string `help:"Set the rules from a YAML file; missing settings have their defaults." type:"existingfile" xor:"set" placeholder:"FILE"`
-	Default bool   `help:"Set the default rules." xor:"set"`
-}
-
-// Run shows or sets rules.
-func (c *detectRulesCmd) Run(ctx context.Context, std Streams) error {
-	var in api.DetectionRules
-	if c.Set != "" {
-		text, err := os.ReadFile(c.Set)
-		if err != nil {
-			return fmt.Errorf("reading the rules: %w", err)
-		}
-		in.Rules = string(text)
-	}
-	call := func(v *connection) (*api.DetectionRules, error) {
-		if c.Set == "" && !c.Default {
-			return v.DetectionRules(ctx, c.Brand)
-		}
-		return v.SetDetectionRules(ctx, c.Brand, in)
-	}
-	return ask(ctx, std, &c.remote, call, func(w io.Writer, r *api.DetectionRules) { fmt.Fprint(w, r.Rules) })
-}
-
-type detectReplayCmd struct {
-	forBrand
-	From  string `help:"Start day or time: 2026-11-01 or RFC 3339, UTC." placeholder:"TIME"`
-	To    string `help:"End day or time, exclusive." placeholder:"TIME"`
-	Rules string `help:"Rules to try (default: those in force at each time)." type:"existingfile" placeholder:"FILE"`
-}
-
 // Help is the long help text.
 func (detectReplayCmd) Help() string {
 	return `Replays the brand's log from its start, to learn what is usual, and shows the alarms
 between --from and --to. Stores nothing and notifies nobody.`
-}
-
-// Run replays.
-func (c *detectReplayCmd) Run(ctx context.Context, std Streams) error {
-	var in api.ReplayRequest
-	var err error
-	if in.From, err = moment(c.From); err != nil {
-		return err
-	}
-	if in.To, err = moment(c.To); err != nil {
-		return err
-	}
-	if c.Rules != "" {
-		text, err := os.ReadFile(c.Rules)
-		if err != nil {
-			return fmt.Errorf("reading the rules: %w", err)
-		}
-		in.Rules = string(text)
-	}
-	call := func(v *connection) (*api.Replayed, error) { return v.ReplayDetection(ctx, c.Brand, in) }
-	return ask(ctx, std, &c.remote, call, func(w io.Writer, r *api.Replayed) {
-		for i := range r.Alarms {
-			a := &r.Alarms[i]
-			fmt.Fprintf(w, "%s  %s  %s  %s\n  seen:  %s\n  usual: %s\n", a.At.Format("2006-01-02 15:04"), a.Severity, a.ID, who(a), a.Seen, a.Usual)
-		}
-		fmt.Fprintf(w, "%d alarms from %d entries; receivers would have been notified of %d\n", r.Count, r.Entries, r.Pages)
-		for _, rule := range slices.Sorted(maps.Keys(r.Rules)) {
-			fmt.Fprintf(w, "  %-10s %d\n", rule, r.Rules[rule])
-		}
-	})
-}
-
-func moment(text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, &usageError{"a time is a day such as 2026-11-01, or RFC 3339"}
 }

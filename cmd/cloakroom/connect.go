@@ -60,6 +60,12 @@ type remote struct {
 	backing
 }
 
+// forBrand is where and for which brand a verb works.
+type forBrand struct {
+	remote
+	Brand string `help:"Brand name." required:"" placeholder:"NAME"`
+}
+
 // connection is a client and what must be closed after it.
 type connection struct {
 	*client.Client

@@ -13,26 +13,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
-	"github.com/cloakroom/cloakroom/internal/vault/access"
 )
-
-type policyCheckCmd struct {
-	JSON bool   `help:"Print one JSON object."`
-	File string `arg:"" help:"Policy file." type:"existingfile"`
-}
-
-// Run checks a policy file against the schema.
-func (c *policyCheckCmd) Run(_ context.Context, std Streams) error {
-	text, err := os.ReadFile(c.File)
-	if err != nil {
-		return fmt.Errorf("reading the policy: %w", err)
-	}
-	if _, err := access.Load(string(text)); err != nil {
-		return err
-	}
-	r := remote{JSON: c.JSON}
-	return r.print(std, map[string]bool{"valid": true}, func(w io.Writer) { fmt.Fprintln(w, c.File, "is a valid policy") })
-}
 
 type doctorCmd struct{ remote }
 

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+)
+
+type receiverCmd struct {
+	Add    receiverAddCmd    `cmd:"" help:"Send alarms to a URL or an e-mail address."`
+	List   receiverListCmd   `cmd:"" help:"List receivers and their delivery status."`
+	Resume receiverResumeCmd `cmd:"" help:"Retry delivery now, even after the vault gave up."`
+	Remove receiverRemoveCmd `cmd:"" help:"Delete a receiver."`
+}
+
+type receiverAddCmd struct {
+	forBrand
+	Name      string `arg:"" help:"Lower-case letters, digits and hyphens."`
+	URLFile   string `name:"url-file" help:"File with the URL; a URL may be a credential, and other users can read a command line." type:"existingfile" xor:"to" placeholder:"FILE"`
+	Mailto    string `help:"E-mail address instead of a URL." xor:"to" placeholder:"ADDRESS"`
+	SecretOut string `name:"secret-out" help:"New file for the webhook's signing secret, mode 0600." placeholder:"FILE"`
+	Severity  string `help:"Lowest severity sent." enum:"low,medium,high,critical" default:"medium"`
+	Past      bool   `help:"Also send existing alarms."`
+}
+
+// Run adds a receiver.
+func (c *receiverAddCmd) Run(ctx context.Context, std Streams) error {
+	to := "mailto:" + c.Mailto
+	switch {
+	case c.URLFile != "":
+		text, err := os.ReadFile(c.URLFile)
+		if err != nil {
+			return fmt.Errorf("reading the URL: %w", err)
+		}
+		to = strings.TrimSpace(string(text))
+	case c.Mailto == "":
+		return &usageError{"give --url-file or --mailto"}
+	}
+	in := api.ReceiverRequest{Name: c.Name, URL: to, Severity: c.Severity, Past: c.Past}
+	if strings.HasPrefix(to, "mailto:") {
+		if c.SecretOut != "" {
+			return &usageError{"mail is not signed: leave --secret-out out"}
+		}
+		return c.add(ctx, std, in, io.Discard)
+	}
+	if c.SecretOut == "" {
+		return &usageError{"give --secret-out: webhooks are signed"}
+	}
+	out, err := os.OpenFile(c.SecretOut, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("making the file for the secret: %w", err)
+	}
+	if err = errors.Join(c.add(ctx, std, in, out), out.Close()); err != nil {
+		os.Remove(c.SecretOut)
+	}
+	return err
+}
+
+func (c *receiverAddCmd) add(ctx context.Context, std Streams, in api.ReceiverRequest, secret io.Writer) error {
+	return c.with(ctx, std, func(v *connection) error {
+		r, err := v.CreateReceiver(ctx, c.Brand, in)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(secret, r.Secret); err != nil {
+			return fmt.Errorf("writing the secret: %w; remove the receiver and add it again", err)
+		}
+		r.Secret = ""
+		return c.print(std, r, func(w io.Writer) {
+			fmt.Fprintf(w, "Alarms of severity %s or higher go to %s at %s", r.Severity, r.Name, r.Host)
+			if c.SecretOut != "" {
+				fmt.Fprintf(w, "; the signing secret is in %s", c.SecretOut)
+			}
+			fmt.Fprintln(w)
+		})
+	})
+}
+
+type receiverListCmd struct{ forBrand }
+
+// Run lists receivers.
+func (c *receiverListCmd) Run(ctx context.Context, std Streams) error {
+	call := func(v *connection) ([]api.Receiver, error) { return v.Receivers(ctx, c.Brand) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.Receiver) {
+		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+		for _, r := range list {
+			state := "served"
+			switch {
+			case !r.Stopped.IsZero():
+				state = fmt.Sprintf("gave up at %s: %s; its alarms are kept, send them with: cloakroom alarm receiver resume", r.Stopped.Format(time.RFC3339), r.Fault)
+			case r.Failures > 0:
+				state = fmt.Sprintf("failed %d times, next retry %s: %s", r.Failures, r.NextTry.Format(time.RFC3339), r.Fault)
+			case r.Fault != "":
+				state = "waiting: " + r.Fault
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\tfrom %s\t%d delivered\t%s\n", r.Name, r.Kind, r.Host, r.Severity, r.Delivered, state)
+		}
+		t.Flush()
+	})
+}
+
+type receiverResumeCmd struct {
+	forBrand
+	Name string `arg:""`
+}
+
+// Run lets a receiver be tried at once.
+func (c *receiverResumeCmd) Run(ctx context.Context, std Streams) error {
+	call := func(v *connection) (struct{}, error) { return struct{}{}, v.ResumeReceiver(ctx, c.Brand, c.Name) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, _ struct{}) {
+		fmt.Fprintln(w, "resumed", c.Name)
+	})
+}
+
+type receiverRemoveCmd struct {
+	forBrand
+	Name string `arg:""`
+}
+
+// Run removes a receiver.
+func (c *receiverRemoveCmd) Run(ctx context.Context, std Streams) error {
+	call := func(v *connection) (struct{}, error) { return struct{}{}, v.RemoveReceiver(ctx, c.Brand, c.Name) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, _ struct{}) {
+		fmt.Fprintln(w, "removed", c.Name)
+	})
+}
