@@ -113,7 +113,7 @@ func start(t testing.TB, o app.Options) *Vault {
 // Brand creates a brand with the default policy, purposes and budgets.
 func (v *Vault) Brand(name string) {
 	v.t.Helper()
-	if err := v.Admin.Do(v.t.Context(), "POST", "/v1/brands", api.Brand{Name: name}, nil); err != nil {
+	if _, err := v.Admin.CreateBrand(v.t.Context(), api.Brand{Name: name}); err != nil {
 		v.t.Fatalf("creating the brand %s: %v", name, err)
 	}
 }
@@ -122,11 +122,11 @@ func (v *Vault) Brand(name string) {
 func (v *Vault) Principal(name string, roles map[string]string) *client.Client {
 	v.t.Helper()
 	ctx := v.t.Context()
-	if err := v.Admin.Do(ctx, "POST", "/v1/principals", api.Principal{Name: name, Kind: "service", Roles: roles}, nil); err != nil {
+	if _, err := v.Admin.CreatePrincipal(ctx, api.Principal{Name: name, Kind: "service", Roles: roles}); err != nil {
 		v.t.Fatalf("registering %s: %v", name, err)
 	}
-	var c api.Credential
-	if err := v.Admin.Do(ctx, "POST", client.Path("principals", name, "credentials"), api.CredentialRequest{}, &c); err != nil {
+	c, err := v.Admin.CreateCredential(ctx, name, api.CredentialRequest{})
+	if err != nil {
 		v.t.Fatalf("making a key for %s: %v", name, err)
 	}
 	v.keys[name] = c.Key
