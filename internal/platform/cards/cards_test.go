@@ -14,11 +14,43 @@ func TestFinds(t *testing.T) {
 		"4111111111111111", "4111 1111 1111 1111", "4111-1111-1111-1111", "4111.1111.1111.1111",
 		"5555555555554444", "2223003122003222", "378282246310005", "3782 822463 10005",
 		"30569309025904", "6011111111111117", "3530111333300000", "6200000000000005",
-		"4222222222222", "6759649826438453",
+		"6759649826438453",
 		"paid with 4111111111111111 by phone", "card:4111111111111111;", "4111111111111111 12/27",
 		"4111 1111 1111 1111 123", "12/27 4111111111111111", "no. 1 4111111111111111",
 		"4111\u00a01111\u00a01111\u00a01111", "4111\u20111111\u20111111\u20111111", "4111\u200b111111111111",
-		"４１１１１１１１１１１１１１１１", "٤١١١١١١١١١١١١١١١",
+		"４１１１１１１１１１１１１１１１", "٤١١١١١١١١١١١١١١١", "4111\u202a1111\u202c1111\u20611111",
+		"4\ufe0f\u20e31\ufe0f\u20e31\ufe0f\u20e31\ufe0f\u20e3 1111 1111 1111",
+
+		// A "+" is a telephone number's, up to 15 digits.
+		"+5555555555554444", "Mastercard+5555 5555 5555 4444", "order + 5555555555554444",
+		"+33 6 12 34 56 78 5555555555554444", "+33612345678 5555 5555 5555 4444",
+		"5555+5555+5555+4444",
+
+		// As people type groups.
+		"5555  5555  5555  4444", "5555   5555   5555   4444", "5555 5555  5555 4444", "5555 - 5555 - 5555 - 4444",
+		"5555 -5555 - 5555- 4444", "5555, 5555, 5555, 4444", "5555,5555,5555,4444", "5555 / 5555 / 5555 / 4444",
+		"5555 . 5555 . 5555 . 4444", "5555--5555--5555--4444", "5555|5555|5555|4444", "5555*5555*5555*4444",
+		"5555;5555;5555;4444", "5555，5555，5555，4444", "3782  822463  10005", "3782, 822463, 10005",
+		"3056 - 930902 - 5904", "5555\u00a0\u00a05555\u00a0\u00a05555\u00a0\u00a04444", "cards: 5555,5555,5555,4444,12/27",
+		"6212 3456 7890 1234 502, and", "5555-5555 5555-4444",
+
+		// Issuers of one country or region.
+		"6771770000000002", "6799990100000000019", "5018000000000009", "6390000000000203", "5066991111111118", // Maestro, Elo
+		"6362970000457013", "6062826786276634", "3841001111222233338", "5019717010103742", // Elo, Hipercard, Dankort
+		"5895620000000002", "8600490744313347", "9860100000000008", "9704000000000018", "9704310000000000011",
+		"2205000000000009", "9792030000000000", "2200700000000009", "6071000000000001",
+
+		// With the expiry date, however near.
+		"55555555555544441227", "5555555555554444122027", "555555555555444412/27", "555555555555444412/2027",
+		"555555555555444412-27", "5555 5555 5555 444412/27", "5555 5555 5555 44441227", "37828224631000512/27",
+		"3782822463100051227", "55555555555544441227123", "12/275555555555554444", "12/20275555555555554444",
+		"5555-5555-5555-4444-12-27", "5555555555554444exp1227", "5555555555554444=27121010000012300000",
+		"%B5555555555554444^DOE/JOHN^2712101",
+
+		// Beside what is none.
+		"DE89 3704 0044 0532 0130 00 5555 5555 5555 4444", "DE89370400440532013000, 5555555555554444",
+		"10.0.0.1 5555555555554444", "0.5 5555555555554444", "4006381333931 5555555555554444",
+		"no IBAN: DE00 5555 5555 5555 4444 00",
 	} {
 		if !f.Contains(s) {
 			t.Errorf("missed %q", s)
@@ -40,6 +72,39 @@ func TestLeavesAlone(t *testing.T) {
 		"card inside a longer run": "994111111111111111",
 		"words between":            "4111 1111 then 1111 1111",
 		"empty":                    "",
+
+		"Visa of 13 digits":                "4222222222222",
+		"article number beginning with 4":  "4003994155486",
+		"article number with a quantity":   "4003994155486 100 ml",
+		"two article numbers":              "4003994155486 4006381333931",
+		"article numbers in a list":        "4003994155486,4006381333931,5000112637922",
+		"shop's id of 13 digits":           "4444333322226",
+		"IPv4 address behind a number":     "5555 555.55.55.55 4444",
+		"IPv4 address that reads as one":   "4111 111.111.111.111",
+		"IPv4 address before a number":     "411.11 or 41.111.111.111 11111",
+		"two IPv4 addresses":               "203.0.113.195 198.51.100.178",
+		"fraction of a measure":            "scale(0, -0.5555555555554444)",
+		"fraction, with a comma":           "0,5555555555554444 kg",
+		"fraction of a percentage":         "width: 1.5555555555554444%",
+		"coordinate":                       "5.555555555554444",
+		"coordinates":                      "48.8566140000000, 2.3522219000000",
+		"IBAN with a card's digits":        "DK2450009054018132",
+		"IBAN in groups":                   "AT66 3591 8656 7444 2054, Bank Austria",
+		"IBAN in lower case with a label":  "iban:at604382219405261119",
+		"IBAN with hyphens":                "DK09-5000-6970-3097-01",
+		"two Spanish mobiles":              "612345678 676543217",
+		"two German telephones":            "0171 1234567 / 0172 7654321",
+		"two French telephones":            "06 12 34 56 78 / 07 98 76 54 32",
+		"two Hong Kong telephones":         "5123 4567/6123 4561",
+		"registration number of a company": "36.123.456/0001-06",
+		"list of years":                    "2019, 2020, 2021, 2022",
+		"groups of three":                  "4,111,111,111,111,111",
+		"groups of unlike gaps":            "5555 5555, 5555 - 4444",
+		"words of digits and letters":      "5555a5555b5555c4444",
+		"a list of numbers":                "5,5,5,5,5,5,5,5,5,5,5,5,4,4,4,4",
+		"run and no date":                  "55555555555544441327",
+		"run and a date long past":         "55555555555544441299",
+		"digits glued in front":            "15555555555554444",
 	} {
 		if f.Contains(s) {
 			t.Errorf("%s was taken for a card", name)
@@ -59,6 +124,9 @@ func TestGrouping(t *testing.T) {
 				b.WriteString(sep)
 			}
 			b.WriteRune(r)
+		}
+		if whole, part, ok := strings.Cut(b.String(), "."); ok && len(whole) <= 3 && !strings.Contains(part, ".") {
+			return // a decimal number
 		}
 		text := rapid.StringMatching(`[a-z ,;:]{0,20}`).Draw(t, "before") + b.String() + rapid.StringMatching(`[a-z ,;:]{0,20}`).Draw(t, "after")
 		if !f.Contains(text) {
@@ -102,36 +170,42 @@ func FuzzContains(f *testing.F) {
 	})
 }
 
-// What is harmless at a glance is harmless by the rules, whole and in every part.
-func TestHarmless(t *testing.T) {
+// A quick look says of texts made of what cards are made of what the rules say of them.
+func TestQuickLook(t *testing.T) {
 	f := cards.New()
-	harmless := 0
+	unlikely := 0
 	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.StringOf(rapid.SampledFrom([]rune("0123456789012345678901234567890123456789  --./_,;a\"é\t\x1f\x7f~ "))).Draw(t, "text")
+		text := rapid.StringOf(rapid.SampledFrom([]rune("0123456789012345678901234567890123456789  --./_,;+a\"é\t\x1f\u200b٤~ "))).Draw(t, "text")
 		if at := rapid.IntRange(-20, len(text)).Draw(t, "at"); at >= 0 {
-			text = text[:at] + rapid.SampledFrom([]string{"4111111111111111", "4111 1111-1111.1111", "3 7 8 2 8 2 2 4 6 3 1 0 0 0 5"}).Draw(t, "card") + text[at:]
+			text = text[:at] + rapid.SampledFrom([]string{"5555555555554444", "5555  5555 - 5555, 4444", "5555 , 5555 , 5555 , 4444", "3 7 8 2 8 2 2 4 6 3 1 0 0 0 5"}).Draw(t, "card") + text[at:]
 		}
-		if !cards.Harmless(text) {
-			return
+		if !f.Contains(text) {
+			unlikely++
 		}
-		harmless++
-		for from := range len(text) {
-			for to := from + 13; to <= len(text); to++ {
-				if f.Contains(text[from:to]) {
-					t.Fatalf("%q is called harmless", text[from:to])
-				}
-			}
-		}
-		if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
-			t.Fatalf("%q is called printable ASCII", text)
+		if f.Contains(text) != f.Search(text) {
+			t.Fatalf("the quick look leaves out a card in %q", text)
 		}
 	})
-	if harmless < 10 {
-		t.Errorf("only %d texts were harmless: the test is blind", harmless)
+	if unlikely < 10 {
+		t.Errorf("only %d texts have no card: the test is blind", unlikely)
 	}
-	for _, s := range []string{"", "x", "A1,Ana,Lima,ana@example.com,+33123456789,1984-05-31,2024-05-31T12:00:00Z,\"Bag, black\",1250.00,EUR"} {
-		if !cards.Harmless(s) {
-			t.Errorf("%q is not harmless", s)
+}
+
+// However many numbers stand before a card and behind it, it is found, and none is made
+// of them.
+func TestLongChains(t *testing.T) {
+	f := cards.New()
+	for n := range 200 {
+		before, after := strings.Repeat("1 ", n), strings.Repeat(" 1", n)
+		for _, card := range []string{"5555555555554444", "5555 5555 5555 4444", "5555  5555  5555  4444", "5 5 5 5 5 5 5 5 5 5 5 5 4 4 4 4"} {
+			if !f.Contains(before + card + after) {
+				t.Fatalf("missed %q between %d numbers", card, n)
+			}
+		}
+		for _, none := range []string{"+33 6 12 34 56 78", "203.0.113.195", "0.5555555555554444", "DK24 5000 9054 0181 32"} {
+			if f.Contains(before + none + after) {
+				t.Fatalf("%q between %d numbers is a card", none, n)
+			}
 		}
 	}
 }

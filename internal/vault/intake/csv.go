@@ -8,7 +8,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/cloakroom/cloakroom/internal/platform/cards"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
@@ -18,7 +17,6 @@ type csvRows struct {
 	lines *lines
 	head  []cell // what each column is; empty before the header is read
 	drops bool   // some column is dropped
-	names bool   // no name of an attribute looks like a card number
 	buf   []byte // the values of the row, one after the other
 	ends  []int  // where each ends in buf
 	out   []cell
@@ -42,7 +40,7 @@ func (c *csvRows) next(row *row) error {
 	*row = rowOf(line)
 	if err == nil {
 		if !c.drops && c.simple(text) {
-			row.cells, row.tidy = c.out, c.names && len(text) <= tidyBytes && cards.Harmless(text)
+			row.cells, row.tidy = c.out, len(text) <= tidyBytes && printable(text)
 			return nil
 		}
 		err = c.fields(line, text)
@@ -119,6 +117,16 @@ func trimmed(s string) string {
 	return strings.TrimSpace(s)
 }
 
+// printable reports whether a text is printable ASCII.
+func printable(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
 // visible reports whether a byte is an ASCII character that is no space.
 func visible(c byte) bool { return c > ' ' && c < utf8.RuneSelf }
 
@@ -166,11 +174,8 @@ func (c *csvRows) header(t *table, m Mapping) error {
 	if c.head, err = t.header(names, m); err != nil {
 		return err
 	}
-	c.names = true
-	finder := cards.New()
 	for _, h := range c.head {
 		c.drops = c.drops || h.slot == slotDrop
-		c.names = c.names && !finder.Contains(h.attr)
 	}
 	return nil
 }
