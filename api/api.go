@@ -111,6 +111,13 @@ type Brand struct {
 	Created time.Time `json:"created,omitzero" readOnly:"true"`
 }
 
+// LoyaltyPrefixes are the ranges of a brand's own numbers, of loyalty or gift cards,
+// which could be payment card numbers by their digits.
+type LoyaltyPrefixes struct {
+	Prefixes []string `json:"prefixes" maxItems:"50" doc:"The first 6 to 12 digits of such numbers. None: no numbers of this brand's own."`
+	Fields   []string `json:"fields" maxItems:"20" doc:"Where such numbers may stand: external_id and attributes, as attr.NAME."`
+}
+
 // Purpose is what data may be processed for.
 type Purpose struct {
 	Name        string    `json:"name" maxLength:"40"`

@@ -17,6 +17,17 @@ func (c *Client) Brands(ctx context.Context) ([]api.Brand, error) {
 	return list[api.Brand](ctx, c, Path("brands"))
 }
 
+// LoyaltyPrefixes returns the ranges of a brand's own numbers.
+func (c *Client) LoyaltyPrefixes(ctx context.Context, brand string) (*api.LoyaltyPrefixes, error) {
+	return ask[api.LoyaltyPrefixes](ctx, c, http.MethodGet, at(brand, "loyalty-prefixes"), nil)
+}
+
+// SetLoyaltyPrefixes declares the ranges of a brand's own numbers. Empty lists take the
+// declaration back.
+func (c *Client) SetLoyaltyPrefixes(ctx context.Context, brand string, req api.LoyaltyPrefixes) (*api.LoyaltyPrefixes, error) {
+	return ask[api.LoyaltyPrefixes](ctx, c, http.MethodPut, at(brand, "loyalty-prefixes"), req)
+}
+
 // Purposes lists a brand's purposes.
 func (c *Client) Purposes(ctx context.Context, brand string) ([]api.Purpose, error) {
 	return list[api.Purpose](ctx, c, at(brand, "purposes"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/cloakroom/cloakroom/api"
 )
@@ -11,6 +12,8 @@ import (
 type brandCmd struct {
 	Create brandCreateCmd `cmd:"" help:"Create a brand with the default policy, purposes and budgets."`
 	List   brandListCmd   `cmd:"" help:"List brands."`
+
+	LoyaltyPrefix loyaltyPrefixCmd `cmd:"" name:"loyalty-prefix" help:"Declare a brand's own number ranges, which are no payment cards."`
 }
 
 type brandCreateCmd struct {
@@ -39,4 +42,38 @@ func (c *brandListCmd) Run(ctx context.Context, std Streams) error {
 			fmt.Fprintf(w, "%s\t%s\n", b.Name, b.Title)
 		}
 	})
+}
+
+type loyaltyPrefixCmd struct {
+	Set  loyaltyPrefixSetCmd  `cmd:"" help:"Declare the ranges; what was declared before is replaced."`
+	Show loyaltyPrefixShowCmd `cmd:"" help:"Show the ranges."`
+}
+
+type loyaltyPrefixSetCmd struct {
+	forBrand
+	Prefixes []string `arg:"" optional:"" name:"prefix" help:"The first 6 to 12 digits of the brand's own numbers. Without any, the declaration is taken back."`
+	Fields   []string `name:"field" help:"Where such numbers may stand: external_id or attr.NAME." placeholder:"FIELD"`
+}
+
+// Run declares ranges.
+func (c *loyaltyPrefixSetCmd) Run(ctx context.Context, std Streams) error {
+	in := api.LoyaltyPrefixes{Prefixes: append([]string{}, c.Prefixes...), Fields: append([]string{}, c.Fields...)}
+	call := func(v *connection) (*api.LoyaltyPrefixes, error) { return v.SetLoyaltyPrefixes(ctx, c.Brand, in) }
+	return ask(ctx, std, &c.remote, call, printLoyalty)
+}
+
+type loyaltyPrefixShowCmd struct{ forBrand }
+
+// Run shows the declared ranges.
+func (c *loyaltyPrefixShowCmd) Run(ctx context.Context, std Streams) error {
+	call := func(v *connection) (*api.LoyaltyPrefixes, error) { return v.LoyaltyPrefixes(ctx, c.Brand) }
+	return ask(ctx, std, &c.remote, call, printLoyalty)
+}
+
+func printLoyalty(w io.Writer, l *api.LoyaltyPrefixes) {
+	if len(l.Prefixes) == 0 {
+		fmt.Fprintln(w, "no number ranges of its own")
+		return
+	}
+	fmt.Fprintf(w, "numbers that begin with %s are no payment cards in %s\n", strings.Join(l.Prefixes, ", "), strings.Join(l.Fields, ", "))
 }

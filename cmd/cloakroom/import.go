@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/platform/cards"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
 )
@@ -124,6 +125,9 @@ func (c *importCmd) Run(ctx context.Context, std Streams) (err error) {
 			if err != nil {
 				return err
 			}
+			if err := c.own(ctx, v, o.Customers.Reader, o.Purchases.Reader); err != nil {
+				return err
+			}
 			report, err = intake.Run(ctx, to, o)
 			return err
 		})
@@ -155,6 +159,23 @@ func (c *importCmd) Run(ctx context.Context, std Streams) (err error) {
 		err = &rejectedError{report.Rejected(), c.Rejects}
 	}
 	return err
+}
+
+// own tells the readers which numbers are the brand's own, and no payment cards.
+func (c *importCmd) own(ctx context.Context, v *connection, readers ...*intake.Reader) error {
+	l, err := v.LoyaltyPrefixes(ctx, c.Brand)
+	if err != nil {
+		return err
+	}
+	if len(l.Prefixes) == 0 {
+		return nil
+	}
+	for _, r := range readers {
+		if r != nil {
+			r.Own = cards.NewOwn(l.Prefixes, l.Fields)
+		}
+	}
+	return nil
 }
 
 // sink takes the short way where this process has the vault, and the API elsewhere.

@@ -12,11 +12,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/cards"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
@@ -450,6 +452,63 @@ func (d *Desk) RevokeCredential(ctx context.Context, c identity.Caller, credenti
 		return err
 	})
 	return n, err
+}
+
+// SetLoyaltyPrefixes declares the ranges of a brand's own numbers, and where such
+// numbers are no payment cards.
+func (d *Desk) SetLoyaltyPrefixes(ctx context.Context, c identity.Caller, brand string, req api.LoyaltyPrefixes) (*api.LoyaltyPrefixes, error) {
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
+	if err != nil {
+		return nil, err
+	}
+	if v.Brand.ID == record.Group {
+		return nil, fmt.Errorf("%w: the group has no customers: name a brand", ErrRequest)
+	}
+	if err := checkLoyalty(req); err != nil {
+		return nil, err
+	}
+	detail := entry.LoyaltyPrefixesSet{Prefixes: req.Prefixes, Fields: req.Fields}
+	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, _ time.Time) error {
+		return d.Door.Brands.SetOwn(ctx, q, v.Brand.ID, req.Prefixes, req.Fields)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &req, nil
+}
+
+// checkLoyalty names what is wrong by its place: a prefix may be more than was meant, and
+// is not repeated.
+func checkLoyalty(req api.LoyaltyPrefixes) error {
+	for i, p := range req.Prefixes {
+		if fault := cards.CheckPrefix(p); fault != cards.PrefixFine {
+			return fmt.Errorf("%w: prefix %d %s", ErrRequest, i+1, fault)
+		}
+	}
+	for i, f := range req.Fields {
+		attr, ok := strings.CutPrefix(f, "attr.")
+		if f == record.ExternalID.String() || ok && record.AttributeName(attr) {
+			continue
+		}
+		return fmt.Errorf("%w: field %d is neither external_id nor attr.NAME: own numbers are accepted there alone", ErrRequest, i+1)
+	}
+	if (len(req.Prefixes) == 0) != (len(req.Fields) == 0) {
+		return fmt.Errorf("%w: give both prefixes and fields, or neither to take the declaration back", ErrRequest)
+	}
+	return nil
+}
+
+// LoyaltyPrefixes returns what a brand declared, to anybody with a role there.
+func (d *Desk) LoyaltyPrefixes(ctx context.Context, c identity.Caller, brand string) (*api.LoyaltyPrefixes, error) {
+	v, err := d.Door.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.LoyaltyPrefixes{Prefixes: []string{}, Fields: []string{}}
+	if own := v.Brand.Own; own != nil {
+		out.Prefixes, out.Fields = own.Prefixes, own.Fields
+	}
+	return out, nil
 }
 
 // AddPurpose registers a purpose at a brand.

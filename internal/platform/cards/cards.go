@@ -33,6 +33,7 @@
 package cards
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -87,6 +88,25 @@ func prefixed(number []byte, prefix string) bool {
 		}
 	}
 	return true
+}
+
+// Own is what a brand says of numbers that it gives out itself.
+type Own struct {
+	Prefixes []string // with which such numbers begin
+	Fields   []string // that may hold them
+	finder   *Finder
+}
+
+// NewOwn returns the declaration of a brand. [CheckPrefix] says which prefixes make sense.
+func NewOwn(prefixes, fields []string) *Own {
+	return &Own{prefixes, fields, New().Except(prefixes...)}
+}
+
+// Lets reports whether a text in which a card number was found may stand in a field
+// after all: every number in it that could be one is the brand's own. A brand without a
+// declaration has a nil Own, which lets nothing in.
+func (o *Own) Lets(field, text string) bool {
+	return o != nil && slices.Contains(o.Fields, field) && !o.finder.Contains(text)
 }
 
 const (

@@ -209,3 +209,48 @@ func TestLongChains(t *testing.T) {
 		}
 	}
 }
+
+// A brand's own numbers pass in the fields that it named, beside no other card.
+func TestOwn(t *testing.T) {
+	own := cards.NewOwn([]string{"600649", "60065"}, []string{"external_id", "attr.loyalty"})
+	for text, want := range map[string]bool{
+		"6006490000000012":                      true,
+		"6006 4900 0000 0012":                   true,
+		"6006490000000012, 6006490000000020":    true,
+		"6006490000000012 5555555555554444":     false,
+		"5555555555554444":                      false,
+		"6006400000000011":                      false,
+		"60064900000000121227":                  true, // however it is written
+		"member 6006490000000012, card on file": true,
+	} {
+		if own.Lets("external_id", text) != want || own.Lets("attr.loyalty", text) != want {
+			t.Errorf("%q is let in: %v", text, !want)
+		}
+		if own.Lets("attr.note", text) || own.Lets("email", text) {
+			t.Errorf("%q is let in everywhere", text)
+		}
+	}
+	var none *cards.Own
+	if none.Lets("external_id", "6006490000000012") {
+		t.Error("a brand without a declaration lets cards in")
+	}
+}
+
+// Nobody's own are the ranges of the international credit card schemes, and what names
+// too many numbers or only one.
+func TestCheckPrefix(t *testing.T) {
+	for prefix, want := range map[string]cards.Prefix{
+		"600649": cards.PrefixFine, "900000": cards.PrefixFine, "500000": cards.PrefixFine, "600649000000": cards.PrefixFine,
+		"220000": cards.PrefixFine, "310000": cards.PrefixFine, "350000": cards.PrefixFine,
+		"": cards.PrefixDigits, "60064": cards.PrefixDigits, "6006490000001": cards.PrefixDigits, "60064x": cards.PrefixDigits,
+		"６００６４９": cards.PrefixDigits, "6006 49": cards.PrefixDigits, "-600649": cards.PrefixDigits,
+		"400000": cards.PrefixBank, "411111": cards.PrefixBank, "510000": cards.PrefixBank, "559999123456": cards.PrefixBank,
+		"222100": cards.PrefixBank, "272099": cards.PrefixBank, "340000": cards.PrefixBank, "379999": cards.PrefixBank,
+		"300000": cards.PrefixBank, "309500": cards.PrefixBank, "360000": cards.PrefixBank, "352800": cards.PrefixBank,
+		"358999": cards.PrefixBank, "620000": cards.PrefixBank,
+	} {
+		if got := cards.CheckPrefix(prefix); got != want {
+			t.Errorf("%q %s", prefix, got)
+		}
+	}
+}

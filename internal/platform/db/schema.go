@@ -425,6 +425,8 @@ var migrations = []string{
 		data     {blob} NOT NULL,
 		PRIMARY KEY (brand, follower, size, part)
 	);`,
+	// brands
+	`ALTER TABLE brands ADD COLUMN loyalty text NOT NULL DEFAULT '';`,
 }
 
 const (

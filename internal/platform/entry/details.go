@@ -95,6 +95,13 @@ type (
 		LegalBasis string `log:"legal-basis,clear"`
 		Extra
 	}
+	// LoyaltyPrefixesSet: the brand declared the ranges of its own numbers, and the fields
+	// in which they are no card numbers.
+	LoyaltyPrefixesSet struct {
+		Prefixes []string `log:"prefix.*,clear"`
+		Fields   []string `log:"field.*,clear"`
+		Extra
+	}
 	// PurposeRetired: a purpose was ended at the brand.
 	PurposeRetired struct {
 		Purpose string `log:"purpose,clear"`
@@ -361,6 +368,7 @@ func init() {
 	register(KindAdministration, "credential-revoke", CredentialRevoked{})
 	register(KindAdministration, "purpose-create", PurposeCreated{})
 	register(KindAdministration, "purpose-retire", PurposeRetired{})
+	register(KindAdministration, "loyalty-prefixes", LoyaltyPrefixesSet{})
 	register(KindAdministration, "receiver-create", ReceiverCreated{})
 	register(KindAdministration, "receiver-remove", ReceiverRemoved{})
 	register(KindAdministration, "receiver-resume", ReceiverResumed{})

@@ -46,7 +46,7 @@ func (c *Customer) check(tidy bool) error {
 	total := 0
 	for name, v := range c.Attributes {
 		// A refused name is not repeated: a mapping gone wrong may put values there.
-		if !attributeName(name) {
+		if !AttributeName(name) {
 			return &FieldError{Attributes.String(), "a name must be 1 to 64 of a-z, 0-9, _, - and ."}
 		}
 		if !tidy {
@@ -168,7 +168,8 @@ func capitals(v string, n int) bool {
 	return len(v) == n
 }
 
-func attributeName(name string) bool {
+// AttributeName reports whether a text can name an attribute.
+func AttributeName(name string) bool {
 	for i := 0; i < len(name); i++ {
 		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' {
 			return false

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/cards"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
@@ -40,6 +41,9 @@ type Brand struct {
 	Name    string // in commands and requests
 	Title   string // for people
 	Created time.Time
+	// Own is what the brand says of its own numbers that could be card numbers; nil if
+	// nothing. It is shared: do not change it.
+	Own *cards.Own
 }
 
 // Purpose is what data may be processed for.
@@ -97,9 +101,10 @@ func New(d *db.DB) *Store { return &Store{db: d} }
 const (
 	sqlNextBrand     = `SELECT coalesce(max(id), 0) + 1 FROM brands`
 	sqlInsertBrand   = `INSERT INTO brands (id, name, title, created) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
-	sqlBrandByName   = `SELECT id, name, title, created FROM brands WHERE name = $1`
-	sqlBrandByID     = `SELECT id, name, title, created FROM brands WHERE id = $1`
-	sqlListBrands    = `SELECT id, name, title, created FROM brands ORDER BY id`
+	sqlBrandByName   = `SELECT id, name, title, created, loyalty FROM brands WHERE name = $1`
+	sqlBrandByID     = `SELECT id, name, title, created, loyalty FROM brands WHERE id = $1`
+	sqlListBrands    = `SELECT id, name, title, created, loyalty FROM brands ORDER BY id`
+	sqlSetLoyalty    = `UPDATE brands SET loyalty = $2 WHERE id = $1`
 	sqlInsertPurpose = `INSERT INTO purposes (brand, name, legal_basis, description, created, retired) VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT DO NOTHING`
 	sqlRetirePurpose = `UPDATE purposes SET retired = $3 WHERE brand = $1 AND name = $2 AND retired = 0`
 	sqlReadPurpose   = `SELECT name, legal_basis, description, created, retired FROM purposes WHERE brand = $1 AND name = $2`
@@ -129,17 +134,47 @@ func (s *Store) Create(ctx context.Context, q db.Queryer, name, title string, at
 	if n == 0 {
 		return Brand{}, fmt.Errorf("the brand %s %w", name, ErrExists)
 	}
-	return Brand{record.BrandID(id), name, title, at}, nil
+	return Brand{ID: record.BrandID(id), Name: name, Title: title, Created: at}, nil
 }
 
 func scanBrand(r db.Row) (Brand, error) {
 	var b Brand
 	var id, created int64
-	if err := r.Scan(&id, &b.Name, &b.Title, &created); err != nil {
+	var own string
+	if err := r.Scan(&id, &b.Name, &b.Title, &created, &own); err != nil {
 		return b, err
 	}
-	b.ID, b.Created = record.BrandID(id), time.UnixMicro(created).UTC()
+	b.ID, b.Created, b.Own = record.BrandID(id), time.UnixMicro(created).UTC(), decodeOwn(own)
 	return b, nil
+}
+
+// SetOwn declares the brand's own numbers inside the caller's transaction. No prefixes
+// take the declaration back.
+func (s *Store) SetOwn(ctx context.Context, q db.Queryer, brand record.BrandID, prefixes, fields []string) error {
+	n, err := q.Exec(ctx, sqlSetLoyalty, int64(brand), encodeOwn(prefixes, fields))
+	if err != nil {
+		return fmt.Errorf("declaring a brand's own numbers: %w", err)
+	}
+	if n == 0 {
+		return ErrNoBrand
+	}
+	return revision.Bump(ctx, q)
+}
+
+// encodeOwn writes prefixes and fields, none of which has a space in it.
+func encodeOwn(prefixes, fields []string) string {
+	if len(prefixes) == 0 {
+		return ""
+	}
+	return strings.Join(prefixes, " ") + "\n" + strings.Join(fields, " ")
+}
+
+func decodeOwn(text string) *cards.Own {
+	prefixes, fields, ok := strings.Cut(text, "\n")
+	if !ok {
+		return nil
+	}
+	return cards.NewOwn(strings.Fields(prefixes), strings.Fields(fields))
 }
 
 func group() Brand { return Brand{ID: record.Group, Name: GroupName, Title: "The group"} }

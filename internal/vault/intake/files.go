@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/cloakroom/cloakroom/internal/platform/cards"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -61,7 +62,9 @@ const maxWindow = 128 << 20
 type Reader struct {
 	// Size is the number of bytes that the source holds, compressed as it is, or -1
 	// where that is not known.
-	Size    int64
+	Size int64
+	// Own is what the brand says of its own numbers; it is set before the first row is read.
+	Own     *cards.Own
 	format  Format
 	mapping Mapping
 	lines   *lines

@@ -88,7 +88,7 @@ func purchaseRows(r *Reader) (*rows[PurchaseRow], error) {
 
 func rowsOf[T any](r *Reader, t *table, check func(*checker, *row, *T)) (*rows[T], error) {
 	src, err := r.rows(t)
-	return &rows[T]{src: src, c: newChecker(t), check: check}, err
+	return &rows[T]{src: src, c: newChecker(t, r.Own), check: check}, err
 }
 
 // next reads a row into one that is empty. Its errors are those of source.
@@ -106,6 +106,7 @@ func (r *rows[T]) next(ctx context.Context, into *T) error {
 // checker turns cells into records.
 type checker struct {
 	cards *cards.Finder
+	own   *cards.Own
 	names []string // of the columns, by slot
 
 	// The external id of the purchase before, as it was written and its normal form:
@@ -113,7 +114,9 @@ type checker struct {
 	written, normal string
 }
 
-func newChecker(t *table) *checker { return &checker{cards: cards.New(), names: t.names} }
+func newChecker(t *table, own *cards.Own) *checker {
+	return &checker{cards: cards.New(), own: own, names: t.names}
+}
 
 // hasCard looks at every text of the row, as it is written: what a number or a date
 // would be read from is a text too.
@@ -122,10 +125,13 @@ func (c *checker) hasCard(in *row) (field string, found bool) {
 		switch cell := &in.cells[i]; {
 		case cell.slot == slotAttr && c.cards.Contains(cell.attr):
 			return record.Attributes.String(), true // the name is not repeated
-		case c.cards.Contains(cell.text) && cell.slot == slotAttr:
-			return attrPrefix + cell.attr, true
 		case c.cards.Contains(cell.text):
-			return c.names[cell.slot], true
+			if field = attrPrefix + cell.attr; cell.slot != slotAttr {
+				field = c.names[cell.slot]
+			}
+			if !c.own.Lets(field, cell.text) {
+				return field, true
+			}
 		}
 	}
 	return "", false

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/cards"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
@@ -48,7 +49,7 @@ func (d *Desk) Put(ctx context.Context, c identity.Caller, brand string, req api
 	b := newBatch(len(req.Customers))
 	seen := map[string]bool{}
 	for i, fields := range req.Customers {
-		row := customerOf(fields, (*checker).customer)
+		row := customerOf(v.Brand.Own, fields, (*checker).customer)
 		id, _ := record.NormalExternalID(row.Customer.Get(record.ExternalID))
 		switch {
 		case row.Reject != nil:
@@ -75,7 +76,7 @@ func (d *Desk) Patch(ctx context.Context, c identity.Caller, brand, token string
 		v.Refuse(ctx, "unknown-token")
 		return nil, err
 	}
-	row := customerOf(fields, (*checker).columns)
+	row := customerOf(v.Brand.Own, fields, (*checker).columns)
 	b := newBatch(1)
 	switch {
 	case row.Reject != nil:
@@ -296,7 +297,7 @@ func (d *Desk) AddPurchases(ctx context.Context, c identity.Caller, brand string
 
 // purchasesOf checks purchases. The results have an outcome where one was refused.
 func purchasesOf(asked []api.Purchase) ([]record.Purchase, []api.WriteResult) {
-	c := newChecker(purchaseTable())
+	c := newChecker(purchaseTable(), nil)
 	results := make([]api.WriteResult, len(asked))
 	var out []record.Purchase
 	for i, p := range asked {
@@ -329,7 +330,7 @@ func purchasesOf(asked []api.Purchase) ([]record.Purchase, []api.WriteResult) {
 }
 
 // customerOf checks one customer's fields as a row of a file.
-func customerOf(fields api.Fields, check func(*checker, *row, *CustomerRow)) (out CustomerRow) {
+func customerOf(own *cards.Own, fields api.Fields, check func(*checker, *row, *CustomerRow)) (out CustomerRow) {
 	t := customerTable()
 	names := make([]string, 0, len(fields))
 	for name := range fields {
@@ -350,7 +351,7 @@ func customerOf(fields api.Fields, check func(*checker, *row, *CustomerRow)) (ou
 		}
 		cells = append(cells, cell{slot: slot, attr: strings.TrimPrefix(name, attrPrefix), text: text})
 	}
-	check(newChecker(t), &row{cells: cells}, &out)
+	check(newChecker(t, own), &row{cells: cells}, &out)
 	if clear && out.Reject == nil {
 		out.Set = out.Set.With(record.Attributes)
 	}
