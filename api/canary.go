@@ -43,7 +43,7 @@ type CanaryMailRequest struct {
 	Recipients   []string `json:"recipients" minItems:"1" maxItems:"50" doc:"Addresses that it was sent to, of canaries or not."`
 	Network      string   `json:"network,omitempty" maxLength:"64" doc:"The network of the sending machine: 192.0.2.0/24, 2001:db8::/48."`
 	SenderDomain string   `json:"sender_domain,omitempty" maxLength:"253" doc:"The domain of the envelope's sender."`
-	MessageHash  string   `json:"message_hash,omitempty" maxLength:"64" pattern:"^[0-9a-f]*$" doc:"SHA-256 of its Message-ID, hexadecimal."`
+	MessageHash  string   `json:"message_hash,omitempty" maxLength:"64" pattern:"^([0-9a-f]{64})?$" doc:"SHA-256 of its Message-ID, hexadecimal."`
 }
 
 // CanaryMailAccepted answers every report alike, whether an address is a decoy's or not.

@@ -36,6 +36,9 @@ func (d *Desk) ApplyPolicy(ctx context.Context, c identity.Caller, brand, text s
 	if err != nil {
 		return nil, err
 	}
+	if err := ledger.CheckText("policy", text); err != nil {
+		return nil, err
+	}
 	p, err := access.Load(text)
 	if err != nil {
 		return nil, err
@@ -87,6 +90,9 @@ func (d *Desk) Rules(ctx context.Context, c identity.Caller, brand string) (*api
 func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, text string, apply bool) (*api.BudgetsSet, error) {
 	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
+		return nil, err
+	}
+	if err := ledger.CheckText("budgets", text); err != nil {
 		return nil, err
 	}
 	r := budget.DefaultRules()

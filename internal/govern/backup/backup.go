@@ -156,9 +156,9 @@ func (r *Request) check() ([]age.Recipient, error) {
 	if len(r.Parts) == 0 {
 		r.Parts = []db.Part{db.PartData, db.PartKeys, db.PartLog}
 	}
-	for _, p := range r.Parts {
+	for i, p := range r.Parts {
 		if p != db.PartData && p != db.PartAdmin && p != db.PartKeys && p != db.PartLog {
-			return bad("there is no part %q; there are data, keys and log", p)
+			return bad("part %d: there is no part of this name; there are data, keys and log", i+1)
 		}
 	}
 	if r.Dir == "" || filepath.Base(r.Dir) == "." || filepath.Base(r.Dir) == "/" {
@@ -171,10 +171,10 @@ func (r *Request) check() ([]age.Recipient, error) {
 		return bad("%w", err)
 	}
 	var out []age.Recipient
-	for _, s := range r.Recipients {
+	for i, s := range r.Recipients {
 		list, err := age.ParseRecipients(strings.NewReader(s))
 		if err != nil || len(list) != 1 {
-			return bad("%q is not an age recipient: `age-keygen` prints one that begins with age1", s)
+			return bad("recipient %d is not an age recipient: `age-keygen` prints one that begins with age1", i+1)
 		}
 		out = append(out, list...)
 	}

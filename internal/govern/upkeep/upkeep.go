@@ -22,14 +22,14 @@ var ErrRequest = fault.New(fault.Invalid, "invalid request")
 
 // Desk takes care of a vault.
 type Desk struct {
-	DB      *db.DB
-	Ring    *keys.Ring
-	Door    *door.Door
-	Ledger  *ledger.Ledger
-	Changes *change.Maker
-	Seal    *seal.Store
-	Erase   *erase.Desk
-	Canaries  *canary.Store
+	DB       *db.DB
+	Ring     *keys.Ring
+	Door     *door.Door
+	Ledger   *ledger.Ledger
+	Changes  *change.Maker
+	Seal     *seal.Store
+	Erase    *erase.Desk
+	Canaries *canary.Store
 
 	once  sync.Once
 	begun chan struct{} // by wake: a rotation was begun here

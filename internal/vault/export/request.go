@@ -17,6 +17,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/disclose"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/vault/mask"
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
 )
@@ -108,6 +109,13 @@ func filterOf(in *api.ExportFilter) (*seal.Filter, error) {
 func (d *Desk) Request(ctx context.Context, c identity.Caller, brand string, req api.ExportRequest) (*api.Export, error) {
 	if err := door.Ticket(req.Ticket); err != nil {
 		return nil, err
+	}
+	if req.Filter != nil {
+		for _, r := range req.Filter.Regions { // kept with the export, in words of the caller
+			if err := ledger.CheckText("filter.regions", r); err != nil {
+				return nil, err
+			}
+		}
 	}
 	a, err := check(req)
 	if err != nil {

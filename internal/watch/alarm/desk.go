@@ -227,6 +227,9 @@ func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand, text stri
 	if strings.TrimSpace(text) == "" {
 		text = detect.DefaultText()
 	}
+	if err := ledger.CheckText("rules", text); err != nil { // before an error can repeat a part of it
+		return nil, err
+	}
 	if _, err := detect.ParseRules(text); err != nil {
 		return nil, err
 	}
@@ -245,6 +248,9 @@ var errEnough = errors.New("enough of the log")
 func (d *Desk) Replay(ctx context.Context, c identity.Caller, brand string, req api.ReplayRequest) (*api.Replayed, error) {
 	v, err := d.Door.Admit(ctx, c, brand, access.ActAlarms)
 	if err != nil {
+		return nil, err
+	}
+	if err := ledger.CheckText("rules", req.Rules); err != nil {
 		return nil, err
 	}
 	rules, err := detect.ParseRules(req.Rules)

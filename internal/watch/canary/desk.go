@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -92,6 +93,9 @@ func (d *Desk) present(ctx context.Context, brand record.BrandID, list []Canary)
 func (d *Desk) Place(ctx context.Context, c identity.Caller, brand string, req api.CanaryRequest) (*api.CanariesPlaced, error) {
 	v, err := d.Door.Admit(ctx, c, brand, access.ActCanaries)
 	if err != nil {
+		return nil, err
+	}
+	if err := cmp.Or(ledger.CheckText("domain", req.Domain), ledger.CheckText("prefix", req.Prefix)); err != nil {
 		return nil, err
 	}
 	y, err := styleOf(req)

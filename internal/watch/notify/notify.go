@@ -29,6 +29,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -165,6 +166,9 @@ func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api
 	}
 	u, err := checkURL(req.URL)
 	if err != nil {
+		return nil, err
+	}
+	if err := cmp.Or(ledger.CheckText("host", hostOf(u)), ledger.CheckText("url", req.URL)); err != nil {
 		return nil, err
 	}
 	if req.Severity == "" {
