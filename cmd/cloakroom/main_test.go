@@ -22,12 +22,19 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
-	for _, v := range os.Environ() { // what a developer has set is not meant for the tests
+	testscript.Main(tests{m}, map[string]func(){"cloakroom": main})
+}
+
+// tests are run without what a developer has set for the program.
+type tests struct{ m *testing.M }
+
+func (x tests) Run() int {
+	for _, v := range os.Environ() {
 		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "CLOAKROOM_") && !strings.HasPrefix(name, "CLOAKROOM_TEST_") {
 			os.Unsetenv(name)
 		}
 	}
-	testscript.Main(m, map[string]func(){"cloakroom": main})
+	return x.m.Run()
 }
 
 // TestScripts runs the stories of testdata on each engine. The CDNOW file stays outside
