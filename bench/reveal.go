@@ -155,9 +155,7 @@ func (f *filled) unlogged(ctx context.Context) http.Handler {
 	fatal(err)
 	all, err := store.Fetch(ctx, 1, ords, fields)
 	fatal(err)
-	h, err := f.Ledger.Hold(ctx, ledger.Release{Grant: g, Class: budget.Clear, Ords: all.Ords()})
-	fatal(err)
-	receipt, err := f.Ledger.Append(ctx, h, all.Commitment(fields))
+	released, err := f.Disclose.Release(ctx, all, nil, ledger.Release{Grant: g, Class: budget.Clear})
 	fatal(err)
 
 	mux := http.NewServeMux()
@@ -181,16 +179,9 @@ func (f *filled) unlogged(ctx context.Context) http.Handler {
 			fatal(err)
 			u, err := store.Fetch(ctx, 1, ords, asked)
 			fatal(err)
-			profiles, err := store.Open(ctx, receipt, u)
+			customers, err := released.Open(ctx, u)
 			fatal(err)
-			out := api.Disclosed{Receipt: &api.Receipt{Brand: "gucci"}}
-			for i := range profiles {
-				c := api.Customer{Token: profiles[i].Token(), Fields: api.Fields{}}
-				for _, x := range asked.List() {
-					c.Fields[x.String()] = profiles[i].Value(x)
-				}
-				out.Customers = append(out.Customers, c)
-			}
+			out := api.Disclosed{Receipt: &api.Receipt{Brand: "gucci"}, Customers: customers}
 			fatal(encode(w, out))
 			return nil
 		}))

@@ -194,7 +194,7 @@ type Released struct {
 
 // Release is the staircase up to the receipt: the budgets' hold, then the log. The
 // export is the one whose pseudonyms stand for customers in an extract, else nil.
-func (d *Desk) Release(ctx context.Context, v *door.Visit, u *seal.Unopened, export *seal.Extract, rel ledger.Release) (*Released, error) {
+func (d *Desk) Release(ctx context.Context, u *seal.Unopened, export *seal.Extract, rel ledger.Release) (*Released, error) {
 	rel.Ords = u.Ords()
 	hold, err := d.Ledger.Hold(ctx, rel)
 	if err != nil {
@@ -222,7 +222,7 @@ func (r *Released) Open(ctx context.Context, u *seal.Unopened) ([]api.Customer, 
 }
 
 func (d *Desk) release(ctx context.Context, v *door.Visit, u *seal.Unopened, rel ledger.Release) (*api.Disclosed, error) {
-	r, err := d.Release(ctx, v, u, nil, rel)
+	r, err := d.Release(ctx, u, nil, rel)
 	if err != nil {
 		return nil, err
 	}

@@ -267,7 +267,7 @@ func TestAReleaseOpensNobodyElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := h.Disclose.Release(ctx, v, one, nil, ledger.Release{Grant: g, Class: budget.Clear})
+	r, err := h.Disclose.Release(ctx, one, nil, ledger.Release{Grant: g, Class: budget.Clear})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func (d *Desk) leave(ctx context.Context, v *door.Visit, g access.Grant, own *se
 	if len(u.Ords()) == 0 {
 		return l, nil
 	}
-	l.released, err = d.Disclose.Release(ctx, v, u, own, ledger.Release{Grant: g, Class: budget.Export, Ticket: x.Ticket, Recipient: x.to(),
+	l.released, err = d.Disclose.Release(ctx, u, own, ledger.Release{Grant: g, Class: budget.Export, Ticket: x.Ticket, Recipient: x.to(),
 		Detail: entry.ExportPart{Export: x.ID}})
 	return l, err
 }
