@@ -199,14 +199,14 @@ func TestALeafOfALaterVersionIsNewer(t *testing.T) {
 // An entry of a kind that this release does not know is read as far as its leaf goes.
 func TestALeafOfAnUnknownKindIsRead(t *testing.T) {
 	e := Entry{Kind: KindAudit, At: time.UnixMicro(5 * 24 * 3600 * 1e6), Detail: Other{Extra{clear: map[string]string{"a": "b"}}}}
-	leaf, _, err := Marshal(&e, Secret{1})
-	if err != nil {
+	if _, _, err := Marshal(&e, Secret{1}); err != nil {
 		t.Fatal(err)
 	}
 	for _, critical := range []bool{false, true} {
 		w := e.wire(map[string]string{"a": "b"})
 		w.Kind, w.Critical = 200, critical
-		if leaf, err = encode(w); err != nil {
+		leaf, err := encode(w)
+		if err != nil {
 			t.Fatal(err)
 		}
 		got, err := Unmarshal(leaf)
@@ -216,7 +216,8 @@ func TestALeafOfAnUnknownKindIsRead(t *testing.T) {
 	}
 	w := e.wire(map[string]string{"a": "b"})
 	w.Critical = true
-	if leaf, err = encode(w); err != nil {
+	leaf, err := encode(w)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Unmarshal(leaf); !errors.Is(err, ErrMalformed) {

@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -50,12 +51,12 @@ func BenchmarkAmount(b *testing.B) {
 
 func BenchmarkTime(b *testing.B) {
 	both(b, []string{"2024-05-31T12:00:00Z", "2019-12-01T23:59:59Z"},
-		func(s string) { PlainTime(s) }, func(s string) { time.Parse(time.RFC3339, s) })
+		func(s string) { t, _ := PlainTime(s); runtime.KeepAlive(t) }, func(s string) { t, _ := time.Parse(time.RFC3339, s); runtime.KeepAlive(t) })
 }
 
 func BenchmarkDay(b *testing.B) {
 	both(b, []string{"1984-05-31", "2001-02-28"},
-		func(s string) { dayOf(s) }, func(s string) { time.Parse(time.DateOnly, s) })
+		func(s string) { d, _ := dayOf(s); runtime.KeepAlive(d) }, func(s string) { t, _ := time.Parse(time.DateOnly, s); runtime.KeepAlive(t) })
 }
 
 func BenchmarkText(b *testing.B) {

@@ -81,7 +81,7 @@ func TestALogHasASecretForEachUse(t *testing.T) {
 			}
 			return out
 		}
-		if secret(brand, "a") != secret(brand, "a") {
+		if first, again := secret(brand, "a"), secret(brand, "a"); first != again {
 			t.Error("two secrets of one use differ")
 		}
 		if secret(brand, "a") == secret(brand, "b") || secret(brand, "a") == secret(brand+1, "a") {
