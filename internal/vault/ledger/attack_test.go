@@ -182,6 +182,16 @@ func TestAttacksOnTheLogAreFound(t *testing.T) {
 			}
 			s.write(items, cp)
 		},
+		"a forged entry without values added, the head with it": func(s *scene) {
+			it := changed(s.t, s.items[0], func(e *entry.Entry) { e.Kind, e.Detail, e.At = entry.KindAudit, nil, time.Now().AddDate(0, 0, 1) })
+			it.values = []byte{valuesErased}
+			items := append(s.items, it)
+			cp, err := sign(s.evil, uint64(len(items)), s.root(items))
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			s.write(items, cp)
+		},
 		"replaced by a fresh log under another key": func(s *scene) {
 			items := s.items[12:]
 			cp, err := sign(s.evil, uint64(len(items)), s.root(items))
@@ -237,7 +247,11 @@ func TestAttacksOnTheLogAreFound(t *testing.T) {
 			} else {
 				t.Log(err)
 			}
-			if r, err := reveal(t, running, agent(7, 70), 500); err == nil && !strings.Contains(name, "values") && name != "a list of customers changed" && name != "an entry edited" && r.Valid() {
+			if strings.HasSuffix(name, "the head with it") {
+				if _, err := reveal(t, running, agent(7, 70), 500); !errors.Is(err, ErrTampered) {
+					t.Errorf("the running server wrote on where nobody had signed: %v", err)
+				}
+			} else if r, err := reveal(t, running, agent(7, 70), 500); err == nil && !strings.Contains(name, "values") && name != "a list of customers changed" && name != "an entry edited" && r.Valid() {
 				// What lies behind a running server's cursor is not read again by it;
 				// whoever replays the log finds it.
 				if _, err := open(t, d).Verify(ctx, brand, kept); err == nil {
