@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/app/apptest"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
@@ -24,7 +24,7 @@ const gucci record.BrandID = 1
 
 // house is a vault on SQLite with customers at two brands.
 type house struct {
-	*app.Vault
+	*apptest.House
 	t      *testing.T
 	tokens []string // of gucci's customers
 	other  string   // of one of balenciaga's
@@ -34,62 +34,26 @@ type house struct {
 
 func newHouse(t *testing.T, customers int) *house {
 	t.Helper()
-	ctx := t.Context()
-	v, err := app.Open(ctx, t.TempDir(), app.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { v.Close() })
-	h := &house{Vault: v, t: t}
-	admin, err := v.Identity.EnsureLocal(ctx, access.Administrator)
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := &house{House: apptest.Open(t), t: t}
 	for _, b := range []string{"gucci", "balenciaga"} {
-		if _, err := v.Admin.CreateBrand(ctx, admin, api.Brand{Name: b}); err != nil {
-			t.Fatal(err)
-		}
 		var put []api.Fields
 		for i := range customers {
 			put = append(put, api.Fields{"external_id": fmt.Sprintf("%s-%d", b, i), "given_name": fmt.Sprintf("Ann%d", i),
 				"email": fmt.Sprintf("ann%d@%s.example", i, b), "city": "Paris", "attr.tier": "gold"})
 		}
-		w, err := v.Intake.Put(ctx, admin, b, api.PutRequest{Customers: put})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range w.Results {
-			if b == "gucci" {
-				h.tokens = append(h.tokens, r.Token)
-			} else {
-				h.other = r.Token
-			}
+		tokens := h.Put(b, put...)
+		if b == "gucci" {
+			h.tokens = tokens
+		} else {
+			h.other = tokens[len(tokens)-1]
 		}
 	}
-	h.shop = h.principal(admin, "shop", "service", map[string]string{"gucci": "application", "balenciaga": "application"})
-	h.rhea = h.principal(admin, "rhea", "person", map[string]string{"gucci": "incident-responder"})
+	shop := api.Principal{Name: "shop", Kind: "service", Roles: map[string]string{"gucci": "application", "balenciaga": "application"}}
+	_, err := h.Admin.CreatePrincipal(t.Context(), h.Local, shop)
+	h.Must(err)
+	h.shop = h.Key("shop")
+	h.rhea = h.Person("rhea", map[string]string{"gucci": "incident-responder"})
 	return h
-}
-
-func (h *house) principal(admin identity.Caller, name, kind string, roles map[string]string) identity.Caller {
-	h.t.Helper()
-	ctx := h.t.Context()
-	if _, err := h.Admin.CreatePrincipal(ctx, admin, api.Principal{Name: name, Kind: kind, Roles: roles}); err != nil {
-		h.t.Fatal(err)
-	}
-	c, err := h.Admin.CreateCredential(ctx, admin, name, api.CredentialRequest{})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	key, err := identity.ParseKey(c.Key)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	who, err := h.Identity.Authenticate(ctx, key)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return who
 }
 
 type logged struct {

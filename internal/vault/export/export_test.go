@@ -13,10 +13,9 @@ import (
 	"filippo.io/age"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/app/apptest"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
-	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/export"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
@@ -26,66 +25,28 @@ const gucci record.BrandID = 1
 // house is a vault on SQLite with a brand's customers, an analyst who asks for files and
 // an officer who approves them.
 type house struct {
-	*app.Vault
-	t                       *testing.T
-	tokens                  []string
-	admin, analyst, officer identity.Caller
-	key                     *age.X25519Identity
+	*apptest.House
+	t                *testing.T
+	tokens           []string
+	analyst, officer identity.Caller
+	key              *age.X25519Identity
 }
 
 func newHouse(t *testing.T, customers int) *house {
 	t.Helper()
-	ctx := t.Context()
-	v, err := app.Open(ctx, t.TempDir(), app.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { v.Close() })
-	h := &house{Vault: v, t: t}
-	if h.admin, err = v.Identity.EnsureLocal(ctx, access.Administrator); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := v.Admin.CreateBrand(ctx, h.admin, api.Brand{Name: "gucci"}); err != nil {
-		t.Fatal(err)
-	}
+	h := &house{House: apptest.Open(t), t: t}
 	var put []api.Fields
 	for i := range customers {
 		put = append(put, api.Fields{"external_id": fmt.Sprintf("C-%d", i), "given_name": fmt.Sprintf("Ann%d", i),
 			"country": []string{"FR", "IT"}[i%2], "birth_date": "1984-03-02"})
 	}
-	w, err := v.Intake.Put(ctx, h.admin, "gucci", api.PutRequest{Customers: put})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range w.Results {
-		h.tokens = append(h.tokens, r.Token)
-	}
-	h.analyst, h.officer = h.principal("ada", "analyst"), h.principal("odo", "data-protection-officer")
-	if h.key, err = age.GenerateX25519Identity(); err != nil {
-		t.Fatal(err)
-	}
+	h.tokens = h.Put("gucci", put...)
+	h.analyst = h.Person("ada", map[string]string{"gucci": "analyst"})
+	h.officer = h.Person("odo", map[string]string{"gucci": "data-protection-officer"})
+	var err error
+	h.key, err = age.GenerateX25519Identity()
+	h.Must(err)
 	return h
-}
-
-func (h *house) principal(name, role string) identity.Caller {
-	h.t.Helper()
-	ctx := h.t.Context()
-	if _, err := h.Admin.CreatePrincipal(ctx, h.admin, api.Principal{Name: name, Kind: "person", Roles: map[string]string{"gucci": role}}); err != nil {
-		h.t.Fatal(err)
-	}
-	c, err := h.Admin.CreateCredential(ctx, h.admin, name, api.CredentialRequest{})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	key, err := identity.ParseKey(c.Key)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	who, err := h.Identity.Authenticate(ctx, key)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return who
 }
 
 // ask requests an extract.
