@@ -31,7 +31,7 @@ type Purchase struct {
 	At          string `json:"at,omitempty" maxLength:"64" doc:"RFC 3339; a month when masked."`
 	SKU         string `json:"sku,omitempty" maxLength:"512"`
 	Description string `json:"description,omitempty" maxLength:"512"`
-	Quantity    int64  `json:"quantity,omitempty"`
+	Quantity    *int64 `json:"quantity,omitempty" doc:"Absent means 1; 0 is kept."`
 	Amount      string `json:"amount,omitempty" maxLength:"64" doc:"Exact decimal."`
 	Currency    string `json:"currency,omitempty" maxLength:"16"`
 	Store       string `json:"store,omitempty" maxLength:"512"`
@@ -66,14 +66,17 @@ type SearchRequest struct {
 
 // PutRequest writes customers. With external_id among the fields it makes those who
 // are not there. Fields that are not named stay; attr.NAME among the fields, or
-// "attributes" with an empty value, replaces all attributes.
+// "attributes" with an empty value, replaces all attributes, unless MergeAttributes.
 type PutRequest struct {
-	Customers []Fields `json:"customers" minItems:"1" maxItems:"5000"`
+	Customers       []Fields `json:"customers" minItems:"1" maxItems:"5000"`
+	MergeAttributes bool     `json:"merge_attributes,omitempty" doc:"Lay attributes over those kept: one with an empty value is taken away, and those that are not named stay."`
+	DryRun          bool     `json:"dry_run,omitempty" doc:"Check, and say what would become of each customer; write nothing but a log entry."`
 }
 
 // PurchasesRequest adds purchases.
 type PurchasesRequest struct {
 	Customers []CustomerPurchases `json:"customers" minItems:"1" maxItems:"5000"`
+	DryRun    bool                `json:"dry_run,omitempty" doc:"Check, and say what would become of each purchase; write nothing but a log entry."`
 }
 
 // CustomerPurchases are purchases of one customer, named by external id or token.
@@ -95,10 +98,23 @@ type WriteResult struct {
 	Token     string        `json:"token,omitempty"`
 	Reject    *Reject       `json:"reject,omitempty"`
 	Purchases []WriteResult `json:"purchases,omitempty"`
+	// Cleared and Unfindable tell of a customer that was written.
+	Cleared    int      `json:"cleared,omitempty" doc:"How many values were taken away."`
+	Emptied    []string `json:"emptied,omitempty" doc:"The fields that they were in."`
+	Unfindable []string `json:"unfindable,omitempty" doc:"The fields, email and phone, whose value is kept, but nobody can find the customer by it."`
 }
 
-// Reject says what was refused and why, without the value.
+// Reject says what was refused and why, without the value. Also has the other faults of
+// the same customer or purchase: all are found at once.
 type Reject struct {
+	Field  string  `json:"field,omitempty"`
+	Code   string  `json:"code"`
+	Reason string  `json:"reason"`
+	Also   []Fault `json:"also,omitempty"`
+}
+
+// Fault is one thing that is wrong with a customer or purchase.
+type Fault struct {
 	Field  string `json:"field,omitempty"`
 	Code   string `json:"code"`
 	Reason string `json:"reason"`

@@ -90,7 +90,7 @@ func (b *bench) load(ctx context.Context, f *filled, customers int) (took time.D
 		cp := api.CustomerPurchases{ExternalID: fields["external_id"]}
 		for _, p := range x.Purchases {
 			cp.Purchases = append(cp.Purchases, api.Purchase{ID: p.ID, At: p.At.Format(time.RFC3339), SKU: p.SKU, Description: p.Description,
-				Quantity: p.Quantity, Amount: p.Amount.String(), Currency: p.Currency, Store: p.Store, Channel: p.Channel})
+				Quantity: &p.Quantity, Amount: p.Amount.String(), Currency: p.Currency, Store: p.Store, Channel: p.Channel})
 		}
 		if len(cp.Purchases) > 0 {
 			add.Customers = append(add.Customers, cp)

@@ -40,6 +40,7 @@ type exportRequestCmd struct {
 	Format    string   `help:"csv, jsonl or parquet." enum:"csv,jsonl,parquet" default:"csv"`
 	ValidFor  string   `name:"valid-for" help:"Validity for approval and download; at most 720h." default:"72h" placeholder:"TIME"`
 	Tokens    string   `help:"File with one token per line; - reads standard input." xor:"who" placeholder:"FILE"`
+	For       string   `help:"spreadsheet: in CSV, an apostrophe precedes cells that begin with = + - @ tab or CR, so that no spreadsheet runs them as formulas. machine: cells unchanged." enum:"machine,spreadsheet" default:"machine"`
 
 	Countries     []string `name:"country" help:"Filter: countries of residence." placeholder:"FR,..."`
 	Regions       []string `name:"region" help:"Filter: regions of residence." placeholder:"REGION,..."`
@@ -71,6 +72,12 @@ func (c *exportRequestCmd) Run(ctx context.Context, std Streams) error {
 	req := api.ExportRequest{
 		Form: c.Form, Format: c.Format, Fields: c.Fields, Purpose: c.Purpose, Ticket: c.Ticket, Recipient: c.Recipient,
 		ValidFor: c.ValidFor, DryRun: c.DryRun,
+	}
+	if c.For == "spreadsheet" {
+		if c.Format != "csv" {
+			return &usageError{"--for spreadsheet goes with --format csv"}
+		}
+		req.Format = "csv-spreadsheet"
 	}
 	f := api.ExportFilter{Countries: c.Countries, Regions: c.Regions, CreatedFrom: c.CreatedFrom, CreatedBefore: c.CreatedBefore, BoughtSince: c.BoughtSince, Sample: c.Sample}
 	filtered := c.Everybody || len(c.Countries)+len(c.Regions)+c.Sample > 0 || c.CreatedFrom+c.CreatedBefore+c.BoughtSince != ""

@@ -8,7 +8,9 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -20,14 +22,25 @@ import (
 
 // importCmd is `cloakroom import`.
 type importCmd struct {
-	forBrand
-	Customers  string `help:"File of customers: CSV or JSON lines, plain, gzip or zstd; - reads standard input." placeholder:"FILE"`
+	remote
+	Brand      string `help:"Brand name. Only --check needs none." placeholder:"NAME"`
+	Customers  string `help:"File of customers: CSV, JSON lines or XML, plain, gzip or zstd; - reads standard input." placeholder:"FILE"`
 	Purchases  string `help:"File of purchases, in the same formats." placeholder:"FILE"`
-	Mapping    string `help:"YAML or JSON file of \"foreign column: our column\"." type:"existingfile" placeholder:"FILE"`
-	Rejects    string `help:"File for rejected rows: file, line, field, code, reason." default:"rejects.csv" placeholder:"FILE"`
+	Mapping    string `help:"Description of the files: which column is which, and how values are written (docs/import.md)." type:"existingfile" placeholder:"FILE" xor:"mapping"`
+	From       string `help:"Built-in mapping: ${profiles}." placeholder:"NAME" xor:"mapping"`
+	Check      string `help:"Read the first rows of a file, propose a mapping, and show ten rows as they would be stored, masked. Needs no vault." placeholder:"FILE"`
+	Rejects    string `help:"File for rejected rows: file, line, field, code, reason. Default: INPUT.rejects.csv, beside the input." placeholder:"FILE"`
+	Refused    string `help:"File for the refused rows themselves, each after its reason: fix them and import this file. Rows with a payment card number are left out." placeholder:"FILE"`
 	Tokens     string `help:"File for external_id,token of every imported customer, for applications to store instead of the customer." placeholder:"FILE"`
 	MaxRejects int    `help:"Limit of rejected rows; -1: no limit." default:"-1" placeholder:"N"`
-	DryRun     bool   `help:"Read and check every row; write nothing."`
+	DryRun     bool   `help:"Write nothing; count what the import would do."`
+
+	Empty          string `help:"What an empty value does to an existing one: keep or clear. A mapping can set it per column." enum:"keep,clear" default:"keep"`
+	AllowShrink    bool   `name:"allow-shrink" help:"Continue although the import would empty a field for nearly all customers of the file."`
+	DefaultCountry string `name:"default-country" help:"Country of phone numbers without a country code, in rows without a country." placeholder:"FR"`
+	Zone           string `help:"Time zone of times that name none: Europe/Paris, UTC, +01:00. The vault guesses none." placeholder:"ZONE"`
+	Strict         bool   `help:"Refuse rows whose e-mail address or phone number no search can ever find, instead of keeping them with a warning."`
+	BadFields      string `name:"bad-fields" help:"For a row with an invalid optional field: refuse the row, or drop the field and keep the rest." enum:"refuse,drop" default:"refuse"`
 }
 
 // Help is the long help text.
@@ -35,10 +48,13 @@ func (importCmd) Help() string {
 	return `Creates or updates customers by external_id and purchases by purchase_id. Repeat an
 interrupted import: existing rows count as unchanged.
 
-Rejected rows are listed in the file of rejects with line, field and reason, never with
-their value. All other rows are imported.
+A rejected row is listed in the file of rejects, with its line and all of its faults,
+never with a value. All other rows are imported. --refused also writes the rejected rows
+themselves, to be fixed and imported again.
 
   cloakroom import --brand gucci --customers customers.csv --purchases purchases.csv
+  cloakroom import --check export.csv                    # proposes a mapping
+  cloakroom import --brand gucci --customers export.csv --from shopify-customers
 
 EXIT STATUS: 0 all rows imported, 1 failed, 2 wrong command line, 3 some rows were
 rejected, 130 interrupted.`
@@ -66,37 +82,195 @@ type imported struct {
 	Purchases importedCounts    `json:"purchases"`
 	Amounts   map[string]string `json:"amounts"`
 	Rejects   string            `json:"rejects_file,omitempty"`
+	Refused   []string          `json:"refused_files,omitempty"`
+	Hints     []string          `json:"hints,omitempty"`
 	Error     string            `json:"error,omitempty"`
 }
 
 type importedCounts struct {
-	Read       int64            `json:"read"`
-	New        int64            `json:"new"`
-	Updated    int64            `json:"updated"`
-	Unchanged  int64            `json:"unchanged"`
-	Rejected   int64            `json:"rejected"`
-	RejectedBy map[string]int64 `json:"rejected_by"`
+	Read       int64              `json:"read"`
+	New        int64              `json:"new"`
+	Updated    int64              `json:"updated"`
+	Unchanged  int64              `json:"unchanged"`
+	Rejected   int64              `json:"rejected"`
+	RejectedBy map[string]int64   `json:"rejected_by"`
+	Cleared    int64              `json:"cleared"`
+	Dropped    int64              `json:"dropped_fields"`
+	Unfindable map[string]unfound `json:"unfindable"`
+	Unwritten  int64              `json:"refused_unwritten,omitempty"`
+}
+
+type unfound struct {
+	Count     int64 `json:"count"`
+	FirstLine int64 `json:"first_line"`
 }
 
 // Run imports.
 func (c *importCmd) Run(ctx context.Context, std Streams) (err error) {
+	m, err := c.mapping()
+	if err != nil {
+		return err
+	}
+	if c.Check != "" {
+		return c.propose(ctx, std, m)
+	}
+	if c.Brand == "" {
+		return &usageError{"say whose customers they are: --brand NAME"}
+	}
 	if c.Customers == "" && c.Purchases == "" {
 		return &usageError{"name a file: --customers, --purchases or both"}
 	}
 	if c.Customers == "-" && c.Purchases == "-" {
 		return &usageError{"standard input can be one of the files only"}
 	}
-	var m intake.Mapping
-	if c.Mapping != "" {
-		text, err := os.ReadFile(c.Mapping)
-		if err != nil {
-			return fmt.Errorf("reading the mapping: %w", err)
+	if err := c.rehearsed(ctx, std, m); err != nil {
+		return err
+	}
+	o, done, err := c.inputs(std, m)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	o.Progress = progress(std)
+	rejects, err := fresh(c.rejectsPath())
+	if err != nil {
+		return err
+	}
+	o.Rejects = rejects
+	defer func() { err = errors.Join(err, rejects.close()) }()
+	var refused []*lazyFile
+	if c.Refused != "" {
+		files := map[string]*lazyFile{}
+		for _, kind := range []string{"customers", "purchases"} {
+			if files[kind], err = fresh(c.refusedPath(kind)); err != nil {
+				return err
+			}
+			refused = append(refused, files[kind])
 		}
-		if m, err = intake.ParseMapping(text); err != nil {
-			return err
+		o.Refused = func(kind string) io.Writer { return files[kind] }
+		defer func() {
+			for _, f := range refused {
+				err = errors.Join(err, f.close())
+			}
+		}()
+	}
+	tokens := &lazyFile{path: c.Tokens}
+	defer func() { err = errors.Join(err, tokens.close()) }()
+	report, err := c.run(ctx, std, o, csv.NewWriter(tokens))
+	if std.Terminal {
+		fmt.Fprint(std.Err, "\r\x1b[K")
+	}
+	out := imported{Brand: c.Brand, DryRun: c.DryRun, Customers: counts(report.Customers), Purchases: counts(report.Purchases), Amounts: report.Amounts,
+		Hints: append(report.Customers.Hints, report.Purchases.Hints...)}
+	if rejects.file != nil {
+		out.Rejects = rejects.path
+	}
+	for _, f := range refused {
+		if f.file != nil {
+			out.Refused = append(out.Refused, f.path)
 		}
 	}
-	o := intake.Options{MaxRejects: c.MaxRejects, DryRun: c.DryRun, Progress: progress(std)}
+	if err != nil {
+		out.Error = err.Error()
+	}
+	perr := c.print(std, out, func(w io.Writer) { out.write(w) })
+	if err = errors.Join(err, perr); err == nil && report.Rejected() > 0 {
+		err = &rejectedError{report.Rejected(), rejects.path}
+	}
+	return err
+}
+
+// run runs one import, or a rehearsal of one.
+func (c *importCmd) run(ctx context.Context, std Streams, o intake.Options, tokens *csv.Writer) (report intake.Report, err error) {
+	err = c.with(ctx, std, func(v *connection) (err error) {
+		to, err := c.sink(ctx, v, tokens, o.DryRun)
+		if err != nil {
+			return err
+		}
+		if err := c.own(ctx, v, o.Customers.Reader, o.Purchases.Reader); err != nil {
+			return err
+		}
+		report, err = intake.Run(ctx, to, o)
+		return err
+	})
+	return report, err
+}
+
+// rehearsed runs the import without writing, where it may clear values: a column that the
+// file lacks must not be emptied for everybody. Nothing is written before all is read.
+func (c *importCmd) rehearsed(ctx context.Context, std Streams, m *intake.Mapping) error {
+	if c.DryRun || c.AllowShrink || c.Customers == "" || c.Empty != "clear" && !m.Clears() {
+		return nil
+	}
+	if c.Customers == "-" {
+		return &usageError{"standard input cannot be read twice, and a column that it lacks could be emptied for everybody: give a file, or --allow-shrink"}
+	}
+	first := *c
+	first.Purchases = ""
+	o, done, err := first.inputs(std, m)
+	if err != nil {
+		return err
+	}
+	o.DryRun, o.MaxRejects = true, -1
+	report, err := first.run(ctx, std, o, nil)
+	if err = errors.Join(err, done()); err != nil {
+		return err
+	}
+	if fields := report.Shrinks(); len(fields) > 0 {
+		return fmt.Errorf("nothing was written: the file would empty %s for nearly all of the %d customers that it names and the vault has. If they are to be emptied, add --allow-shrink; otherwise leave the column out, or use --empty keep",
+			strings.Join(fields, ", "), report.Customers.Updated+report.Customers.Unchanged)
+	}
+	return nil
+}
+
+// mapping is the mapping of this import; nil: none.
+func (c *importCmd) mapping() (*intake.Mapping, error) {
+	if c.From != "" {
+		return intake.Profile(c.From)
+	}
+	if c.Mapping == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(c.Mapping)
+	if err != nil {
+		return nil, fmt.Errorf("reading the mapping: %w", err)
+	}
+	return intake.ParseMapping(text)
+}
+
+// rules are the rules for values that the flags say.
+func (c *importCmd) rules() (r intake.Rules, err error) {
+	r = intake.Rules{Strict: c.Strict, DropBadFields: c.BadFields == "drop"}
+	if c.Empty == "clear" {
+		r.Empty = intake.EmptyClear
+	}
+	if c.DefaultCountry != "" {
+		if r.Country, err = record.ReadCountry(c.DefaultCountry); err != nil {
+			return r, &usageError{"--default-country " + err.Error()}
+		}
+	}
+	if c.Zone != "" {
+		if r.Zone, err = intake.Zone(c.Zone); err != nil {
+			return r, &usageError{"--zone " + err.Error()}
+		}
+	}
+	return r, nil
+}
+
+// inputs opens the files; done closes them.
+func (c *importCmd) inputs(std Streams, m *intake.Mapping) (o intake.Options, done func() error, err error) {
+	o = intake.Options{MaxRejects: c.MaxRejects, DryRun: c.DryRun}
+	var open []*intake.Reader
+	done = func() (err error) {
+		for _, r := range open {
+			err = errors.Join(err, r.Close())
+		}
+		return err
+	}
+	rules, err := c.rules()
+	if err != nil {
+		return o, done, err
+	}
 	for _, f := range []struct {
 		name string
 		into *intake.Input
@@ -106,59 +280,70 @@ func (c *importCmd) Run(ctx context.Context, std Streams) (err error) {
 		}
 		r, err := intake.Open(f.name, std.In, m)
 		if err != nil {
-			return err
+			return o, done, errors.Join(err, done())
 		}
-		defer r.Close()
+		r.Rules = rules
+		open = append(open, r)
 		*f.into = intake.Input{Name: f.name, Reader: r}
 	}
-	rejects := &lazyFile{path: c.Rejects}
-	o.Rejects = rejects
-	defer func() { err = errors.Join(err, rejects.close()) }()
-	tokens := &lazyFile{path: c.Tokens}
-	defer func() { err = errors.Join(err, tokens.close()) }()
-	var report intake.Report
-	if c.DryRun {
-		report, err = intake.Run(ctx, nil, o)
-	} else {
-		err = c.with(ctx, std, func(v *connection) (err error) {
-			to, err := c.sink(ctx, v, csv.NewWriter(tokens))
-			if err != nil {
-				return err
-			}
-			if err := c.own(ctx, v, o.Customers.Reader, o.Purchases.Reader); err != nil {
-				return err
-			}
-			report, err = intake.Run(ctx, to, o)
-			return err
-		})
+	return o, done, nil
+}
+
+// rejectsPath is where rejects are listed: beside the input, not where the command runs.
+func (c *importCmd) rejectsPath() string {
+	if c.Rejects != "" {
+		return c.Rejects
 	}
-	if std.Terminal {
-		fmt.Fprint(std.Err, "\r\x1b[K")
-	}
-	out := imported{Brand: c.Brand, DryRun: c.DryRun, Customers: counts(report.Customers), Purchases: counts(report.Purchases), Amounts: report.Amounts}
-	if rejects.file != nil {
-		out.Rejects = c.Rejects
-	}
-	if err != nil {
-		out.Error = err.Error()
-	}
-	perr := c.print(std, out, func(w io.Writer) {
-		for _, l := range []struct {
-			what string
-			n    importedCounts
-		}{{"customers", out.Customers}, {"purchases", out.Purchases}} {
-			if l.n.Read > 0 {
-				fmt.Fprintf(w, "%s: %d read, %d new, %d updated, %d unchanged, %d rejected\n", l.what, l.n.Read, l.n.New, l.n.Updated, l.n.Unchanged, l.n.Rejected)
-				for _, code := range slices.Sorted(maps.Keys(l.n.RejectedBy)) {
-					fmt.Fprintf(w, "  %s: %d\n", code, l.n.RejectedBy[code])
-				}
-			}
+	for _, input := range []string{c.Customers, c.Purchases} {
+		if input != "" && input != "-" {
+			return input + ".rejects.csv"
 		}
-	})
-	if err = errors.Join(err, perr); err == nil && report.Rejected() > 0 {
-		err = &rejectedError{report.Rejected(), c.Rejects}
 	}
-	return err
+	return "rejects.csv"
+}
+
+// refusedPath is where the refused rows of one kind go: two files have two headers.
+func (c *importCmd) refusedPath(kind string) string {
+	if c.Customers == "" || c.Purchases == "" {
+		return c.Refused
+	}
+	ext := filepath.Ext(c.Refused)
+	return strings.TrimSuffix(c.Refused, ext) + "-" + kind + ext
+}
+
+// write prints the figures for people.
+func (i *imported) write(w io.Writer) {
+	for _, l := range []struct {
+		what string
+		n    importedCounts
+	}{{"customers", i.Customers}, {"purchases", i.Purchases}} {
+		if l.n.Read == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "%s: %d read, %d new, %d updated, %d unchanged, %d rejected\n", l.what, l.n.Read, l.n.New, l.n.Updated, l.n.Unchanged, l.n.Rejected)
+		for _, code := range slices.Sorted(maps.Keys(l.n.RejectedBy)) {
+			fmt.Fprintf(w, "  %s: %d\n", code, l.n.RejectedBy[code])
+		}
+		if l.n.Cleared > 0 {
+			fmt.Fprintf(w, "  values cleared: %d\n", l.n.Cleared)
+		}
+		if l.n.Dropped > 0 {
+			fmt.Fprintf(w, "  fields dropped: %d\n", l.n.Dropped)
+		}
+		for _, field := range slices.Sorted(maps.Keys(l.n.Unfindable)) {
+			u := l.n.Unfindable[field]
+			fmt.Fprintf(w, "  warning: kept, cannot be found: %d %s, first at line %d\n", u.Count, map[string]string{"email": "e-mail addresses", "phone": "phones"}[field], u.FirstLine)
+		}
+		if l.n.Unwritten > 0 && len(i.Refused) > 0 {
+			fmt.Fprintf(w, "  refused rows that are listed only, as they hold a card number or cannot stand alone: %d\n", l.n.Unwritten)
+		}
+	}
+	for _, hint := range i.Hints {
+		fmt.Fprintf(w, "hint: %s\n", hint)
+	}
+	for _, file := range i.Refused {
+		fmt.Fprintf(w, "refused rows: %s (fix them, and import this file)\n", file)
+	}
 }
 
 // own tells the readers which numbers are the brand's own, and no payment cards.
@@ -179,16 +364,17 @@ func (c *importCmd) own(ctx context.Context, v *connection, readers ...*intake.R
 }
 
 // sink takes the short way where this process has the vault, and the API elsewhere.
-func (c *importCmd) sink(ctx context.Context, v *connection, tokens *csv.Writer) (intake.Sink, error) {
+func (c *importCmd) sink(ctx context.Context, v *connection, tokens *csv.Writer, rehearse bool) (intake.Sink, error) {
+	keep := c.Tokens != "" && !rehearse
 	if v.vault == nil {
-		return intake.Rows(&sink{v.Client, c.Brand, tokens, c.Tokens != ""}), nil
+		return intake.Rows(&sink{v.Client, c.Brand, tokens, keep, rehearse}), nil
 	}
 	caller, err := v.caller(ctx)
 	if err != nil {
 		return nil, err
 	}
 	d := &intake.Direct{Desk: v.vault.Intake, Caller: caller, Brand: c.Brand}
-	if c.Tokens != "" {
+	if keep {
 		d.Tokens = func(externalID, token string) error {
 			tokens.Write([]string{externalID, token})
 			tokens.Flush()
@@ -206,7 +392,11 @@ func counts(c intake.Counts) importedCounts {
 	if by == nil {
 		by = map[string]int64{}
 	}
-	return importedCounts{c.Read, c.New, c.Updated, c.Unchanged, c.Rejected, by}
+	out := importedCounts{c.Read, c.New, c.Updated, c.Unchanged, c.Rejected, by, c.Cleared, c.Dropped, map[string]unfound{}, c.Unwritten}
+	for field, u := range c.Unfound {
+		out.Unfindable[field] = unfound{u.N, u.First}
+	}
+	return out
 }
 
 // progress draws rate and time left, a few times a second.
@@ -239,6 +429,16 @@ type lazyFile struct {
 	file *os.File
 }
 
+// fresh is a lazyFile at a path where nothing is left of an earlier run.
+func fresh(path string) (*lazyFile, error) {
+	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() {
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("removing the file of an earlier import: %w", err)
+		}
+	}
+	return &lazyFile{path: path}, nil
+}
+
 func (l *lazyFile) Write(b []byte) (int, error) {
 	if l.file == nil {
 		f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
@@ -263,11 +463,12 @@ type sink struct {
 	brand  string
 	tokens *csv.Writer
 	keep   bool // tokens
+	dry    bool
 }
 
 // Customers implements intake.Taker.
 func (s *sink) Customers(ctx context.Context, rows []intake.CustomerRow) ([]intake.Result, error) {
-	req := api.PutRequest{Customers: make([]api.Fields, len(rows))}
+	req := api.PutRequest{Customers: make([]api.Fields, len(rows)), MergeAttributes: true, DryRun: s.dry}
 	for i := range rows {
 		req.Customers[i] = fieldsOf(&rows[i].Customer, rows[i].Set)
 	}
@@ -296,9 +497,6 @@ func fieldsOf(c *record.Customer, set record.FieldSet) api.Fields {
 			out[f.String()] = c.Get(f)
 		}
 	}
-	if set.Has(record.Attributes) && len(c.Attributes) == 0 {
-		out[record.Attributes.String()] = ""
-	}
 	for name, v := range c.Attributes {
 		out["attr."+name] = v
 	}
@@ -307,11 +505,15 @@ func fieldsOf(c *record.Customer, set record.FieldSet) api.Fields {
 
 // Purchases implements intake.Taker. Those of one customer stand together.
 func (s *sink) Purchases(ctx context.Context, rows []intake.PurchaseRow) ([]intake.Result, error) {
-	var req api.PurchasesRequest
+	req := api.PurchasesRequest{DryRun: s.dry}
 	for i := range rows {
 		last := len(req.Customers) - 1
-		if last < 0 || req.Customers[last].ExternalID != rows[i].ExternalID {
-			req.Customers = append(req.Customers, api.CustomerPurchases{ExternalID: rows[i].ExternalID})
+		if last < 0 || rows[i-1].ExternalID != rows[i].ExternalID {
+			who := api.CustomerPurchases{ExternalID: rows[i].ExternalID}
+			if token, is := rows[i].Token(); is {
+				who = api.CustomerPurchases{Token: token}
+			}
+			req.Customers = append(req.Customers, who)
 			last++
 		}
 		req.Customers[last].Purchases = append(req.Customers[last].Purchases, purchaseOf(&rows[i].Purchase))
@@ -335,7 +537,7 @@ func (s *sink) Purchases(ctx context.Context, rows []intake.PurchaseRow) ([]inta
 
 func purchaseOf(p *record.Purchase) api.Purchase {
 	return api.Purchase{
-		ID: p.ID, At: p.At.UTC().Format(time.RFC3339Nano), SKU: p.SKU, Description: p.Description, Quantity: p.Quantity,
+		ID: p.ID, At: p.At.UTC().Format(time.RFC3339Nano), SKU: p.SKU, Description: p.Description, Quantity: &p.Quantity,
 		Amount: p.Amount.String(), Currency: p.Currency, Store: p.Store, Channel: p.Channel,
 	}
 }
@@ -344,9 +546,23 @@ func results(list []api.WriteResult) []intake.Result {
 	outcomes := map[string]intake.Outcome{"new": intake.New, "updated": intake.Updated, "unchanged": intake.Unchanged, "rejected": intake.Rejected}
 	out := make([]intake.Result, len(list))
 	for i, r := range list {
-		out[i].Outcome = outcomes[r.Outcome]
+		out[i].Outcome, out[i].Cleared = outcomes[r.Outcome], r.Cleared
+		out[i].Emptied, out[i].Unfound = fieldSet(r.Emptied), fieldSet(r.Unfindable)
 		if r.Reject != nil {
 			out[i].Reject = &intake.Reject{Field: r.Reject.Field, Code: r.Reject.Code, Reason: r.Reject.Reason}
+			for _, f := range r.Reject.Also {
+				out[i].Reject.Also = append(out[i].Reject.Also, intake.Fault{Field: f.Field, Code: f.Code, Reason: f.Reason})
+			}
+		}
+	}
+	return out
+}
+
+// fieldSet is the set of those names that this program knows.
+func fieldSet(names []string) (out record.FieldSet) {
+	for _, name := range names {
+		if f, err := record.ParseField(name); err == nil {
+			out = out.With(f)
 		}
 	}
 	return out

@@ -11,11 +11,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/vault/intake"
 )
 
 // Exit codes of every verb.
@@ -64,6 +66,7 @@ type commands struct {
 	Demo      demoCmd      `cmd:"" help:"Start a vault with invented customers and suggest commands."`
 	Serve     serveCmd     `cmd:"" help:"Serve a vault."`
 	Import    importCmd    `cmd:"" help:"Import customers and purchases from files."`
+	Mapping   mappingCmd   `cmd:"" help:"Show the built-in mappings for the exports of shops."`
 	Put       putCmd       `cmd:"" help:"Write one customer."`
 	Find      findCmd      `cmd:"" help:"Find customers by e-mail, phone or number, masked."`
 	Show      showCmd      `cmd:"" help:"Show one customer masked."`
@@ -108,7 +111,7 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 	}()
 	options := []kong.Option{kong.Name("cloakroom"),
 		kong.Description("A customer-data vault with breach detection and response."),
-		kong.Vars{"pool": fmt.Sprint(db.DefaultConnections)},
+		kong.Vars{"pool": fmt.Sprint(db.DefaultConnections), "profiles": strings.Join(intake.Profiles(), ", ")},
 		kong.Writers(std.Out, std.Err), kong.Exit(func(code int) { panic(exited(code)) }), kong.UsageOnError()}
 	if std.Env != nil {
 		options = append(options, kong.Resolvers(kong.ResolverFunc(std.resolve)))

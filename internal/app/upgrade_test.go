@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -296,7 +297,7 @@ func upgradeFrom(t *testing.T, release string) {
 		for brand, tokens := range byBrand {
 			for _, c := range reveal(t, officer, brand, tokens...).Customers {
 				w := want[c.Token]
-				if !maps.Equal(c.Fields, w.Fields) || !slices.Equal(c.Purchases, w.Purchases) {
+				if !maps.Equal(c.Fields, w.Fields) || !reflect.DeepEqual(c.Purchases, w.Purchases) {
 					t.Errorf("a customer of %s is not as they were", brand)
 				}
 				found, err := officer.Search(ctx, brand, api.SearchRequest{By: "external_id", Value: w.Fields["external_id"], Purpose: "data-subject-request"})
@@ -352,7 +353,7 @@ func upgradeFrom(t *testing.T, release string) {
 				bought[1] = other
 			}
 			got := reveal(t, officer, w.Brand, w.Token).Customers[0]
-			if !maps.Equal(got.Fields, fields) || !slices.Equal(got.Purchases, bought) {
+			if !maps.Equal(got.Fields, fields) || !reflect.DeepEqual(got.Purchases, bought) {
 				t.Errorf("a customer of %s is not as they were changed", w.Brand)
 			}
 		}

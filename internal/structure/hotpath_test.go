@@ -45,7 +45,7 @@ func TestTheHotPathStaysOnOneShard(t *testing.T) {
 	for _, id := range []string{"C1", "C2", "C3"} {
 		put.Customers = append(put.Customers, api.Fields{"external_id": id, "given_name": "Ada", "email": strings.ToLower(id) + "@example.com"})
 		bought.Customers = append(bought.Customers, api.CustomerPurchases{ExternalID: id, Purchases: []api.Purchase{{
-			ID: id + "-1", At: time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC).Format(time.RFC3339), SKU: "GU1", Description: "Belt", Quantity: 1, Amount: "90.00", Currency: "EUR",
+			ID: id + "-1", At: time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC).Format(time.RFC3339), SKU: "GU1", Description: "Belt", Quantity: new(int64(1)), Amount: "90.00", Currency: "EUR",
 		}}})
 	}
 	written, err := admin.Put(ctx, "gucci", put)

@@ -21,6 +21,8 @@ type ExportPart struct {
 // Unchanged is the detail of a write of which a part changed nothing.
 type Unchanged struct {
 	Count int `log:"unchanged,clear"`
+	// Rehearsed is how many customers a rehearsal looked up: it wrote nothing.
+	Rehearsed int `log:"rehearsed,clear"`
 	Extra
 }
 

@@ -1,6 +1,8 @@
 package record
 
 import (
+	"errors"
+	"maps"
 	"strings"
 	"time"
 	"unicode"
@@ -20,6 +22,29 @@ func (e *FieldError) Error() string { return e.Field + ": " + e.Reason }
 // Check reports the first field that cannot be kept, as a [*FieldError]. What it
 // accepts, the codec gives back unchanged.
 func (c *Customer) Check() error { return c.check(false) }
+
+// Faults returns every column and attribute that cannot be kept, where Check returns the
+// first.
+func (c *Customer) Faults() (out []*FieldError) {
+	rest := Customer{Columns: c.Columns, Attributes: maps.Clone(c.Attributes)}
+	for {
+		err := rest.check(false)
+		fe, ok := errors.AsType[*FieldError](err)
+		if !ok {
+			return out
+		}
+		out = append(out, fe)
+		if f, err := ParseField(fe.Field); err == nil && f < NumColumns {
+			rest.Columns[f] = ""
+			continue
+		}
+		name, is := strings.CutPrefix(fe.Field, "attr.")
+		if !is {
+			return out // it is about all attributes
+		}
+		delete(rest.Attributes, name)
+	}
+}
 
 // CheckTidy is Check where all texts are known to be printable ASCII of at most
 // [MaxPurchaseValue] bytes, without space around them.
@@ -65,6 +90,38 @@ func (c *Customer) check(tidy bool) error {
 // Check reports the first field of a purchase that cannot be kept, as a
 // [*FieldError].
 func (p *Purchase) Check() error { return p.check(false) }
+
+// Faults returns every field that cannot be kept, where Check returns the first.
+func (p *Purchase) Faults() (out []*FieldError) {
+	rest := *p
+	for {
+		fe, ok := errors.AsType[*FieldError](rest.check(false))
+		if !ok {
+			return out
+		}
+		out = append(out, fe)
+		switch fe.Field {
+		case "purchase.id":
+			rest.ID = "-"
+		case "purchase.sku":
+			rest.SKU = ""
+		case "purchase.description":
+			rest.Description = ""
+		case "purchase.currency":
+			rest.Currency = ""
+		case "purchase.store":
+			rest.Store = ""
+		case "purchase.channel":
+			rest.Channel = ""
+		case "purchase.at":
+			rest.At = time.Unix(0, 0).UTC()
+		case "purchase.amount":
+			rest.Amount = Amount{}
+		default:
+			return out
+		}
+	}
+}
 
 // CheckTidy is Check where all texts are known to be printable ASCII of at most
 // [MaxPurchaseValue] bytes, without space around them.
@@ -135,7 +192,7 @@ func plain(v string) bool {
 func columnReason(f Field, v string) string {
 	switch f {
 	case Country:
-		if !capitals(v, 2) {
+		if !countryCode(v) {
 			return "is not an ISO 3166-1 code such as FR"
 		}
 	case BirthDate:
@@ -146,17 +203,23 @@ func columnReason(f Field, v string) string {
 			return "is not a date such as 1984-05-31"
 		}
 	case CreatedAt:
-		if _, ok := secondOf(v); ok {
-			break
-		}
-		if _, err := time.Parse(time.RFC3339, v); err == nil {
-			break
-		}
-		if _, err := time.Parse(time.DateOnly, v); err != nil {
+		if !KeptTime(v) {
 			return "is not a time such as 2024-05-31T12:00:00Z, nor a date"
 		}
 	}
 	return ""
+}
+
+// KeptTime reports whether a text is a time or a day as a record keeps it.
+func KeptTime(v string) bool {
+	if _, ok := secondOf(v); ok {
+		return true
+	}
+	if _, err := time.Parse(time.RFC3339, v); err == nil {
+		return true
+	}
+	_, err := time.Parse(time.DateOnly, v)
+	return err == nil
 }
 
 func capitals(v string, n int) bool {

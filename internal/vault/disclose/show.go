@@ -68,7 +68,7 @@ func (r *Released) pseudonymous(p *seal.Profile) api.Customer {
 
 func purchase(p record.Purchase, layout string) api.Purchase {
 	return api.Purchase{
-		ID: p.ID, At: p.At.UTC().Format(layout), SKU: p.SKU, Description: p.Description, Quantity: p.Quantity,
+		ID: p.ID, At: p.At.UTC().Format(layout), SKU: p.SKU, Description: p.Description, Quantity: &p.Quantity,
 		Amount: p.Amount.String(), Currency: p.Currency, Store: p.Store, Channel: p.Channel,
 	}
 }

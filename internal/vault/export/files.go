@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	"filippo.io/age"
 	"github.com/parquet-go/parquet-go"
@@ -28,6 +29,7 @@ const (
 	formClear   = "clear"
 
 	formatCSV     = "csv"
+	formatSheet   = "csv-spreadsheet"
 	formatJSONL   = "jsonl"
 	formatParquet = "parquet"
 )
@@ -119,7 +121,7 @@ func (d *Desk) File(ctx context.Context, c identity.Caller, brand, id string, pa
 		}
 		return err
 	}
-	return &File{Name: fmt.Sprintf("%s-%05d.%s.age", file, part, x.Format), export: x, file: file, leaving: l,
+	return &File{Name: fmt.Sprintf("%s-%05d.%s.age", file, part, ending(x.Format)), export: x, file: file, leaving: l,
 		still: still, revision: revision.Of(ctx), tracker: d.Door.Revisions}, nil
 }
 
@@ -188,8 +190,8 @@ func (f *File) rows(c *api.Customer, t table) error {
 	if f.file == Purchases {
 		for _, p := range c.Purchases {
 			quantity := ""
-			if p.Quantity != 0 {
-				quantity = strconv.FormatInt(p.Quantity, 10)
+			if p.Quantity != nil {
+				quantity = strconv.FormatInt(*p.Quantity, 10)
 			}
 			if err := t.row([]string{c.Token, p.ID, p.At, p.SKU, p.Description, quantity, p.Amount, p.Currency, p.Store, p.Channel}); err != nil {
 				return err
@@ -237,12 +239,40 @@ func newTable(format string, w io.Writer, columns []string) (table, error) {
 		return newParquet(w, columns), nil
 	}
 	t := csv.NewWriter(w)
-	return &csvTable{t}, t.Write(columns)
+	return &csvTable{t, format == formatSheet}, t.Write(columns)
 }
 
-type csvTable struct{ w *csv.Writer }
+// ending is the ending of a file's name.
+func ending(format string) string {
+	if format == formatSheet {
+		return formatCSV
+	}
+	return format
+}
 
-func (t *csvTable) row(cells []string) error { return t.w.Write(cells) }
+type csvTable struct {
+	w     *csv.Writer
+	sheet bool
+}
+
+func (t *csvTable) row(cells []string) error {
+	if t.sheet {
+		cells = slices.Clone(cells)
+		for i := range cells {
+			cells[i] = text(cells[i])
+		}
+	}
+	return t.w.Write(cells)
+}
+
+// text is a cell that a spreadsheet takes for a text, whatever it holds. A formula in a
+// customer's name would run on the machine of whoever opens the file.
+func text(cell string) string {
+	if cell != "" && strings.IndexByte("=+-@\t\r", cell[0]) >= 0 {
+		return "'" + cell
+	}
+	return cell
+}
 
 func (t *csvTable) close() error {
 	t.w.Flush()

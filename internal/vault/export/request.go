@@ -50,7 +50,7 @@ func check(req api.ExportRequest) (*asked, error) {
 		return nil, bad("name the fields")
 	case !slices.Contains([]string{formExtract, formMasked, formClear}, req.Form):
 		return nil, bad("the form is extract, masked or clear")
-	case !slices.Contains([]string{formatCSV, formatJSONL, formatParquet}, req.Format):
+	case !slices.Contains([]string{formatCSV, formatSheet, formatJSONL, formatParquet}, req.Format):
 		return nil, bad("the format is csv, jsonl or parquet")
 	case len(req.Tokens) > api.MaxExportTokens:
 		return nil, bad("at most %d tokens", api.MaxExportTokens)

@@ -118,7 +118,7 @@ func (c *chunk) attributes() map[string]string {
 
 // add takes a row in, or lays it over an earlier one of the same customer.
 func (c *chunk) add(row *CustomerRow) {
-	id := normalID(&row.Customer)
+	id := row.id
 	i, there := c.at[id]
 	if !there {
 		if c.rows == nil {
@@ -133,7 +133,10 @@ func (c *chunk) add(row *CustomerRow) {
 	won.Line = row.Line
 	for _, f := range row.Set.List() {
 		if f == record.Attributes {
-			won.Customer.Attributes = maps.Clone(row.Customer.Attributes)
+			if won.Customer.Attributes == nil {
+				won.Customer.Attributes = map[string]string{}
+			}
+			maps.Copy(won.Customer.Attributes, row.Customer.Attributes)
 			continue
 		}
 		won.Customer.Set(f, row.Customer.Get(f))

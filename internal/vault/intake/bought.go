@@ -17,6 +17,20 @@ type bought struct {
 	last      string  // external id of the last group
 	bytes     int
 	scattered bool // some customer has two groups
+	// extra has what some rows have beside their purchase, by line; nil: none has.
+	extra map[int64]extra
+}
+
+// extra is what a row has beside its purchase.
+type extra struct {
+	raw     string
+	dropped []Fault
+	again   bool // an earlier row of the file was the same
+}
+
+// extra returns what the row has beside its purchase, and false for nothing.
+func (r *PurchaseRow) extra() (extra, bool) {
+	return extra{r.raw, r.Dropped, r.Again}, r.raw != "" || r.Dropped != nil || r.Again
 }
 
 // emptied is an empty bought in the same memory, for that many customers and about that
@@ -55,6 +69,12 @@ func (b *bought) add(row *PurchaseRow) {
 	b.purchases = append(b.purchases, row.Purchase)
 	b.lines = append(b.lines, row.Line)
 	b.groups[len(b.groups)-1].to++
+	if x, more := row.extra(); more {
+		if b.extra == nil {
+			b.extra = map[int64]extra{}
+		}
+		b.extra[row.Line] = x
+	}
 	p := &row.Purchase
 	b.bytes += len(p.ID) + len(p.SKU) + len(p.Description) + len(p.Currency) + len(p.Store) + len(p.Channel)
 }

@@ -23,6 +23,8 @@ type Canaries interface {
 	// GiveWay returns the writes by which those of the customers who are canaries take other
 	// external ids, already noted; none where nobody is one.
 	GiveWay(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]seal.Put, error)
+	// Giving returns which of the customers are decoys that would give way.
+	Giving(ctx context.Context, brand record.BrandID, ords []record.Ordinal) (map[record.Ordinal]bool, error)
 }
 
 // draws bounds how often another number is sought for a canary.

@@ -2,7 +2,9 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
@@ -26,12 +28,17 @@ type Direct struct {
 	Brand  string
 	// Tokens, unless nil, is told the token of each customer of the customers' file.
 	Tokens func(externalID, token string) error
+	// Rehearse says what would become of rows, and writes nothing but a log entry.
+	Rehearse bool
 
 	first firstLoad
 }
 
 // begin implements Sink: it seals and logs the chunk.
 func (d *Direct) begin(ctx context.Context, c *joined) (landing, error) {
+	if d.Rehearse {
+		return d.rehearse(c), nil
+	}
 	var w *pending
 	var err error
 	switch {
@@ -67,7 +74,7 @@ func (x *descent) finish(ctx context.Context) (customers, purchases []Result, er
 	if err := x.d.tell(ctx, x.w, x.c.customers.rows); err != nil {
 		return nil, nil, err
 	}
-	return customerResults(x.w.p, len(x.c.customers.rows)), purchases, nil
+	return customerResults(x.w.p, x.c.customers.rows), purchases, nil
 }
 
 // firstLoad prepares the database for an import of customers, and returns what has to
@@ -94,7 +101,7 @@ func (d *Direct) beginCustomers(ctx context.Context, j *joined) (*pending, error
 	puts := slices.Grow(j.memory.puts[:0], len(j.customers.rows))
 	for i := range j.customers.rows {
 		row := &j.customers.rows[i]
-		puts = append(puts, seal.Put{Set: row.Set, Customer: row.Customer})
+		puts = append(puts, seal.Put{Set: row.Set, Customer: row.Customer, Merge: row.Merge})
 	}
 	j.memory.puts = puts
 	for _, g := range j.groups {
@@ -112,13 +119,46 @@ func (d *Direct) beginPurchases(ctx context.Context, c *joined) (*pending, error
 	if err != nil {
 		return nil, err
 	}
-	appends := make([]seal.Append, len(c.groups))
-	for i, g := range c.groups {
-		appends[i] = seal.Append{ExternalID: c.externals[g.customer], Purchases: c.purchases.rows[g.from:g.to:g.to]}
+	appends, err := d.appends(ctx, v, c)
+	if err != nil {
+		return nil, err
 	}
 	w := d.Desk.appends(v, appends)
 	w.kind = entry.KindImport
 	return w, w.begin(ctx)
+}
+
+// appends are the purchases of a chunk by customer. A row that names no customer of the
+// brand by token gets one that nobody has: its purchases are refused, and no other's.
+func (d *Direct) appends(ctx context.Context, v *door.Visit, c *joined) ([]seal.Append, error) {
+	appends := make([]seal.Append, len(c.groups))
+	for i, g := range c.groups {
+		appends[i] = seal.Append{ExternalID: c.external(g), Purchases: c.purchases.rows[g.from:g.to:g.to]}
+		token, is := strings.CutPrefix(appends[i].ExternalID, tokenMark)
+		if !is {
+			continue
+		}
+		ord, err := d.Desk.resolve(ctx, v, token)
+		if err != nil {
+			return nil, err
+		}
+		appends[i].Ord, appends[i].ExternalID = ord, ""
+	}
+	return appends, nil
+}
+
+// resolve returns whose a token is. One that is no token of the brand is nobody's, as
+// is one of an erased customer.
+func (d *Desk) resolve(ctx context.Context, v *door.Visit, token string) (record.Ordinal, error) {
+	ords, err := d.Seal.Resolve(ctx, v.Brand.ID, []string{token})
+	if _, unknown := errors.AsType[*seal.TokenError](err); unknown {
+		v.Refuse(ctx, "unknown-token")
+		return record.FirstNobody, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return ords[0], nil
 }
 
 // tell tells the tokens.
@@ -142,16 +182,19 @@ func (d *Direct) tell(ctx context.Context, w *pending, rows []CustomerRow) error
 	return nil
 }
 
-func customerResults(p *seal.Prepared, n int) []Result {
-	out := make([]Result, n)
+func customerResults(p *seal.Prepared, rows []CustomerRow) []Result {
+	out := make([]Result, len(rows))
 	for i := range out {
-		if err := p.Err(i); err != nil {
-			out[i] = Result{Rejected, failure(err)}
-			continue
-		}
-		out[i].Outcome = Outcome(p.Outcome(i))
+		out[i] = resultOf(&rows[i], p.Outcome(i), p.Note(i), p.Err(i))
 	}
 	return out
+}
+
+func resultOf(row *CustomerRow, o seal.Outcome, n seal.Note, err error) Result {
+	if err != nil {
+		return Result{Outcome: Rejected, Reject: failure(err)}
+	}
+	return Result{Outcome: Outcome(o), Emptied: n.Cleared, Cleared: n.Values, Unfound: n.Unfound | row.Notes.Unfound}
 }
 
 // purchaseResults answers for n purchases. groups say which of what was prepared they
@@ -161,7 +204,7 @@ func purchaseResults(p *seal.Prepared, n int, groups []group) []Result {
 	for _, g := range groups {
 		if err := p.Err(g.customer); err != nil {
 			for i := g.from; i < g.to; i++ {
-				out[i] = Result{Rejected, failure(err)}
+				out[i] = Result{Outcome: Rejected, Reject: failure(err)}
 			}
 			continue
 		}

@@ -185,9 +185,9 @@ func TestDirectImportOfAnyOrder(t *testing.T) {
 	})
 }
 
-// Known customers are updated and new ones made in one file, and the last row of a
-// customer or purchase is the one that counts.
-func TestDirectImportUpdatesAndTheLastRowWins(t *testing.T) {
+// Known customers are updated and new ones made in one file. Of two rows of one customer
+// or purchase that differ, the later is refused: neither is lost without a word.
+func TestDirectImportUpdatesAndRefusesDifferingRepeats(t *testing.T) {
 	t.Parallel()
 	eachEngine(t, func(t *testing.T, p place) {
 		v := p.open(t)
@@ -196,13 +196,13 @@ func TestDirectImportUpdatesAndTheLastRowWins(t *testing.T) {
 		buy := func(id, amount string) string { return id + ",p,2024-01-01,Thing," + amount + ",EUR\n" }
 		run(t, d, customersHead+"A,Ann,,\nB,Bea,,\n", purchasesHead+buy("A", "1"))
 		rep := run(t, d, customersHead+"A,Anna,,\nN,Nora,,\nB,Bea,,\nN,Nina,,\n", purchasesHead+buy("N", "1")+buy("A", "2")+buy("N", "3")+buy("B", "4"))
-		if c := rep.Customers; c.New != 1 || c.Updated != 1 || c.Unchanged != 2 {
+		if c := rep.Customers; c.New != 1 || c.Updated != 1 || c.Unchanged != 1 || c.RejectedBy[intake.CodeRepeated] != 1 {
 			t.Errorf("customers %+v", c)
 		}
-		if c := rep.Purchases; c.New != 2 || c.Updated != 1 || c.Unchanged != 1 {
+		if c := rep.Purchases; c.New != 2 || c.Updated != 1 || c.RejectedBy[intake.CodeRepeated] != 1 {
 			t.Errorf("purchases %+v", c)
 		}
-		rep = run(t, d, customersHead+"A,Anna,,\nB,Bea,,\nN,Nina,,\n", purchasesHead+buy("A", "2")+buy("N", "3")+buy("B", "4"))
+		rep = run(t, d, customersHead+"A,Anna,,\nB,Bea,,\nN,Nora,,\n", purchasesHead+buy("A", "2")+buy("N", "1")+buy("B", "4"))
 		if rep.Customers.Unchanged != 3 || rep.Purchases.Unchanged != 3 {
 			t.Errorf("again: %+v", rep)
 		}

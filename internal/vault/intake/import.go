@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"iter"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
@@ -33,6 +36,7 @@ const (
 	Updated
 	Unchanged
 	Rejected
+	Withheld // the customer was erased, and the row does not bring them back
 )
 
 // Result is a sink's answer for one row. A Rejected one has a Reject, whose line Run
@@ -40,6 +44,11 @@ const (
 type Result struct {
 	Outcome Outcome
 	Reject  *Reject
+	// Of a customer: the fields whose value was taken away, how many values, and the fields
+	// that hold one by which nobody can be found, those of the row's Notes included.
+	Emptied record.FieldSet
+	Cleared int
+	Unfound record.FieldSet
 }
 
 // Sink is where the chunks of an import go: [Rows] makes one of a taker of rows, and a
@@ -79,13 +88,19 @@ type Options struct {
 	// ChunkCustomers is how many customers go to the sink at once, at most MaxChunk;
 	// 0 means DefaultChunk, or DirectChunk for a Direct.
 	ChunkCustomers int
-	// Rejects takes the refused rows as CSV: file, line, field, code, reason. It
-	// gets nothing, no header either, while no row is refused.
+	// Rejects takes the faults as CSV: file, line, field, code, reason, one line per
+	// fault. It gets nothing, no header either, without a fault. Values that were kept
+	// with a warning or dropped are listed too, under CodeUnfindable and CodeDropped.
 	Rejects io.Writer
+	// Refused, unless nil, takes the refused rows themselves, unchanged, with a column
+	// for the reason, to be fixed and imported again. It may return nil. A row with a
+	// payment card number never goes there.
+	Refused func(kind string) io.Writer
 	// MaxRejects is the limit of rejected rows; negative: none.
 	MaxRejects int
-	// DryRun reads and checks every row and hands none to the sink, which may be nil.
-	// Whether a row is new is not known then, nor whether a purchase has a customer.
+	// DryRun counts what an import would do. The sink must then write nothing: Run tells
+	// a Direct so. Without a sink Run counts faults only: it knows neither whether a row
+	// is new nor whether a purchase has a customer.
 	DryRun bool
 	// Progress is called often, from the goroutine that called Run.
 	Progress func(Progress)
@@ -98,12 +113,23 @@ type Progress struct {
 	Bytes, Size int64  // taken of the input, compressed as it is; Size is -1 if unknown
 }
 
-// Counts counts rows. Once an input is read to its end, Read is the sum of the other
-// four; on a dry run, rows that would go to the sink are in Read alone.
+// Counts counts rows. Once an input is read to its end, Read is the sum of New, Updated,
+// Unchanged, Rejected and Withheld; on a dry run without a sink, rows without a fault are
+// in Read alone.
 type Counts struct {
 	Read, New, Updated, Unchanged, Rejected int64
-	RejectedBy                              map[string]int64 // by code
+	Withheld                                int64            // rows of customers who were erased
+	RejectedBy                              map[string]int64 // by code of the first fault
+	Cleared                                 int64            // values removed
+	Emptied                                 map[string]int64 // by field, customers whose value was removed
+	Dropped                                 int64            // fields dropped, as asked
+	Unfound                                 map[string]Unfound
+	Unwritten                               int64    // refused rows that Refused did not get
+	Hints                                   []string // what many rows have in common
 }
+
+// Unfound counts values that are kept although no search can find the customer by them.
+type Unfound struct{ N, First int64 } // and the line of the first
 
 // Report is what an import did.
 type Report struct {
@@ -133,11 +159,26 @@ func Run(ctx context.Context, to Sink, o Options) (Report, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the parsers
-	im := &importer{Options: o, to: to, rejects: newRejects(o.Rejects), sums: newSums()}
-	im.report.Customers.RejectedBy = map[string]int64{}
-	im.report.Purchases.RejectedBy = map[string]int64{}
+	im := &importer{Options: o, to: to, rejects: newRejects(o.Rejects), sums: newSums(), fresh: map[uint64]bool{}}
+	for _, c := range []*Counts{&im.report.Customers, &im.report.Purchases} {
+		c.RejectedBy, c.Emptied, c.Unfound = map[string]int64{}, map[string]int64{}, map[string]Unfound{}
+	}
+	if o.Refused != nil {
+		im.refused = map[*Counts]*refused{
+			&im.report.Customers: newRefused(o.Customers.Reader, o.Refused, kindCustomers),
+			&im.report.Purchases: newRefused(o.Purchases.Reader, o.Refused, kindPurchases),
+		}
+	}
+	if direct != nil {
+		direct.Rehearse = o.DryRun
+	}
 	err := im.bring(ctx, direct)
 	err = errors.Join(err, im.rejects.flush())
+	for c, in := range map[*Counts]Input{&im.report.Customers: o.Customers, &im.report.Purchases: o.Purchases} {
+		if in.Reader != nil {
+			c.Hints = in.Reader.hints.texts(c.Read)
+		}
+	}
 	im.report.Amounts = im.sums.texts()
 	return im.report, err
 }
@@ -148,7 +189,9 @@ type importer struct {
 	to      Sink
 	report  Report
 	rejects *rejects
+	refused map[*Counts]*refused
 	sums    *sums
+	fresh   map[uint64]bool // hashed ids that a rehearsal would make
 }
 
 // bring brings both files in. A direct import of customers begins with the indexes taken
@@ -206,6 +249,12 @@ func alone(calls <-chan call[PurchaseRow]) iter.Seq[joined] {
 				}
 				j.groups[len(j.groups)-1].to++
 				j.purchases.rows[i], j.lines[i] = row.Purchase, row.Line
+				if x, more := row.extra(); more {
+					if j.extra == nil {
+						j.extra = map[int64]extra{}
+					}
+					j.extra[row.Line] = x
+				}
 			}
 			if !yield(j) {
 				return
@@ -231,7 +280,7 @@ func (im *importer) flow(ctx context.Context, in Input, chunks iter.Seq[joined],
 		defer close(flights)
 		for c := range chunks {
 			f := flight{c: c}
-			if !im.DryRun {
+			if im.to != nil {
 				f.l, f.err = im.to.begin(ctx, &f.c)
 			}
 			select {
@@ -271,7 +320,7 @@ func (im *importer) land(ctx context.Context, in Input, c *joined, l landing) er
 		return err
 	}
 	defer im.progress(in)
-	if im.DryRun {
+	if im.to == nil {
 		for i := range c.purchases.rows {
 			im.sums.add(&c.purchases.rows[i])
 		}
@@ -285,13 +334,110 @@ func (im *importer) land(ctx context.Context, in Input, c *joined, l landing) er
 		err = interrupted(in, err)
 	}
 	if len(of) == len(c.customers.rows) {
-		err = errors.Join(err, settle(im, im.Customers, customers, c.customers, of, func(i int) int64 { return c.customers.rows[i].Line }, func(*CustomerRow) {}))
+		err = errors.Join(err, settle(im, im.Customers, customers, c.customers, of, im.customerOutcome))
 	}
 	if len(bought) == len(c.purchases.rows) {
-		err = errors.Join(err, settle(im, im.Purchases, purchases, c.purchases, bought, func(i int) int64 { return c.lines[i] }, im.sums.add))
+		// Groups follow each other and cover the purchases: g is that of the i-th.
+		g := 0
+		err = errors.Join(err, settle(im, im.Purchases, purchases, c.purchases, bought, func(i int, p *record.Purchase, r Result) (outcome, error) {
+			for i >= c.groups[g].to {
+				g++
+			}
+			return im.purchaseOutcome(c, c.groups[g], i, p, r)
+		}))
 	}
 	return err
 }
+
+// outcome is what became of one row, and where the row stood.
+type outcome struct {
+	Result
+	line int64
+	raw  string // the row as it was, if it is kept
+}
+
+// customerOutcome counts what else there is to know of a customer, and says what a
+// rehearsal's answer for a repeated row means.
+func (im *importer) customerOutcome(_ int, r *CustomerRow, res Result) (outcome, error) {
+	out := outcome{res, r.Line, r.raw}
+	if im.DryRun {
+		if res.Outcome == New {
+			im.fresh[maphash.String(seed, r.id)] = true
+		}
+		if r.Again && res.Outcome != Rejected {
+			out.Result = Result{Outcome: Unchanged}
+			return out, nil
+		}
+	}
+	if res.Outcome == Rejected {
+		return out, nil
+	}
+	c := &im.report.Customers
+	c.Cleared += int64(res.Cleared)
+	for _, f := range res.Emptied.List() {
+		c.Emptied[f.String()]++
+	}
+	for _, f := range res.Unfound.List() {
+		u := c.Unfound[f.String()]
+		if u.N++; u.N == 1 {
+			u.First = r.Line
+		}
+		c.Unfound[f.String()] = u
+		if err := im.rejects.write(im.Customers.Name, r.Line, Fault{f.String(), CodeUnfindable, "is kept, but no search can find the customer by it"}); err != nil {
+			return out, err
+		}
+	}
+	return out, im.dropped(im.Customers, c, r.Line, r.Notes.Dropped)
+}
+
+// purchaseOutcome does the same for a purchase.
+func (im *importer) purchaseOutcome(c *joined, g group, i int, p *record.Purchase, res Result) (outcome, error) {
+	line := c.lines[i]
+	more := c.extra[line]
+	if im.DryRun {
+		if res.Outcome == Rejected && res.Reject != nil && res.Reject.Code == CodeNoCustomer && im.fresh[maphash.String(seed, c.external(g))] {
+			res = Result{Outcome: New} // the import would have made the customer before
+		}
+		if more.again && res.Outcome != Rejected {
+			res = Result{Outcome: Unchanged}
+		}
+	}
+	if res.Outcome != Rejected {
+		im.sums.add(p)
+	}
+	return outcome{res, line, more.raw}, im.dropped(im.Purchases, &im.report.Purchases, line, more.dropped)
+}
+
+// dropped lists the fields of a row that were dropped.
+func (im *importer) dropped(in Input, c *Counts, line int64, faults []Fault) error {
+	for _, f := range faults {
+		c.Dropped++
+		if err := im.rejects.write(in.Name, line, Fault{f.Field, CodeDropped, "is dropped: it " + f.Reason}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Shrinks returns the fields that an import would empty for nearly all of the customers
+// whom it finds: it is a column that the file forgot, and not one that they all lost.
+func (r *Report) Shrinks() (fields []string) {
+	c := &r.Customers
+	matched := c.Updated + c.Unchanged
+	for _, f := range slices.Sorted(maps.Keys(c.Emptied)) {
+		if n := c.Emptied[f]; matched >= shrinkMatched && 100*n >= shrinkPercent*matched {
+			fields = append(fields, f)
+		}
+	}
+	return fields
+}
+
+const (
+	// shrinkPercent is how many of the customers found must lose a field.
+	shrinkPercent = 90
+	// shrinkMatched is of how many customers that says something.
+	shrinkMatched = 5
+)
 
 // interrupted says in which file the vault failed.
 func interrupted(in Input, err error) error { return fmt.Errorf("importing %s: %w", in.Name, err) }
@@ -311,17 +457,16 @@ func note[T any](im *importer, in Input, counts *Counts, c *call[T]) error {
 }
 
 // settle counts what became of a call's rows: all of it, before a reject can end the
-// import. line says where the i-th row stood; taken is told of each that was not rejected.
-func settle[T any](im *importer, in Input, counts *Counts, c call[T], results []Result, line func(i int) int64, taken func(*T)) error {
+// import.
+func settle[T any](im *importer, in Input, counts *Counts, c call[T], results []Result, of func(i int, row *T, r Result) (outcome, error)) error {
 	var refused error
 	for i, r := range results {
-		refused = errors.Join(refused, im.count(in, counts, line(i), r))
-		if r.Outcome != Rejected {
-			taken(&c.rows[i])
-		}
+		o, err := of(i, &c.rows[i], r)
+		results[i] = o.Result
+		refused = errors.Join(refused, err, im.count(in, counts, &o))
 	}
 	for _, l := range c.lost {
-		refused = errors.Join(refused, im.count(in, counts, l.line, results[l.to].ofLoser()))
+		refused = errors.Join(refused, im.count(in, counts, &outcome{Result: results[l.to].ofLoser(), line: l.line}))
 	}
 	return refused
 }
@@ -342,20 +487,22 @@ func (r Result) ofLoser() Result {
 	return Result{Outcome: Unchanged}
 }
 
-func (im *importer) count(in Input, c *Counts, line int64, r Result) error {
-	switch r.Outcome {
+func (im *importer) count(in Input, c *Counts, o *outcome) error {
+	switch o.Outcome {
 	case New:
 		c.New++
 	case Updated:
 		c.Updated++
 	case Unchanged:
 		c.Unchanged++
+	case Withheld:
+		c.Withheld++
 	default:
 		rej := Reject{Code: CodeBadRow, Reason: "was refused"}
-		if r.Reject != nil {
-			rej = *r.Reject
+		if o.Reject != nil {
+			rej = *o.Reject
 		}
-		rej.Line = line
+		rej.Line, rej.raw = o.line, o.raw
 		return im.reject(in, c, &rej)
 	}
 	return nil
@@ -364,8 +511,17 @@ func (im *importer) count(in Input, c *Counts, line int64, r Result) error {
 func (im *importer) reject(in Input, c *Counts, r *Reject) error {
 	c.Rejected++
 	c.RejectedBy[r.Code]++
-	if err := im.rejects.write(in.Name, r); err != nil {
-		return err
+	for _, f := range r.Faults() {
+		if err := im.rejects.write(in.Name, r.Line, f); err != nil {
+			return err
+		}
+	}
+	if out := im.refused[c]; out != nil {
+		if written, err := out.write(r); err != nil {
+			return err
+		} else if !written {
+			c.Unwritten++
+		}
 	}
 	if im.MaxRejects >= 0 && im.report.Rejected() > int64(im.MaxRejects) {
 		return fmt.Errorf("importing %s: %w: %d rows rejected, the limit is %d (--max-rejects). Rows already imported stay; fix the file and import it again", in.Name, ErrTooManyRejects, im.report.Rejected(), im.MaxRejects)
@@ -381,6 +537,6 @@ func (im *importer) progress(in Input) {
 	if in.Reader == im.Purchases.Reader {
 		c = im.report.Purchases
 	}
-	c.RejectedBy = nil
+	c.RejectedBy, c.Emptied, c.Unfound = nil, nil, nil
 	im.Progress(Progress{Input: in.Name, Counts: c, Bytes: in.Reader.Offset(), Size: in.Reader.Size})
 }

@@ -19,9 +19,9 @@
 // position on disk. Running the same file again is how an interrupted import is
 // resumed: rows that are there already change nothing and are counted as such.
 //
-// Where a customer stands twice in one chunk, or a purchase twice in one buffer,
-// the later row wins column by column before the sink sees either, so that the
-// second run finds what the first one left. The row that lost counts as unchanged.
+// Where two rows of a file have one external id or one purchase id, the later one is
+// refused if it says something else, with the line of the first. If it says the same, it
+// counts as unchanged. Among the latest two million rows none is missed.
 package intake
 
 import (
@@ -42,6 +42,9 @@ const (
 	CodeMissingExternalID = "missing-external-id" // no customer number
 	CodeCardNumber        = "card-number-refused" // a payment card number in some text
 	CodeNoCustomer        = "no-customer"         // a purchase of a customer that the brand does not have
+	CodeRepeated          = "repeated-id"         // an earlier row has this id and says something else
+	CodeUnfindable        = "unfindable"          // an e-mail address or phone number by which nobody can be found
+	CodeDropped           = "dropped-field"       // a value that cannot be kept was left out, and the row kept
 	CodeDamaged           = "damaged"             // what is stored of this customer cannot be opened
 )
 
@@ -53,12 +56,37 @@ var (
 	ErrMapping       = fault.New(fault.Internal, "wrong mapping")
 )
 
+// Fault is one thing that is wrong with a row. It never holds a value of the row.
+type Fault struct {
+	Field  string // empty where the whole row is wrong
+	Code   string // one of the Code constants
+	Reason string // for people
+}
+
 // Reject says which row was refused and why. It never holds a value of the row.
 type Reject struct {
 	Line   int64  // where the row starts; the first line of a file is 1
 	Field  string // empty where the whole row is wrong
 	Code   string // one of the Code constants
 	Reason string // for people
+	// Also are the other faults of the row: all are found at once.
+	Also []Fault
+
+	raw string // the row as it was, if it is kept
+}
+
+// Faults returns everything that is wrong with the row.
+func (r *Reject) Faults() []Fault {
+	return append([]Fault{{r.Field, r.Code, r.Reason}}, r.Also...)
+}
+
+// Notes are what is to be known of a row that was not refused.
+type Notes struct {
+	// Unfound are the columns, e-mail and phone, that hold a value which is kept and that
+	// nobody can find the customer by.
+	Unfound record.FieldSet
+	// Dropped are the faults of fields that were left out, as the import was asked to.
+	Dropped []Fault
 }
 
 // CustomerRow is one row of a file of customers. With a Reject, the rest is empty.
@@ -66,10 +94,19 @@ type CustomerRow struct {
 	Line     int64
 	Customer record.Customer
 	// Set holds the columns that the row speaks of. A column in it that is empty in
-	// Customer is to be emptied; one that is not in it stays as it is. Attributes
-	// are replaced together.
-	Set    record.FieldSet
+	// Customer is to be emptied; one that is not in it stays as it is.
+	Set record.FieldSet
+	// Merge says that attributes are laid over those kept: one with an empty value is
+	// taken away, and one that the row does not have stays. Otherwise they are replaced
+	// together.
+	Merge bool
+	Notes Notes
+	// Again says that an earlier row of the file was the same.
+	Again  bool
 	Reject *Reject
+
+	id  string // the external id in normal form
+	raw string // the row as it was, if it is kept
 }
 
 // PurchaseRow is one row of a file of purchases. With a Reject, the rest is empty.
@@ -78,5 +115,9 @@ type PurchaseRow struct {
 	Line       int64
 	ExternalID string
 	Purchase   record.Purchase
+	Again      bool // an earlier row of the file was the same
+	Dropped    []Fault
 	Reject     *Reject
+
+	raw string // the row as it was, if it is kept
 }

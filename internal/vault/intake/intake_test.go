@@ -36,14 +36,21 @@ func (m *memory) Customers(_ context.Context, rows []CustomerRow) ([]Result, err
 		for _, f := range r.Set.List() {
 			if f < record.NumColumns {
 				now.Set(f, r.Customer.Get(f))
-			} else {
-				now.Attributes = maps.Clone(r.Customer.Attributes)
+				continue
+			}
+			if now.Attributes == nil {
+				now.Attributes = map[string]string{}
+			}
+			for name, v := range r.Customer.Attributes {
+				if now.Attributes[name] = v; v == "" {
+					delete(now.Attributes, name)
+				}
 			}
 		}
 		m.customers[id] = now
 		switch {
 		case !had:
-			out = append(out, Result{Outcome: New})
+			out = append(out, Result{Outcome: New, Unfound: r.Notes.Unfound})
 		case old.Columns == now.Columns && maps.Equal(old.Attributes, now.Attributes):
 			out = append(out, Result{Outcome: Unchanged})
 		default:
@@ -158,14 +165,14 @@ func TestDryRunHandsNothingToTheSink(t *testing.T) {
 	}
 }
 
-func TestUnknownColumnIsNamed(t *testing.T) {
+func TestAnUnknownColumnIsShownByItsPosition(t *testing.T) {
 	t.Parallel()
 	in := "external_id,e_mail\nA1,a@example.com\n"
 	r, err := NewReader(strings.NewReader(in), CSV, nil)
 	if err == nil {
 		_, err = Run(t.Context(), Rows(newMemory()), Options{Customers: Input{Name: "c.csv", Reader: r}, MaxRejects: -1})
 	}
-	if !errors.Is(err, ErrColumns) || !strings.Contains(err.Error(), "e_mail") || !strings.Contains(err.Error(), "email") {
+	if !errors.Is(err, ErrColumns) || strings.Contains(err.Error(), "e_mail") || !strings.Contains(err.Error(), "column 2") || !strings.Contains(err.Error(), "email") {
 		t.Fatal(err)
 	}
 	m, err := ParseMapping([]byte("e_mail: email\n"))
@@ -253,7 +260,7 @@ func FuzzRowsAreThoseOfEncodingCSV(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rows := &csvRows{lines: r.lines}
+		rows := &csvRows{lines: r.lines, comma: ',', quote: '"'}
 		if _, err := rows.record(); err != nil {
 			t.Fatal(err)
 		}

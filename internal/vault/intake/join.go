@@ -31,8 +31,9 @@ type joined struct {
 	purchases call[record.Purchase] // those of one customer together
 	lines     []int64               // of each purchase
 	groups    []group
-	externals []string // of groups, where no customers come with them
-	memory    *space   // of all rows
+	externals []string        // of groups, where no customers come with them
+	extra     map[int64]extra // of purchases, by line
+	memory    *space          // of all rows
 }
 
 // external returns whose a group of purchases is.
@@ -40,7 +41,7 @@ func (c *joined) external(g group) string {
 	if c.externals != nil {
 		return c.externals[g.customer]
 	}
-	return normalID(&c.customers.rows[g.customer].Customer)
+	return c.customers.rows[g.customer].id
 }
 
 // space is the memory that a chunk is held in. It is used again for a later one:
@@ -268,6 +269,7 @@ func (j *joiner) send(ctx context.Context, out chan<- joined) bool {
 	c.memory = j.memory
 	c.purchases.lost = j.bought.settle()
 	c.purchases.rows, c.lines, c.groups = j.bought.purchases, j.bought.lines, j.bought.groups
+	c.extra = j.bought.extra
 	j.chunk.flush(func(rows []CustomerRow, lost []loser) bool {
 		c.customers.rows, c.customers.lost = rows, lost
 		return true
@@ -319,13 +321,4 @@ func (r *PurchaseRow) alone() PurchaseRow {
 		*s = strings.Clone(*s)
 	}
 	return out
-}
-
-// normalID is the form under which a chunk knows a customer.
-func normalID(c *record.Customer) string {
-	id, err := record.NormalExternalID(c.Get(record.ExternalID))
-	if err != nil {
-		return c.Get(record.ExternalID) // its check saw to it that there is one
-	}
-	return id
 }

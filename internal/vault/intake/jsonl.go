@@ -15,10 +15,51 @@ import (
 type jsonRows struct {
 	lines   *lines
 	table   *table
-	mapping Mapping
+	mapping *Mapping
+	keep    bool
+	plan    *plan          // of a file that is described
+	at      map[string]int // by folded name, the column that the plan knows it as
+	values  []string
 	names   map[string]cell // what the names met so far stand for
 	began   bool
 	out     []cell
+}
+
+// newJSONRows reads the rows of a file of JSON lines. Its columns are those that a
+// description names, wherever each stands in a row.
+func newJSONRows(r *Reader, t *table) (*jsonRows, error) {
+	j := &jsonRows{lines: r.lines, table: t, mapping: r.mapping, keep: r.keep, names: map[string]cell{}}
+	if !r.mapping.described() {
+		return j, nil
+	}
+	names := r.mapping.columns(t.kind)
+	j.at = map[string]int{}
+	for i, name := range names {
+		j.at[foldName(name)] = i
+	}
+	j.values = make([]string, len(names))
+	var err error
+	j.plan, err = r.mapping.bind(t, names, r.Rules)
+	return j, err
+}
+
+// columns are those that a description names for one kind of file.
+func (m *Mapping) columns(kind string) (out []string) {
+	seen := map[string]bool{}
+	add := func(name string) {
+		if folded := foldName(name); name != "" && !seen[folded] {
+			seen[folded] = true
+			out = append(out, name)
+		}
+	}
+	for _, s := range m.sections[kind] {
+		for _, name := range s.from {
+			add(name)
+		}
+		add(s.down)
+	}
+	add(lineColumn)
+	return out
 }
 
 // maxNames bounds the names that are remembered: attributes can have any.
@@ -44,8 +85,17 @@ func (j *jsonRows) next(row *row) error {
 	if text[0] == '[' && first {
 		return fmt.Errorf("%w: it is a JSON array: write one object on each line", ErrFormat)
 	}
+	if j.keep {
+		row.raw = string(text)
+	}
 	fault := j.object(text)
 	switch {
+	case fault == nil && j.plan != nil:
+		clear(j.values)
+		for _, c := range j.out {
+			j.values[c.slot] = c.text
+		}
+		j.plan.apply(j.values, row)
 	case fault == nil:
 		row.cells = j.out
 	case fault.code == CodeUnknownColumn && first:
@@ -85,7 +135,7 @@ func (j *jsonRows) object(text []byte) *rowFault {
 		if c.slot == slotDrop {
 			continue
 		}
-		if len(j.out) == int(record.NumColumns)+record.MaxAttributes {
+		if len(j.out) >= int(record.NumColumns)+record.MaxAttributes && len(j.out) >= len(j.values) {
 			return &rowFault{CodeBadRow, "has more columns than a record can hold"}
 		}
 		for i := range j.out {
@@ -100,7 +150,13 @@ func (j *jsonRows) object(text []byte) *rowFault {
 				return &rowFault{CodeBadRow, "has half of a surrogate pair in a value"}
 			}
 			c.text = strings.TrimSpace(text)
-		case '{', '[':
+		case '{':
+			if c.slot == slotAttrs {
+				c.text = string(value)
+				break
+			}
+			return &rowFault{CodeBadRow, "has an object or an array as a value"}
+		case '[':
 			return &rowFault{CodeBadRow, "has an object or an array as a value"}
 		case 'n': // null: there is such a column, and it is empty
 		default:
@@ -121,6 +177,20 @@ func (j *jsonRows) column(quoted []byte) (cell, bool) {
 		return cell{}, false
 	}
 	c := cell{slot: slotDrop}
+	if folded := foldName(name); folded == reasonColumn || folded == lineColumn && j.plan == nil {
+		return c, true
+	}
+	if j.plan != nil {
+		if at, ok := j.at[foldName(name)]; ok {
+			c.slot = at
+		} else if !j.mapping.dropped(name) {
+			return cell{}, false
+		}
+		if len(j.names) < maxNames {
+			j.names[string(quoted)] = c
+		}
+		return c, true
+	}
 	if ours := j.mapping.ours(name); ours != Drop {
 		if c.slot, ok = j.table.find(ours); !ok {
 			return cell{}, false

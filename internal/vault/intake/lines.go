@@ -15,8 +15,9 @@ type lines struct {
 	r *bufio.Reader
 	// n is the number of the line that next returned last.
 	n int64
-	// quotes counts the double quotes of a line that was too long to be returned.
+	// quotes counts the quotes of a line that was too long to be returned.
 	quotes int
+	quote  byte // 0: a double quote
 	// block holds lines that were read and not yet returned, each with its end: text
 	// is taken from the reader many lines at a time.
 	block string
@@ -54,10 +55,10 @@ func (l *lines) next() (line []byte, long bool, err error) {
 		l.n++
 	}
 	if errors.Is(err, bufio.ErrBufferFull) {
-		l.quotes = bytes.Count(line, []byte{'"'})
+		l.quotes = bytes.Count(line, l.mark())
 		for errors.Is(err, bufio.ErrBufferFull) {
 			line, err = l.r.ReadSlice('\n')
-			l.quotes += bytes.Count(line, []byte{'"'})
+			l.quotes += bytes.Count(line, l.mark())
 		}
 		if err == nil || err == io.EOF {
 			return nil, true, nil
@@ -73,4 +74,11 @@ func (l *lines) next() (line []byte, long bool, err error) {
 		return nil, false, fmt.Errorf("reading after line %d: %w", l.n, err)
 	}
 	return bytes.TrimSuffix(line, []byte{'\r'}), false, nil
+}
+
+func (l *lines) mark() []byte {
+	if l.quote == 0 {
+		return []byte{'"'}
+	}
+	return []byte{l.quote}
 }

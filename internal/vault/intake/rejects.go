@@ -25,7 +25,7 @@ func newRejects(w io.Writer) *rejects {
 	return &rejects{w: csv.NewWriter(w)}
 }
 
-func (r *rejects) write(file string, rej *Reject) error {
+func (r *rejects) write(file string, line int64, f Fault) error {
 	if r.w == nil {
 		return nil
 	}
@@ -35,7 +35,7 @@ func (r *rejects) write(file string, rej *Reject) error {
 			return fmt.Errorf("writing rejects: %w", err)
 		}
 	}
-	if err := r.w.Write([]string{file, strconv.FormatInt(rej.Line, 10), rej.Field, rej.Code, rej.Reason}); err != nil {
+	if err := r.w.Write([]string{file, strconv.FormatInt(line, 10), f.Field, f.Code, f.Reason}); err != nil {
 		return fmt.Errorf("writing rejects: %w", err)
 	}
 	return nil

@@ -58,10 +58,12 @@ func (d *Desk) Put(ctx context.Context, c identity.Caller, brand string, req api
 			b.reject(i, twice())
 		default:
 			seen[id] = true
-			b.puts = append(b.puts, seal.Put{Set: row.Set, Customer: row.Customer})
+			b.puts = append(b.puts, seal.Put{Set: row.Set, Customer: row.Customer, Merge: req.MergeAttributes})
 			b.at = append(b.at, i)
+			b.unfound = append(b.unfound, row.Notes.Unfound)
 		}
 	}
+	b.dry = req.DryRun
 	return d.put(ctx, v, b)
 }
 
@@ -76,7 +78,7 @@ func (d *Desk) Patch(ctx context.Context, c identity.Caller, brand, token string
 		v.Refuse(ctx, "unknown-token")
 		return nil, err
 	}
-	row := customerOf(v.Brand.Own, fields, (*checker).columns)
+	row := customerOf(v.Brand.Own, fields, (*checker).fields)
 	b := newBatch(1)
 	switch {
 	case row.Reject != nil:
@@ -85,6 +87,7 @@ func (d *Desk) Patch(ctx context.Context, c identity.Caller, brand, token string
 		b.reject(0, &Reject{Field: record.ExternalID.String(), Code: CodeMissingExternalID, Reason: "cannot be empty"})
 	default:
 		b.puts, b.at = []seal.Put{{Ord: ords[0], Set: row.Set, Customer: row.Customer}}, []int{0}
+		b.unfound = []record.FieldSet{row.Notes.Unfound}
 	}
 	out, err := d.put(ctx, v, b)
 	if err == nil && out.Results[0].Reject != nil && out.Results[0].Reject.Code == CodeNoCustomer {
@@ -99,6 +102,8 @@ type batch struct {
 	puts    []seal.Put
 	appends []seal.Append
 	at      []int
+	unfound []record.FieldSet // of each put, seen before it was compared with what is kept
+	dry     bool
 }
 
 func newBatch(n int) *batch { return &batch{results: make([]api.WriteResult, n)} }
@@ -106,7 +111,11 @@ func newBatch(n int) *batch { return &batch{results: make([]api.WriteResult, n)}
 func (b *batch) reject(i int, r *Reject) { b.results[i] = rejected(r) }
 
 func rejected(r *Reject) api.WriteResult {
-	return api.WriteResult{Outcome: Rejected.String(), Reject: &api.Reject{Field: r.Field, Code: r.Code, Reason: r.Reason}}
+	out := &api.Reject{Field: r.Field, Code: r.Code, Reason: r.Reason}
+	for _, f := range r.Also {
+		out.Also = append(out.Also, api.Fault{Field: f.Field, Code: f.Code, Reason: f.Reason})
+	}
+	return api.WriteResult{Outcome: Rejected.String(), Reject: out}
 }
 
 func twice() *Reject {
@@ -114,9 +123,14 @@ func twice() *Reject {
 }
 
 // String returns the outcome's name in the API.
-func (o Outcome) String() string { return [...]string{"new", "updated", "unchanged", "rejected"}[o] }
+func (o Outcome) String() string {
+	return [...]string{"new", "updated", "unchanged", "rejected", "withheld"}[o]
+}
 
 func (d *Desk) put(ctx context.Context, v *door.Visit, b *batch) (*api.Written, error) {
+	if b.dry {
+		return d.rehearse(ctx, v, b)
+	}
 	return d.write(ctx, v, b, d.puts(v, b.puts))
 }
 
@@ -234,6 +248,7 @@ func (d *Desk) answer(ctx context.Context, v *door.Visit, b *batch, p *seal.Prep
 			continue
 		}
 		r.Outcome = Outcome(p.Outcome(j)).String()
+		b.note(r, j, p.Note(j))
 		if ord := p.Ord(j); ord != 0 {
 			token, err := d.Seal.Token(ctx, v.Brand.ID, ord)
 			if err != nil {
@@ -241,18 +256,30 @@ func (d *Desk) answer(ctx context.Context, v *door.Visit, b *batch, p *seal.Prep
 			}
 			r.Token = token
 		}
-		if b.appends == nil {
-			continue
-		}
-		k := 0
-		for n := range r.Purchases {
-			if r.Purchases[n].Outcome == "" {
-				r.Purchases[n].Outcome = Outcome(p.Purchases(j)[k]).String()
-				k++
-			}
+		if b.appends != nil {
+			boughtOutcomes(r.Purchases, p.Purchases(j))
 		}
 	}
 	return nil
+}
+
+// note adds what is to be known of the j-th put.
+func (b *batch) note(r *api.WriteResult, j int, n seal.Note) {
+	if b.unfound != nil {
+		n.Unfound |= b.unfound[j]
+	}
+	r.Cleared, r.Emptied, r.Unfindable = n.Values, n.Cleared.Names(), n.Unfound.Names()
+}
+
+// boughtOutcomes fills in what became of the purchases that were not refused.
+func boughtOutcomes(results []api.WriteResult, outcomes []seal.Outcome) {
+	k := 0
+	for n := range results {
+		if results[n].Outcome == "" {
+			results[n].Outcome = Outcome(outcomes[k]).String()
+			k++
+		}
+	}
 }
 
 // AddPurchases adds purchases to customers, named by external id or token. One that
@@ -271,12 +298,9 @@ func (d *Desk) AddPurchases(ctx context.Context, c identity.Caller, brand string
 			b.reject(i, &Reject{Code: CodeBadRow, Reason: "needs either the token or the external_id of the customer"})
 			continue
 		case asked.Token != "":
-			ords, err := d.Seal.Resolve(ctx, v.Brand.ID, []string{asked.Token})
-			if err != nil {
-				v.Refuse(ctx, "unknown-token")
+			if a.Ord, err = d.resolve(ctx, v, asked.Token); err != nil {
 				return nil, err
 			}
-			a.Ord = ords[0]
 		default:
 			if a.ExternalID, err = record.NormalExternalID(asked.ExternalID); err != nil {
 				b.reject(i, &Reject{Field: record.ExternalID.String(), Code: CodeBadField, Reason: err.Error()})
@@ -284,6 +308,9 @@ func (d *Desk) AddPurchases(ctx context.Context, c identity.Caller, brand string
 			}
 		}
 		key := fmt.Sprint(a.Ord, " ", a.ExternalID)
+		if a.Ord.Nobody() {
+			key = asked.Token
+		}
 		if seen[key] {
 			b.reject(i, twice())
 			continue
@@ -291,6 +318,9 @@ func (d *Desk) AddPurchases(ctx context.Context, c identity.Caller, brand string
 		seen[key] = true
 		a.Purchases, b.results[i].Purchases = purchasesOf(asked.Purchases)
 		b.appends, b.at = append(b.appends, a), append(b.at, i)
+	}
+	if b.dry = req.DryRun; b.dry {
+		return d.rehearse(ctx, v, b)
 	}
 	return d.write(ctx, v, b, d.appends(v, b.appends))
 }
@@ -300,6 +330,7 @@ func purchasesOf(asked []api.Purchase) ([]record.Purchase, []api.WriteResult) {
 	c := newChecker(purchaseTable(), nil)
 	results := make([]api.WriteResult, len(asked))
 	var out []record.Purchase
+	at := map[string]int{} // of each id, the first in out
 	for i, p := range asked {
 		cells := []cell{{slot: colExternalID, text: "-"}} // the customer is known
 		add := func(slot int, text string) {
@@ -311,8 +342,8 @@ func purchasesOf(asked []api.Purchase) ([]record.Purchase, []api.WriteResult) {
 		add(colAt, p.At)
 		add(colSKU, p.SKU)
 		add(colDescription, p.Description)
-		if p.Quantity != 0 {
-			add(colQuantity, strconv.FormatInt(p.Quantity, 10))
+		if p.Quantity != nil {
+			add(colQuantity, strconv.FormatInt(*p.Quantity, 10))
 		}
 		add(colAmount, p.Amount)
 		add(colCurrency, p.Currency)
@@ -324,6 +355,15 @@ func purchasesOf(asked []api.Purchase) ([]record.Purchase, []api.WriteResult) {
 			results[i] = rejected(got.Reject)
 			continue
 		}
+		if first, there := at[got.Purchase.ID]; there {
+			if out[first] == got.Purchase {
+				results[i].Outcome = Unchanged.String()
+			} else {
+				results[i] = rejected(&Reject{Field: "purchase_id", Code: CodeRepeated, Reason: "differs from another purchase of this request, which has the same purchase id"})
+			}
+			continue
+		}
+		at[got.Purchase.ID] = len(out)
 		out = append(out, got.Purchase)
 	}
 	return out, results
@@ -351,7 +391,9 @@ func customerOf(own *cards.Own, fields api.Fields, check func(*checker, *row, *C
 		}
 		cells = append(cells, cell{slot: slot, attr: strings.TrimPrefix(name, attrPrefix), text: text})
 	}
-	check(newChecker(t, own), &row{cells: cells}, &out)
+	c := newChecker(t, own)
+	c.Empty = EmptyClear // the caller named the field
+	check(c, &row{cells: cells}, &out)
 	if clear && out.Reject == nil {
 		out.Set = out.Set.With(record.Attributes)
 	}

@@ -37,7 +37,7 @@ func TestAnIndexValueIsNoExternalID(t *testing.T) {
 	}
 	k.blind[record.ExternalID].index = &blinder{sync.Pool{New: func() any { return &mac{h: alike{}} }}}
 	for id, want := range map[string]error{"A-1": nil, "B-1": errOtherExternal} {
-		c, err := k.update(brand, have[1], &Put{Set: record.AllFields, Customer: customer(id, "Bela", "bela@example.com")})
+		c, err := k.update(brand, have[1], &Put{Set: record.AllFields, Customer: customer(id, "Bela", "bela@example.com")}, &Note{})
 		if !errors.Is(err, want) || want != nil && c != nil {
 			t.Errorf("%s, over A-1: changes %v, %v", id, c != nil, err)
 		}

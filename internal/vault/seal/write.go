@@ -20,8 +20,10 @@ import (
 // Put says what to write of one customer.
 type Put struct {
 	Ord      record.Ordinal  // 0: find by the external id, and make if there is none
-	Set      record.FieldSet // the columns to replace; Attributes replaces all of them
+	Set      record.FieldSet // the columns to replace; Attributes replaces all of them, unless Merge
 	Customer record.Customer
+	// Merge lays attributes over those kept: one with an empty value is taken away.
+	Merge bool
 	// Purchases are added to those kept, as PreparePurchases does; a new customer is
 	// made with them.
 	Purchases []record.Purchase
@@ -82,6 +84,7 @@ type Prepared struct {
 	outcomes []Outcome
 	detail   [][]Outcome // of purchases
 	errs     []error
+	notes    []Note
 	uses     []keys.Use // that have to be the newest when it is applied
 }
 
@@ -123,6 +126,16 @@ func (p *Prepared) Unchanged() (n int) {
 
 // Err returns why the i-th thing failed. It holds no value.
 func (p *Prepared) Err(i int) error { return p.errs[i] }
+
+// Note is what is to be known of a write of a customer that did not fail.
+type Note struct {
+	Cleared record.FieldSet // held a value that is taken away
+	Values  int             // how many: attributes count one by one
+	Unfound record.FieldSet // hold a value that was written and by which nobody can be found
+}
+
+// Note returns what is to be known of the i-th thing asked for.
+func (p *Prepared) Note(i int) Note { return p.notes[i] }
 
 func (p *Prepared) fail(i int, err error) { p.outcomes[i], p.errs[i] = Failed, err }
 
@@ -227,7 +240,9 @@ func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts
 		}
 		if made[i] {
 			c := &changes[p.ords[i]-first]
-			err := k.create(c, brand, p.ords[i], &puts[i].Customer, found[i].value)
+			who := puts[i].made()
+			p.notes[i].Unfound = unfound(who, puts[i].Set)
+			err := k.create(c, brand, p.ords[i], who, found[i].value)
 			if err == nil {
 				p.detail[i], err = pk.pack(c, i, puts[i].Purchases)
 			}
@@ -238,11 +253,11 @@ func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts
 			p.fail(i, ErrNoCustomer)
 			return nil, nil
 		}
-		c, err := k.update(brand, r, &puts[i])
+		c, err := k.update(brand, r, &puts[i], &p.notes[i])
 		if c != nil && among != nil {
 			c.early = among.giving(c.ord)
 		}
-		if errors.Is(err, errOtherExternal) {
+		if _, refused := errors.AsType[*record.FieldError](err); refused || errors.Is(err, errOtherExternal) {
 			p.fail(i, err)
 			return nil, nil
 		}
@@ -267,7 +282,7 @@ func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts
 }
 
 func newPrepared(brand record.BrandID, n int) *Prepared {
-	return &Prepared{brand: brand, ords: make([]record.Ordinal, n), outcomes: make([]Outcome, n), errs: make([]error, n), detail: make([][]Outcome, n)}
+	return &Prepared{brand: brand, ords: make([]record.Ordinal, n), outcomes: make([]Outcome, n), errs: make([]error, n), notes: make([]Note, n), detail: make([][]Outcome, n)}
 }
 
 // each gathers the changes that fn makes, on all cores. fn may touch what belongs to
@@ -325,8 +340,89 @@ func sameExternal(c *record.Customer, id string) bool {
 	return err == nil && got == want
 }
 
+// made is the customer that a put makes where nobody is there.
+func (p *Put) made() *record.Customer {
+	if !p.Merge {
+		return &p.Customer
+	}
+	for _, v := range p.Customer.Attributes {
+		if v == "" {
+			c := p.Customer
+			c.Attributes = maps.Clone(c.Attributes)
+			maps.DeleteFunc(c.Attributes, func(_, v string) bool { return v == "" })
+			return &c
+		}
+	}
+	return &p.Customer
+}
+
+// unfound are those of set that hold a value by which nobody can find the customer.
+func unfound(c *record.Customer, set record.FieldSet) (out record.FieldSet) {
+	if set.Has(record.Email) && c.Get(record.Email) != "" {
+		if _, err := record.ReadEmail(c.Get(record.Email)); err != nil {
+			out = out.With(record.Email)
+		}
+	}
+	if set.Has(record.Phone) && c.Get(record.Phone) != "" {
+		if _, err := record.ReadPhone(c.Get(record.Phone), c.Get(record.Country)); err != nil {
+			out = out.With(record.Phone)
+		}
+	}
+	return out
+}
+
+// laid is a customer with a put laid over them. A number that says no country is kept
+// with that of the day: another country later does not make it another person's.
+func (p *Put) laid(old *record.Customer, note *Note) (record.Customer, error) {
+	c := *old
+	for f := record.Field(0); f < record.NumColumns; f++ {
+		if !p.Set.Has(f) {
+			continue
+		}
+		v := p.Customer.Get(f)
+		c.Set(f, v)
+		if v == "" && old.Get(f) != "" {
+			note.Cleared = note.Cleared.With(f)
+			note.Values++
+		}
+	}
+	country := record.Country
+	if p.Set.Has(record.Phone) {
+		if n, err := record.ReadPhone(c.Get(record.Phone), c.Get(country)); err == nil {
+			c.Set(record.Phone, n)
+		}
+	} else if c.Get(country) != old.Get(country) && old.Get(record.Phone) != "" {
+		if n, err := record.ReadPhone(old.Get(record.Phone), old.Get(country)); err == nil {
+			c.Set(record.Phone, n)
+		}
+	}
+	note.Unfound = unfound(&c, p.Set)
+	switch {
+	case !p.Set.Has(record.Attributes):
+	case !p.Merge:
+		c.Attributes = p.Customer.Attributes
+	default:
+		c.Attributes = maps.Clone(old.Attributes)
+		if c.Attributes == nil {
+			c.Attributes = make(map[string]string, len(p.Customer.Attributes))
+		}
+		for name, v := range p.Customer.Attributes {
+			if v != "" {
+				c.Attributes[name] = v
+			} else if c.Attributes[name] != "" {
+				delete(c.Attributes, name)
+				note.Cleared = note.Cleared.With(record.Attributes)
+				note.Values++
+			}
+		}
+		limits := record.Customer{Attributes: c.Attributes}
+		return c, limits.Check()
+	}
+	return c, nil
+}
+
 // update returns nil where nothing changes.
-func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put) (*change, error) {
+func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put, note *Note) (*change, error) {
 	var old record.Customer
 	if err := r.openProfile(brand, &old); err != nil {
 		return nil, err
@@ -334,24 +430,21 @@ func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put) (*change, er
 	if put.Ord == 0 && !sameExternal(&old, put.Customer.Get(record.ExternalID)) {
 		return nil, errOtherExternal
 	}
-	c := old
+	*note = Note{}
+	c, err := put.laid(&old, note)
+	if err != nil {
+		return nil, err
+	}
 	var changed []former
 	for f := record.Field(0); f < record.NumColumns; f++ {
-		if v := put.Customer.Get(f); put.Set.Has(f) && v != old.Get(f) {
-			c.Set(f, v)
-			if old.Get(f) != "" {
-				changed = append(changed, former{f, blind(k.history, fmt.Sprintf("cloakroom former 1 %s %d", f, r.ord), old.Get(f))})
-			}
+		if c.Get(f) != old.Get(f) && old.Get(f) != "" {
+			changed = append(changed, former{f, blind(k.history, fmt.Sprintf("cloakroom former 1 %s %d", f, r.ord), old.Get(f))})
 		}
-	}
-	if put.Set.Has(record.Attributes) {
-		c.Attributes = put.Customer.Attributes
 	}
 	if c.Columns == old.Columns && maps.Equal(c.Attributes, old.Attributes) {
 		return nil, nil
 	}
 	ch := &change{ord: r.ord, secret: r.secret, version: r.version, epoch: r.epoch, segments: r.segments, former: changed}
-	var err error
 	was, err := k.externals(old.Get(record.ExternalID))
 	if err != nil {
 		return nil, err

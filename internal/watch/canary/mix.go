@@ -255,9 +255,8 @@ func neutral(err error) error {
 	return err
 }
 
-// GiveWay implements intake.Canaries. The list has the new numbers first: what is planted
-// after it may name nobody, and never a customer.
-func (s *Store) GiveWay(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]sealed.Put, error) {
+// Giving implements intake.Canaries.
+func (s *Store) Giving(ctx context.Context, brand record.BrandID, ords []record.Ordinal) (map[record.Ordinal]bool, error) {
 	if err := s.Refresh(ctx, brand); err != nil {
 		return nil, err
 	}
@@ -270,11 +269,18 @@ func (s *Store) GiveWay(ctx context.Context, brand record.BrandID, ords []record
 			way[ord] = true
 		}
 	}
-	if len(way) == 0 {
-		return nil, nil
+	return way, nil
+}
+
+// GiveWay implements intake.Canaries. The list has the new numbers first: what is planted
+// after it may name nobody, and never a customer.
+func (s *Store) GiveWay(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]sealed.Put, error) {
+	way, err := s.Giving(ctx, brand, ords)
+	if err != nil || len(way) == 0 {
+		return nil, err
 	}
 	var out []sealed.Put
-	err := s.change(ctx, brand, time.Time{}, func(st *state) error {
+	err = s.change(ctx, brand, time.Time{}, func(st *state) error {
 		out = out[:0]
 		names := used(st.Canaries)
 		for i := range st.Canaries {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -324,7 +325,7 @@ func aDecoyGivesWay(t *testing.T, h *house) {
 		return w.Results[0]
 	}
 	nobody, decoy := bought("N-nobody"), bought(list[5].ExternalID)
-	if decoy.Outcome != nobody.Outcome || decoy.Token != "" || decoy.Reject == nil || *decoy.Reject != *nobody.Reject {
+	if decoy.Outcome != nobody.Outcome || decoy.Token != "" || decoy.Reject == nil || !reflect.DeepEqual(decoy.Reject, nobody.Reject) {
 		t.Errorf("purchases of a decoy: %+v, of nobody: %+v", decoy, nobody)
 	}
 

@@ -38,7 +38,7 @@ func furnished(h *house, n int) *shelf {
 			put.Customers = append(put.Customers, api.Fields{"external_id": id, "family_name": "Unmistakable", "email": fmt.Sprintf("c%d@example.com", i),
 				"country": []string{"FR", "IT"}[i%2], "region": "Bretagne", "birth_date": "1984-05-31", "created_at": "2024-02-03", "postal_code": "29200", "city": "Brest"})
 			bought.Customers = append(bought.Customers, api.CustomerPurchases{ExternalID: id, Purchases: []api.Purchase{
-				{ID: fmt.Sprint("receipt-", i), At: fmt.Sprintf("202%d-03-01T10:11:12Z", 3+i%3), SKU: "GU1", Description: "Belt", Quantity: 2, Amount: "90.00", Currency: "EUR", Store: "Brest"}}})
+				{ID: fmt.Sprint("receipt-", i), At: fmt.Sprintf("202%d-03-01T10:11:12Z", 3+i%3), SKU: "GU1", Description: "Belt", Quantity: new(int64(2)), Amount: "90.00", Currency: "EUR", Store: "Brest"}}})
 		}
 		w, err := h.as["application"].Put(ctx, "gucci", put)
 		h.must(err)

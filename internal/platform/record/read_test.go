@@ -1,0 +1,163 @@
+package record
+
+import (
+	"errors"
+	"testing"
+)
+
+func TestAddressesAreReadAsPeopleWriteThem(t *testing.T) {
+	for written, want := range map[string]string{
+		"ana@example.com":                  "ana@example.com",
+		"Ana@Example.com":                  "Ana@Example.com",
+		"Ana Lima <ana@example.com>":       "ana@example.com",
+		`"Lima, Ana" <ana@example.com>`:    "ana@example.com",
+		"Ana@home <ana@example.com>":       "ana@example.com",
+		"<ana@example.com>":                "ana@example.com",
+		"mailto:bea@example.com":           "bea@example.com",
+		"MAILTO:bea@example.com?subject=x": "bea@example.com",
+		"<mailto:bea@example.com>":         "bea@example.com",
+		"'cyn@example.com'":                "cyn@example.com",
+		"'cyn@example.com":                 "cyn@example.com",
+		"“cyn@example.com”":                "cyn@example.com",
+		"fay @example.com":                 "fay@example.com",
+		"fay@ example.com":                 "fay@example.com",
+		"\u200efay@example.com\u202c":      "fay@example.com",
+		"fay@example.com (work)":           "fay@example.com",
+		"fay@example.com;":                 "fay@example.com",
+		"O'Connor@example.com":             "O'Connor@example.com",
+		"zoë@exämple.de":                   "zoë@exämple.de",
+	} {
+		if got, err := ReadEmail(written); err != nil || got != want {
+			t.Errorf("%q is read as %q, %v; want %q", written, got, err, want)
+		}
+	}
+	for written, want := range map[string]error{
+		"dan@example.com; eve@example.com":           ErrTwoEmails,
+		"dan@example.com,eve@example.com":            ErrTwoEmails,
+		"dan@example.com eve@example.com":            ErrTwoEmails,
+		"Dan <dan@example.com>, Eve <e@example.com>": ErrTwoEmails,
+		"n/a":                 ErrEmail,
+		"-":                   ErrEmail,
+		"ana lima":            ErrEmail,
+		"@":                   ErrEmail,
+		"@ana":                ErrEmail,
+		"ana@":                ErrEmail,
+		"see note: ana@x.com": ErrEmail,
+		"":                    ErrEmail,
+	} {
+		if got, err := ReadEmail(written); !errors.Is(err, want) {
+			t.Errorf("%q is read as %q, %v; want %v", written, got, err, want)
+		}
+	}
+}
+
+func TestNumbersAreReadAsPeopleWriteThem(t *testing.T) {
+	for _, c := range []struct{ written, country, want string }{
+		{"+33612345678", "", "+33612345678"},
+		{"+33 6 12 34 56 78", "", "+33 6 12 34 56 78"},
+		{"0612345678", "FR", "+33612345678"},
+		{"06 12 34 56 78", "FR", "+33612345678"},
+		{"06.12.34.56.78", "FR", "+33612345678"},
+		{"0033612345678", "", "+33612345678"},
+		{"'+33612345678", "DE", "+33612345678"},
+		{"\u202a+33 6 12 34 56 78\u202c", "", "+33612345678"},
+		{"\u200e+33612345678", "", "+33612345678"},
+		{"070 123 45 67 (Axel)", "SE", "+46701234567"},
+		{"Mobile: 06 12 34 56 78", "FR", "+33612345678"},
+		{"tel:+33612345678", "", "+33612345678"},
+		{"33612345678.0", "FR", "+33612345678"},
+		{"33612345678", "FR", "+33612345678"},
+		{"020 7946 0958", "GB", "+442079460958"},
+		{"+44 (0)20 7946 0958", "", "+442079460958"},
+		{"(212) 736-5000", "US", "+12127365000"},
+	} {
+		got, err := ReadPhone(c.written, c.country)
+		if err == nil && c.want[0] == '+' && c.written != c.want {
+			got, err = NormalPhone(got, "")
+			c.want, _ = NormalPhone(c.want, "")
+		}
+		if err != nil || got != c.want {
+			t.Errorf("%q in %q is read as %q, %v; want %q", c.written, c.country, got, err, c.want)
+		}
+	}
+	for _, c := range []struct {
+		written, country string
+		want             error
+	}{
+		{"3.36E+10", "FR", ErrLostDigits},
+		{"3,36E+10", "FR", ErrLostDigits},
+		{"3.3612345678E+10", "FR", ErrLostDigits},
+		{"0612345678", "", ErrNoCountry},
+		{"33612345678", "", ErrNoCountry},
+		{"n/a", "FR", errUnreadPhone},
+		{"none", "FR", errUnreadPhone},
+		{"-", "FR", errUnreadPhone},
+		{"0", "FR", errUnreadPhone},
+		{"+33612345678, +33698765432", "FR", errUnreadPhone},
+		{"0612345678 / 0698765432", "FR", errUnreadPhone},
+		{"0612345678 or 0698765432", "FR", errUnreadPhone},
+		{"+12", "FR", errUnreadPhone},
+	} {
+		if got, err := ReadPhone(c.written, c.country); !errors.Is(err, c.want) {
+			t.Errorf("%q in %q is read as %q, %v; want %v", c.written, c.country, got, err, c.want)
+		}
+	}
+}
+
+func TestCountriesAndLocales(t *testing.T) {
+	for written, want := range map[string]string{
+		"FR": "FR", "fr": "FR", "Fr": "FR", "FRA": "FR", "fra": "FR", "France": "FR", "FRANCE": "FR",
+		"UK": "GB", "uk": "GB", "United Kingdom": "GB", "Royaume-Uni": "GB", "GBR": "GB", "Germany": "DE", "Allemagne": "DE", "DEU": "DE",
+		"États-Unis": "US", "USA": "US", "United States": "US", "Japan": "JP", "Côte d’Ivoire": "CI", " it ": "IT", "South Korea": "KR",
+	} {
+		if got, err := ReadCountry(written); err != nil || got != want {
+			t.Errorf("%q is read as %q, %v; want %q", written, got, err, want)
+		}
+	}
+	for _, written := range []string{"XX", "EU", "xx", "eu", "ZZ", "Europe", "", "F", "Narnia", "123", "QQQ", "AA", "EUR", "European Union"} {
+		if got, err := ReadCountry(written); err == nil {
+			t.Errorf("%q is read as %q", written, got)
+		}
+	}
+	for written, want := range map[string]string{"fr": "fr", "fr-FR": "fr-FR", "fr_FR": "fr-FR", "fr_FR.UTF-8": "fr-FR", "zh_Hant_TW": "zh-Hant-TW", "EN-us": "EN-us", "en_us": "en-US"} {
+		if got, err := ReadLocale(written); err != nil || got != want {
+			t.Errorf("%q is read as %q, %v; want %q", written, got, err, want)
+		}
+	}
+	for _, written := range []string{"!!", "français de France", "fr/FR", "_"} {
+		if got, err := ReadLocale(written); err == nil {
+			t.Errorf("%q is read as %q", written, got)
+		}
+	}
+}
+
+// What is kept is read again by the next import of the same file: it must stay.
+func FuzzWhatIsReadIsReadAgain(f *testing.F) {
+	for _, s := range []string{"Ana <ana@example.com>", "0612345678", "070 123 45 67 (Axel)", "France", "fr_FR", "''a@b.c", "+44 (0)20 7946 0958"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for name, read := range map[string]func(string) (string, error){
+			"e-mail": ReadEmail, "country": ReadCountry, "locale": ReadLocale,
+			"phone": func(s string) (string, error) { return ReadPhone(s, "FR") },
+		} {
+			once, err := read(s)
+			if err != nil {
+				continue
+			}
+			if twice, err := read(once); err != nil || twice != once {
+				t.Errorf("%s: %q is read as %q, and that as %q, %v", name, s, once, twice, err)
+			}
+		}
+		if once, err := ReadEmail(s); err == nil {
+			if _, err := NormalEmail(once); err != nil {
+				t.Errorf("%q is read as %q, which has no normal form", s, once)
+			}
+		}
+		if once, err := ReadPhone(s, "FR"); err == nil {
+			if _, err := NormalPhone(once, ""); err != nil {
+				t.Errorf("%q is read as %q, which has no normal form without a country", s, once)
+			}
+		}
+	})
+}

@@ -1,0 +1,143 @@
+package intake
+
+import (
+	"context"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/door"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/vault/seal"
+)
+
+// nobody takes canaries for nobody, as the write itself would: they give way to a customer
+// of their number.
+func (d *Desk) nobody(v *door.Visit) seal.Nobody {
+	if d.Canaries == nil {
+		return nil
+	}
+	return func(ctx context.Context, ords []record.Ordinal) (map[record.Ordinal]bool, error) {
+		return d.Canaries.Giving(ctx, v.Brand.ID, ords)
+	}
+}
+
+// rehearsed logs a rehearsal before it is answered: the caller learns who is there.
+func (d *Desk) rehearsed(ctx context.Context, v *door.Visit, fields record.FieldSet, n, unchanged int) error {
+	_, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindWrite, Who: v.Who, Fields: fields, Detail: entry.Unchanged{Count: unchanged, Rehearsed: n}})
+	return err
+}
+
+func fieldsOfPuts(puts []seal.Put) (out record.FieldSet) {
+	for i := range puts {
+		out |= puts[i].Set
+	}
+	return out
+}
+
+// rehearse answers a request as its write would be answered, without receipt and tokens.
+func (d *Desk) rehearse(ctx context.Context, v *door.Visit, b *batch) (*api.Written, error) {
+	out := &api.Written{Results: b.results}
+	if len(b.at) == 0 {
+		return out, nil
+	}
+	r, err := d.Seal.RehearseCustomers(ctx, v.Brand.ID, b.puts, d.nobody(v))
+	fields := fieldsOfPuts(b.puts)
+	if b.appends != nil {
+		r, err = d.Seal.RehearsePurchases(ctx, v.Brand.ID, b.appends, d.nobody(v))
+		fields = record.Fields(record.Purchases)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := d.rehearsed(ctx, v, fields, len(b.at), r.Unchanged()); err != nil {
+		return nil, err
+	}
+	for j, i := range b.at {
+		res := &b.results[i]
+		if r.Errs[j] != nil {
+			*res = rejected(failure(r.Errs[j]))
+			continue
+		}
+		res.Outcome = Outcome(r.Outcomes[j]).String()
+		b.note(res, j, r.Notes[j])
+		if b.appends != nil {
+			boughtOutcomes(res.Purchases, r.Purchases[j])
+		}
+	}
+	return out, nil
+}
+
+// rehearse is a chunk that will not be written.
+func (d *Direct) rehearse(c *joined) landing {
+	if len(c.customers.rows)+len(c.purchases.rows) == 0 {
+		return nil
+	}
+	return &rehearsal{d, c}
+}
+
+type rehearsal struct {
+	d *Direct
+	c *joined
+}
+
+// finish implements landing: it compares the chunk with the vault.
+func (x *rehearsal) finish(ctx context.Context) (customers, purchases []Result, err error) {
+	v, err := x.d.enter(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(x.c.customers.rows) > 0 {
+		if customers, err = x.d.rehearseCustomers(ctx, v, x.c.customers.rows); err != nil {
+			return nil, nil, err
+		}
+	}
+	if len(x.c.purchases.rows) > 0 {
+		purchases, err = x.d.rehearsePurchases(ctx, v, x.c)
+	}
+	return customers, purchases, err
+}
+
+func (d *Direct) rehearseCustomers(ctx context.Context, v *door.Visit, rows []CustomerRow) ([]Result, error) {
+	puts := make([]seal.Put, len(rows))
+	for i := range rows {
+		puts[i] = seal.Put{Set: rows[i].Set, Customer: rows[i].Customer, Merge: rows[i].Merge}
+	}
+	r, err := d.Desk.Seal.RehearseCustomers(ctx, v.Brand.ID, puts, d.Desk.nobody(v))
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Desk.rehearsed(ctx, v, fieldsOfPuts(puts), len(puts), r.Unchanged()); err != nil {
+		return nil, err
+	}
+	out := make([]Result, len(rows))
+	for i := range rows {
+		out[i] = resultOf(&rows[i], r.Outcomes[i], r.Notes[i], r.Errs[i])
+	}
+	return out, nil
+}
+
+func (d *Direct) rehearsePurchases(ctx context.Context, v *door.Visit, c *joined) ([]Result, error) {
+	appends, err := d.appends(ctx, v, c)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.Desk.Seal.RehearsePurchases(ctx, v.Brand.ID, appends, d.Desk.nobody(v))
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Desk.rehearsed(ctx, v, record.Fields(record.Purchases), len(appends), r.Unchanged()); err != nil {
+		return nil, err
+	}
+	out := make([]Result, len(c.purchases.rows))
+	for i, g := range c.groups {
+		for n := g.from; n < g.to; n++ {
+			if r.Errs[i] != nil {
+				out[n] = Result{Outcome: Rejected, Reject: failure(r.Errs[i])}
+			} else {
+				out[n].Outcome = Outcome(r.Purchases[i][n-g.from])
+			}
+		}
+	}
+	return out, nil
+}
