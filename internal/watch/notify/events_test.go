@@ -63,7 +63,7 @@ func TestWhatPeopleDoIsTold(t *testing.T) {
 		s := p.senderBy(t, office.server(MailStartTLS))
 		s.Contained = containment.New(p.db)
 		for _, name := range []string{"pager", "soc"} {
-			eventually(t, name+" has all", func() bool { r := p.state(t, name); return r.delivered == 6 && r.created == 0 })
+			eventually(t, name+" has all", func() bool { r := p.state(t, name); return r.delivered == 6 && p.idle(t, name) })
 		}
 		mu.Lock()
 		defer mu.Unlock()
