@@ -20,8 +20,9 @@ const (
 	TypeDamaged         = "record-damaged"
 	TypeKeyReused       = "idempotency-key-reused"
 	TypeTimeout         = "timeout"
-	TypePartlyDone      = "partly-done"     // what was asked for holds; the rest did not end well
-	TypeOutcomeUnknown  = "outcome-unknown" // it may have been done
+	TypePartlyDone      = "partly-done"          // what was asked for holds; the rest did not end well
+	TypeOutcomeUnknown  = "outcome-unknown"      // it may have been done
+	TypePending         = "second-person-needed" // asked for, and not in force before somebody else approves
 	TypeInternal        = "internal"
 )
 
@@ -34,6 +35,7 @@ type Error struct {
 	Detail  string         `json:"detail,omitempty"`
 	Fields  []string       `json:"fields,omitempty" doc:"The fields that were denied or refused."`
 	Errors  []InvalidValue `json:"errors,omitempty" doc:"What was wrong in the request, and where."`
+	Change  string         `json:"change,omitempty" doc:"The change that waits, for second-person-needed."`
 	RetryIn int64          `json:"retry_in_seconds,omitempty" doc:"After which the same request fits; 0: never, or unknown. Also in the header Retry-After."`
 }
 

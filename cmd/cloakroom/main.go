@@ -1,7 +1,8 @@
 // Command cloakroom is the customer-data vault's command line: a verb per file.
 //
 // Exit codes: 0 done, 1 failed, 2 wrong command line, 3 rows were refused, 4 a
-// log holds what only a newer version understands, 130 interrupted.
+// log holds what only a newer version understands, 5 a second person has to
+// approve it first, 130 interrupted.
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
 )
@@ -24,6 +26,7 @@ import (
 const (
 	exitFailed      = 1
 	exitUsage       = 2
+	exitPending     = 5
 	exitInterrupted = 130
 )
 
@@ -78,6 +81,7 @@ type commands struct {
 	Budget    budgetCmd    `cmd:"" help:"Show or set a brand's budgets."`
 	Exposure  exposureCmd  `cmd:"" help:"Show how many customers each credential, person, role and brand could take if stolen now, and how many it uses."`
 	Contain   containCmd   `cmd:"" help:"Stop a credential, person, role, brand or all exports at once."`
+	Change    changeCmd    `cmd:"" help:"List and decide the acts that need a second person."`
 	Alarm     alarmCmd     `cmd:"" help:"List, acknowledge and close alarms, and manage their receivers."`
 	Canary    canaryCmd    `cmd:"" help:"Manage canaries: decoy customers that raise an alarm when read."`
 	Detect    detectCmd    `cmd:"" help:"Show, set and replay detection rules."`
@@ -147,6 +151,9 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 	}
 	if _, ok := errors.AsType[*incompleteError](err); ok {
 		return exitIncomplete
+	}
+	if e, ok := errors.AsType[*api.Error](err); ok && e.Type == api.TypePending {
+		return exitPending
 	}
 	return exitFailed
 }

@@ -106,6 +106,7 @@ type Vault struct {
 	Erase    *erase.Desk
 	Upkeep   *upkeep.Desk
 	Contain  *contain.Desk
+	Changes  *change.Desk // acts that need a second person
 	Alarms   *alarm.Desk
 	Notify   *notify.Desk
 	Canaries *canary.Desk
@@ -342,7 +343,9 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Exposure = exposure.New(door, v.Ledger, v.DB, v.Followers)
 	canaries := canary.NewStore(v.DB, ring)
 	changes := &change.Maker{DB: v.DB, Ledger: v.Ledger, Brands: bs}
+	v.Changes = &change.Desk{Door: door, Ledger: v.Ledger, DB: v.DB, Ring: ring, Revisions: v.Revisions, Loop: change.NewLoop()}
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Exposure: v.Exposure, Signer: signer}
+	v.Admin.Register(v.Changes)
 	v.Erase = &erase.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Seal: store}
 	v.Upkeep = &upkeep.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Seal: store, Erase: v.Erase, Canaries: canaries}
 	v.Contain = &contain.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Changes: changes, Alarms: alarms, Exports: v.Exports.Store}
@@ -413,6 +416,7 @@ func (v *Vault) Watch(ctx context.Context, log *slog.Logger, events string) erro
 	g.Go(func() error { return v.Sender.Run(ctx, log) })
 	g.Go(func() error { return v.Reflex.Run(ctx, log) })
 	g.Go(func() error { return v.Mails.Run(ctx, log) })
+	g.Go(func() error { return v.Changes.Run(ctx, log) })
 	return g.Wait()
 }
 

@@ -8,13 +8,17 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
@@ -25,6 +29,7 @@ type House struct {
 	// Local is the local administrator.
 	Local identity.Caller
 	t     testing.TB
+	ahead atomic.Int64 // of the machine's clock, in nanoseconds
 }
 
 // Open opens a vault until the test ends.
@@ -33,7 +38,7 @@ func Open(t testing.TB) *House {
 	h := &House{t: t}
 	var err error
 	// Each refusal is logged by itself, so that a test sees it at once.
-	h.Vault, err = app.Open(t.Context(), t.TempDir(), app.Options{Ledger: ledger.Options{RefusalWindow: -1}})
+	h.Vault, err = app.Open(t.Context(), t.TempDir(), app.Options{Ledger: ledger.Options{RefusalWindow: -1}, DB: db.Options{Clock: h.now}})
 	h.Must(err)
 	t.Cleanup(func() {
 		if err := h.Close(); err != nil {
@@ -47,6 +52,30 @@ func Open(t testing.TB) *House {
 		h.Must(err)
 	}
 	return h
+}
+
+func (h *House) now() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
+
+// Later moves the vault's clock forward.
+func (h *House) Later(d time.Duration) { h.ahead.Add(int64(d)) }
+
+// TwoPeople ends the time in which one hand acts alone: it makes a data protection officer
+// and an incident responder at every brand, and moves the clock on until they may be
+// second.
+func (h *House) TwoPeople() (officer, responder identity.Caller) {
+	h.t.Helper()
+	everywhere := func(role string) map[string]string {
+		return map[string]string{"gucci": role, "balenciaga": role}
+	}
+	officer = h.Person("second-officer", everywhere(access.DataProtectionOfficer))
+	responder = h.Person("second-responder", everywhere(access.IncidentResponder))
+	h.Later(change.Seasoned + time.Hour)
+	alone, err := h.Changes.Alone(h.t.Context())
+	h.Must(err)
+	if alone {
+		h.t.Fatal("two people exist, and one hand still acts alone")
+	}
+	return officer, responder
 }
 
 // Must ends the test at an error.

@@ -49,6 +49,9 @@ type Desk struct {
 	Exposure *exposure.Desk
 	// Signer makes the signer of a new brand's log from the seed that its keys hold.
 	Signer func(brand string, seed []byte) (note.Signer, error)
+
+	people *change.Desk // set with the acts, by Register
+	acts   acts
 }
 
 // Begin makes what a brand needs: keys, an empty log, the default policy, and for a
@@ -184,7 +187,7 @@ func (d *Desk) CreatePrincipal(ctx context.Context, c identity.Caller, req api.P
 		id, err := d.Door.Identity.CreatePrincipal(ctx, q, req.Name, req.Kind, at)
 		for b, role := range roles {
 			if err == nil {
-				err = d.Door.Identity.FirstRole(ctx, q, id, b, role)
+				err = d.Door.Identity.FirstRole(ctx, q, id, b, role, at)
 			}
 		}
 		if err == nil && req.Country+req.Entity != "" {
@@ -279,17 +282,7 @@ func (d *Desk) SetRole(ctx context.Context, c identity.Caller, name, brand, role
 	if p.ID == v.Who.Principal && b.ID == record.Group && role != v.Who.Role {
 		return nil, fmt.Errorf("%w: you would take your own right to administer: let another administrator do it", ErrRequest)
 	}
-	detail := entry.RoleSet{Principal: name, Brand: brand, Role: role}
-	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
-		if role == "" {
-			return d.Door.Identity.RemoveRole(ctx, q, p.ID, b.ID)
-		}
-		return d.Door.Identity.SetRole(ctx, q, p.ID, b.ID, role)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return d.principal(ctx, name)
+	return d.setRole(ctx, v, p.ID, b.ID, role)
 }
 
 // CreateCredential makes a credential of a principal and returns its key, once.
@@ -372,7 +365,7 @@ func (d *Desk) RenewKey(ctx context.Context, c identity.Caller, credential uint6
 	out := &api.Credential{ID: credential}
 	detail := entry.CredentialRenewed{Credential: credential}
 	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
-		lineage, key, err := d.Door.Identity.Renew(ctx, q, credential)
+		lineage, key, err := d.Door.Identity.Renew(ctx, q, credential, at)
 		out.Lineage, out.Created, out.Key = lineage, at, key.Reveal()
 		return err
 	})

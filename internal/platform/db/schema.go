@@ -427,6 +427,39 @@ var migrations = []string{
 	);`,
 	// brands
 	`ALTER TABLE brands ADD COLUMN loyalty text NOT NULL DEFAULT '';`,
+	// identity
+	`ALTER TABLE roles ADD COLUMN since bigint NOT NULL DEFAULT 0;
+	ALTER TABLE credentials ADD COLUMN keyed bigint NOT NULL DEFAULT 0;`,
+	// change
+	`CREATE TABLE changes (
+		id         text PRIMARY KEY,
+		brand      integer NOT NULL,
+		act        text NOT NULL,
+		state      text NOT NULL,
+		mark       text NOT NULL,
+		principal  bigint NOT NULL,
+		credential bigint NOT NULL,
+		lineage    bigint NOT NULL,
+		role       text NOT NULL,
+		ticket     text NOT NULL,
+		key        integer NOT NULL,
+		payload    {blob} NOT NULL,
+		entry      bigint NOT NULL,
+		created    bigint NOT NULL,
+		expires    bigint NOT NULL,
+		second     bigint NOT NULL,
+		second_in  bigint NOT NULL,
+		decided    bigint NOT NULL,
+		decided_in bigint NOT NULL,
+		done       bigint NOT NULL,
+		reason     text NOT NULL
+	);
+	CREATE INDEX changes_state ON changes (state, created);
+	CREATE TABLE separation (
+		one   integer PRIMARY KEY,
+		at    bigint NOT NULL,
+		entry bigint NOT NULL
+	);`,
 }
 
 const (

@@ -47,6 +47,8 @@ var parts = []struct {
 	{"exports", PartAdmin},
 	{"canaries", PartAdmin},
 	{"containments", PartAdmin},
+	{"changes", PartAdmin},
+	{"separation", PartAdmin},
 	{"brand_keys", PartKeys},
 	{"customer_keys", PartKeys},
 	{"rotations", PartKeys},

@@ -159,6 +159,62 @@ type (
 	}
 )
 
+// ChangeFacts is what every step of an act that two people make says.
+type ChangeFacts struct {
+	Change string `log:"id,clear"`
+	Act    string `log:"act,clear"`
+}
+
+// Details of KindAdministration about acts that need a second person.
+type (
+	// ChangeAsked: somebody asked for an act that needs a second person.
+	ChangeAsked struct {
+		ChangeFacts
+		Digest string `log:"digest,clear"` // of what is asked for, as it is sealed
+		Extra
+	}
+	// ChangeAlone: an act that needs a second person is made by one.
+	ChangeAlone struct {
+		ChangeFacts
+		Digest string `log:"digest,clear"`
+		Extra
+	}
+	// ChangeApproved: a second person approved an act.
+	ChangeApproved struct {
+		ChangeFacts
+		Extra
+	}
+	// ChangeRefused: a second person refused an act.
+	ChangeRefused struct {
+		ChangeFacts
+		Extra
+	}
+	// ChangeWithdrawn: the requester withdrew a request.
+	ChangeWithdrawn struct {
+		ChangeFacts
+		Extra
+	}
+	// ChangeDone: an act took effect.
+	ChangeDone struct {
+		ChangeFacts
+		Mark string `log:"mark,clear"` // alone, break-glass, unsent, no-receiver
+		Extra
+	}
+	// ChangeNoticed: an act that another log records concerns this brand.
+	ChangeNoticed struct {
+		ChangeFacts
+		Step  string `log:"step,clear"`  // asked, alone or done
+		Entry uint64 `log:"entry,clear"` // of the log that records the act
+		Log   string `log:"log,clear"`   // the brand of that log
+		Extra
+	}
+	// TwoPeople: two people who may be second exist, so that nobody acts alone any more.
+	TwoPeople struct {
+		Brand string `log:"brand,clear"`
+		Extra
+	}
+)
+
 // Details of KindRotation.
 type (
 	// RotationBegun: the rotation of a kind of key was begun.
@@ -379,6 +435,14 @@ func init() {
 	register(KindAdministration, "mend", Mended{})
 	register(KindAdministration, "values-erase", ValuesErased{})
 	register(KindAdministration, "restore", Restored{})
+	register(KindAdministration, "change-ask", ChangeAsked{})
+	register(KindAdministration, "change-alone", ChangeAlone{})
+	register(KindAdministration, "change-approve", ChangeApproved{})
+	register(KindAdministration, "change-refuse", ChangeRefused{})
+	register(KindAdministration, "change-withdraw", ChangeWithdrawn{})
+	register(KindAdministration, "change-done", ChangeDone{})
+	register(KindAdministration, "change-notice", ChangeNoticed{})
+	register(KindAdministration, "two-people", TwoPeople{})
 
 	register(KindRotation, "begin", RotationBegun{})
 	register(KindRotation, "open-to-index", OpenedToIndex{})

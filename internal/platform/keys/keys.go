@@ -47,6 +47,7 @@ const (
 	Alarm     Kind = "alarm"     // secrets and addresses of those who are told of alarms; made with the first
 	Export    Kind = "export"    // pseudonyms of extracts, and whom an export is for; made with the first
 	Canary    Kind = "canary"    // which customers are canaries; made with the first
+	Change    Kind = "change"    // requests for acts that need a second person; made with the first
 	Entries   Kind = "entries"   // the values of log entries, one for each UTC month; see Month
 )
 

@@ -48,6 +48,7 @@ func NewStore(d *db.DB) *Store {
 
 const (
 	sqlNewestPolicy = `SELECT coalesce(max(version), 0) FROM policies WHERE brand = $1`
+	sqlPolicyAt     = `SELECT coalesce(max(version), 1) FROM policies WHERE brand = $1 AND created <= $2`
 	sqlReadPolicy   = `SELECT text FROM policies WHERE brand = $1 AND version = $2`
 	sqlInsertPolicy = `INSERT INTO policies (brand, version, text, created, author) VALUES ($1, $2, $3, $4, $5)`
 )
@@ -70,19 +71,34 @@ func (s *Store) newest(ctx context.Context, brand record.BrandID) (*Policy, int,
 	if v.number == 0 {
 		return nil, 0, ErrNoPolicy
 	}
+	p, err := s.read(ctx, v)
+	return p, v.number, err
+}
+
+// At returns the policy that was in force at a time; for a time before the brand's first
+// policy, that one.
+func (s *Store) At(ctx context.Context, brand record.BrandID, at time.Time) (*Policy, error) {
+	v := version{brand: brand}
+	if err := s.db.Row(ctx, sqlPolicyAt, int64(brand), at.UnixMicro()).Scan(&v.number); err != nil {
+		return nil, fmt.Errorf("reading the policies of brand %d: %w", brand, err)
+	}
+	return s.read(ctx, v)
+}
+
+func (s *Store) read(ctx context.Context, v version) (*Policy, error) {
 	if p, ok := s.loaded.Get(v); ok {
-		return p, v.number, nil
+		return p, nil
 	}
 	var text string
-	if err := s.db.Row(ctx, sqlReadPolicy, int64(brand), v.number).Scan(&text); err != nil {
-		return nil, 0, fmt.Errorf("reading the policy of brand %d: %w", brand, err)
+	if err := s.db.Row(ctx, sqlReadPolicy, int64(v.brand), v.number).Scan(&text); err != nil {
+		return nil, fmt.Errorf("reading the policy of brand %d: %w", v.brand, err)
 	}
 	p, err := Load(text)
 	if err != nil {
-		return nil, 0, fmt.Errorf("loading version %d of the policy of brand %d: %w", v.number, brand, err)
+		return nil, fmt.Errorf("loading version %d of the policy of brand %d: %w", v.number, v.brand, err)
 	}
 	s.loaded.Add(v, p)
-	return p, v.number, nil
+	return p, nil
 }
 
 // Put makes a policy the one that holds, inside the caller's transaction. Two that

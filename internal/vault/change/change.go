@@ -8,6 +8,35 @@
 //
 // A change that fails after its entry has an outcome entry that says so. A kill between 1
 // and 2 leaves an entry of something that did not happen; nothing holds that is not logged.
+//
+// # Acts that need a second person
+//
+// Acts by which somebody could see more, or could be noticed less, take two people. [Desk]
+// keeps the requests for them: what is asked for is sealed, its digest stands in the entry
+// of the request, and a row that its entry does not hold up asks for nothing. Another
+// person approves ([Desk.Approve]); who that may be is [Desk.eligible]'s to say. Until two
+// such people have once existed, acts take effect by one hand, marked so.
+//
+// A wing registers its acts while the vault is put together, and asks for them with the
+// handle that it gets:
+//
+//	d.setRole = change.Register(changes, change.Act[roleSet, *api.Principal]{
+//		Name:   "role-set",            // stands in the log
+//		Action: access.ActAdminister,  // what the requester must be allowed
+//		Need:   d.needsTwo,            // does this instance need two, by the diff that exists
+//		Text:   d.describe,            // what the officer reads
+//		Check:  d.stillFits,           // asked now, and again before it takes effect
+//		Brands: concerned,             // whose logs and receivers hear of it, too
+//		Apply:  d.apply,               // makes it, with Maker.Make
+//	})
+//	...
+//	return d.setRole.Do(ctx, visit, ticket, roleSet{...})
+//
+// Do returns what Apply gave where the act took effect, and a [PendingError] where it
+// waits for a second person. The payload is a value that JSON carries; what it says about
+// the state that it was asked for, such as a version, is for Check to hold against the
+// state as it is then. Apply gets the requester as Order.Who, whose entry it logs, and the
+// person who approved as Order.Second.
 package change
 
 import (
@@ -55,10 +84,15 @@ func (m *Maker) Make(ctx context.Context, ev ledger.Event, fn func(q db.Queryer,
 		if err = fn(q, r.At()); err != nil {
 			return err
 		}
+		if err = finish(ctx, q, r.At()); err != nil {
+			return err
+		}
 		return q.Batch(ctx, []db.Stmt{revision.Stmt(&after)})
 	})
 	if err != nil {
 		m.failed(ctx, ev.Who, r, err)
+	} else {
+		finished(ctx)
 	}
 	return err == nil && before != after, err
 }

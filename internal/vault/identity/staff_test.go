@@ -63,7 +63,7 @@ func TestStaffAndWhatTheirKeysDo(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				if err := s.FirstRole(t.Context(), q, id, 1, "analyst"); err != nil {
+				if err := s.FirstRole(t.Context(), q, id, 1, "analyst", now); err != nil {
 					return err
 				}
 				if i%keyEach != 0 {
@@ -125,7 +125,7 @@ func TestBearersOfARole(t *testing.T) {
 				for brand := range record.BrandID(3) {
 					// Almost everybody is an analyst of brand 1, so that it takes two pages.
 					if n := r.IntN(4); brand == 1 && n < 3 || n == 0 {
-						if err := s.FirstRole(ctx, q, id, brand, roles[min(1, r.IntN(8)/7)]); err != nil {
+						if err := s.FirstRole(ctx, q, id, brand, roles[min(1, r.IntN(8)/7)], now); err != nil {
 							return err
 						}
 					}

@@ -114,12 +114,13 @@ const (
 	sqlPrincipalByName  = `SELECT id, name, kind, country, entity, created, disabled FROM principals WHERE name = $1`
 	sqlSetParty         = `UPDATE principals SET country = $2, entity = $3 WHERE id = $1`
 	sqlDisablePrincipal = `UPDATE principals SET disabled = $2 WHERE id = $1 AND disabled = 0`
-	sqlSetRole          = `INSERT INTO roles (principal, brand, role) VALUES ($1, $2, $3) ON CONFLICT (principal, brand) DO UPDATE SET role = excluded.role`
-	sqlRemoveRole       = `DELETE FROM roles WHERE principal = $1 AND brand = $2`
-	sqlFindRole         = `SELECT role FROM roles WHERE principal = $1 AND brand IN ($2, 0) ORDER BY brand DESC LIMIT 1`
-	sqlNextCredential   = `SELECT coalesce(max(id), 0) + 1 FROM credentials`
-	sqlCredentialRoot   = `SELECT root, principal, revoked FROM credentials WHERE id = $1`
-	sqlAncestry         = `WITH RECURSIVE up(parent, expires, revoked) AS (SELECT parent, expires, revoked FROM credentials WHERE id = $1
+	sqlSetRole          = `INSERT INTO roles (principal, brand, role, since) VALUES ($1, $2, $3, $4) ON CONFLICT (principal, brand) DO UPDATE SET role = excluded.role,
+		since = CASE WHEN roles.role = excluded.role THEN roles.since ELSE excluded.since END`
+	sqlRemoveRole     = `DELETE FROM roles WHERE principal = $1 AND brand = $2`
+	sqlFindRole       = `SELECT role FROM roles WHERE principal = $1 AND brand IN ($2, 0) ORDER BY brand DESC LIMIT 1`
+	sqlNextCredential = `SELECT coalesce(max(id), 0) + 1 FROM credentials`
+	sqlCredentialRoot = `SELECT root, principal, revoked FROM credentials WHERE id = $1`
+	sqlAncestry       = `WITH RECURSIVE up(parent, expires, revoked) AS (SELECT parent, expires, revoked FROM credentials WHERE id = $1
 		UNION ALL SELECT c.parent, c.expires, c.revoked FROM credentials c JOIN up ON c.id = up.parent)
 		SELECT coalesce(min(CASE WHEN expires > 0 THEN expires END), 0), coalesce(max(revoked), 0) FROM up`
 	sqlDescends = `WITH RECURSIVE up(id, parent) AS (SELECT id, parent FROM credentials WHERE id = $1
@@ -129,7 +130,7 @@ const (
 	sqlLockLineage      = `UPDATE credentials SET revoked = revoked WHERE id = $1`
 	// Two ranges of an index: the dead are not read.
 	sqlCountLineage    = `SELECT (SELECT count(*) FROM credentials WHERE root = $1 AND revoked = 0 AND expires = 0) + (SELECT count(*) FROM credentials WHERE root = $1 AND revoked = 0 AND expires > $2)`
-	sqlRenewCredential = `UPDATE credentials SET hash = $2 WHERE id = $1 AND revoked = 0 AND length(hash) = 32 RETURNING root`
+	sqlRenewCredential = `UPDATE credentials SET hash = $2, keyed = $3 WHERE id = $1 AND revoked = 0 AND length(hash) = 32 RETURNING root`
 	sqlRevokeLineage   = `UPDATE credentials SET revoked = $2 WHERE root = $1 AND revoked = 0`
 	sqlRevokeOne       = `WITH RECURSIVE down(id) AS (SELECT id FROM credentials WHERE id = $1
 		UNION ALL SELECT c.id FROM credentials c JOIN down ON c.parent = down.id WHERE c.root = $3 AND c.revoked = 0)
@@ -197,9 +198,10 @@ func (s *Store) SetParty(ctx context.Context, q db.Queryer, principal uint64, co
 	return revision.Bump(ctx, q)
 }
 
-// SetRole gives a principal its one role at a brand.
-func (s *Store) SetRole(ctx context.Context, q db.Queryer, principal uint64, brand record.BrandID, role string) error {
-	if err := s.FirstRole(ctx, q, principal, brand, role); err != nil {
+// SetRole gives a principal its one role at a brand, from a time on. A role that the
+// principal has already keeps its time.
+func (s *Store) SetRole(ctx context.Context, q db.Queryer, principal uint64, brand record.BrandID, role string, at time.Time) error {
+	if err := s.FirstRole(ctx, q, principal, brand, role, at); err != nil {
 		return err
 	}
 	return revision.Bump(ctx, q)
@@ -207,8 +209,8 @@ func (s *Store) SetRole(ctx context.Context, q db.Queryer, principal uint64, bra
 
 // FirstRole gives a role to a principal that the same transaction registered: it takes
 // nothing away from anybody, and so begins no revision.
-func (s *Store) FirstRole(ctx context.Context, q db.Queryer, principal uint64, brand record.BrandID, role string) error {
-	if _, err := q.Exec(ctx, sqlSetRole, int64(principal), int64(brand), role); err != nil {
+func (s *Store) FirstRole(ctx context.Context, q db.Queryer, principal uint64, brand record.BrandID, role string, at time.Time) error {
+	if _, err := q.Exec(ctx, sqlSetRole, int64(principal), int64(brand), role, at.UnixMicro()); err != nil {
 		return fmt.Errorf("giving a role: %w", err)
 	}
 	return nil
@@ -358,11 +360,11 @@ func lockLineage(ctx context.Context, q db.Queryer, root int64) error {
 // Renew gives a credential another key in the place of the one that it had, and returns
 // its lineage. What was made through it is untouched. One that never had a key, as the
 // local administrator's, gets none.
-func (s *Store) Renew(ctx context.Context, q db.Queryer, credential uint64) (lineage uint64, key Key, err error) {
+func (s *Store) Renew(ctx context.Context, q db.Queryer, credential uint64, at time.Time) (lineage uint64, key Key, err error) {
 	key = NewKey()
 	hash := key.Hash()
 	var root int64
-	err = q.Row(ctx, sqlRenewCredential, int64(credential), hash[:]).Scan(&root)
+	err = q.Row(ctx, sqlRenewCredential, int64(credential), hash[:], at.UnixMicro()).Scan(&root)
 	if errors.Is(err, db.ErrNoRows) {
 		return 0, Key{}, ErrNoCredential
 	}
@@ -560,7 +562,7 @@ func (s *Store) ensureLocal(ctx context.Context, role string) (Caller, error) {
 			if p.ID, err = s.CreatePrincipal(ctx, q, LocalAdministrator, Person, now); err != nil {
 				return err
 			}
-			if err := s.FirstRole(ctx, q, p.ID, record.Group, role); err != nil {
+			if err := s.FirstRole(ctx, q, p.ID, record.Group, role, now); err != nil {
 				return err
 			}
 			// No key has an empty hash.

@@ -49,7 +49,7 @@ func TestPrincipalsRolesAndCredentials(t *testing.T) {
 		if _, err := s.Who(ctx, c, 1); !errors.Is(err, ErrNoRole) {
 			t.Error(err)
 		}
-		if err := errors.Join(s.SetRole(ctx, d, alice, record.Group, "analyst"), s.SetRole(ctx, d, alice, 2, "marketing")); err != nil {
+		if err := errors.Join(s.SetRole(ctx, d, alice, record.Group, "analyst", now), s.SetRole(ctx, d, alice, 2, "marketing", now)); err != nil {
 			t.Fatal(err)
 		}
 		for brand, want := range map[record.BrandID]string{1: "analyst", 2: "marketing"} {

@@ -33,10 +33,11 @@ func CheckText(field, text string) error {
 // that it parsed, numbers in a form of its own. Digits in them are no card, by whatever
 // chance. Every other detail is checked, so that nobody has to remember a new one.
 var encoded = map[entry.Kind][]string{
-	entry.KindPolicy: {"sha256"},
-	entry.KindBudget: {"rules"},
-	entry.KindExport: {"cohort"},
-	entry.KindCanary: {"decoy", "message", "network"},
+	entry.KindPolicy:         {"sha256"},
+	entry.KindBudget:         {"rules"},
+	entry.KindExport:         {"cohort"},
+	entry.KindAdministration: {"digest"},
+	entry.KindCanary:         {"decoy", "message", "network"},
 }
 
 // checkTexts refuses an entry with a card number in any of its texts: tickets, purposes,

@@ -12,6 +12,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
+	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
@@ -58,6 +59,7 @@ var titles = map[string]string{
 	api.TypeKeyReused:       "Idempotency key reused",
 	api.TypeTimeout:         "Timeout",
 	api.TypePartlyDone:      "Logged, not done yet",
+	api.TypePending:         "A second person is needed",
 	api.TypeInternal:        "Internal error",
 }
 
@@ -87,6 +89,9 @@ func problem(err error) *api.Error {
 			e.Type, e.Title = api.TypeOutcomeUnknown, "Outcome unknown"
 		}
 		return e
+	}
+	if out, ok := errors.AsType[*change.PendingError](err); ok {
+		return &api.Error{Type: api.TypePending, Title: titles[api.TypePending], Status: http.StatusConflict, Detail: out.Error(), Change: out.ID}
 	}
 	if card, ok := errors.AsType[*ledger.CardError](err); ok {
 		return &api.Error{Type: api.TypeCardNumber, Title: "Payment card number refused", Status: http.StatusUnprocessableEntity,

@@ -159,7 +159,7 @@ func exposureOfMany(t *testing.T, h *house) {
 		for i := range many {
 			id, err := h.vault.Identity.CreatePrincipal(ctx, q, fmt.Sprint("many-", i), identity.Person, now)
 			if err == nil {
-				err = h.vault.Identity.FirstRole(ctx, q, id, 1, access.StoreAssociate)
+				err = h.vault.Identity.FirstRole(ctx, q, id, 1, access.StoreAssociate, now)
 			}
 			if err == nil {
 				_, _, err = h.vault.Identity.CreateCredential(ctx, q, id, 0, "till", time.Time{}, now)

@@ -31,6 +31,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/respond/contain"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/audit"
+	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/disclose"
 	"github.com/cloakroom/cloakroom/internal/vault/erase"
 	"github.com/cloakroom/cloakroom/internal/vault/export"
@@ -79,6 +80,7 @@ type Desks struct {
 	Erase     *erase.Desk
 	Upkeep    *upkeep.Desk
 	Contain   *contain.Desk
+	Changes   *change.Desk
 	Backups   *backup.Desk
 	Followers *follow.Runner
 }
@@ -121,6 +123,7 @@ func newServer(d Desks, log *slog.Logger, timeout time.Duration) *Server {
 	s.exportRoutes(mux)
 	s.canaryRoutes()
 	s.containRoutes()
+	s.changeRoutes()
 	s.logRoutes(mux)
 	s.backupRoutes()
 	s.followerRoutes()

@@ -1,0 +1,231 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/brands"
+	"github.com/cloakroom/cloakroom/internal/vault/change"
+	"github.com/cloakroom/cloakroom/internal/vault/door"
+)
+
+// acts are the acts of administration that may need a second person.
+type acts struct {
+	role *change.Handle[roleGiven, *api.Principal]
+}
+
+// Register registers the acts of administration that may need a second person.
+func (d *Desk) Register(c *change.Desk) {
+	d.people = c
+	d.acts = acts{
+		role: change.Register(c, change.Act[roleGiven, *api.Principal]{
+			Name: "role-set", Action: access.ActAdminister,
+			Need: d.roleNeeds, Text: d.roleText, Check: d.roleFits, Apply: d.giveRole,
+			Brands: func(p roleGiven) []record.BrandID { return []record.BrandID{p.Brand} },
+		}),
+	}
+}
+
+// gained adds up what an act gives to whom.
+type gained struct {
+	need  change.Need
+	lines []string
+}
+
+// add notes a gain, at a brand by name.
+func (g *gained) add(brand string, list []access.Change) {
+	for _, c := range list {
+		if !access.Guarded(c.Action) || c.Gained == 0 {
+			continue
+		}
+		g.need.Two = true
+		g.need.Widens = g.need.Widens || access.Reads(c.Action)
+		g.lines = append(g.lines, "at "+brand+": "+gainLine(c))
+	}
+}
+
+// gainLine says a gain in words.
+func gainLine(c access.Change) string {
+	s := "role " + c.Role
+	if c.Principal != 0 {
+		s = fmt.Sprintf("principal %d as %s", c.Principal, c.Role)
+	}
+	s += " may " + string(c.Action)
+	if c.Gained != record.AllFields {
+		s += " " + c.Gained.String()
+	}
+	if c.Purpose != "" {
+		s += " for " + c.Purpose
+	}
+	return s
+}
+
+// reach returns the brands at which a role at a brand counts: it, or for the group also
+// every brand.
+func (d *Desk) reach(ctx context.Context, brand record.BrandID) ([]brands.Brand, error) {
+	b, err := d.Door.Brands.Get(ctx, brand)
+	if err != nil || brand != record.Group {
+		return []brands.Brand{b}, err
+	}
+	every, err := d.Door.Brands.List(ctx)
+	return append([]brands.Brand{b}, every...), err
+}
+
+// purposes are those of a brand, and the empty one of actions on the brand.
+func (d *Desk) purposes(ctx context.Context, brand record.BrandID) ([]string, error) {
+	list, err := d.Door.Brands.Purposes(ctx, brand)
+	names := []string{""}
+	for _, p := range list {
+		names = append(names, p.Name)
+	}
+	return names, err
+}
+
+// gainsOfRole adds what a principal gains by a role at a brand, over the one it has.
+func (d *Desk) gainsOfRole(ctx context.Context, g *gained, principal uint64, had func(record.BrandID) string, brand record.BrandID, role string) error {
+	at, err := d.reach(ctx, brand)
+	if err != nil {
+		return err
+	}
+	for _, b := range at {
+		p, _, err := d.Door.Access.Current(ctx, b.ID)
+		if errors.Is(err, access.ErrNoPolicy) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		names, err := d.purposes(ctx, b.ID)
+		if err != nil {
+			return err
+		}
+		g.add(b.Name, p.Gains(principal, had(b.ID), role, names))
+	}
+	return nil
+}
+
+// roleGiven is a principal's role at a brand, where it had another or none.
+type roleGiven struct {
+	Principal uint64         `json:"principal"`
+	Brand     record.BrandID `json:"brand"`
+	Role      string         `json:"role"`
+	Was       string         `json:"was"`
+}
+
+func (d *Desk) roleGains(ctx context.Context, p roleGiven) (g gained, err error) {
+	roles, err := d.Door.Identity.Roles(ctx, p.Principal)
+	if err != nil {
+		return g, err
+	}
+	had := func(b record.BrandID) string { // the role that counts there now
+		role := ""
+		for _, r := range roles {
+			if r.Brand == b {
+				return r.Role
+			}
+			if r.Brand == record.Group {
+				role = r.Role
+			}
+		}
+		return role
+	}
+	role := p.Role
+	if role == "" { // what is left without the role is the group's, perhaps a wider one
+		for _, r := range roles {
+			if r.Brand == record.Group && p.Brand != record.Group {
+				role = r.Role
+			}
+		}
+	}
+	return g, d.gainsOfRole(ctx, &g, p.Principal, had, p.Brand, role)
+}
+
+func (d *Desk) roleNeeds(ctx context.Context, _ change.Order, p roleGiven) (change.Need, error) {
+	g, err := d.roleGains(ctx, p)
+	return g.need, err
+}
+
+func (d *Desk) roleText(ctx context.Context, _ change.Order, p roleGiven) (change.Text, error) {
+	who, err := d.Door.Identity.Get(ctx, p.Principal)
+	if err != nil {
+		return change.Text{}, err
+	}
+	b, err := d.Door.Brands.Get(ctx, p.Brand)
+	if err != nil {
+		return change.Text{}, err
+	}
+	g, err := d.roleGains(ctx, p)
+	t := change.Text{Title: fmt.Sprintf("Give %s (%s) the role %s at %s", who.Name, who.Kind, p.Role, b.Name), Lines: g.lines}
+	if p.Role == "" {
+		t.Title = fmt.Sprintf("Take the role %s at %s from %s (%s)", p.Was, b.Name, who.Name, who.Kind)
+	}
+	if p.Was != "" && p.Role != "" {
+		t.Title += ", in the place of " + p.Was
+	}
+	return t, err
+}
+
+// roleFits refuses a role where the principal's role is not the one any more that the
+// request was made for.
+func (d *Desk) roleFits(ctx context.Context, _ change.Order, p roleGiven) error {
+	is, err := d.roleAt(ctx, p.Principal, p.Brand)
+	if err == nil && is != p.Was {
+		err = fmt.Errorf("%w: the principal has another role there by now", change.ErrChanged)
+	}
+	return err
+}
+
+func (d *Desk) roleAt(ctx context.Context, principal uint64, brand record.BrandID) (string, error) {
+	roles, err := d.Door.Identity.Roles(ctx, principal)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range roles {
+		if r.Brand == brand {
+			return r.Role, nil
+		}
+	}
+	return "", nil
+}
+
+func (d *Desk) giveRole(ctx context.Context, o change.Order, p roleGiven) (*api.Principal, error) {
+	who, err := d.Door.Identity.Get(ctx, p.Principal)
+	if err != nil {
+		return nil, err
+	}
+	b, err := d.Door.Brands.Get(ctx, p.Brand)
+	if err != nil {
+		return nil, err
+	}
+	detail := entry.RoleSet{Principal: who.Name, Brand: b.Name, Role: p.Role}
+	err = d.changeAs(ctx, o.Who, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
+		if p.Role == "" {
+			return d.Door.Identity.RemoveRole(ctx, q, p.Principal, p.Brand)
+		}
+		return d.Door.Identity.SetRole(ctx, q, p.Principal, p.Brand, p.Role, at)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d.principal(ctx, who.Name)
+}
+
+// setRole asks for a role at a brand, or with an empty one takes it.
+func (d *Desk) setRole(ctx context.Context, v *door.Visit, principal uint64, brand record.BrandID, role string) (*api.Principal, error) {
+	was, err := d.roleAt(ctx, principal, brand)
+	if err != nil {
+		return nil, err
+	}
+	// The phase is looked at before anybody is taken away who ends it.
+	if _, err := d.people.Alone(ctx); err != nil {
+		return nil, err
+	}
+	return d.acts.role.Do(ctx, v, "", roleGiven{Principal: principal, Brand: brand, Role: role, Was: was})
+}

@@ -1,0 +1,712 @@
+package change
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/door"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+)
+
+const (
+	// Valid is how long a request waits for a second person.
+	Valid = 7 * 24 * time.Hour
+	// MaxOpen bounds the open requests of a principal.
+	MaxOpen = 50
+)
+
+var (
+	// ErrNone is returned for a request that does not exist, or not for this caller.
+	ErrNone = fault.New(fault.NotFound, "no such change: `cloakroom change list` shows yours and those that you may approve")
+	// ErrOwn is returned to a requester who would be their own second person.
+	ErrOwn = fault.New(fault.Denied, "the requester of a change cannot approve or refuse it, with any credential: ask another person; `cloakroom change withdraw` takes it back")
+	// ErrYoung is returned to an approver whose key or role is too new for the request.
+	ErrYoung = fault.New(fault.Denied, "you cannot be second for this change: your key must be older than the request, and your approving role at least 24 hours older; let another person approve it, or let the requester make a new request")
+	// ErrState is returned for a decision that the state of a request does not allow.
+	ErrState = fault.New(fault.Conflict, "the state of the change does not allow this")
+	// ErrExpired is returned after a request's time.
+	ErrExpired = fault.New(fault.Conflict, "the request for this change has expired: make a new one")
+	// ErrTooMany is returned for too many open requests of one principal.
+	ErrTooMany = fault.Newf(fault.Conflict, "you have %d changes waiting for a second person, the most allowed: withdraw some with `cloakroom change withdraw`", MaxOpen)
+	// ErrChanged is returned for a request that was made for another state of the vault.
+	ErrChanged = fault.New(fault.Conflict, "this was asked for in another state of the vault: look at it as it is now, and make a new request")
+	// ErrForged is returned for a row that the log does not hold up.
+	ErrForged = fault.New(fault.Internal, "a request for a change is not what the log says was asked: it was changed in the database")
+)
+
+// PendingError says that an act waits for somebody. Nothing changed yet.
+type PendingError struct {
+	ID    string
+	State State
+	May   []string // who may approve it, by name
+}
+
+// Error says what to do next.
+func (e *PendingError) Error() string {
+	if e.State == Approved {
+		return fmt.Sprintf("change %s waits until a receiver took its alarm: `cloakroom change show %s` says when it took effect", e.ID, e.ID)
+	}
+	who := "and nobody may now: give an approving role to two people, or use `cloakroom change break-glass`"
+	if len(e.May) > 0 {
+		who = "such as " + strings.Join(e.May[:min(len(e.May), 5)], ", ")
+	}
+	return fmt.Sprintf("this needs a second person. It is asked for as change %s: another person (%s) approves it with `cloakroom change approve %s`", e.ID, who, e.ID)
+}
+
+func (d *Desk) act(name string) (registered, error) {
+	a, ok := d.acts[name]
+	if !ok {
+		return a, fmt.Errorf("the act %s is unknown to this release: %w", name, ErrState)
+	}
+	return a, nil
+}
+
+// do asks for an act and makes it as far as it may be made now.
+func (d *Desk) do(ctx context.Context, v *door.Visit, name, ticket string, payload []byte) (any, error) {
+	a, err := d.act(name)
+	if err != nil {
+		return nil, err
+	}
+	o := Order{Who: v.Who, Ticket: ticket}
+	if err := a.check(ctx, o, payload); err != nil {
+		return nil, err
+	}
+	need, err := a.need(ctx, o, payload)
+	if err != nil {
+		return nil, err
+	}
+	if !need.Two {
+		return a.apply(ctx, o, payload)
+	}
+	alone, err := d.Alone(ctx)
+	if err != nil {
+		return nil, err
+	}
+	x := &request{ID: "chg_" + strings.ToLower(rand.Text()[:16]), Act: name, State: Asked, Who: v.Who, Ticket: ticket}
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !alone {
+		if same, err := d.same(ctx, x, payload, now); err != nil || same != nil {
+			return nil, errors.Join(err, d.pending(ctx, same))
+		}
+	}
+	if err := d.seal(ctx, x, payload, now); err != nil {
+		return nil, err
+	}
+	facts := entry.ChangeFacts{Change: x.ID, Act: name}
+	var detail entry.Detail = entry.ChangeAsked{ChangeFacts: facts, Digest: x.digest()}
+	step := "asked"
+	if alone {
+		x.State, x.Mark, step = Approved, MarkAlone, "alone"
+		detail = entry.ChangeAlone{ChangeFacts: facts, Digest: x.digest()}
+	}
+	r, err := d.log(ctx, x.Who, ticket, detail)
+	if err != nil {
+		return nil, err
+	}
+	x.Entry, x.Created, x.Expires = r.Entry(), r.At(), r.At().Add(Valid)
+	if err := d.DB.Tx(ctx, func(q db.Queryer) error { return d.insert(ctx, q, x) }); err != nil {
+		return nil, err
+	}
+	if err := d.notice(ctx, a, x, payload, step); err != nil {
+		return nil, err
+	}
+	if !alone {
+		return nil, d.pending(ctx, x)
+	}
+	out, err := d.take(ctx, a, x, payload)
+	if err != nil {
+		return nil, err
+	}
+	if x.State != Done {
+		return nil, &PendingError{ID: x.ID, State: x.State}
+	}
+	return out, nil
+}
+
+// same returns the open request of the same principal for the same, if there is one, so
+// that a request that is sent again is not asked twice. It bounds the open ones.
+func (d *Desk) same(ctx context.Context, x *request, payload []byte, now time.Time) (*request, error) {
+	open, err := d.rows(ctx, sqlOpenChanges, int64(x.Who.Principal))
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	for _, y := range open {
+		if !now.Before(y.Expires) {
+			continue
+		}
+		n++
+		if y.Act != x.Act || y.Who.Brand != x.Who.Brand || y.Who.Lineage != x.Who.Lineage {
+			continue
+		}
+		if plain, err := d.open(ctx, y); err == nil && bytes.Equal(plain, payload) {
+			return y, nil
+		}
+	}
+	if n >= MaxOpen {
+		return nil, ErrTooMany
+	}
+	return nil, nil
+}
+
+// pending is the error for a request that waits; nil for none.
+func (d *Desk) pending(ctx context.Context, x *request) error {
+	if x == nil {
+		return nil
+	}
+	may, err := d.names(ctx, x)
+	if err != nil {
+		return err
+	}
+	return &PendingError{x.ID, x.State, may}
+}
+
+func (d *Desk) names(ctx context.Context, x *request) ([]string, error) {
+	list, err := d.seconds(ctx, x.Who.Brand, x.Who.Principal, x.Created)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, p := range list {
+		names = append(names, p.Name)
+	}
+	return names, nil
+}
+
+func (d *Desk) log(ctx context.Context, who identity.Who, ticket string, detail entry.Detail) (ledger.Receipt, error) {
+	return d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: who, Ticket: ticket, Detail: detail})
+}
+
+// notice tells the logs of the other brands that an act concerns.
+func (d *Desk) notice(ctx context.Context, a registered, x *request, payload []byte, step string) error {
+	others, err := a.brands(payload)
+	if err != nil {
+		return err
+	}
+	of, err := d.Door.Brands.Get(ctx, x.Who.Brand)
+	if err != nil {
+		return err
+	}
+	slices.Sort(others)
+	for _, b := range slices.Compact(others) {
+		if b == x.Who.Brand {
+			continue
+		}
+		who := x.Who
+		who.Brand = b
+		if _, err := d.log(revision.Unbound(ctx), who, x.Ticket, entry.ChangeNoticed{ChangeFacts: entry.ChangeFacts{Change: x.ID, Act: x.Act}, Step: step, Entry: x.Entry, Log: of.Name}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verify holds a row against the entry that records the request: a row that somebody wrote
+// or changed in the database asks for nothing.
+func (d *Desk) verify(ctx context.Context, x *request) error {
+	e, _, err := d.Ledger.Entry(ctx, x.Who.Brand, x.Entry)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrForged, err)
+	}
+	facts, digest := entry.ChangeFacts{}, ""
+	switch t := e.Detail.(type) {
+	case entry.ChangeAsked:
+		facts, digest = t.ChangeFacts, t.Digest
+	case entry.ChangeAlone:
+		facts, digest = t.ChangeFacts, t.Digest
+		if x.Mark != MarkAlone {
+			return ErrForged
+		}
+	}
+	if facts != (entry.ChangeFacts{Change: x.ID, Act: x.Act}) || digest != x.digest() || e.Principal != x.Who.Principal || e.Credential != x.Who.Credential || e.Lineage != x.Who.Lineage || !e.At.Equal(x.Created) {
+		return ErrForged
+	}
+	if _, alone := e.Detail.(entry.ChangeAlone); alone != (x.Mark == MarkAlone) {
+		return ErrForged
+	}
+	return nil
+}
+
+// asker returns the requester as they are now: their key alive, their role still allowed
+// to ask for such an act, nobody contained.
+func (d *Desk) asker(ctx context.Context, a registered, x *request) (identity.Who, error) {
+	c, err := d.caller(ctx, x.Who.Principal, x.Who.Credential, x.Who.Lineage)
+	if err != nil {
+		return x.Who, err
+	}
+	b, err := d.Door.Brands.Get(ctx, x.Who.Brand)
+	if err != nil {
+		return x.Who, err
+	}
+	v, err := d.Door.Admit(ctx, c, b.Name, a.action)
+	if err != nil {
+		return x.Who, fmt.Errorf("the requester may not ask for this any more: %w", err)
+	}
+	return v.Who, nil
+}
+
+func (d *Desk) caller(ctx context.Context, principal, credential, lineage uint64) (identity.Caller, error) {
+	p, err := d.Door.Identity.Get(ctx, principal)
+	if err != nil {
+		return identity.Caller{}, err
+	}
+	if credential != 0 {
+		if err := d.Door.Identity.Live(ctx, credential); err != nil {
+			return identity.Caller{}, fmt.Errorf("the requester's credential is not valid any more: %w", ErrState)
+		}
+	}
+	return identity.Caller{Principal: p.ID, Credential: credential, Lineage: lineage, Name: p.Name, Country: p.Country, Entity: p.Entity}, nil
+}
+
+type finishKey struct{}
+
+// finisher lets the transaction of an act finish its request.
+type finisher struct {
+	x    *request
+	done bool
+}
+
+// finish makes a request done in the transaction of its act; see [Maker.Make].
+func finish(ctx context.Context, q db.Queryer, at time.Time) error {
+	f, _ := ctx.Value(finishKey{}).(*finisher)
+	if f == nil || f.done {
+		return nil
+	}
+	n, err := q.Exec(ctx, sqlFinishChange, f.x.ID, f.x.Mark, at.UnixMicro())
+	if err == nil && n == 0 {
+		err = ErrState
+	}
+	return err
+}
+
+// finished notes that the transaction committed.
+func finished(ctx context.Context) {
+	if f, _ := ctx.Value(finishKey{}).(*finisher); f != nil {
+		f.done = true
+	}
+}
+
+// take makes an approved act, if its alarm reached somebody or was tried long enough.
+// Where it has to wait, the request stays as it is and there is no error.
+func (d *Desk) take(ctx context.Context, a registered, x *request, payload []byte) (any, error) {
+	mark, wait, err := d.announced(ctx, a, x, payload)
+	if err != nil || wait {
+		return nil, err
+	}
+	if mark != "" && !strings.Contains(x.Mark, mark) {
+		x.Mark = strings.Trim(x.Mark+" "+mark, " ")
+	}
+	var out any
+	f := &finisher{x: x}
+	// Under a revision of its own: what the requester and the second person may is asked
+	// again, and the act is logged only while that holds.
+	err = d.Revisions.Decide(revision.Unbound(ctx), func(ctx context.Context) error {
+		o := Order{ID: x.ID, Mark: x.Mark, Ticket: x.Ticket}
+		if o.Who, err = d.asker(ctx, a, x); err != nil {
+			return err
+		}
+		if x.Second != 0 {
+			if o.Second, err = d.second(ctx, x); err != nil {
+				return err
+			}
+		}
+		if err = a.check(ctx, o, payload); err != nil {
+			return err
+		}
+		out, err = a.apply(context.WithValue(ctx, finishKey{}, f), o, payload)
+		return err
+	})
+	unbound := revision.Unbound(ctx)
+	switch found := fault.Of(err); {
+	case f.done: // it is in force, whatever else went wrong
+	case err != nil && (found == nil || found.Kind() == fault.Unavailable || found.Kind() == fault.Changed):
+		return nil, err
+	case err != nil:
+		x.State, x.Reason = Failed, "refused"
+		return nil, errors.Join(err, d.move(unbound, d.DB, x, Approved))
+	default:
+		if err := finish(context.WithValue(unbound, finishKey{}, f), d.DB, x.at(d, unbound)); err != nil {
+			return nil, err
+		}
+	}
+	x.State = Done
+	_, logErr := d.log(unbound, x.Who, x.Ticket, entry.ChangeDone{ChangeFacts: entry.ChangeFacts{Change: x.ID, Act: x.Act}, Mark: x.Mark})
+	if logErr == nil {
+		logErr = d.notice(unbound, a, x, payload, "done")
+	}
+	return out, errors.Join(err, logErr)
+}
+
+// at is the time of the database, or where that cannot be had, of the decision.
+func (x *request) at(d *Desk, ctx context.Context) time.Time {
+	if now, err := d.DB.Now(ctx); err == nil {
+		return now
+	}
+	return x.Created
+}
+
+// second returns the person who approved a request, as they are now.
+func (d *Desk) second(ctx context.Context, x *request) (identity.Who, error) {
+	list, err := d.seconds(ctx, x.Who.Brand, x.Who.Principal, x.Created)
+	if err != nil {
+		return identity.Who{}, err
+	}
+	i := slices.IndexFunc(list, func(p Person) bool { return p.Principal == x.Second })
+	if i < 0 {
+		return identity.Who{}, fmt.Errorf("the person who approved this may not any more: %w", ErrState)
+	}
+	c, err := d.caller(ctx, x.Second, 0, x.SecondIn)
+	if err != nil {
+		return identity.Who{}, err
+	}
+	return d.Door.Identity.Who(ctx, c, list[i].Brand)
+}
+
+// announced says whether the alarm of an act reached a receiver, and the mark of an act
+// that takes effect without.
+func (d *Desk) announced(ctx context.Context, a registered, x *request, payload []byte) (mark string, wait bool, err error) {
+	if d.Receivers == nil {
+		return MarkNoReceiver, false, nil
+	}
+	places := []Place{{x.Who.Brand, x.Entry}}
+	any, handed, err := d.Receivers.Handed(ctx, places)
+	switch {
+	case err != nil:
+		return "", false, err
+	case !any:
+		return MarkNoReceiver, false, nil
+	case handed:
+		return "", false, nil
+	}
+	patience := d.Patience
+	if patience == 0 {
+		patience = DefaultPatience
+	}
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	if now.Sub(x.Created) < patience {
+		return "", true, nil
+	}
+	return MarkUnsent, false, nil
+}
+
+// found returns a request, and whether the caller asked for it or may be second. For
+// everybody else there is none.
+func (d *Desk) found(ctx context.Context, c identity.Caller, id string) (x *request, v *door.Visit, err error) {
+	if x, err = d.get(ctx, id); err != nil {
+		return nil, nil, err
+	}
+	if x.Who.Principal == c.Principal {
+		return x, nil, nil
+	}
+	v, err = d.officer(ctx, c, x)
+	return x, v, err
+}
+
+// officer returns the visit of a caller who approves at a request's brand, however new, or
+// who may be second from another brand because nobody there may; ErrNone for everybody
+// else.
+func (d *Desk) officer(ctx context.Context, c identity.Caller, x *request) (*door.Visit, error) {
+	who, err := d.Door.Identity.Who(ctx, c, x.Who.Brand)
+	if err != nil && !errors.Is(err, identity.ErrNoRole) {
+		return nil, err
+	}
+	from := x.Who.Brand
+	approves := false
+	if err == nil {
+		p, _, err := d.Door.Access.Current(ctx, from)
+		if err != nil {
+			return nil, err
+		}
+		_, denied := p.Authorize(who, access.ActApprove, "", 0)
+		approves = denied == nil
+	}
+	if !approves {
+		list, err := d.seconds(ctx, from, x.Who.Principal, x.Created)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(list, func(p Person) bool { return p.Principal == c.Principal })
+		if i < 0 {
+			return nil, ErrNone
+		}
+		from = list[i].Brand
+	}
+	b, err := d.Door.Brands.Get(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	return d.Door.Admit(ctx, c, b.Name, access.ActApprove)
+}
+
+// mayBeSecond checks that a caller may be second for a request: another person, whose key
+// is older than it, among those whom seconds names.
+func (d *Desk) mayBeSecond(ctx context.Context, c identity.Caller, x *request, v *door.Visit) error {
+	refuse := func(reason string, err error) error {
+		v.Refuse(ctx, reason)
+		return err
+	}
+	if x.Who.Principal == c.Principal || x.Who.Lineage == c.Lineage {
+		return refuse("change-own", ErrOwn)
+	}
+	keyed, err := d.Door.Identity.Keyed(ctx, c.Credential)
+	if err != nil {
+		return err
+	}
+	list, err := d.seconds(ctx, x.Who.Brand, x.Who.Principal, x.Created)
+	if err != nil {
+		return err
+	}
+	if !keyed.Before(x.Created) || !slices.ContainsFunc(list, func(p Person) bool { return p.Principal == c.Principal }) {
+		return refuse("change-young", ErrYoung)
+	}
+	return nil
+}
+
+// live refuses a request that is over.
+func (d *Desk) live(ctx context.Context, x *request) error {
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return err
+	}
+	if x.State == Asked && !now.Before(x.Expires) {
+		x.State = Expired
+		if err := d.move(ctx, d.DB, x, Asked); err != nil && !errors.Is(err, ErrState) {
+			return err
+		}
+	}
+	if x.State == Expired {
+		return ErrExpired
+	}
+	return nil
+}
+
+// Approve lets a change take effect. Where it waits for a receiver of its alarm, the
+// answer says so, and asking again looks again.
+func (d *Desk) Approve(ctx context.Context, c identity.Caller, id string) (*api.Change, error) {
+	x, err := d.get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	v, err := d.officer(ctx, c, x)
+	if errors.Is(err, ErrNone) && x.Who.Principal == c.Principal {
+		err = ErrOwn
+	}
+	if err != nil {
+		return nil, err
+	}
+	a, err := d.act(x.Act)
+	if err == nil {
+		err = d.mayBeSecond(ctx, c, x, v)
+	}
+	if err == nil {
+		err = d.live(ctx, x)
+	}
+	if err == nil {
+		err = d.verify(ctx, x)
+	}
+	if err != nil {
+		return nil, err
+	}
+	again := x.State == Approved && x.Second == c.Principal
+	if x.State != Asked && !again {
+		return nil, fmt.Errorf("%w: it is already %s", ErrState, x.State)
+	}
+	payload, err := d.open(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	if !again {
+		who, err := d.asker(ctx, a, x)
+		if err == nil {
+			err = a.check(ctx, Order{ID: x.ID, Who: who, Second: v.Who, Ticket: x.Ticket}, payload)
+		}
+		if err != nil {
+			return nil, err
+		}
+		r, err := d.log(ctx, at(v.Who, x.Who.Brand), x.Ticket, entry.ChangeApproved{ChangeFacts: entry.ChangeFacts{Change: x.ID, Act: x.Act}})
+		if err != nil {
+			return nil, err
+		}
+		x.State, x.Second, x.SecondIn, x.Decided, x.DecidedIn = Approved, c.Principal, c.Lineage, r.At(), r.Entry()
+		if err := d.move(revision.Unbound(ctx), d.DB, x, Asked); err != nil {
+			return nil, err
+		}
+	}
+	out, err := d.take(ctx, a, x, payload)
+	if err != nil {
+		return nil, err
+	}
+	shown, err := d.shown(revision.Unbound(ctx), x)
+	if err == nil && a.answers && x.State == Done && out != nil {
+		shown.Answer, err = json.Marshal(out)
+	}
+	return shown, err
+}
+
+// at is who acts, in the log of a brand.
+func at(who identity.Who, brand record.BrandID) identity.Who {
+	who.Brand = brand
+	return who
+}
+
+// Refuse ends a request for a second person; Withdraw for the requester.
+func (d *Desk) Refuse(ctx context.Context, c identity.Caller, id string) (*api.Change, error) {
+	x, err := d.get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	v, err := d.officer(ctx, c, x)
+	if errors.Is(err, ErrNone) && x.Who.Principal == c.Principal || err == nil && x.Who.Principal == c.Principal {
+		err = ErrOwn
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.end(ctx, x, at(v.Who, x.Who.Brand), Refused, entry.ChangeRefused{ChangeFacts: entry.ChangeFacts{Change: x.ID, Act: x.Act}})
+}
+
+// Withdraw ends a request for its requester.
+func (d *Desk) Withdraw(ctx context.Context, c identity.Caller, id string) (*api.Change, error) {
+	x, err := d.get(ctx, id)
+	if err == nil && x.Who.Principal != c.Principal {
+		if _, err = d.officer(ctx, c, x); err == nil {
+			err = fmt.Errorf("%w: the requester withdraws; you refuse with `cloakroom change refuse`", ErrState)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	who := identity.Who{Caller: c, Brand: x.Who.Brand, Role: x.Who.Role}
+	return d.end(ctx, x, who, Withdrawn, entry.ChangeWithdrawn{ChangeFacts: entry.ChangeFacts{Change: x.ID, Act: x.Act}})
+}
+
+func (d *Desk) end(ctx context.Context, x *request, who identity.Who, to State, detail entry.Detail) (*api.Change, error) {
+	if err := d.live(ctx, x); err != nil {
+		return nil, err
+	}
+	from := x.State
+	if !from.open() {
+		return nil, fmt.Errorf("%w: it is already %s", ErrState, x.State)
+	}
+	r, err := d.log(ctx, who, x.Ticket, detail)
+	if err != nil {
+		return nil, err
+	}
+	x.State, x.Decided, x.DecidedIn = to, r.At(), r.Entry()
+	if to == Refused {
+		x.Second, x.SecondIn = who.Principal, who.Lineage
+	}
+	unbound := revision.Unbound(ctx)
+	if err := d.move(unbound, d.DB, x, from); err != nil {
+		return nil, err
+	}
+	return d.shown(unbound, x)
+}
+
+// Show returns a request to whoever asked for it and to those who approve.
+func (d *Desk) Show(ctx context.Context, c identity.Caller, id string) (*api.Change, error) {
+	x, _, err := d.found(ctx, c, id)
+	if err != nil {
+		return nil, err
+	}
+	return d.shown(ctx, x)
+}
+
+// List returns the newest requests that the caller asked for or may see as an approver.
+func (d *Desk) List(ctx context.Context, c identity.Caller) ([]api.Change, error) {
+	list, err := d.rows(ctx, sqlListChanges, maxListed)
+	if err != nil {
+		return nil, err
+	}
+	sees := map[record.BrandID]bool{}
+	out := []api.Change{}
+	for _, x := range list {
+		see, known := sees[x.Who.Brand]
+		if !known {
+			_, err := d.officer(ctx, c, x)
+			if err != nil && !errors.Is(err, ErrNone) {
+				return nil, err
+			}
+			see = err == nil
+			sees[x.Who.Brand] = see
+		}
+		if !see && x.Who.Principal != c.Principal {
+			continue
+		}
+		s, err := d.shown(ctx, x)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, *s)
+	}
+	return out, nil
+}
+
+func (d *Desk) shown(ctx context.Context, x *request) (*api.Change, error) {
+	name := func(id uint64) string {
+		if p, err := d.Door.Identity.Get(ctx, id); id != 0 && err == nil {
+			return p.Name
+		}
+		return ""
+	}
+	b, err := d.Door.Brands.Get(ctx, x.Who.Brand)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Change{ID: x.ID, Brand: b.Name, Act: x.Act, State: string(x.State), Mark: x.Mark, Ticket: x.Ticket, Reason: x.Reason, AskedBy: name(x.Who.Principal),
+		Asked: x.Created, Expires: x.Expires, Second: name(x.Second), Decided: x.Decided, Done: x.Done, Entry: x.Entry}
+	if !x.State.open() {
+		return out, nil
+	}
+	if err := d.verify(ctx, x); err != nil {
+		out.Conflict = err.Error()
+		return out, nil
+	}
+	a, err := d.act(x.Act)
+	if err != nil {
+		out.Conflict = err.Error()
+		return out, nil
+	}
+	payload, err := d.open(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	o := Order{ID: x.ID, Who: x.Who, Ticket: x.Ticket}
+	t, err := a.text(ctx, o, payload)
+	if err != nil {
+		return nil, err
+	}
+	out.Title, out.Lines = t.Title, t.Lines
+	if err := a.check(ctx, o, payload); err != nil {
+		out.Conflict = err.Error()
+	}
+	switch x.State {
+	case Asked:
+		out.Waits = "a second person"
+		out.May, err = d.names(ctx, x)
+	case Approved:
+		out.Waits = "a receiver of its alarm"
+	}
+	return out, err
+}

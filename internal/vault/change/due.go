@@ -1,0 +1,75 @@
+package change
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/follow"
+)
+
+// dueEvery is how often a server looks for approved acts whose alarm has arrived.
+const dueEvery = 2 * time.Second
+
+// NewLoop returns the loop that [Desk.Run] goes round in.
+func NewLoop() *follow.Loop { return follow.NewLoop(dueEvery) }
+
+// Run makes approved acts whose alarm reached a receiver since, until the context ends.
+func (d *Desk) Run(ctx context.Context, log *slog.Logger) error {
+	return d.Loop.Run(ctx, log, "approved changes do not take effect", d.Due)
+}
+
+// Due makes the approved acts that need not wait any more, except those whose result is
+// for the person by whose hand they take effect.
+func (d *Desk) Due(ctx context.Context) error {
+	if _, err := d.Alone(ctx); err != nil { // noticed as soon as it ends
+		return err
+	}
+	list, err := d.rows(ctx, sqlDueChanges, maxDue)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, x := range list {
+		a, err := d.act(x.Act)
+		if err != nil || a.answers {
+			continue
+		}
+		if err := d.approved(ctx, x); err != nil {
+			if !errors.Is(err, ErrForged) {
+				failed = errors.Join(failed, err)
+			}
+			continue
+		}
+		payload, err := d.open(ctx, x)
+		if err == nil {
+			_, err = d.take(ctx, a, x, payload)
+		}
+		if x.State != Failed { // that it was refused is said where people look
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+// approved holds a row that says that it was approved against the log: the request, and
+// for one that needs a second person the entry of the approval.
+func (d *Desk) approved(ctx context.Context, x *request) error {
+	if err := d.verify(ctx, x); err != nil {
+		return err
+	}
+	if x.Mark == MarkAlone {
+		return nil
+	}
+	e, _, err := d.Ledger.Entry(ctx, x.Who.Brand, x.DecidedIn)
+	if err != nil {
+		return errors.Join(ErrForged, err)
+	}
+	by, ok := e.Detail.(entry.ChangeApproved)
+	if !ok || by.Change != x.ID || e.Principal != x.Second || e.Lineage != x.SecondIn {
+		return ErrForged
+	}
+	return nil
+}
