@@ -39,6 +39,7 @@ var order = []string{
 	"internal/platform/invent",
 	"internal/platform/db",
 	"internal/platform/follow",
+	"internal/platform/rights",
 	"internal/platform/revision",
 	"internal/platform/keys",
 	"internal/platform/idempotency",

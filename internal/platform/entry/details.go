@@ -150,6 +150,25 @@ type (
 		To    int64  `log:"to,clear"`
 		Extra
 	}
+	// RowsSealed: rows of rights stay in force as they were found: those from before
+	// entries had digests of rows.
+	RowsSealed struct {
+		Rows int  `log:"rows,clear,always"` // of this entry
+		More bool `log:"more,clear"`        // another such entry follows
+		Extra
+	}
+	// RowsAdopted: the rows that were sealed as they were found are confirmed, except
+	// those that this entry ends.
+	RowsAdopted struct {
+		Rows int `log:"rows,clear,always"` // confirmed
+		Void int `log:"void,clear"`        // ended
+		Extra
+	}
+	// RowsContinued: more rows that the act of an entry changed.
+	RowsContinued struct {
+		Of uint64 `log:"of,clear,always"`
+		Extra
+	}
 	// Restored: the vault was restored from these backups.
 	Restored struct {
 		Data string `log:"data,clear"`
@@ -443,6 +462,9 @@ func init() {
 	register(KindAdministration, "change-done", ChangeDone{})
 	register(KindAdministration, "change-notice", ChangeNoticed{})
 	register(KindAdministration, "two-people", TwoPeople{})
+	register(KindAdministration, "rows-seal", RowsSealed{})
+	register(KindAdministration, "rows-adopt", RowsAdopted{})
+	register(KindAdministration, "rows-more", RowsContinued{})
 
 	register(KindRotation, "begin", RotationBegun{})
 	register(KindRotation, "open-to-index", OpenedToIndex{})

@@ -25,10 +25,12 @@ package entry
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -157,13 +159,19 @@ func (e *Entry) Absent() int {
 	return 0
 }
 
-// Row names the row that an act on rights changes, with a salted digest of the whole
-// row after the act. The zero Row is none.
+// Row names a row that an act on rights changed, with a salted digest of the whole row
+// after the act. The digest of a row that is gone, or grants nothing any more, is zero.
 type Row struct {
 	Table  string
 	Key    string
 	Digest [32]byte
 }
+
+// Gone reports whether the act ended the row.
+func (r *Row) Gone() bool { return r.Digest == [32]byte{} }
+
+// MaxRows bounds the rows of one entry: with MaxText bytes for each name they fit a leaf.
+const MaxRows = 1200
 
 // Entry is what one leaf says, with its values. At is kept to the microsecond.
 type Entry struct {
@@ -180,7 +188,7 @@ type Entry struct {
 	Nonce    [16]byte
 	Root     [32]byte // over the customers' commitments; zero without customers
 	Subjects [32]byte // SubjectsDigest; zero without customers
-	Row      Row
+	Rows     []Row    // that the act changed, ascending by table and key
 
 	// The values: of an entry whose values are erased, At is the beginning of the UTC
 	// day and the others are zero.
@@ -260,9 +268,8 @@ type wire2 struct {
 	Mask     uint64            `cbor:"20,keyasint"`           // bit by bit, the values of valueNames
 	Hidden   []string          `cbor:"21,keyasint,omitempty"` // names of the details among the values
 	Values   []byte            `cbor:"22,keyasint"`
-	RowTable string            `cbor:"23,keyasint,omitempty"`
-	RowKey   string            `cbor:"24,keyasint,omitempty"`
-	Row      []byte            `cbor:"25,keyasint,omitempty"`
+	// Rows holds digests by table and key, an empty one for a row that is gone.
+	Rows map[string]map[string][]byte `cbor:"23,keyasint,omitempty"`
 }
 
 // Limits on the texts of an entry.
@@ -282,7 +289,7 @@ func (e *Entry) check() error {
 	if e.Fields&^record.AllFields != 0 {
 		return errors.New("unknown field")
 	}
-	for _, s := range []string{e.Role, e.Purpose, e.Class, e.Level, e.Ticket, e.Country, e.Row.Table, e.Row.Key} {
+	for _, s := range []string{e.Role, e.Purpose, e.Class, e.Level, e.Ticket, e.Country} {
 		if !plain(s) {
 			return errors.New("a text is longer than 64 bytes or has other characters than letters, digits, dot, hyphen and underscore")
 		}
@@ -292,8 +299,8 @@ func (e *Entry) check() error {
 			return fmt.Errorf("a recipient or legal entity of more than %d bytes, or not in UTF-8", MaxParty)
 		}
 	}
-	if (e.Row.Digest == [32]byte{}) != (e.Row.Table == "") || e.Row.Table == "" && e.Row.Key != "" {
-		return errors.New("the digest of a row and its place do not go together")
+	if err := checkRows(e.Rows); err != nil {
+		return err
 	}
 	if e.Count > 64 {
 		return errors.New("a count bucket above 64")
@@ -302,6 +309,76 @@ func (e *Entry) check() error {
 		return errors.New("root, subjects and count do not go together")
 	}
 	return nil
+}
+
+func checkRows(rows []Row) error {
+	if len(rows) > MaxRows {
+		return fmt.Errorf("more than %d rows", MaxRows)
+	}
+	for i := range rows {
+		r := &rows[i]
+		if r.Table == "" || r.Key == "" || !plain(r.Table) || !plain(r.Key) {
+			return errors.New("a row without a proper table and key")
+		}
+		if i > 0 && compareRows(rows[i-1], *r) >= 0 {
+			return errors.New("rows out of order")
+		}
+	}
+	return nil
+}
+
+func compareRows(a, b Row) int {
+	return cmp.Or(strings.Compare(a.Table, b.Table), strings.Compare(a.Key, b.Key))
+}
+
+// SortRows puts rows into the order in which an entry has them. Of several of one place
+// the last stays.
+func SortRows(rows []Row) []Row {
+	slices.SortStableFunc(rows, compareRows)
+	out := rows[:0]
+	for i, r := range rows {
+		if i+1 == len(rows) || compareRows(r, rows[i+1]) != 0 {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// wireRows are rows as a leaf has them.
+func wireRows(rows []Row) map[string]map[string][]byte {
+	if len(rows) == 0 {
+		return nil
+	}
+	out := map[string]map[string][]byte{}
+	for i := range rows {
+		r := &rows[i]
+		if out[r.Table] == nil {
+			out[r.Table] = map[string][]byte{}
+		}
+		out[r.Table][r.Key] = []byte{}
+		if !r.Gone() {
+			out[r.Table][r.Key] = r.Digest[:]
+		}
+	}
+	return out
+}
+
+// readRows reads what wireRows wrote, and false of anything else.
+func readRows(w map[string]map[string][]byte) (rows []Row, ok bool) {
+	for table, keys := range w {
+		if len(keys) == 0 {
+			return nil, false
+		}
+		for key, digest := range keys {
+			r := Row{Table: table, Key: key}
+			if n := copy(r.Digest[:], digest); len(digest) != 0 && (n != len(digest) || n != len(r.Digest) || r.Gone()) {
+				return nil, false
+			}
+			rows = append(rows, r)
+		}
+	}
+	slices.SortFunc(rows, compareRows)
+	return rows, true
 }
 
 // checkDetail checks a detail as it is written.

@@ -238,7 +238,7 @@ func (e *Entry) wire(clear map[string]string) *wire2 {
 		Role: e.Role, Purpose: e.Purpose, Class: e.Class, Fields: uint32(e.Fields), Level: e.Level, Count: e.Count,
 		Nonce: unzero(e.Nonce[:]), Root: unzero(e.Root[:]), Subjects: unzero(e.Subjects[:]), Detail: clear,
 		Critical: e.Critical, Actor: uint8(e.Actor), Mask: e.mask, Hidden: e.hidden, Values: e.values[:],
-		RowTable: e.Row.Table, RowKey: e.Row.Key, Row: unzero(e.Row.Digest[:]),
+		Rows: wireRows(e.Rows),
 	}
 }
 
@@ -251,12 +251,16 @@ func unmarshal2(leaf []byte) (Entry, error) {
 	e := Entry{
 		Kind: Kind(w.Kind), Critical: w.Critical, At: DayTime(w.Day), Brand: record.BrandID(w.Brand), Actor: Actor(w.Actor),
 		Role: w.Role, Purpose: w.Purpose, Class: w.Class, Fields: record.FieldSet(w.Fields), Level: w.Level, Count: w.Count,
-		Row: Row{Table: w.RowTable, Key: w.RowKey}, Detail: decodeDetail(Kind(w.Kind), w.Detail, nil),
+		Detail:  decodeDetail(Kind(w.Kind), w.Detail, nil),
 		version: Version, bare: true, mask: w.Mask, hidden: w.Hidden,
 	}
 	if copy(e.Nonce[:], w.Nonce) != len(w.Nonce) || copy(e.Root[:], w.Root) != len(w.Root) ||
-		copy(e.Subjects[:], w.Subjects) != len(w.Subjects) || copy(e.Row.Digest[:], w.Row) != len(w.Row) || copy(e.values[:], w.Values) != len(w.Values) {
+		copy(e.Subjects[:], w.Subjects) != len(w.Subjects) || copy(e.values[:], w.Values) != len(w.Values) {
 		return malformed("a nonce or hash that is too long")
+	}
+	var ok bool
+	if e.Rows, ok = readRows(w.Rows); !ok {
+		return malformed("rows without proper digests")
 	}
 	if err := errors.Join(e.check(), checkDetail(w.Detail)); err != nil {
 		return malformed(err.Error())

@@ -192,8 +192,8 @@ func (d *Desk) step(ctx context.Context, who identity.Who, ticket string, detail
 	switch {
 	case err == nil, errors.Is(err, revision.ErrMoved): // the request is decided again
 		return err
-	case errors.As(err, &unlogged): // the entry may be in the log: that alone stops nobody
-		return &containment.OutcomeError{Undone: undone, Err: fmt.Errorf("logging it: %v", err)}
+	case errors.As(err, &unlogged):
+		return &containment.OutcomeError{Undone: undone, Err: fmt.Errorf("logging it: %w", err)}
 	case !containment.IsRefusal(err):
 		return &containment.OutcomeError{Undone: undone, Err: err}
 	}

@@ -1,13 +1,10 @@
-// Package change makes changes that the log has before they hold. A change of rights, a
-// containment and a rotation go the same way:
+// Package change makes changes together with the entry that tells of them. A change of
+// rights, a containment and a rotation go the same way:
 //
-//  1. log: an entry says what is changed, and for whom;
-//  2. make: one transaction makes the change, at the time of the entry;
-//  3. pass: what takes something away waits until no log can still take an entry that was
+//  1. make: one transaction logs an entry that says what is changed, and for whom, and makes
+//     the change, at the time of the entry. Neither is there without the other;
+//  2. pass: what takes something away waits until no log can still take an entry that was
 //     allowed before it.
-//
-// A change that fails after its entry has an outcome entry that says so. A kill between 1
-// and 2 leaves an entry of something that did not happen; nothing holds that is not logged.
 //
 // # Acts that need a second person
 //
@@ -45,11 +42,9 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
-	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
-	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
@@ -60,7 +55,7 @@ type Maker struct {
 	Brands *brands.Store
 }
 
-// LogError is an error of writing the entry. The entry may be in the log; nothing was made.
+// LogError is an error of writing the entry: neither the entry nor the change was made.
 type LogError struct{ Err error }
 
 // Error returns the cause.
@@ -69,47 +64,26 @@ func (e *LogError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *LogError) Unwrap() error { return e.Err }
 
-// Make logs a change and then makes it. It reports whether the change moved rights, so
-// that requests which were decided before may still be in flight: see Pass.
+// Make logs a change and makes it. It reports whether the change moved rights, so that
+// requests which were decided before may still be in flight: see Pass. An error of fn is
+// returned as it is; where the outcome is unknown, errors.Is says [db.ErrOutcomeUnknown];
+// every other one is a *LogError.
 func (m *Maker) Make(ctx context.Context, ev ledger.Event, fn func(q db.Queryer, at time.Time) error) (moved bool, err error) {
-	r, err := m.Ledger.Record(ctx, ev)
-	if err != nil {
-		return false, &LogError{err}
-	}
-	var before, after int64
-	err = m.DB.Tx(ctx, func(q db.Queryer) (err error) {
-		if err = q.Batch(ctx, []db.Stmt{revision.Stmt(&before)}); err != nil {
-			return err
+	var refused error
+	_, moved, err = m.Ledger.Change(ctx, ev, func(q db.Queryer, at time.Time) error {
+		if refused = fn(q, at); refused == nil {
+			refused = finish(ctx, q, at)
 		}
-		if err = fn(q, r.At()); err != nil {
-			return err
-		}
-		if err = finish(ctx, q, r.At()); err != nil {
-			return err
-		}
-		return q.Batch(ctx, []db.Stmt{revision.Stmt(&after)})
+		return refused
 	})
-	if err != nil {
-		m.failed(ctx, ev.Who, r, err)
-	} else {
+	if err == nil {
 		finished(ctx)
 	}
-	return err == nil && before != after, err
-}
-
-// outcomeWithin bounds the entry that says that an announced act was not done.
-const outcomeWithin = 5 * time.Second
-
-// failed logs that an act which an entry announced was not done, as far as that is known
-// and the log can be written: the entry itself stays.
-func (m *Maker) failed(ctx context.Context, who identity.Who, r ledger.Receipt, err error) {
-	if errors.Is(err, db.ErrOutcomeUnknown) {
-		return
+	switch {
+	case err == nil, refused != nil, errors.Is(err, revision.ErrMoved), errors.Is(err, db.ErrOutcomeUnknown):
+		return moved, err
 	}
-	ctx, cancel := context.WithTimeout(revision.Unbound(context.WithoutCancel(ctx)), outcomeWithin)
-	defer cancel()
-	// An error here changes nothing: the caller gets the error of the act.
-	_, _ = m.Ledger.Record(ctx, ledger.Event{Kind: entry.KindOutcome, Who: who, Detail: entry.Outcome{Of: r.Entry(), Result: "failed"}})
+	return false, &LogError{err}
 }
 
 // PassError says which logs could not be passed: there, a request that was in flight may

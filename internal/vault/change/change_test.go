@@ -25,24 +25,24 @@ func event(h *apptest.House, brand string) ledger.Event {
 	return ledger.Event{Kind: entry.KindAdministration, Who: identity.Who{Caller: h.Local, Brand: h.Brand(brand)}, Detail: entry.Checked{Check: "test"}}
 }
 
-// The entry is there when the change is made, with its time; and it is said whether rights
-// moved, so that somebody has to wait.
-func TestAChangeIsLoggedFirst(t *testing.T) {
+// A change has its entry's time, and is there with it: not before, and not without. It is
+// said whether rights moved, so that somebody has to wait.
+func TestAChangeAndItsEntryAreOne(t *testing.T) {
 	h := apptest.Open(t)
 	m, from := maker(h), h.Size("gucci")
 	for _, moves := range []bool{false, true} {
 		var at time.Time
 		moved, err := m.Make(t.Context(), event(h, "gucci"), func(q db.Queryer, now time.Time) error {
 			at = now
-			if h.Size("gucci") != from+1 {
-				t.Error("it is made before it is logged")
+			if h.Size("gucci") != from {
+				t.Error("it is logged before it is made")
 			}
 			if moves {
 				return revision.Bump(t.Context(), q)
 			}
 			return nil
 		})
-		if err != nil || moved != moves {
+		if err != nil || moved != moves || h.Size("gucci") != from+1 {
 			t.Errorf("moved %v, %v; want %v", moved, err, moves)
 		}
 		e, _, err := h.Ledger.Entry(t.Context(), h.Brand("gucci"), from)
@@ -53,17 +53,22 @@ func TestAChangeIsLoggedFirst(t *testing.T) {
 	}
 }
 
-// What cannot be made leaves its entry and the outcome; what cannot be logged is not made.
+// What cannot be made leaves no entry; what cannot be logged is not made.
 func TestAChangeThatFails(t *testing.T) {
 	h := apptest.Open(t)
 	m, from := maker(h), h.Size("gucci")
+	rev, err := h.Revisions.Read(t.Context())
+	h.Must(err)
 	wrong := errors.New("wrong")
 	moved, err := m.Make(t.Context(), event(h, "gucci"), func(q db.Queryer, _ time.Time) error {
 		return errors.Join(revision.Bump(t.Context(), q), wrong)
 	})
 	var unlogged *change.LogError
-	if moved || !errors.Is(err, wrong) || errors.As(err, &unlogged) || h.Size("gucci") != from+2 {
+	if moved || !errors.Is(err, wrong) || errors.As(err, &unlogged) || h.Size("gucci") != from {
 		t.Errorf("moved %v, %v, with %d entries", moved, err, h.Size("gucci")-from)
+	}
+	if n, err := h.Revisions.Read(t.Context()); err != nil || n != rev {
+		t.Errorf("the change was kept: revision %d after %d, %v", n, rev, err)
 	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()

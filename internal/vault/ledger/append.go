@@ -89,35 +89,44 @@ func (l *Ledger) Append(ctx context.Context, h Hold, commit Commit) (Receipt, er
 // Record logs what releases nothing. Releases go through Append, refusals through
 // Refused.
 func (l *Ledger) Record(ctx context.Context, ev Event) (Receipt, error) {
-	e := entryOf(ev.Who, ev.Kind)
-	e.Purpose, e.Ticket, e.Fields, e.Detail = ev.Purpose, ev.Ticket, ev.Fields, ev.Detail
-	switch {
-	case ev.Kind == entry.KindDisclosure, ev.Kind == entry.KindSearch:
-		return Receipt{}, errors.New("a release is appended with a hold, not recorded")
-	case ev.Kind == entry.KindBudget:
-		if _, err := rulesOf(ev.Detail); err != nil {
-			return Receipt{}, fmt.Errorf("logging budget rules: %w", err)
-		}
-	case len(ev.Ords) > 0 && ev.Commit == nil:
-		return Receipt{}, errors.New("an event that concerns customers needs their commitments")
-	}
-	if err := checkOrds(ev.Ords); err != nil {
-		return Receipt{}, err
-	}
-	if err := checkTexts(ev.Kind, ev.Purpose, ev.Ticket, textsOf(ev.Kind, ev.Detail)); err != nil {
-		return Receipt{}, err
-	}
-	c, err := l.chain(ctx, ev.Who.Brand)
+	req, c, err := l.event(ctx, ev)
 	if err != nil {
 		return Receipt{}, err
 	}
-	req := c.request(e, slices.Clone(ev.Ords), ev.Commit)
-	req.revision = revision.Of(ctx)
 	if err := c.await(ctx, req); err != nil {
 		return Receipt{}, err
 	}
 	revision.Logged(ctx)
 	return req.receipt(), nil
+}
+
+// event returns the request for an entry of what releases nothing.
+func (l *Ledger) event(ctx context.Context, ev Event) (*request, *chain, error) {
+	e := entryOf(ev.Who, ev.Kind)
+	e.Purpose, e.Ticket, e.Fields, e.Detail = ev.Purpose, ev.Ticket, ev.Fields, ev.Detail
+	switch {
+	case ev.Kind == entry.KindDisclosure, ev.Kind == entry.KindSearch:
+		return nil, nil, errors.New("a release is appended with a hold, not recorded")
+	case ev.Kind == entry.KindBudget:
+		if _, err := rulesOf(ev.Detail); err != nil {
+			return nil, nil, fmt.Errorf("logging budget rules: %w", err)
+		}
+	case len(ev.Ords) > 0 && ev.Commit == nil:
+		return nil, nil, errors.New("an event that concerns customers needs their commitments")
+	}
+	if err := checkOrds(ev.Ords); err != nil {
+		return nil, nil, err
+	}
+	if err := checkTexts(ev.Kind, ev.Purpose, ev.Ticket, textsOf(ev.Kind, ev.Detail)); err != nil {
+		return nil, nil, err
+	}
+	c, err := l.chain(ctx, ev.Who.Brand)
+	if err != nil {
+		return nil, nil, err
+	}
+	req := c.request(e, slices.Clone(ev.Ords), ev.Commit)
+	req.revision = revision.Of(ctx)
+	return req, c, nil
 }
 
 func entryOf(who identity.Who, kind entry.Kind) entry.Entry {

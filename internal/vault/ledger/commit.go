@@ -35,7 +35,8 @@ type request struct {
 	encoded     []byte
 	salt        [saltBytes]byte
 	secret      entry.Secret
-	month       int // of the reader's stand-in that commitments were made with
+	act         *act // what it does in the group's transaction, alone; nil for nothing
+	month       int  // of the reader's stand-in that commitments were made with
 
 	state  atomic.Int32 // waiting, taken, abandoned
 	done   chan struct{}
@@ -62,6 +63,7 @@ type chain struct {
 	tampered error       // the committer's: once seen, nothing is written any more
 	proj     *projection // set before ready is closed
 	signer   note.Signer
+	secret   []byte // of the digests of rows, set before ready is closed
 	refusals refusals
 	company  int                           // the committer's: above 0, other servers write this log too
 	month    atomic.Pointer[keys.MonthKey] // that the last group was sealed with
@@ -205,7 +207,7 @@ func (c *chain) run() {
 	var err error
 	if c.signer, err = c.l.signer(ctx, c.brand); err != nil {
 		err = unavailable(fmt.Errorf("reading the checkpoint key of brand %d: %w", c.brand, err))
-	} else {
+	} else if c.secret, err = rightsSecret(c.signer); err == nil {
 		err = c.load(ctx)
 	}
 	c.failed = err
@@ -249,7 +251,7 @@ func (c *chain) collect(rs []*request, first *request) []*request {
 		customers += len(r.ords)
 	}
 	add := func(r *request) bool {
-		if len(rs) > 0 && customers+len(r.ords) > MaxCustomers {
+		if len(rs) > 0 && (customers+len(r.ords) > MaxCustomers || r.act != nil || rs[0].act != nil) {
 			c.spill = r
 			return false
 		}
@@ -268,7 +270,7 @@ func (c *chain) collect(rs []*request, first *request) []*request {
 	if first != nil && !add(first) {
 		return rs
 	}
-	for len(rs) < maxRequests {
+	for len(rs) < maxRequests && (len(rs) == 0 || rs[0].act == nil) {
 		select {
 		case r := <-c.queue:
 			if !add(r) {
@@ -332,6 +334,11 @@ func (c *chain) commit(rs []*request) {
 		// Unreachable under the lock. The group then lies beyond the head, where
 		// nobody signed it.
 		err = fmt.Errorf("the head of the log moved under its lock: %w", ErrTampered)
+	}
+	if failed, ok := errors.AsType[*actError](err); ok && len(rs) == 1 { // rolled back: nothing happened
+		rs[0].failed = failed.err
+		close(rs[0].done)
+		return
 	}
 	if err != nil {
 		if c.tampered == nil { // kept as it was found: wrapped once

@@ -45,6 +45,14 @@ func (c *chain) draft(ctx context.Context, q db.Queryer, p *projection, rs []*re
 	running := map[record.Ordinal]uint32{}
 	for _, r := range rs {
 		r.failed = nil
+		if r.act != nil {
+			if err := d.run(ctx, q, r); err != nil {
+				return nil, err
+			}
+			if r.failed != nil || r.act.looks {
+				continue
+			}
+		}
 		if err := d.add(r, running); err != nil {
 			return nil, err
 		}
@@ -139,9 +147,35 @@ func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
 		}
 		e.Root = entry.Root(r.commitments)
 	}
+	return d.place(r, e)
+}
+
+// write adds an entry that names no customers.
+func (d *draft) write(r *request) error {
+	e := r.entry
+	e.At = d.at
+	return d.place(r, e)
+}
+
+// place adds an entry to the group. One that cannot be written is answered alone.
+func (d *draft) place(r *request, e entry.Entry) error {
+	rest := e.Rows
+	if r.act != nil {
+		n := cut(rest, maxFirstRows)
+		e.Rows, rest = rest[:n], rest[n:]
+		if s, ok := e.Detail.(entry.RowsSealed); ok {
+			s.Rows, s.More = n, s.More || len(rest) > 0
+			e.Detail = s
+		}
+	} else {
+		rest = nil
+	}
 	leaf, values, err := entry.Marshal(&e, r.secret)
 	if err != nil {
-		r.failed = fmt.Errorf("writing the entry: %w", err)
+		if err = fmt.Errorf("writing the entry: %w", err); r.act != nil {
+			return &actError{err} // what it did is rolled back
+		}
+		r.failed = err
 		return nil
 	}
 	if err := d.tree.add(leaf); err != nil {
@@ -157,7 +191,7 @@ func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
 		d.due(r)
 	}
 	d.keep(r)
-	return nil
+	return d.more(r, rest)
 }
 
 // keep keeps what the proofs of others need of who is in an entry beside them and was

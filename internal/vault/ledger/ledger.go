@@ -41,6 +41,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/platform/rights"
 )
 
 // Signer returns the key that signs the checkpoints of a brand.
@@ -65,6 +66,9 @@ type Options struct {
 	// Committed, if set, gets the entries of every group commit of this server. It must
 	// not block, and must not change them.
 	Committed func(brand record.BrandID, entries []follow.Entry)
+	// Void, if set, gets the rows that are found to be not what the log says. It must not
+	// block.
+	Void func(void []rights.Void)
 }
 
 // The defaults of Options.

@@ -11,14 +11,15 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/rights"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 )
 
 // projection is what follows from the entries of one brand's log up to a size. Only
 // committed entries change it; it can be dropped and replayed.
 type projection struct {
-	mu         sync.RWMutex // for counters and known, which requests read; the committer alone writes
-	known      uint64       // the size that the counters are of
+	mu         sync.RWMutex // for counters, rights and known, which requests read; the committer alone writes
+	known      uint64       // the size that the counters and rights are of
 	size       uint64
 	at         int64
 	checkpoint []byte
@@ -26,7 +27,8 @@ type projection struct {
 	book       *budget.Book
 	counters   map[uint32]*[pageSize]uint32
 	erased     entry.Set // the committer's, who alone asks and adds
-	recent     *recent   // nil where nothing is kept: while a log is read that may be long
+	rights     *rights.Book
+	recent     *recent // nil where nothing is kept: while a log is read that may be long
 }
 
 const pageSize = 4096
@@ -36,6 +38,7 @@ func newProjection() *projection {
 		edge:     map[int64]tlog.Hash{},
 		book:     budget.NewBook(nil),
 		counters: map[uint32]*[pageSize]uint32{},
+		rights:   rights.NewBook(),
 	}
 }
 
@@ -228,6 +231,7 @@ func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) er
 	if p.recent != nil {
 		p.recent.add(index, &e, ords, p.released)
 	}
+	p.granted(index, &e)
 	switch {
 	case released(e.Kind):
 		p.count(ords)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/rights"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 )
 
@@ -41,11 +42,12 @@ const (
 	// transaction of its own, so that commits in between wait for no large one.
 	snapshotPart = 256 << 10
 
-	snapshotVersion = "cloakroom log projection 3"
-	// Those of earlier releases: the second counted a search that found nobody as a
-	// customer, the first did not say who was erased either.
+	snapshotVersion = "cloakroom log projection 4"
+	// Those of earlier releases: the third knows no rights, the second counted a search
+	// that found nobody as a customer, the first did not say who was erased either.
 	snapshotVersion1 = "cloakroom log projection 1"
 	snapshotVersion2 = "cloakroom log projection 2"
+	snapshotVersion3 = "cloakroom log projection 3"
 )
 
 const (
@@ -140,6 +142,7 @@ func (p *projection) encode(w *bufio.Writer) error {
 		put(uint64(ord) - last)
 		last = uint64(ord)
 	}
+	p.rights.Encode(w)
 	return p.book.Encode(w)
 }
 
@@ -173,7 +176,7 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 	version := string(text())
 	decode := budget.DecodeBook
 	switch version {
-	case snapshotVersion:
+	case snapshotVersion, snapshotVersion3:
 	case snapshotVersion1, snapshotVersion2:
 		decode = budget.DecodeOlderBook
 	default:
@@ -208,6 +211,9 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 			}
 			p.erased.Add(record.Ordinal(ord))
 		}
+	}
+	if failed == nil && version == snapshotVersion {
+		p.rights, failed = rights.Decode(r)
 	}
 	if failed == nil {
 		p.book, failed = decode(r)

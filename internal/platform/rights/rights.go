@@ -1,0 +1,349 @@
+// Package rights holds the rows that grant or stop something against the log that says
+// so: principals, credentials, roles, policies, purposes, containments, approvals.
+//
+// # How it works
+//
+// An act on rights and its log entry are one transaction. The store that writes a row
+// says so with [Changed]; the entry carries the row's table and key, and a salted digest
+// of all of it. So the rights follow from the logs, as budgets do: a map from table and
+// key to a digest, which knows none of the tables.
+//
+// A store that reads a row into memory holds it against that map, with [Log]. A row that
+// the log did not write, or wrote otherwise, is void: it grants nothing. A row that the
+// log wrote and that is missing is void, too. What is decided from memory pays nothing.
+//
+// # Why a digest in the log, and not a code on the row
+//
+// A code (MAC) beside each row finds a forged row and a changed one. It does not find an
+// older state of a row, whose code was valid once, nor a row that was deleted: a revoked
+// key could be revived, and a containment lifted. The digest in the log finds all four.
+// Its salt follows from the log's key, so no column is needed for it.
+package rights
+
+import (
+	"bufio"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+)
+
+// ErrVoid is returned where a right hangs on a row that is not what the log says.
+var ErrVoid = fault.New(fault.Denied, "a record of your rights is not what the log says, so it grants nothing: somebody changed the database outside the vault; an administrator finds the record with `cloakroom doctor`")
+
+// Row is a row of a table that grants or stops something, as a store reads or writes it.
+type Row struct {
+	Table string
+	Key   string // names the row within its table; up to 64 of a-z A-Z 0-9 . - _
+	// Cells are all that the row says: int64, string or []byte, in a fixed order.
+	Cells []any
+	// Gone says that the row was deleted, or grants and stops nothing any more.
+	Gone bool
+}
+
+// Key joins the parts of a row's key.
+func Key(parts ...any) string {
+	var b []byte
+	for i, p := range parts {
+		if i > 0 {
+			b = append(b, '.')
+		}
+		b = fmt.Append(b, p)
+	}
+	return string(b)
+}
+
+const (
+	saltLabel = "cloakroom rights salt 1\x00"
+	tagLabel  = "cloakroom rights tag 1\x00"
+)
+
+// Digest is the salted digest of a row under the secret of its log: SHA-256 of a salt and
+// of the row, where the salt is HMAC-SHA-256 of the row's place. Shown with its salt, one
+// row can be held against the log without the secret.
+func Digest(secret []byte, r Row) [32]byte {
+	if r.Gone {
+		return [32]byte{}
+	}
+	m := hmac.New(sha256.New, secret)
+	m.Write([]byte(saltLabel + r.Table + "\x00" + r.Key))
+	h := sha256.New()
+	h.Write(m.Sum(nil))
+	h.Write(r.encode())
+	return [32]byte(h.Sum(nil))
+}
+
+// Tag stands in a row's key for a name that may be somebody's.
+func Tag(secret []byte, name string) string {
+	m := hmac.New(sha256.New, secret)
+	m.Write([]byte(tagLabel + name))
+	return fmt.Sprintf("%x", m.Sum(nil)[:12])
+}
+
+// encode writes the cells: for each its type, and its number or its length and bytes.
+func (r *Row) encode() []byte {
+	var b []byte
+	some := func(kind byte, s []byte) {
+		b = binary.BigEndian.AppendUint64(append(b, kind), uint64(len(s)))
+		b = append(b, s...)
+	}
+	for _, c := range r.Cells {
+		switch c := c.(type) {
+		case int64:
+			b = binary.BigEndian.AppendUint64(append(b, 'i'), uint64(c))
+		case string:
+			some('t', []byte(c))
+		case []byte:
+			some('b', c)
+		default:
+			panic(fmt.Sprintf("a cell of %s is a %T", r.Table, c)) // a store's own mistake, at its first use
+		}
+	}
+	return b
+}
+
+// Tx is the transaction of an act on rights: it gathers which rows the act changed.
+type Tx struct {
+	db.Queryer
+	rows []Row
+}
+
+// Changed notes rows that a statement of the transaction q has just written, as they are
+// now. Outside of an act that an entry tells of it does nothing, and the log knows nothing
+// of the rows: they are void.
+func Changed(q db.Queryer, rows ...Row) {
+	if tx, ok := q.(*Tx); ok {
+		tx.rows = append(tx.rows, rows...)
+	}
+}
+
+// Entries returns what was changed, as an entry has it.
+func (tx *Tx) Entries(secret []byte) []entry.Row {
+	out := make([]entry.Row, 0, len(tx.rows))
+	for _, r := range tx.rows {
+		out = append(out, entry.Row{Table: r.Table, Key: r.Key, Digest: Digest(secret, r)})
+	}
+	return entry.SortRows(out)
+}
+
+// Found is what a store read.
+type Found struct {
+	Rows []Row
+	// Whole names a table of which Rows are all rows that grant or stop something at the
+	// brand: one that the log knows and that is not among them is missing.
+	Whole string
+}
+
+// Void is a row that is not what the log says.
+type Void struct {
+	Brand record.BrandID // in whose log it belongs
+	Table string
+	Key   string
+	What  string
+}
+
+// Log is where rows are held against what was logged: the ledger.
+type Log interface {
+	// Void reads rows of a brand's log and returns those that are void. read may be called
+	// twice, the second time in a transaction that no act on rights can come into: what it
+	// read last is what was held.
+	Void(ctx context.Context, brand record.BrandID, read func(q db.Queryer) (Found, error)) ([]Void, error)
+}
+
+// Hold is Log.Void where there is a log; without one, as in a test of one store, it reads.
+func Hold(ctx context.Context, l Log, d db.Queryer, brand record.BrandID, read func(q db.Queryer) (Found, error)) ([]Void, error) {
+	if l == nil {
+		_, err := read(d)
+		return nil, err
+	}
+	return l.Void(ctx, brand, read)
+}
+
+// One is Hold for rows of which each has to be what the log says: else it is ErrVoid.
+func One(ctx context.Context, l Log, d db.Queryer, brand record.BrandID, read func(q db.Queryer) ([]Row, error)) error {
+	void, err := Hold(ctx, l, d, brand, func(q db.Queryer) (Found, error) {
+		rows, err := read(q)
+		return Found{Rows: rows}, err
+	})
+	if err == nil && len(void) > 0 {
+		err = ErrVoid
+	}
+	return err
+}
+
+// The ways in which a row is not what the log says.
+const (
+	Forged  = "is in the database, and the log has no entry that wrote it"
+	Altered = "was changed in the database, or put back from an older state"
+	Missing = "is missing from the database"
+)
+
+// Book is what the log of one brand says of its rights: a projection of its entries. It
+// is not safe for concurrent use.
+type Book struct {
+	tables map[string]map[string]known
+	sealed bool // whether rows of before entries had digests were sealed
+}
+
+type known struct {
+	digest    [32]byte
+	inherited bool // sealed as it was found, and not confirmed by anybody
+}
+
+// NewBook returns what an empty log says.
+func NewBook() *Book { return &Book{tables: map[string]map[string]known{}} }
+
+// Apply takes the rows of an entry. Inherited ones stand as they were found.
+func (b *Book) Apply(rows []entry.Row, inherited bool) {
+	for _, r := range rows {
+		if r.Gone() {
+			delete(b.tables[r.Table], r.Key)
+			continue
+		}
+		if b.tables[r.Table] == nil {
+			b.tables[r.Table] = map[string]known{}
+		}
+		b.tables[r.Table][r.Key] = known{r.Digest, inherited}
+	}
+}
+
+// Sealed reports whether the rows of earlier releases were sealed, and Seal notes it.
+func (b *Book) Sealed() bool { return b.sealed }
+
+// Seal notes that the rows of earlier releases are sealed.
+func (b *Book) Seal() { b.sealed = true }
+
+// Adopt confirms every row that was sealed as it was found.
+func (b *Book) Adopt() {
+	for _, t := range b.tables {
+		for key, k := range t {
+			k.inherited = false
+			t[key] = k
+		}
+	}
+}
+
+// Hold returns which rows are not what the log says.
+func (b *Book) Hold(secret []byte, brand record.BrandID, f Found) (void []Void) {
+	seen := map[string]bool{}
+	for _, r := range f.Rows {
+		if r.Table == f.Whole {
+			seen[r.Key] = true
+		}
+		k, there := b.tables[r.Table][r.Key]
+		if there && Digest(secret, r) == k.digest {
+			continue
+		}
+		what := Forged
+		if there {
+			what = Altered
+		}
+		void = append(void, Void{brand, r.Table, r.Key, what})
+	}
+	if f.Whole != "" {
+		for key := range b.tables[f.Whole] {
+			if !seen[key] {
+				void = append(void, Void{brand, f.Whole, key, Missing})
+			}
+		}
+	}
+	return void
+}
+
+// Inherited returns the rows that were sealed as they were found and that nobody has
+// confirmed or changed since.
+func (b *Book) Inherited() (out []entry.Row) {
+	for table, keys := range b.tables {
+		for key, k := range keys {
+			if k.inherited {
+				out = append(out, entry.Row{Table: table, Key: key, Digest: k.digest})
+			}
+		}
+	}
+	return entry.SortRows(out)
+}
+
+// Encode writes the book for a snapshot of its log.
+func (b *Book) Encode(w *bufio.Writer) {
+	put := func(n uint64) { w.Write(binary.AppendUvarint(w.AvailableBuffer(), n)) }
+	text := func(s string) {
+		put(uint64(len(s)))
+		w.WriteString(s)
+	}
+	flag := func(set bool) {
+		if set {
+			put(1)
+		} else {
+			put(0)
+		}
+	}
+	flag(b.sealed)
+	put(uint64(len(b.tables)))
+	for _, table := range slices.Sorted(maps.Keys(b.tables)) {
+		keys := b.tables[table]
+		text(table)
+		put(uint64(len(keys)))
+		for _, key := range slices.Sorted(maps.Keys(keys)) {
+			k := keys[key]
+			text(key)
+			flag(k.inherited)
+			w.Write(k.digest[:])
+		}
+	}
+}
+
+var errBook = errors.New("not what a log says of its rights")
+
+// Decode reads what Encode wrote.
+func Decode(r *bufio.Reader) (*Book, error) {
+	var failed error
+	next := func(most uint64) uint64 {
+		if failed != nil {
+			return 0
+		}
+		n, err := binary.ReadUvarint(r)
+		if err == nil && n > most {
+			err = errBook
+		}
+		if err != nil {
+			failed = err
+			return 0
+		}
+		return n
+	}
+	text := func() string {
+		b := make([]byte, next(entry.MaxText))
+		if failed == nil {
+			_, failed = io.ReadFull(r, b)
+		}
+		return string(b)
+	}
+	b := NewBook()
+	b.sealed = next(1) == 1
+	for range next(1 << 10) {
+		table := text()
+		keys := map[string]known{}
+		for range next(1 << 32) {
+			key, k := text(), known{inherited: next(1) == 1}
+			if failed == nil {
+				_, failed = io.ReadFull(r, k.digest[:])
+			}
+			if failed != nil {
+				return nil, failed
+			}
+			keys[key] = k
+		}
+		b.tables[table] = keys
+	}
+	return b, failed
+}
