@@ -386,6 +386,18 @@ type Follower struct {
 	Starting bool    `json:"starting,omitempty" doc:"This server has just started and reads what its snapshot lacks."`
 }
 
+// LogState says whether a brand's log is well, as the server that answers sees it.
+type LogState struct {
+	Brand      string    `json:"brand"`
+	State      string    `json:"state" enum:"ok,changed,shorter,unwritable" doc:"changed: not what was signed. shorter: entries that this server has seen are missing. Both stop everything at the brand until the server is restarted."`
+	Size       uint64    `json:"size" doc:"Entries that the log has."`
+	Seen       uint64    `json:"seen" doc:"Entries that this server has seen in it."`
+	Since      time.Time `json:"since,omitzero" doc:"When this server noticed; its own clock."`
+	What       string    `json:"what,omitempty" doc:"What is wrong, and what to do."`
+	Verified   uint64    `json:"verified,omitempty" doc:"Entries that this server last verified in the background."`
+	VerifiedAt time.Time `json:"verified_at,omitzero"`
+}
+
 // VerifyRequest asks that a whole log be replayed.
 type VerifyRequest struct {
 	Older string `json:"older,omitempty" maxLength:"4096" doc:"A checkpoint that you kept."`

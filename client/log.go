@@ -27,6 +27,11 @@ func (c *Client) Consistency(ctx context.Context, brand string, older, size uint
 	return ask[api.Hashes](ctx, c, http.MethodGet, query(at(brand, "log", "consistency"), "older", number(older), "size", number(size)), nil)
 }
 
+// Logs says whether each log is well, as the server that answers sees it.
+func (c *Client) Logs(ctx context.Context) ([]api.LogState, error) {
+	return list[api.LogState](ctx, c, Path("logs"))
+}
+
 // VerifyLog has the vault replay the whole log. Offline verification needs no vault: see
 // package evidence.
 func (c *Client) VerifyLog(ctx context.Context, brand string, req api.VerifyRequest) (*api.Verified, error) {

@@ -98,17 +98,9 @@ func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) 
 		}
 		return &connection{Client: client.New(r.Server, key, nil), close: func() error { return nil }}, nil
 	}
-	socket := filepath.Join(r.Data, app.SocketFile)
 	if r.Database == "" {
-		if c, err := net.Dial("unix", socket); err == nil {
-			c.Close()
-			t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-			}}
-			return &connection{Client: client.New("http://vault", key, &http.Client{Transport: t}), close: func() error {
-				t.CloseIdleConnections()
-				return nil
-			}}, nil
+		if c := r.socket(key); c != nil {
+			return c, nil
 		}
 		if _, err := os.Stat(filepath.Join(r.Data, app.DatabaseFile)); err != nil {
 			return nil, r.noVault()
@@ -125,7 +117,35 @@ func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) 
 	return &connection{client.New("http://vault", key, &http.Client{Transport: s.Local()}), v.Close, v, key}, nil
 }
 
+// socket connects to the server of the data directory. It returns nil where none runs.
+func (r *remote) socket(key string) *connection {
+	socket := filepath.Join(r.Data, app.SocketFile)
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		return nil
+	}
+	c.Close()
+	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}
+	return &connection{Client: client.New("http://vault", key, &http.Client{Transport: t}), close: func() error {
+		t.CloseIdleConnections()
+		return nil
+	}}
+}
+
+// noVault says what to do where no vault is. A root key, or checkpoints, are the remains of
+// one: then the advice is never to begin another.
 func (r *remote) noVault() error {
+	root := r.RootKey
+	if root == "" {
+		root = filepath.Join(r.Data, app.RootKeyFile)
+	}
+	for _, remains := range []string{root, filepath.Join(r.Data, app.SeenDir)} {
+		if _, err := os.Stat(remains); err == nil {
+			return app.ErrEmptied
+		}
+	}
 	if r.Database != "" {
 		return errors.New("there is no vault in the PostgreSQL database: name another with --database, or begin one there with `cloakroom serve --database`")
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
 type doctorCmd struct{ remote }
@@ -27,7 +28,8 @@ type finding struct {
 // Help is the long help text.
 func (doctorCmd) Help() string {
 	return `Checks the files of the data directory and their permissions, whether the vault can serve
-and has ordinals left for new customers, and the log of every brand. With --database it
+and has ordinals left for new customers, and the log of every brand, also against the
+checkpoints that this machine's servers kept. It asks the running server. With --database it
 also checks the PostgreSQL settings that the vault depends on. Changes nothing. EXIT
 STATUS: 0 all checks passed, 1 a check failed.`
 }
@@ -75,12 +77,21 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 		}
 		_, err := v.Health(ctx)
 		add("health", err, "the vault can serve")
+		if c.Server == "" && c.Database != "" {
+			c.running(ctx, std, add)
+		}
 		well, err := ordinals(ctx, v)
 		add("ordinals", err, well)
 		addFollowers(ctx, v, add)
 		list, err := v.Brands(ctx)
 		if err != nil {
 			return err
+		}
+		states := map[string]api.LogState{}
+		if all, err := v.Logs(ctx); err == nil { // else each log is looked at alone
+			for _, l := range all {
+				states[l.Brand] = l
+			}
 		}
 		for _, b := range append(list, api.Brand{Name: "group"}) {
 			out, err := v.VerifyLog(ctx, b.Name, api.VerifyRequest{})
@@ -91,7 +102,14 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 			if err == nil && !out.OK {
 				err = errors.New(out.Fault)
 			}
-			add("log of "+b.Name, err, fmt.Sprintf("%d entries, all as they were signed", out.Size))
+			size := uint64(0)
+			if out != nil {
+				size = out.Size
+			}
+			if err == nil {
+				err = shorter(states[b.Name], size)
+			}
+			add("log of "+b.Name, err, fmt.Sprintf("%d entries, all as they were signed", size))
 			rotations, err := v.Rotations(ctx, b.Name)
 			for i := range rotations {
 				if rotations[i].Stalled {
@@ -124,6 +142,31 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 	}
 	if bad > 0 {
 		return fmt.Errorf("%d of %d checks failed", bad, len(found))
+	}
+	return nil
+}
+
+// running asks the server of the data directory, if one runs, what it sees: it may have seen
+// more of the logs than the database holds.
+func (c *doctorCmd) running(ctx context.Context, std Streams, add func(check string, err error, well string)) {
+	r := c.remote
+	r.Database = ""
+	v := r.socket(std.getenv("CLOAKROOM_KEY"))
+	if v == nil {
+		return
+	}
+	_, err := v.Health(ctx)
+	add("running server", errors.Join(err, v.close()), "the server of this data directory can serve")
+}
+
+// shorter is what is wrong with a log of which the server has seen more than is there.
+func shorter(l api.LogState, size uint64) error {
+	switch {
+	case l.What != "":
+		return errors.New(l.What)
+	case l.Seen > size:
+		f := ledger.Fault{Trouble: ledger.Shorter, Size: size, Seen: l.Seen}
+		return errors.New(f.What())
 	}
 	return nil
 }

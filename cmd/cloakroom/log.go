@@ -19,12 +19,47 @@ import (
 )
 
 type logCmd struct {
+	List       logListCmd       `cmd:"" help:"Show whether each log is well, as the server sees it."`
 	Checkpoint logCheckpointCmd `cmd:"" help:"Print the newest signed checkpoint, to store elsewhere."`
 	Verify     logVerifyCmd     `cmd:"" help:"Verify the whole log, also against an older checkpoint."`
 	Entry      logEntryCmd      `cmd:"" help:"Show one log entry."`
 	Proof      logProofCmd      `cmd:"" help:"Prove that an entry is in the log, and check the proof."`
 	Expire     logExpireCmd     `cmd:"" help:"Erase who acted, when exactly, and texts from old entries."`
 	Tiles      logTilesCmd      `cmd:"" help:"Write the log as a C2SP tlog-tiles directory, with log.vkey."`
+}
+
+type logListCmd struct{ remote }
+
+// Help is the long help text.
+func (logListCmd) Help() string {
+	return `Each server keeps the newest checkpoint of every log in its data directory and holds the
+log against it; it also verifies every log in the background. A log that is changed or
+shorter stops everything at its brand. EXIT STATUS: 0 all logs are well, 1 one is not.`
+}
+
+// Run lists the logs.
+func (c *logListCmd) Run(ctx context.Context, std Streams) error {
+	bad := 0
+	err := ask(ctx, std, &c.remote, func(v *connection) ([]api.LogState, error) {
+		list, err := v.Logs(ctx)
+		for _, l := range list {
+			if l.State != "ok" {
+				bad++
+			}
+		}
+		return list, err
+	}, func(w io.Writer, list []api.LogState) {
+		for _, l := range list {
+			fmt.Fprintf(w, "%-20s %-10s %10d entries\n", l.Brand, l.State, l.Size)
+			if l.What != "" {
+				fmt.Fprintf(w, "  since %s: %s\n", l.Since.Format(time.RFC3339), l.What)
+			}
+		}
+	})
+	if err == nil && bad > 0 {
+		err = fmt.Errorf("%d logs are not well", bad)
+	}
+	return err
 }
 
 type logCheckpointCmd struct{ forBrand }

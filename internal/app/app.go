@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/mod/sumdb/note"
@@ -50,6 +51,7 @@ const (
 	RootKeyFile  = keys.RootFile
 	LockFile     = "lock"
 	SocketFile   = "cloakroom.sock"
+	SeenDir      = "checkpoints" // the newest checkpoint of each log, outside the database
 )
 
 var (
@@ -59,6 +61,9 @@ var (
 	ErrBegun = errors.New("there is a vault already")
 	// ErrNoVault is returned with MustExist where no vault is.
 	ErrNoVault = errors.New("there is no vault")
+	// ErrEmptied is returned where a database holds no vault, and the data directory has kept
+	// checkpoints of one.
+	ErrEmptied = errors.New("there is no vault in the database, and this data directory belongs to one: name its database with --database, or restore a backup with `cloakroom restore`; the checkpoints that this server kept are evidence of what its logs held")
 	// ErrRootKey is returned for a root key that is missing, or is another vault's.
 	ErrRootKey = errors.New("not the root key of this vault")
 )
@@ -127,6 +132,9 @@ type Vault struct {
 	brands    *brands.Store
 	stored    []*follow.Loop // what looks at alarms as soon as they are stored
 	lock      *os.File
+	seen      *ledger.Seen
+	feed      *notify.Feed // of events, while a server writes one
+	names     sync.Map     // of brands, as they were last read
 }
 
 // Open opens a vault, and makes it where there is none and o.Begin lets it: the data
@@ -174,9 +182,17 @@ func (v *Vault) there(ctx context.Context) error {
 	}
 	version, err := v.DB.Version(ctx)
 	if err == nil && version == 0 {
-		err = ErrNoVault
+		err = v.none()
 	}
 	return err
+}
+
+// none is the error of a database without a vault.
+func (v *Vault) none() error {
+	if !v.seen.Empty() {
+		return ErrEmptied
+	}
+	return ErrNoVault
 }
 
 // Prepare opens the directory and the database of a vault, the embedded one locked, and
@@ -197,6 +213,9 @@ func Prepare(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
 		err = v.openEmbedded(ctx, o)
 	} else {
 		err = v.openPostgres(ctx, o)
+	}
+	if err == nil {
+		v.seen, err = ledger.OpenSeen(filepath.Join(dir, SeenDir))
 	}
 	if err != nil {
 		return nil, err
@@ -246,8 +265,8 @@ func (v *Vault) Start(ctx context.Context, o Options) error {
 		if !errors.Is(err, db.ErrNoRows) {
 			return fmt.Errorf("reading the database: %w", err)
 		}
-		if o.Begin == MustExist {
-			return ErrNoVault
+		if o.Begin == MustExist || !v.seen.Empty() {
+			return v.none()
 		}
 		if root, err = keys.OpenFile(o.RootKey, true); err != nil {
 			return err
@@ -315,7 +334,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.brands = bs
 	feed := follow.NewFeed()
 	v.Sender = notify.NewSender(v.DB, ring, bs, alarms)
-	o.Ledger.Committed = feed.Committed
+	o.Ledger.Committed, o.Ledger.Seen = feed.Committed, v.seen
 	v.Ledger = ledger.Open(v.DB, ring, func(ctx context.Context, id record.BrandID) (note.Signer, error) {
 		b, err := bs.Get(ctx, id)
 		if err != nil {
@@ -409,9 +428,10 @@ func (v *Vault) Watch(ctx context.Context, log *slog.Logger, events string) erro
 		}
 		defer f.Close()
 		f.Contained = v.Sender.Contained
-		v.stored = append(v.stored, f.Loop)
+		v.stored, v.feed = append(v.stored, f.Loop), f
 		g.Go(func() error { return f.Run(ctx, log) })
 	}
+	g.Go(func() error { return v.Ledger.Watch(ctx, log, v.logs, func(f ledger.Fault) { v.urgent(ctx, log, f) }) })
 	g.Go(func() error { return v.Followers.Run(ctx, log) })
 	g.Go(func() error { return v.Sender.Run(ctx, log) })
 	g.Go(func() error { return v.Reflex.Run(ctx, log) })
@@ -426,6 +446,7 @@ func (v *Vault) Close() error {
 	if v.Ledger != nil {
 		errs = append(errs, v.Ledger.Close())
 	}
+	errs = append(errs, v.seen.Close())
 	if v.DB != nil {
 		errs = append(errs, v.DB.Close())
 	}

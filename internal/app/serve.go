@@ -33,6 +33,7 @@ func (v *Vault) Desks() server.Desks {
 		Changes:   v.Changes,
 		Backups:   backup.NewDesk(v.BackupSource()),
 		Followers: v.Followers,
+		LogName:   v.LogName,
 	}
 }
 
@@ -71,6 +72,10 @@ func (t *target) Database() *db.DB { return t.DB }
 // Resume implements backup.Target.
 func (t *target) Resume(ctx context.Context, origin string) (*backup.Restored, error) {
 	t.o.Origin, t.o.Begin = origin, MustExist
+	// A directory may have belonged to the vault whose backup this is, and have seen more.
+	if _, err := t.seen.RetireAll(); err != nil {
+		return nil, err
+	}
 	if err := t.Start(ctx, t.o); err != nil {
 		return nil, err
 	}

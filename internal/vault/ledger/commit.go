@@ -61,6 +61,7 @@ type chain struct {
 	ready    chan struct{}
 	failed   error
 	tampered error       // the committer's: once seen, nothing is written any more
+	failing  bool        // the committer's: the last group was not written
 	proj     *projection // set before ready is closed
 	signer   note.Signer
 	secret   []byte // of the digests of rows, set before ready is closed
@@ -89,6 +90,9 @@ func newChain(l *Ledger, brand record.BrandID) *chain {
 // load makes the projection: from the newest snapshot that holds, and the log since.
 func (c *chain) load(ctx context.Context) error {
 	p, err := c.replay(ctx)
+	if err == nil {
+		err = c.holdSeen(ctx, p)
+	}
 	if err != nil {
 		return unavailable(fmt.Errorf("reading the log of brand %d: %w", c.brand, err))
 	}
@@ -151,10 +155,12 @@ func (c *chain) since(page *[]group, known uint64) db.Stmt {
 func (c *chain) catchUp(ctx context.Context, q db.Queryer, p *projection, s *sight) error {
 	switch {
 	case !s.found && (p.size > 0 || p.checkpoint != nil):
-		return fmt.Errorf("the head of the log is gone: %w", ErrTampered)
+		return &shorterError{0, p.size}
 	case !s.found:
 		return ErrNoLog
-	case s.size < p.size, s.size == p.size && p.checkpoint != nil && !bytes.Equal(s.cp, p.checkpoint):
+	case s.size < p.size:
+		return &shorterError{s.size, p.size}
+	case s.size == p.size && p.checkpoint != nil && !bytes.Equal(s.cp, p.checkpoint):
 		return fmt.Errorf("the log had %d entries and now says %d: %w", p.size, s.size, ErrTampered)
 	}
 	o := c.l.opener(ctx, q, c.brand)
@@ -209,6 +215,11 @@ func (c *chain) run() {
 		err = unavailable(fmt.Errorf("reading the checkpoint key of brand %d: %w", c.brand, err))
 	} else if c.secret, err = rightsSecret(c.signer); err == nil {
 		err = c.load(ctx)
+	}
+	if err != nil {
+		c.l.distress(c.brand, 0, err)
+	} else {
+		c.l.recovered(c.brand)
 	}
 	c.failed = err
 	close(c.ready)
@@ -347,6 +358,8 @@ func (c *chain) commit(rs []*request) {
 				c.tampered = err
 			}
 		}
+		c.failing = true
+		c.l.distress(c.brand, c.proj.size, err)
 		for _, r := range rs {
 			r.failed = err
 			close(r.done)
@@ -354,6 +367,16 @@ func (c *chain) commit(rs []*request) {
 		return
 	}
 	d.adopt()
+	if c.failing {
+		c.failing = false
+		c.l.recovered(c.brand)
+	}
+	// Before anybody is answered: what was answered is in the log of whoever reads it next,
+	// or that one notices.
+	if err := c.l.opts.Seen.note(c.brand, c.proj.size, c.proj.checkpoint); err != nil {
+		c.failing = true
+		c.l.distress(c.brand, c.proj.size, err)
+	}
 	for _, r := range rs {
 		close(r.done)
 	}
@@ -371,7 +394,9 @@ func (e *noMonthError) Error() string {
 
 // attempt runs the transaction of a group.
 func (c *chain) attempt(ctx context.Context, rs *[]*request) (d *draft, err error) {
-	err = c.tampered
+	if err = c.tampered; err == nil {
+		err = c.l.stopped(c.brand)
+	}
 	if err == nil {
 		lock := sqlPostgresLockHead
 		if c.l.db.Engine() == db.SQLite {

@@ -69,6 +69,11 @@ type Options struct {
 	// Void, if set, gets the rows that are found to be not what the log says. It must not
 	// block.
 	Void func(void []rights.Void)
+	// Seen keeps the newest checkpoints outside the database. Nil keeps none.
+	Seen *Seen
+	// TroubleAfter is how long a log has to be unwritable before Watch hands it on. 0 means
+	// a default.
+	TroubleAfter time.Duration
 }
 
 // The defaults of Options.
@@ -85,11 +90,13 @@ type Ledger struct {
 	signer Signer
 	opts   Options
 
-	mu     sync.Mutex
-	chains map[record.BrandID]*chain
-	closed bool
-	quit   chan struct{}
-	wg     sync.WaitGroup
+	mu      sync.Mutex
+	chains  map[record.BrandID]*chain
+	closed  bool
+	faults  map[record.BrandID]Fault
+	audited map[record.BrandID]Audited
+	quit    chan struct{}
+	wg      sync.WaitGroup
 }
 
 // Open returns a ledger, whose entries' values are sealed with keys of the ring. Logs are
@@ -110,7 +117,13 @@ func Open(d *db.DB, ring *keys.Ring, signer Signer, opts Options) *Ledger {
 	if opts.IndexSpan == 0 {
 		opts.IndexSpan = DefaultIndexSpan
 	}
-	return &Ledger{db: d, ring: ring, signer: signer, opts: opts, chains: map[record.BrandID]*chain{}, quit: make(chan struct{})}
+	if opts.TroubleAfter == 0 {
+		opts.TroubleAfter = troubleAfter
+	}
+	return &Ledger{
+		db: d, ring: ring, signer: signer, opts: opts, chains: map[record.BrandID]*chain{}, quit: make(chan struct{}),
+		faults: map[record.BrandID]Fault{}, audited: map[record.BrandID]Audited{},
+	}
 }
 
 // Close writes the refusals that are still counted and a snapshot where it spares the
@@ -126,7 +139,7 @@ func (l *Ledger) Close() error {
 	l.mu.Unlock()
 	close(l.quit)
 	l.wg.Wait()
-	return nil
+	return l.opts.Seen.Close()
 }
 
 const (
@@ -216,6 +229,9 @@ func (l *Ledger) VerifierKey(ctx context.Context, brand record.BrandID) (string,
 
 // chain returns the committer of a brand, with its projection up to date at start.
 func (l *Ledger) chain(ctx context.Context, brand record.BrandID) (*chain, error) {
+	if err := l.stopped(brand); err != nil {
+		return nil, err
+	}
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
@@ -245,6 +261,11 @@ func (l *Ledger) chain(ctx context.Context, brand record.BrandID) (*chain, error
 }
 
 func unavailable(err error) error {
+	for _, what := range []error{ErrShorter, ErrTampered} {
+		if errors.Is(err, what) {
+			return &stoppedError{what, err}
+		}
+	}
 	if errors.Is(err, ErrNoLog) || errors.Is(err, ErrUnavailable) || errors.Is(err, revision.ErrFenced) {
 		return err
 	}

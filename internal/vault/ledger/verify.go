@@ -109,26 +109,35 @@ func (l *Ledger) beside(ctx context.Context, brand record.BrandID, size uint64, 
 		if it.index >= size { // logged meanwhile
 			return nil
 		}
-		e, _, err := o.open(&it)
-		switch {
-		case errors.Is(err, entry.ErrNewer):
-			return nil // the report says so
-		case err != nil:
-			return err
-		case e.Bare() && entry.Day(e.At) >= erasable:
-			return it.gone()
-		case e.Bare():
+		bare, err := beside(o, &it, erasable)
+		if bare {
 			erased++
-			return nil
-		case it.plain == nil:
-			return nil
 		}
-		if err := e.Check(it.plain); err != nil {
-			return fmt.Errorf("entry %d: %w: %w", it.index, ErrTampered, err)
-		}
-		return nil
+		return err
 	})
 	return erased, err
+}
+
+// beside holds what lies beside one leaf against it, and reports whether its values are
+// erased.
+func beside(o *opener, it *item, erasable uint32) (erased bool, err error) {
+	e, _, err := o.open(it)
+	switch {
+	case errors.Is(err, entry.ErrNewer):
+		return false, nil // a report says so
+	case err != nil:
+		return false, err
+	case e.Bare() && entry.Day(e.At) >= erasable:
+		return false, it.gone()
+	case e.Bare():
+		return true, nil
+	case it.plain == nil:
+		return false, nil
+	}
+	if err := e.Check(it.plain); err != nil {
+		return false, fmt.Errorf("entry %d: %w: %w", it.index, ErrTampered, err)
+	}
+	return false, nil
 }
 
 // WriteTiles writes a brand's log into a directory as C2SP tlog-tiles has it, with

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
@@ -218,6 +219,7 @@ type Feed struct {
 	Contained *containment.Store
 	*follow.Loop
 
+	mu    sync.Mutex // one writes at a time
 	lock  *os.File
 	place map[record.BrandID]alarm.Place
 }
@@ -277,7 +279,10 @@ func (f *Feed) round(ctx context.Context) error {
 					return err
 				}
 			}
-			if err := f.write(notices); err != nil {
+			f.mu.Lock()
+			err = f.write(notices)
+			f.mu.Unlock()
+			if err != nil {
 				return fmt.Errorf("writing events: %w", err)
 			}
 			f.place[b.ID] = list[len(list)-1].Place

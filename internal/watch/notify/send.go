@@ -60,13 +60,19 @@ type Sender struct {
 	leases *follow.Leases
 	mu     sync.Mutex
 	busy   map[follow.Work]bool
+
+	sooner   *follow.Loop // of urgent alarms, which wait for no database
+	rounds   int
+	urgent   []*calling // while there is one, no receiver is forgotten
+	contacts map[receiverName]contact
+	errands  []*errand
 }
 
 // NewSender returns the sender of one server.
 func NewSender(d *db.DB, ring *keys.Ring, b *brands.Store, alarms *alarm.Store) *Sender {
 	return &Sender{
 		DB: d, Ring: ring, Brands: b, Alarms: alarms, Loop: follow.NewLoop(poll), leases: follow.NewLeases(d), busy: map[follow.Work]bool{},
-		client: newWebhookClient(),
+		client: newWebhookClient(), sooner: follow.NewLoop(poll),
 	}
 }
 
@@ -74,6 +80,7 @@ func NewSender(d *db.DB, ring *keys.Ring, b *brands.Store, alarms *alarm.Store) 
 func (s *Sender) Run(ctx context.Context, log *slog.Logger) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	wg.Go(func() { s.runUrgent(ctx, log) })
 	return s.Loop.Run(ctx, log, "alarms are not sent", func(ctx context.Context) error {
 		due, err := s.due(ctx)
 		if err != nil {
@@ -219,15 +226,24 @@ func (s *Sender) carrier(ctx context.Context, r *receiver) (carrier, error) {
 	if err != nil {
 		return nil, err
 	}
+	if to := s.way(address, secret); to != nil {
+		return to, nil
+	}
+	_, err = s.DB.Exec(ctx, sqlNoteFault, int64(r.brand), r.name, errNoMail.Error())
+	return nil, errors.Join(errNoMail, err)
+}
+
+// way returns the way to an address, nil where it takes a mail server that this server has
+// not.
+func (s *Sender) way(address string, secret []byte) carrier {
 	to, mail := strings.CutPrefix(address, mailScheme+":")
 	switch {
 	case !mail:
-		return &webhook{s.client, address, secret}, nil
+		return &webhook{s.client, address, secret}
 	case s.Mail == nil:
-		_, err := s.DB.Exec(ctx, sqlNoteFault, int64(r.brand), r.name, errNoMail.Error())
-		return nil, errors.Join(errNoMail, err)
+		return nil
 	}
-	return &letters{server: s.Mail, to: to, key: secret}, nil
+	return &letters{server: s.Mail, to: to, key: secret}
 }
 
 // refusedError says that trying again is of no use: somebody has to mend something.

@@ -2,7 +2,11 @@ package server
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
@@ -16,11 +20,33 @@ func (s *Server) healthRoutes() {
 	route(s, "POST", "/v1/mend", "mend", "Repair what the vault can repair by itself, or with dry_run say what that is; shows no value", s.mend)
 }
 
+// health is open to everybody, so it names no brand and no size, except to the machine
+// itself.
 func (s *Server) health(ctx context.Context, _ identity.Caller, _ *none) (*api.Health, error) {
+	if faults := s.vault.Ledger.Faults(); len(faults) > 0 {
+		local, _ := ctx.Value(localKey{}).(bool)
+		what := map[string]bool{}
+		for _, f := range faults {
+			if local {
+				what[fmt.Sprintf("log of %s: %s", s.vault.LogName(ctx, f.Brand), f.What())] = true
+			} else {
+				what[fmt.Sprintf("a log is %s", f.Trouble)] = true
+			}
+		}
+		detail := strings.Join(slices.Sorted(maps.Keys(what)), "; ")
+		if !local {
+			detail += ": run `cloakroom doctor` on the server's machine"
+		}
+		return nil, unhealthy(detail)
+	}
 	if _, err := s.vault.Ledger.Size(ctx, record.Group); err != nil {
-		return nil, &api.Error{Type: api.TypeLogUnavailable, Title: titles[api.TypeLogUnavailable], Status: http.StatusServiceUnavailable}
+		return nil, unhealthy("the database does not answer, or holds no vault: run `cloakroom doctor` on the server's machine")
 	}
 	return &api.Health{Status: "ok", Late: s.vault.Followers.Late()}, nil
+}
+
+func unhealthy(detail string) *api.Error {
+	return &api.Error{Type: api.TypeLogUnavailable, Title: titles[api.TypeLogUnavailable], Status: http.StatusServiceUnavailable, Detail: detail}
 }
 
 func (s *Server) check(ctx context.Context, c identity.Caller, in *sent[api.CheckPlace]) (*api.Checked, error) {

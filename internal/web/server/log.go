@@ -9,12 +9,16 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
 // logRoutes serve a brand's log to whoever may watch it; under tiles as C2SP
 // tlog-tiles has it, so that its clients read it with a key and nothing else.
 func (s *Server) logRoutes(mux *http.ServeMux) {
+	route(s, "GET", "/v1/logs", "log-list", "Whether each log is well, as this server sees it", s.logs)
 	route(s, "GET", "/v1/brands/{brand}/log", "log-checkpoint", "The newest signed checkpoint", s.checkpoint)
 	route(s, "GET", "/v1/brands/{brand}/log/entries/{index}", "log-entry", "One entry", s.logEntry)
 	route(s, "GET", "/v1/brands/{brand}/log/inclusion", "log-inclusion", "Prove that an entry is in the log of a size (RFC 6962)", s.inclusion)
@@ -23,6 +27,36 @@ func (s *Server) logRoutes(mux *http.ServeMux) {
 	route(s, "POST", "/v1/brands/{brand}/log/expire", "log-expire", "Erase the values of old log entries: who acted, when exactly, and texts", s.expireLog)
 	s.describe("/v1/brands/{brand}/tiles/{path}", "log-tile", "A file of the log as C2SP tlog-tiles names it: checkpoint, tile/...; or log.vkey", "application/octet-stream", "brand", "path")
 	mux.HandleFunc("GET /v1/brands/{brand}/tiles/{path...}", s.logTile)
+}
+
+// logs tells whoever may watch the group's log.
+func (s *Server) logs(ctx context.Context, c identity.Caller, _ *none) ([]api.LogState, error) {
+	if _, err := s.vault.Admin.Watch(ctx, c, brands.GroupName); err != nil {
+		return nil, err
+	}
+	list, err := s.vault.Admin.Door.Brands.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	faults := map[record.BrandID]ledger.Fault{}
+	for _, f := range s.vault.Ledger.Faults() {
+		faults[f.Brand] = f
+	}
+	out := []api.LogState{}
+	for _, b := range append([]brands.Brand{{ID: record.Group, Name: brands.GroupName}}, list...) {
+		l := api.LogState{Brand: b.Name, State: "ok", Seen: s.vault.Ledger.Seen(b.ID)}
+		if f, ok := faults[b.ID]; ok {
+			l.State, l.Size, l.Seen, l.Since, l.What = string(f.Trouble), f.Size, f.Seen, f.Since.UTC(), f.What()
+		}
+		if size, err := s.vault.Ledger.Size(ctx, b.ID); err == nil {
+			l.Size = size
+		}
+		if a, ok := s.vault.Ledger.Audited(b.ID); ok {
+			l.Verified, l.VerifiedAt = a.Size, a.At.UTC()
+		}
+		out = append(out, l)
+	}
+	return out, nil
 }
 
 func (s *Server) checkpoint(ctx context.Context, c identity.Caller, in *BrandPath) (*api.Checkpoint, error) {

@@ -27,6 +27,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/govern/upkeep"
 	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/idempotency"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/respond/contain"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
@@ -83,6 +84,8 @@ type Desks struct {
 	Changes   *change.Desk
 	Backups   *backup.Desk
 	Followers *follow.Runner
+	// LogName names a log, also where the database does not answer.
+	LogName func(ctx context.Context, brand record.BrandID) string
 }
 
 // Server answers for one vault.
