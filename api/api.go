@@ -252,16 +252,17 @@ type Figures struct {
 // ExposureRow is the exposure of one holder, by all classes together and by each.
 type ExposureRow struct {
 	Held
-	State       string `json:"state,omitempty" enum:"contained,contained in part,disabled,export links only,no live key,no role" doc:"Why it can take less than its budget, or nothing."`
-	Administers bool   `json:"administers,omitempty" doc:"May change budgets, policy or roles, and so every bound."`
-	Few         bool   `json:"few,omitempty" doc:"Fewer than 100 steps were measured: the p99 is the greatest of them."`
+	State       string  `json:"state,omitempty" enum:"contained,contained in part,disabled,export links only,no live key,no role" doc:"Why it can take less than its budget, or nothing."`
+	Administers bool    `json:"administers,omitempty" doc:"May change budgets, policy or roles, and so every bound."`
+	Destroy     Windows `json:"destroy" doc:"Customers that it could change or erase: the sum of the classes write and erase."`
+	Few         bool    `json:"few,omitempty" doc:"Fewer than 100 steps were measured: the p99 is the greatest of them."`
 	Figures
 	Classes []ClassFigures `json:"classes" doc:"Of the classes that the policy lets it use, or that it used."`
 }
 
 // ClassFigures are those of one class.
 type ClassFigures struct {
-	Class string `json:"class" enum:"clear,masked,search,export"`
+	Class string `json:"class" enum:"clear,masked,search,export,write,erase"`
 	Figures
 }
 
@@ -285,7 +286,7 @@ type BoundChange struct {
 
 // ClassChange is a loss bound of one class before and after.
 type ClassChange struct {
-	Class  string  `json:"class" enum:"clear,masked,search,export"`
+	Class  string  `json:"class" enum:"clear,masked,search,export,write,erase"`
 	Before Windows `json:"before"`
 	After  Windows `json:"after"`
 }

@@ -58,9 +58,11 @@ func (b *bench) exposure(ctx context.Context) {
 	began, cpu := time.Now(), cpuTime()
 	n := 0
 	fatal(l.Scan(ctx, 1, 0, func(i uint64, e entry.Entry, ords []record.Ordinal) error {
-		if x, released := ledger.DisclosureOf(follow.Entry{Index: i, Entry: &e, Ords: ords}); released {
+		for _, x := range ledger.CountsOf(follow.Entry{Index: i, Entry: &e, Ords: ords}) {
 			n++
-			return h.Add(x)
+			if err := h.Add(x); err != nil {
+				return err
+			}
 		}
 		return nil
 	}))

@@ -176,7 +176,7 @@ func openLog(ctx context.Context, d *db.DB) *ledger.Ledger {
 func plenty() *budget.Rules {
 	var list []budget.Rule
 	for k := budget.Lineage; k <= budget.Brand; k++ {
-		for c := budget.Clear; c <= budget.Export; c++ {
+		for _, c := range budget.InUse() {
 			list = append(list, budget.Rule{Kind: k, Class: c, Window: budget.Hour, Limit: 1 << 31})
 		}
 	}

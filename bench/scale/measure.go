@@ -220,7 +220,7 @@ func (s *stage) serve(ctx context.Context) (*process, float64, error) {
 func (s *stage) begin(ctx context.Context) error {
 	var list []budget.Rule
 	for k := budget.Lineage; k <= budget.Brand; k++ {
-		for c := budget.Clear; c <= budget.Export; c++ {
+		for _, c := range budget.InUse() {
 			for w := budget.Hour; w <= budget.Month; w++ {
 				list = append(list, budget.Rule{Kind: k, Class: c, Window: w, Limit: 1 << 31})
 			}

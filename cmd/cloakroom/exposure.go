@@ -17,7 +17,7 @@ type exposureCmd struct {
 	Brand     string `help:"Brand name (default: all brands that you may audit)." placeholder:"NAME"`
 	Principal string `help:"Only this principal, its lineages, its role and the brand." placeholder:"NAME"`
 	Kind      string `help:"Only holders of this kind: lineage, principal, role or brand." enum:",lineage,principal,role,brand" default:"" placeholder:"KIND"`
-	Class     string `help:"Only this class of release: clear, masked, search or export." enum:",clear,masked,search,export" default:"" placeholder:"CLASS"`
+	Class     string `help:"Only this class: clear, masked, search, export, write or erase." enum:",clear,masked,search,export,write,erase" default:"" placeholder:"CLASS"`
 	Top       int    `help:"Maximum number of rows; 0: all." default:"40" placeholder:"N"`
 }
 
@@ -31,6 +31,8 @@ days.
               those of its principal, role and brand, the policy and what is contained
               leave. The sum of clear, masked, search and export, which have budgets of
               their own, where no customer is taken twice.
+  COULD       stolen now, it could change or erase at most this many in a day: the sum of
+  DESTROY     write and erase. What a write tells of who is a customer is part of search.
   USES        99 of 100 times that it took somebody in the last 30 days, it had no more
               than this in the window that ended there (steps of five minutes; a
               customer who was found, seen and revealed is one).
@@ -68,7 +70,7 @@ func (c *exposureCmd) show(w io.Writer, x *api.Exposure) {
 		return
 	}
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "HOLDER\tCOULD TAKE 1 h\t24 h\t30 d\tUSES 1 h\t24 h\t30 d\tWOULD DO 1 h\t24 h\t30 d\tGAP\t")
+	fmt.Fprintln(t, "HOLDER\tCOULD TAKE 1 h\t24 h\t30 d\tCOULD DESTROY 24 h\tUSES 1 h\t24 h\t30 d\tWOULD DO 1 h\t24 h\t30 d\tGAP\t")
 	few, administers := false, false
 	for i := range x.Rows {
 		r := &x.Rows[i]
@@ -83,7 +85,7 @@ func (c *exposureCmd) show(w io.Writer, x *api.Exposure) {
 		if r.Administers {
 			administers, note = true, strings.TrimSpace(note+" *")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n", holder(&r.Held, c.Brand == ""), three(f.Bound), three(*f.P99), three(*f.WouldDo), f.Gap.Month, note)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%d\t%s\n", holder(&r.Held, c.Brand == ""), three(f.Bound), r.Destroy.Day, three(*f.P99), three(*f.WouldDo), f.Gap.Month, note)
 	}
 	t.Flush()
 	if x.Total > len(x.Rows) {
@@ -104,8 +106,8 @@ func (c *exposureCmd) show(w io.Writer, x *api.Exposure) {
 func (c *exposureCmd) own(w io.Writer, x *api.Exposure) {
 	for i := range x.Rows {
 		r := &x.Rows[i]
-		fmt.Fprintf(w, "%s: stolen now, it could take at most %d customers in an hour, %d in a day, %d in 30 days\n",
-			holder(&r.Held, c.Brand == ""), r.Bound.Hour, r.Bound.Day, r.Bound.Month)
+		fmt.Fprintf(w, "%s: stolen now, it could take at most %d customers in an hour, %d in a day, %d in 30 days, and could change or erase %d in a day\n",
+			holder(&r.Held, c.Brand == ""), r.Bound.Hour, r.Bound.Day, r.Bound.Month, r.Destroy.Day)
 		for _, f := range r.Classes {
 			fmt.Fprintf(w, "  %-7s %d, %d, %d; used now %d, %d, %d\n", f.Class,
 				f.Bound.Hour, f.Bound.Day, f.Bound.Month, f.Now.Hour, f.Now.Day, f.Now.Month)

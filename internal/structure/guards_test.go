@@ -40,6 +40,9 @@ var guards = []guard{
 	{"P3.3", "internal/vault/budget/rules.go", "\t\t\tif d.kind == Lineage {", "\t\t\tif d.kind == Lineage && d.role == \"nobody\" {", "internal/web/server.TestASecondKeyGainsNothing"},
 	{"P3.4", "internal/vault/disclose/disclose.go", "r, err := d.Ledger.Append(ctx, nobody, nil)", "_ = nobody\n\t\tr, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAudit, Who: v.Who})", "internal/web/server.TestSearchesThatFindNobodyAreCounted"},
 
+	{"P3.6", "internal/vault/ledger/projection.go", "return append(out, d), nil\n", "_ = d\n\treturn out, nil\n", "internal/vault/ledger.TestSeveralServersShareTheBudgetOfWrites"},
+	{"P3.6", "internal/vault/intake/bounds.go", "ev.Class = budget.Write.String()", "ev.Class = \"\"\n\t\t\t_ = budget.Write", "internal/web/server.TestAStolenKeyDestroysNoMoreThanItsBudget"},
+
 	{"P4.1", "evidence/replay.go", "case r.root != r.head.Hash:", "case false:", "evidence.TestAttacks"},
 	{"P4.2", "evidence/replay.go", "older := r.older != nil && r.olderRoot != r.older.Hash", "older := r.older != nil && r.olderRoot == (tlog.Hash{})", "evidence.TestAttacks"},
 	{"P4.3", "internal/vault/ledger/commit.go", "if !bytes.Equal(want, s.cp) {", "if len(want) == 0 {", "internal/vault/ledger.TestAttacksOnTheLogAreFound"},
@@ -63,6 +66,8 @@ var guards = []guard{
 	{"P7.3", "internal/vault/export/export.go", "if x.Who.Principal == v.Who.Principal || x.Who.Lineage == v.Who.Lineage {", "if x.Who.Principal == 0 {", "internal/web/server.TestWhoApproves"},
 
 	{"P8.1", "internal/web/server/server.go", "\t\t\tiv.Location = d.Location\n", "\t\t\tiv.Message, _ = d.Value.(string)\n", "internal/web/server.TestErrorsAndLogsRepeatNothing"},
+	{"P8.3", "internal/vault/intake/bounds.go", "Detail: entry.Written{Wrote: entry.Wrote{Met: 1, Tried: w.rows}}", "Detail: entry.Written{Wrote: entry.Wrote{Tried: w.rows}}", "internal/web/server.TestARefusalThatTellsCostsASearch"},
+	{"P8.3", "internal/vault/intake/bounds.go", "\t\t\t\td.Met++\n", "\t\t\t\td.Met += 0\n", "internal/web/server.TestNoWriteTellsNewFromKnownBeyondTheBudget"},
 	{"P8.2", "internal/vault/mask/mask.go", "return v[:end] + Hidden\n}\n\n// email", "return v[:end] + strings.Repeat(\"•\", utf8.RuneCountInString(v)-n)\n}\n\n// email", "internal/vault/mask.TestMaskDoesNotTellTheLength"},
 }
 

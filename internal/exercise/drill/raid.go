@@ -312,7 +312,7 @@ func (r *raid) prepare(ctx context.Context) error {
 func boundless() (string, error) {
 	var list []budget.Rule
 	for kind := budget.Lineage; kind <= budget.Brand; kind++ {
-		for class := budget.Clear; class <= budget.Export; class++ {
+		for _, class := range budget.InUse() {
 			for window := budget.Hour; window <= budget.Month; window++ {
 				list = append(list, budget.Rule{Kind: kind, Class: class, Window: window, Limit: math.MaxUint32})
 			}

@@ -460,6 +460,8 @@ var migrations = []string{
 		at    bigint NOT NULL,
 		entry bigint NOT NULL
 	);`,
+	// revision: a release that does not count writes and erasures may not decide them.
+	`UPDATE revisions SET writer = 2 WHERE writer < 2;`,
 }
 
 const (

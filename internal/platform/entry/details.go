@@ -1,6 +1,12 @@
 package entry
 
-import "time"
+import (
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+)
 
 // The details, by kind. A field is sealed beside the leaf unless it is marked clear;
 // clear is what names nobody and what a projection needs when the rest is erased.
@@ -18,12 +24,88 @@ type ExportPart struct {
 	Extra
 }
 
-// Unchanged is the detail of a write of which a part changed nothing.
-type Unchanged struct {
-	Count int `log:"unchanged,clear"`
+// Wrote is what a write does to customers, in figures.
+type Wrote struct {
+	Unchanged int `log:"unchanged,clear"` // they have what was written already
+	New       int `log:"new,clear"`       // customers made
+	Changed   int `log:"changed,clear"`   // existing customers whose profile changes
+	Mails     int `log:"emails,clear"`    // of them, those whose e-mail address was another
+	// Met is how many rows were answered with whether somebody is a customer: each counts
+	// in the budget of searches.
+	Met int `log:"met,clear"`
+	// Tried is how many rows a write had for which there was not room. It paid one search,
+	// which Met counts, before it looked for anybody.
+	Tried int `log:"tried,clear"`
 	// Rehearsed is how many customers a rehearsal looked up: it wrote nothing.
 	Rehearsed int `log:"rehearsed,clear"`
+	// By says under what the write runs, where it is not under its principal's budgets:
+	// ByOwner or ByApproval.
+	By       string `log:"by,clear"`
+	Approval uint64 `log:"approval,clear"` // of ByApproval: its number
+	// Who says who of the entry's customers changes, see ChangedOf.
+	Who string `log:"who"`
+}
+
+// Under what a write runs, see Wrote.By.
+const (
+	ByOwner    = "owner"    // whoever has the machine: over the vault's socket, or with the vault open
+	ByApproval = "approval" // of two people
+)
+
+// Written is the detail of a KindWrite entry.
+type Written struct {
+	Wrote
 	Extra
+}
+
+// Imported is the detail of a KindImport entry.
+type Imported struct {
+	Wrote
+	Extra
+}
+
+// WroteOf returns what an entry wrote, if its detail says so. Those of older releases do
+// not.
+func WroteOf(d Detail) (Wrote, bool) {
+	switch d := d.(type) {
+	case Written:
+		return d.Wrote, true
+	case Imported:
+		return d.Wrote, true
+	}
+	return Wrote{}, false
+}
+
+// allChanged is Wrote.Who where every customer of the entry changes.
+const allChanged = "all"
+
+// Who returns what Wrote.Who says of those who change, both lists ascending.
+func Who(changed, all []record.Ordinal) string {
+	switch {
+	case len(changed) == 0:
+		return ""
+	case len(changed) == len(all):
+		return allChanged
+	}
+	return base64.StdEncoding.EncodeToString(EncodeSubjects(changed))
+}
+
+// ChangedOf returns who of an entry's customers changes. Who and figure have to agree.
+func (w *Wrote) ChangedOf(all []record.Ordinal) ([]record.Ordinal, error) {
+	out := all
+	if w.Who != allChanged {
+		b, err := base64.StdEncoding.DecodeString(w.Who)
+		if err != nil {
+			return nil, fmt.Errorf("%w: who changes does not decode", ErrMalformed)
+		}
+		if out, err = DecodeSubjects(b); err != nil {
+			return nil, err
+		}
+	}
+	if len(out) != w.Changed {
+		return nil, fmt.Errorf("%w: a number of changed customers that is not theirs", ErrMalformed)
+	}
+	return out, nil
 }
 
 // Refused is the detail of a KindRefusal entry.
@@ -431,7 +513,8 @@ func init() {
 	register(KindOutcome, "", Outcome{})
 	register(KindSearch, "", Search{})
 	register(KindDisclosure, "", ExportPart{})
-	register(KindWrite, "", Unchanged{})
+	register(KindWrite, "", Written{})
+	register(KindImport, "", Imported{})
 	register(KindRefusal, "", Refused{})
 	register(KindPolicy, "", PolicyActivated{})
 	register(KindBudget, "", BudgetRules{})

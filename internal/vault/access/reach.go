@@ -11,6 +11,8 @@ import (
 // have is refused, whatever is left of a budget.
 type Reach struct {
 	Clear, Masked, Search, Export bool
+	// Write, Erase: may change and erase customers.
+	Write, Erase bool
 	// Administer: may change the policy and the budgets themselves.
 	Administer bool
 }
@@ -52,7 +54,10 @@ func (p *Policy) reach(who identity.Who, purposes []string) (r Reach) {
 		r.Search = r.Search || masked && may(ActSearch)&searchable != 0 // what is found is shown masked
 		r.Export = r.Export || may(ActExport) != 0 || may(ActExtract) != 0
 	}
-	_, err := p.Authorize(who, ActAdminister, "", 0)
-	r.Administer = err == nil
+	on := func(a Action) bool {
+		_, err := p.Authorize(who, a, "", 0)
+		return err == nil
+	}
+	r.Administer, r.Write, r.Erase = on(ActAdminister), on(ActWrite), on(ActErase)
 	return r
 }

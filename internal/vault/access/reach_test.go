@@ -7,14 +7,14 @@ func TestReach(t *testing.T) {
 	purposes := []string{"order-fulfilment", "customer-support", "marketing", "analysis", "data-subject-request", "migration", "incident-response"}
 	reach := load(t, DefaultText()).Reach(purposes)
 	for role, want := range map[string]Reach{
-		Application:           {Clear: true, Masked: true, Search: true},
+		Application:           {Clear: true, Masked: true, Search: true, Write: true},
 		SupportAgent:          {Clear: true, Masked: true, Search: true},
 		StoreAssociate:        {}, // its purpose is not among them
 		Marketing:             {Masked: true, Export: true},
 		Analyst:               {Masked: true, Export: true},
-		DataProtectionOfficer: {Clear: true, Masked: true, Search: true, Export: true},
+		DataProtectionOfficer: {Clear: true, Masked: true, Search: true, Export: true, Write: true, Erase: true},
 		IncidentResponder:     {Masked: true, Search: true},
-		Administrator:         {Administer: true},
+		Administrator:         {Administer: true, Write: true, Erase: true},
 		"nobody":              {},
 	} {
 		if got := reach(7, role); got != want {

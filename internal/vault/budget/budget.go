@@ -62,6 +62,17 @@ type Disclosure struct {
 	Class     Class
 	Ords      []record.Ordinal // in any order; repeats count once; not to be changed once given to a group
 	Absent    int              // searches that found nobody, each of which counts
+
+	// Room is for how many customers there must be room at least, counted or not; 0: for
+	// those that are counted. A write asks for room before it is known whom it meets.
+	Room int
+	// Rows is what a refusal says was asked for, and when it says that it would fit, where
+	// the customers that are counted are not to be told; 0: those that are counted.
+	Rows int
+	// Approval is the approval whose budget is used, with its limits, instead of those of
+	// the lineage, principal, role and brand; 0: none.
+	Approval uint64
+	Most     Limits // of the approval; not needed by what is committed
 }
 
 // count makes a disclosure what is counted of it: distinct customers, and the searches
@@ -71,10 +82,29 @@ func (d *Disclosure) count() error {
 	d.Ords = distinct(d.Ords)
 	customers, nobody := record.Customers(d.Ords)
 	d.Ords = customers
-	if d.Absent += nobody; d.Absent < nobody || !d.Class.valid() || len(d.Ords)+d.Absent == 0 {
+	if d.Absent += nobody; d.Absent < nobody || !d.Class.valid() || d.cost()+d.Room <= 0 {
 		return ErrNoCustomers
 	}
 	return nil
+}
+
+// cost is how many the disclosure counts at most.
+func (d *Disclosure) cost() int { return len(d.Ords) + d.Absent }
+
+// told is the disclosure as a refusal speaks of it.
+func (d *Disclosure) told() *Disclosure {
+	if d.Rows == 0 && d.Room <= d.cost() {
+		return d
+	}
+	return &Disclosure{Absent: max(d.Rows, d.Room)}
+}
+
+// limits are those of one of its holders.
+func (d *Disclosure) limits(r *Rules, kind HolderKind) Limits {
+	if kind == Approval {
+		return d.Most
+	}
+	return r.Resolve(kind, d.Principal, d.Role, d.Class)
 }
 
 // Holder is one whose budget is counted. ID is the lineage or principal, Role the
@@ -96,8 +126,11 @@ func (h Holder) String() string {
 	return fmt.Sprintf("%s %d", h.Kind, h.ID)
 }
 
-func (d *Disclosure) holders() [numKinds]Holder {
-	return [numKinds]Holder{
+func (d *Disclosure) holders() []Holder {
+	if d.Approval != 0 {
+		return []Holder{{Kind: Approval, ID: d.Approval}}
+	}
+	return []Holder{
 		{Kind: Lineage, ID: d.Lineage},
 		{Kind: Principal, ID: d.Principal},
 		{Kind: Role, Role: d.Role},
@@ -115,6 +148,7 @@ type ExhaustedError struct {
 	Used   int           // distinct customers in the window now, and searches that found nobody
 	Asked  int           // what the request adds to them
 	Retry  time.Duration // until the same request fits; 0: it never will
+	Blind  bool          // Used and Asked would tell who is a customer, and are not said
 }
 
 // Error says it in words for the person refused.
@@ -122,6 +156,9 @@ func (e *ExhaustedError) Error() string {
 	when := fmt.Sprintf("one request may not exceed %d customers; split it", e.Limit)
 	if e.Retry > 0 {
 		when = fmt.Sprintf("retry in %s", e.Retry.Round(time.Second))
+	}
+	if e.Blind {
+		return fmt.Sprintf("the %s budget of %s is %d customers per %s and has no room for this request; %s", e.Class, e.Holder, e.Limit, e.Window, when)
 	}
 	return fmt.Sprintf("the %s budget of %s is %d customers per %s: %d used, %d requested; %s",
 		e.Class, e.Holder, e.Limit, e.Window, e.Used, e.Asked, when)
@@ -250,24 +287,35 @@ func (g *Group) At() time.Time { return time.UnixMicro(g.at).UTC() }
 // Decide accepts a disclosure, or says why not: [*ExhaustedError], [*NoRuleError],
 // [ErrStale]. Accepted disclosures count for the rest of the group at once, and for
 // the book when [Group.Commit] follows. A refused one counts nowhere.
-func (g *Group) Decide(d Disclosure) error {
+func (g *Group) Decide(d Disclosure) error { return g.DecideAll([]Disclosure{d}) }
+
+// DecideAll decides what one entry counts in several classes: all of it, or none.
+func (g *Group) DecideAll(ds []Disclosure) error {
 	b := g.book
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := g.refusal(&d); err != nil {
-		return err
-	}
-	// From here the disclosure is accepted at every holder, or the group is dropped.
-	for _, h := range d.holders() {
-		key := accountKey{h, d.Class}
-		o := g.overlays[key]
-		if o == nil {
-			o = newOverlay()
-			g.overlays[key] = o
+	for i := range ds {
+		if err := g.refusal(&ds[i]); err != nil {
+			return err
 		}
-		o.add(b.accounts[key], &d, bucketOf(g.at))
 	}
-	g.accepted = append(g.accepted, d)
+	// From here they are accepted at every holder, or the group is dropped.
+	for i := range ds {
+		d := &ds[i]
+		if d.cost() == 0 {
+			continue // there had to be room, and none is used
+		}
+		for _, h := range d.holders() {
+			key := accountKey{h, d.Class}
+			o := g.overlays[key]
+			if o == nil {
+				o = newOverlay()
+				g.overlays[key] = o
+			}
+			o.add(b.accounts[key], d, bucketOf(g.at))
+		}
+		g.accepted = append(g.accepted, *d)
+	}
 	return nil
 }
 
@@ -287,7 +335,7 @@ func (g *Group) refusal(d *Disclosure) error {
 	}
 	var worst *ExhaustedError
 	for _, h := range d.holders() {
-		limits := b.rules.Resolve(h.Kind, d.Principal, d.Role, d.Class)
+		limits := d.limits(b.rules, h.Kind)
 		if limits == (Limits{}) {
 			return &NoRuleError{Kind: h.Kind, Class: d.Class, Role: d.Role}
 		}
@@ -297,12 +345,12 @@ func (g *Group) refusal(d *Disclosure) error {
 			if !limits[w].Set {
 				continue
 			}
-			used, asked := v.used(w), v.missing(d, w)
+			used, asked := v.used(w), max(v.missing(d, w), d.Room)
 			if uint64(used)+uint64(asked) <= uint64(limits[w].Limit) {
 				continue
 			}
-			e := &ExhaustedError{Holder: h, Class: d.Class, Window: w, Limit: limits[w].Limit, Used: used, Asked: asked}
-			if fits := v.fits(d, w, int(limits[w].Limit)); fits > 0 {
+			e := &ExhaustedError{Holder: h, Class: d.Class, Window: w, Limit: limits[w].Limit, Used: used, Asked: asked, Blind: d.Rows > 0}
+			if fits := v.fits(d.told(), w, int(limits[w].Limit)); fits > 0 {
 				e.Retry = time.Duration(int64(fits)*bucketMicros-g.at) * time.Microsecond
 			}
 			if worst == nil || worst.Retry > 0 && (e.Retry == 0 || e.Retry > worst.Retry) {
@@ -342,7 +390,7 @@ func (b *Book) Usage(h Holder, at time.Time) []Used {
 	defer b.mu.Unlock()
 	now := bucketOf(max(at.UnixMicro(), b.logged))
 	var out []Used
-	for c := range numClasses {
+	for _, c := range InUse() {
 		v := view{account: b.accounts[accountKey{h, c}], now: now}
 		for w := range numWindows {
 			out = append(out, Used{c, w, v.used(w)})

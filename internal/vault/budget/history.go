@@ -39,7 +39,7 @@ type Use struct {
 	Now   Counts // in the windows that end now
 }
 
-// Uses are those of each class, and of all classes together: there, a customer who was
+// Uses are those of each class, and of all classes that take together: there, a customer who was
 // found, seen and revealed is one, and a search that found nobody is none.
 type Uses struct {
 	Class    [numClasses]Use
@@ -85,7 +85,7 @@ func (h *History) Add(d Disclosure) error {
 			h.holders[holder] = all
 		}
 		all.of(d.Class).add(now, d.Ords, d.Absent)
-		if len(d.Ords) > 0 {
+		if len(d.Ords) > 0 && d.Class.Effect() == Takes {
 			all.of(numClasses).add(now, d.Ords, 0)
 		}
 	}
@@ -354,7 +354,7 @@ func DecodeHistory(r *bufio.Reader) (*History, error) {
 		if in.err != nil {
 			break
 		}
-		holder := Holder{Kind: HolderKind(in.next(uint64(numKinds) - 1)), ID: in.next(1<<64 - 1)}
+		holder := Holder{Kind: HolderKind(in.next(uint64(Approval))), ID: in.next(1<<64 - 1)}
 		holder.Role = string(in.text())
 		all := &tracks{}
 		for c := range all {

@@ -12,25 +12,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
-// Class is a kind of release with a budget of its own.
-type Class uint8
-
-// The classes.
-const (
-	Clear  Class = iota // fields shown as they are
-	Masked              // fields shown in part
-	Search              // customers found by a value
-	Export              // an approved cohort leaving as a file
-	numClasses
-)
-
-var classNames = []string{"clear", "masked", "search", "export"}
-
-// String returns the name used in rules and entries.
-func (c Class) String() string { return name(classNames, int(c)) }
-
-func (c Class) valid() bool { return c < numClasses }
-
 // Window is the length of a trailing window.
 type Window uint8
 
@@ -81,9 +62,13 @@ const (
 	Role                        // all principals of one
 	Brand                       // everyone
 	numKinds
+
+	// Approval holds the budget of one approval of two people. Its limit stands in the
+	// approval, so no rule is for it.
+	Approval = numKinds
 )
 
-var kindNames = []string{"lineage", "principal", "role", "brand"}
+var kindNames = []string{"lineage", "principal", "role", "brand", "approval"}
 
 // String returns the name used in rules and entries.
 func (k HolderKind) String() string { return name(kindNames, int(k)) }
@@ -154,7 +139,7 @@ func NewRules(list []Rule) (*Rules, error) {
 	slices.SortFunc(r.list, compareRules)
 	for _, rule := range r.list {
 		switch {
-		case rule.Kind >= numKinds || rule.Class >= numClasses || rule.Window >= numWindows:
+		case rule.Kind >= numKinds || !rule.Class.InUse() || rule.Window >= numWindows:
 			return nil, fmt.Errorf("%w: an unknown kind, class or window", ErrRules)
 		case rule.Role != "" && rule.Principal != 0:
 			return nil, fmt.Errorf("%w: a rule is for a role or for a principal, not for both", ErrRules)
@@ -199,11 +184,21 @@ func (r *Rules) Resolve(kind HolderKind, principal uint64, role string, class Cl
 	return out
 }
 
-const rulesHeader = "cloakroom budget rules 1\n"
+const (
+	rulesHeader  = "cloakroom budget rules 2\n"
+	rulesHeader1 = "cloakroom budget rules 1\n" // of the classes clear, masked, search and export
+	classesLine  = "classes "
+)
 
-// Encode returns the canonical text that the log keeps: a rule a line, sorted.
+// Encode returns the canonical text that the log keeps: the classes that the rules
+// decide, and a rule a line, sorted. For a class that a later release adds, the text is
+// silent, and [DecodeRules] fills in its default.
 func (r *Rules) Encode() []byte {
-	out := []byte(rulesHeader)
+	return r.encode(rulesHeader + classesLine + strings.Join(classNames(InUse()), " ") + "\n")
+}
+
+func (r *Rules) encode(header string) []byte {
+	out := []byte(header)
 	for _, rule := range r.list {
 		who := "any"
 		if rule.Role != "" {
@@ -216,11 +211,36 @@ func (r *Rules) Encode() []byte {
 	return out
 }
 
-// DecodeRules reads canonical text, and refuses any other.
-func DecodeRules(text []byte) (*Rules, error) {
-	body, ok := strings.CutPrefix(string(text), rulesHeader)
+// classes reads the head of a text: which classes it decides.
+func classes(text string) (header, body string, known []Class, err error) {
+	if body, ok := strings.CutPrefix(text, rulesHeader1); ok {
+		return rulesHeader1, body, []Class{Clear, Masked, Search, Export}, nil
+	}
+	body, ok := strings.CutPrefix(text, rulesHeader)
 	if !ok {
-		return nil, fmt.Errorf("%w: the first line is not %q", ErrRules, strings.TrimSpace(rulesHeader))
+		return "", "", nil, fmt.Errorf("%w: the first line is not %q", ErrRules, strings.TrimSpace(rulesHeader))
+	}
+	line, body, _ := strings.Cut(body, "\n")
+	names, ok := strings.CutPrefix(line, classesLine)
+	if !ok {
+		return "", "", nil, fmt.Errorf("%w: the second line is not `classes` and their names", ErrRules)
+	}
+	for _, name := range strings.Fields(names) {
+		c, err := ParseClass(name)
+		if err != nil || !c.InUse() {
+			return "", "", nil, fmt.Errorf("%w: an unknown class in the line `classes`", ErrRules)
+		}
+		known = append(known, c)
+	}
+	return text[:len(text)-len(body)], body, known, nil
+}
+
+// DecodeRules reads canonical text, and refuses any other. A class that the text does not
+// decide, because it is of an older release, has its default.
+func DecodeRules(text []byte) (*Rules, error) {
+	header, body, known, err := classes(string(text))
+	if err != nil {
+		return nil, err
 	}
 	var list []Rule
 	for line := range strings.Lines(body) {
@@ -228,12 +248,16 @@ func DecodeRules(text []byte) (*Rules, error) {
 		if len(part) != 5 {
 			return nil, fmt.Errorf("%w: a line is kind, who, class, window and limit", ErrRules)
 		}
-		kind, class, window := slices.Index(kindNames, part[0]), slices.Index(classNames, part[2]), slices.Index(windowNames, part[3])
+		kind, window := slices.Index(kindNames, part[0]), slices.Index(windowNames, part[3])
+		class, unknown := ParseClass(part[2])
 		limit, err := strconv.ParseUint(part[4], 10, 32)
-		if kind < 0 || class < 0 || window < 0 || err != nil {
+		if kind < 0 || unknown != nil || window < 0 || err != nil {
 			return nil, fmt.Errorf("%w: an unknown kind, class, window or limit", ErrRules)
 		}
-		rule := Rule{Kind: HolderKind(kind), Class: Class(class), Window: Window(window), Limit: uint32(limit)}
+		if !slices.Contains(known, class) {
+			return nil, fmt.Errorf("%w: a rule for a class that the line `classes` does not name", ErrRules)
+		}
+		rule := Rule{Kind: HolderKind(kind), Class: class, Window: Window(window), Limit: uint32(limit)}
 		if id, ok := strings.CutPrefix(part[1], "principal:"); ok {
 			if rule.Principal, err = strconv.ParseUint(id, 10, 64); err != nil {
 				return nil, fmt.Errorf("%w: not the number of a principal", ErrRules)
@@ -251,10 +275,15 @@ func DecodeRules(text []byte) (*Rules, error) {
 		return nil, err
 	}
 	// One text for one set: two officers who compare texts compare rules.
-	if !bytes.Equal(r.Encode(), text) {
+	if !bytes.Equal(r.encode(header), text) {
 		return nil, fmt.Errorf("%w: not in canonical form", ErrRules)
 	}
-	return r, nil
+	for _, rule := range defaults() {
+		if !slices.Contains(known, rule.Class) {
+			list = append(list, rule)
+		}
+	}
+	return NewRules(list)
 }
 
 // Default limits, per hour, day and 30 days. A person at a desk serves some dozens
@@ -284,12 +313,30 @@ var defaultLimits = [...]struct {
 	{Brand, "", Masked, [...]uint32{10000, 50000, 500000}},
 	{Brand, "", Search, [...]uint32{10000, 50000, 500000}},
 	{Brand, "", Export, [...]uint32{10000, 20000, 100000}},
+	// Of a shop's customers some percent change something in a day: another address, the
+	// language. What changes more is a file, which two people approve.
+	{Lineage, "", Write, [...]uint32{60, 200, 2000}},
+	{Lineage, "application", Write, [...]uint32{500, 2000, 20000}},
+	{Role, "", Write, [...]uint32{1000, 4000, 40000}},
+	{Brand, "", Write, [...]uint32{2000, 8000, 80000}},
+	// Requests of people who are sure that they want to be forgotten come one by one.
+	{Lineage, "", Erase, [...]uint32{20, 50, 200}},
+	{Lineage, "data-protection-officer", Erase, [...]uint32{50, 200, 2000}},
+	{Role, "", Erase, [...]uint32{100, 400, 4000}},
+	{Brand, "", Erase, [...]uint32{100, 400, 4000}},
 }
 
 // DefaultRules returns the rules of a new brand. A principal has what one lineage
 // has, so that a second credential gains nothing.
 func DefaultRules() *Rules {
-	var list []Rule
+	r, err := NewRules(defaults())
+	if err != nil {
+		return &Rules{} // refuses everything; a test holds that this does not happen
+	}
+	return r
+}
+
+func defaults() (list []Rule) {
 	for _, d := range defaultLimits {
 		for w, limit := range d.limits {
 			rule := Rule{Kind: d.kind, Role: d.role, Class: d.class, Window: Window(w), Limit: limit}
@@ -300,9 +347,5 @@ func DefaultRules() *Rules {
 			}
 		}
 	}
-	r, err := NewRules(list)
-	if err != nil {
-		return &Rules{} // refuses everything; a test holds that this does not happen
-	}
-	return r
+	return list
 }

@@ -136,7 +136,7 @@ func decodeBook(r *bufio.Reader, absent bool) (*Book, error) {
 	for range in.next(1 << 40) {
 		var key accountKey
 		key.class = Class(in.next(uint64(numClasses) - 1))
-		key.holder.Kind = HolderKind(in.next(uint64(numKinds) - 1))
+		key.holder.Kind = HolderKind(in.next(uint64(Approval)))
 		key.holder.ID = in.next(1<<64 - 1)
 		key.holder.Role = string(in.text())
 		if in.err != nil {

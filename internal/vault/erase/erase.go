@@ -17,6 +17,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
@@ -42,6 +43,14 @@ func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string
 		return nil, err
 	}
 	id := v.Brand.ID
+	room := []ledger.Room{{Class: budget.Erase, N: 1}}
+	if err := d.Ledger.Fits(ctx, v.Who, room, 1); err != nil { // before anybody is looked for
+		if !ledger.Refused(err) {
+			return nil, err
+		}
+		d.Ledger.RefusedByBudget(ctx, v.Who, entry.KindErasure.String(), err)
+		return nil, err
+	}
 	ords, err := d.Seal.Resolve(ctx, id, []string{token})
 	if err != nil {
 		v.Refuse(ctx, "unknown-token")
@@ -52,6 +61,7 @@ func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string
 		return nil, err
 	}
 	x := d.erasing(id, logKeys)
+	x.class = budget.Erase.String()
 	r, err := x.one(ctx, v, ords[0])
 	if err != nil {
 		return nil, err
@@ -168,6 +178,7 @@ func (d *Desk) finish(ctx context.Context, due ledger.Due) (bool, error) {
 type erasing struct {
 	d       *Desk
 	brand   record.BrandID
+	class   string                    // the budget that they count against; empty: none
 	logKeys map[record.Ordinal][]byte // of those who are still to be erased
 	read    uint64                    // the size up to which the log was read
 	kept    map[record.Ordinal][]ledger.Kept
@@ -188,7 +199,7 @@ func (x *erasing) one(ctx context.Context, v *door.Visit, ord record.Ordinal) (r
 	if err != nil {
 		return r, err
 	}
-	r, err = x.d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindErasure, Who: v.Who, Ords: u.Ords(), Commit: u.Commitment(0)})
+	r, err = x.d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindErasure, Who: v.Who, Class: x.class, Ords: u.Ords(), Commit: u.Commitment(0)})
 	if err != nil {
 		return r, err
 	}

@@ -550,7 +550,7 @@ func (s *Store) EnsureLocal(ctx context.Context, role string) (Caller, error) {
 }
 
 func (s *Store) ensureLocal(ctx context.Context, role string) (Caller, error) {
-	c := Caller{Name: LocalAdministrator}
+	c := Caller{Name: LocalAdministrator, Owner: true}
 	err := s.db.Tx(ctx, func(q db.Queryer) error {
 		now, err := q.Now(ctx)
 		if err != nil {

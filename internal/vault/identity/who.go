@@ -13,6 +13,9 @@ type Caller struct {
 	// Export is the one export that the credential can download, and nothing else;
 	// empty for a credential that can do whatever its principal may.
 	Export string
+	// Owner: whoever has the machine asks, over the vault's socket or in a process that has
+	// the vault open, without a key.
+	Owner bool
 }
 
 // Who is a caller in the one role that it has for a brand.

@@ -108,7 +108,7 @@ func (d *Direct) beginCustomers(ctx context.Context, j *joined) (*pending, error
 		puts[g.customer].Purchases = j.purchases.rows[g.from:g.to:g.to]
 	}
 	w := d.Desk.puts(v, puts)
-	w.kind = entry.KindImport
+	w.kind, w.owner = entry.KindImport, true
 	w.first = &d.first
 	return w, w.begin(ctx)
 }
@@ -124,7 +124,7 @@ func (d *Direct) beginPurchases(ctx context.Context, c *joined) (*pending, error
 		return nil, err
 	}
 	w := d.Desk.appends(v, appends)
-	w.kind = entry.KindImport
+	w.kind, w.owner = entry.KindImport, true
 	return w, w.begin(ctx)
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
@@ -22,9 +23,29 @@ func (d *Desk) nobody(v *door.Visit) seal.Nobody {
 	}
 }
 
-// rehearsed logs a rehearsal before it is answered: the caller learns who is there.
-func (d *Desk) rehearsed(ctx context.Context, v *door.Visit, fields record.FieldSet, n, unchanged int) error {
-	_, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindWrite, Who: v.Who, Fields: fields, Detail: entry.Unchanged{Count: unchanged, Rehearsed: n}})
+// rehearsed logs a rehearsal before it is answered: the caller learns of every row whether
+// somebody is there, and each costs a search, found or not. The machine's owner has no
+// budget.
+func (d *Desk) rehearsed(ctx context.Context, v *door.Visit, fields record.FieldSet, n, unchanged int, owner bool) error {
+	w := entry.Wrote{Unchanged: unchanged, Rehearsed: n}
+	ev := ledger.Event{Kind: entry.KindWrite, Who: v.Who, Fields: fields}
+	if owner {
+		w.By = entry.ByOwner
+	} else {
+		w.Met, ev.Rows = n, n
+	}
+	ev.Detail = entry.Written{Wrote: w}
+	_, err := d.Ledger.Record(ctx, ev)
+	return err
+}
+
+// mayRehearse refuses a rehearsal for which the budget of searches has no room, before it
+// looks for anybody.
+func (d *Desk) mayRehearse(ctx context.Context, v *door.Visit, n int) error {
+	err := d.Ledger.Fits(ctx, v.Who, []ledger.Room{{Class: budget.Search, N: n}}, n)
+	if ledger.Refused(err) {
+		d.Ledger.RefusedByBudget(ctx, v.Who, entry.KindWrite.String(), err)
+	}
 	return err
 }
 
@@ -41,6 +62,11 @@ func (d *Desk) rehearse(ctx context.Context, v *door.Visit, b *batch) (*api.Writ
 	if len(b.at) == 0 {
 		return out, nil
 	}
+	if !v.Who.Owner {
+		if err := d.mayRehearse(ctx, v, len(b.at)); err != nil {
+			return nil, err
+		}
+	}
 	r, err := d.Seal.RehearseCustomers(ctx, v.Brand.ID, b.puts, d.nobody(v))
 	fields := fieldsOfPuts(b.puts)
 	if b.appends != nil {
@@ -50,7 +76,7 @@ func (d *Desk) rehearse(ctx context.Context, v *door.Visit, b *batch) (*api.Writ
 	if err != nil {
 		return nil, err
 	}
-	if err := d.rehearsed(ctx, v, fields, len(b.at), r.Unchanged()); err != nil {
+	if err := d.rehearsed(ctx, v, fields, len(b.at), r.Unchanged(), v.Who.Owner); err != nil {
 		return nil, err
 	}
 	for j, i := range b.at {
@@ -107,7 +133,7 @@ func (d *Direct) rehearseCustomers(ctx context.Context, v *door.Visit, rows []Cu
 	if err != nil {
 		return nil, err
 	}
-	if err := d.Desk.rehearsed(ctx, v, fieldsOfPuts(puts), len(puts), r.Unchanged()); err != nil {
+	if err := d.Desk.rehearsed(ctx, v, fieldsOfPuts(puts), len(puts), r.Unchanged(), true); err != nil {
 		return nil, err
 	}
 	out := make([]Result, len(rows))
@@ -126,7 +152,7 @@ func (d *Direct) rehearsePurchases(ctx context.Context, v *door.Visit, c *joined
 	if err != nil {
 		return nil, err
 	}
-	if err := d.Desk.rehearsed(ctx, v, record.Fields(record.Purchases), len(appends), r.Unchanged()); err != nil {
+	if err := d.Desk.rehearsed(ctx, v, record.Fields(record.Purchases), len(appends), r.Unchanged(), true); err != nil {
 		return nil, err
 	}
 	out := make([]Result, len(c.purchases.rows))

@@ -15,6 +15,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
@@ -136,7 +137,7 @@ func (d *Desk) put(ctx context.Context, v *door.Visit, b *batch) (*api.Written, 
 
 // puts is the write of customers.
 func (d *Desk) puts(v *door.Visit, puts []seal.Put) *pending {
-	w := &pending{d: d, v: v, kind: entry.KindWrite}
+	w := &pending{d: d, v: v, kind: entry.KindWrite, rows: len(puts), rooms: []budget.Class{budget.Search, budget.Write}}
 	for i := range puts {
 		w.fields |= puts[i].Set
 		if len(puts[i].Purchases) > 0 {
@@ -146,14 +147,20 @@ func (d *Desk) puts(v *door.Visit, puts []seal.Put) *pending {
 	w.prepare = func(ctx context.Context) (*seal.Prepared, error) {
 		return w.prepareCustomers(ctx, puts)
 	}
+	w.tells = func(i int) bool { // of a new customer it tells what the caller said
+		return w.p.Err(i) == nil && w.p.Outcome(i) != seal.Created && (puts[i].Ord == 0 || w.p.Outcome(i) == seal.Unchanged)
+	}
 	return w
 }
 
 // appends is the write of purchases.
 func (d *Desk) appends(v *door.Visit, appends []seal.Append) *pending {
-	w := &pending{d: d, v: v, kind: entry.KindWrite, fields: record.Fields(record.Purchases)}
+	w := &pending{d: d, v: v, kind: entry.KindWrite, fields: record.Fields(record.Purchases), rows: len(appends), rooms: []budget.Class{budget.Search}}
 	w.prepare = func(ctx context.Context) (*seal.Prepared, error) {
 		return w.preparePurchases(ctx, appends)
+	}
+	w.tells = func(i int) bool { // found or not
+		return appends[i].Ord == 0 || slices.Contains(w.p.Purchases(i), seal.Unchanged)
 	}
 	return w
 }
@@ -167,7 +174,12 @@ type pending struct {
 	fields  record.FieldSet
 	prepare func(ctx context.Context) (*seal.Prepared, error)
 	mixing  mixing
-	plain   bool // no canary goes in, or gives way
+	plain   bool             // no canary goes in, or gives way
+	rows    int              // that it was asked for
+	tells   func(i int) bool // whether the answer tells of a row that somebody is a customer, or not
+	rooms   []budget.Class   // that it may count in
+	bounded bool             // by its principal's budgets
+	owner   bool             // the machine's owner writes
 	first   *firstLoad
 	unseen  bool // customers were sealed without looking for them
 
@@ -176,21 +188,27 @@ type pending struct {
 }
 
 func (w *pending) begin(ctx context.Context) (err error) {
-	w.receipt = ledger.Receipt{}
-	if w.p, err = w.prepare(ctx); err != nil {
-		return err
+	for paid := false; ; {
+		var rooms []ledger.Room
+		if w.bounded {
+			if rooms, paid, err = w.room(ctx, paid); err != nil {
+				return err
+			}
+		}
+		w.receipt = ledger.Receipt{}
+		if w.p, err = w.prepare(ctx); err != nil {
+			return err
+		}
+		if err = w.log(ctx, rooms); err == nil || !w.bounded || paid || w.rows == 1 || !ledger.Refused(err) {
+			return err
+		}
+		// Another request used the room meanwhile.
 	}
-	ords := w.p.Ords()
-	if len(ords) == 0 {
-		return nil
-	}
-	w.receipt, err = w.d.Ledger.Record(ctx, ledger.Event{Kind: w.kind, Who: w.v.Who, Fields: w.fields, Ords: ords, Commit: w.p.Commitment(w.fields)})
-	return err
 }
 
-// finish begins again where another was faster.
+// finish applies the write, and prepares it again after a conflict.
 func (w *pending) finish(ctx context.Context) error {
-	for attempt := 1; w.receipt.Valid(); attempt++ {
+	for attempt := 1; len(w.p.Ords()) > 0; attempt++ {
 		err := w.d.Seal.Apply(ctx, w.receipt, w.p)
 		if err == nil {
 			break
@@ -207,12 +225,13 @@ func (w *pending) finish(ctx context.Context) error {
 			return err
 		}
 	}
-	return w.unchanged(ctx)
+	return nil
 }
 
 // write brings in what one request asks for, and answers it.
 func (d *Desk) write(ctx context.Context, v *door.Visit, b *batch, w *pending) (*api.Written, error) {
 	out := &api.Written{Results: b.results}
+	w.bounded, w.owner = !v.Who.Owner, v.Who.Owner
 	if len(b.at) == 0 {
 		return out, nil
 	}
@@ -225,7 +244,7 @@ func (d *Desk) write(ctx context.Context, v *door.Visit, b *batch, w *pending) (
 	if err := w.finish(ctx); err != nil {
 		return nil, err
 	}
-	if w.receipt.Valid() {
+	if len(w.p.Ords()) > 0 {
 		out.Receipt = &api.Receipt{Brand: v.Brand.Name, Entry: w.receipt.Entry(), CheckpointSize: w.receipt.CheckpointSize()}
 	}
 	return out, d.answer(ctx, v, b, w.p)

@@ -47,10 +47,43 @@ func (l *Ledger) Hold(ctx context.Context, r Release) (Hold, error) {
 		err = c.proj.book.Check(d)
 	}
 	if err != nil {
-		c.refuse(ctx, refusalOf(r, err))
+		c.refuse(ctx, refusalOfRelease(r, err))
 		return Hold{}, err
 	}
 	return Hold{release: r, valid: true}, nil
+}
+
+// Fits reports, with the refusal otherwise, whether the budgets of somebody have room. It
+// is no promise: [Ledger.Record] decides.
+func (l *Ledger) Fits(ctx context.Context, who identity.Who, rooms []Room, rows int) error {
+	c, err := l.chain(ctx, who.Brand)
+	if err != nil {
+		return err
+	}
+	now, err := l.db.Estimate(ctx)
+	if err != nil {
+		return unavailable(err)
+	}
+	for attempt := 0; ; attempt++ {
+		err = nil
+		for _, room := range rooms {
+			d := budget.Disclosure{At: now, Lineage: who.Lineage, Principal: who.Principal, Role: who.Role, Class: room.Class, Room: room.N, Rows: rows}
+			if err = c.proj.book.Check(d); err != nil {
+				break
+			}
+		}
+		if err == nil || attempt > 0 {
+			return err
+		}
+		if now, err = l.db.Now(ctx); err != nil { // an estimate that is late refuses what fits again
+			return unavailable(err)
+		}
+	}
+}
+
+// RefusedByBudget logs that a budget refused somebody.
+func (l *Ledger) RefusedByBudget(ctx context.Context, who identity.Who, action string, err error) {
+	l.Refused(ctx, refusalOf(who, action, "", 0, err))
 }
 
 // Append decides the budgets and logs the release, durably, in one transaction. A
@@ -75,8 +108,8 @@ func (l *Ledger) Append(ctx context.Context, h Hold, commit Commit) (Receipt, er
 	req := c.request(e, rel.Ords, commit)
 	req.class, req.revision = rel.Class, revision.Of(ctx)
 	if err := c.await(ctx, req); err != nil {
-		if refusedByBudget(err) {
-			c.refuse(ctx, refusalOf(rel, err))
+		if Refused(err) {
+			c.refuse(ctx, refusalOfRelease(rel, err))
 		}
 		return Receipt{}, err
 	}
@@ -94,6 +127,9 @@ func (l *Ledger) Record(ctx context.Context, ev Event) (Receipt, error) {
 		return Receipt{}, err
 	}
 	if err := c.await(ctx, req); err != nil {
+		if Refused(err) {
+			c.refuse(ctx, refusalOf(ev.Who, ev.Kind.String(), ev.Purpose, ev.Fields, err))
+		}
 		return Receipt{}, err
 	}
 	revision.Logged(ctx)
@@ -103,7 +139,7 @@ func (l *Ledger) Record(ctx context.Context, ev Event) (Receipt, error) {
 // event returns the request for an entry of what releases nothing.
 func (l *Ledger) event(ctx context.Context, ev Event) (*request, *chain, error) {
 	e := entryOf(ev.Who, ev.Kind)
-	e.Purpose, e.Ticket, e.Fields, e.Detail = ev.Purpose, ev.Ticket, ev.Fields, ev.Detail
+	e.Purpose, e.Ticket, e.Fields, e.Detail, e.Class = ev.Purpose, ev.Ticket, ev.Fields, ev.Detail, ev.Class
 	switch {
 	case ev.Kind == entry.KindDisclosure, ev.Kind == entry.KindSearch:
 		return nil, nil, errors.New("a release is appended with a hold, not recorded")
@@ -125,7 +161,7 @@ func (l *Ledger) event(ctx context.Context, ev Event) (*request, *chain, error) 
 		return nil, nil, err
 	}
 	req := c.request(e, slices.Clone(ev.Ords), ev.Commit)
-	req.revision = revision.Of(ctx)
+	req.revision, req.rooms, req.rows, req.most = revision.Of(ctx), ev.Rooms, ev.Rows, ev.Most
 	return req, c, nil
 }
 
@@ -203,7 +239,8 @@ func (r *request) receipt() Receipt {
 	}
 }
 
-func refusedByBudget(err error) bool {
+// Refused reports whether a budget refused.
+func Refused(err error) bool {
 	var exhausted *budget.ExhaustedError
 	var noRule *budget.NoRuleError
 	return errors.As(err, &exhausted) || errors.As(err, &noRule)

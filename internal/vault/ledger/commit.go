@@ -25,9 +25,12 @@ const maxRequests = 256
 
 // request is one entry that waits to be logged.
 type request struct {
-	entry       entry.Entry // without time, root, subjects
-	revision    int64       // under which it was allowed; 0: not checked
-	class       budget.Class
+	entry       entry.Entry  // without time, root, subjects
+	revision    int64        // under which it was allowed; 0: not checked
+	class       budget.Class // of a release
+	rooms       []Room
+	rows        int
+	most        budget.Limits
 	ords        []record.Ordinal
 	commit      Commit
 	commitments [][32]byte

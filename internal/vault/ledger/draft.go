@@ -1,9 +1,11 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -117,10 +119,11 @@ func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
 	}
 	e := r.entry
 	e.At = d.at
-	if released(e.Kind) {
-		err := d.books.Decide(budget.Disclosure{
-			Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: r.class, Ords: r.ords, Absent: e.Absent(),
-		})
+	if asked, err := r.asks(&e); err != nil {
+		r.failed = err
+		return nil
+	} else if len(asked) > 0 {
+		err := d.books.DecideAll(asked)
 		if errors.Is(err, budget.ErrStale) {
 			return err
 		}
@@ -192,6 +195,33 @@ func (d *draft) place(r *request, e entry.Entry) error {
 	}
 	d.keep(r)
 	return d.more(r, rest)
+}
+
+// asks is what a request asks of the budgets.
+func (r *request) asks(e *entry.Entry) ([]budget.Disclosure, error) {
+	if released(e.Kind) {
+		return []budget.Disclosure{{
+			Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: r.class, Ords: r.ords, Absent: e.Absent(), Rows: r.rows,
+		}}, nil
+	}
+	out, err := countsOf(e, r.ords)
+	if err != nil {
+		return nil, fmt.Errorf("counting an entry: %w", err)
+	}
+	for i := range out {
+		out[i].Rows, out[i].Most = r.rows, r.most
+	}
+	for _, room := range r.rooms {
+		i := slices.IndexFunc(out, func(d budget.Disclosure) bool { return d.Class == room.Class })
+		if i < 0 {
+			i = len(out)
+			out = append(out, budget.Disclosure{Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: room.Class, Rows: r.rows})
+		}
+		out[i].Room = room.N
+	}
+	// One order, so that of several budgets without room a refusal always names the same.
+	slices.SortFunc(out, func(a, b budget.Disclosure) int { return cmp.Compare(a.Class, b.Class) })
+	return out, nil
 }
 
 // keep keeps what the proofs of others need of who is in an entry beside them and was

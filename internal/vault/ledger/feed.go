@@ -44,14 +44,17 @@ func (l *Ledger) Secret(ctx context.Context, brand record.BrandID, use string) (
 	return sha256.Sum256(sig), nil
 }
 
-// DisclosureOf returns what counts of an entry in the budgets, and false for one that
-// counts nothing, such as one whose values are erased.
-func DisclosureOf(e follow.Entry) (budget.Disclosure, bool) {
+// CountsOf returns what an entry counts in the budgets, by class: nothing for one whose
+// values are erased.
+func CountsOf(e follow.Entry) []budget.Disclosure {
 	if e.Bare() {
-		return budget.Disclosure{}, false
+		return nil
 	}
-	d, counts, err := disclosureOf(e.Entry, e.Ords)
-	return d, counts && err == nil
+	out, err := countsOf(e.Entry, e.Ords)
+	if err != nil { // the projection of the log fails at it
+		return nil
+	}
+	return out
 }
 
 // entries are those of a committed group, as reading the log gives them.

@@ -66,7 +66,7 @@ func rules(t testing.TB, hour uint32) *budget.Rules {
 	t.Helper()
 	var list []budget.Rule
 	for k := budget.Lineage; k <= budget.Brand; k++ {
-		for c := budget.Clear; c <= budget.Export; c++ {
+		for _, c := range budget.InUse() {
 			limit := uint32(1 << 30)
 			if k == budget.Lineage {
 				limit = hour
@@ -325,7 +325,7 @@ func TestARefusalSaysWhoseBudgetItWas(t *testing.T) {
 			t.Fatal(err)
 		}
 		setRules(t, l, r)
-		if _, err := reveal(t, l, agent(7, 70), 1, 2); !refusedByBudget(err) {
+		if _, err := reveal(t, l, agent(7, 70), 1, 2); !Refused(err) {
 			t.Fatalf("two customers under the %s's budget of one: %v", kind, err)
 		}
 	}

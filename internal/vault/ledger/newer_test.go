@@ -101,7 +101,7 @@ func TestAnUnknownKindIsPassedOver(t *testing.T) {
 			if _, err := reveal(t, l, agent(7, 70), 1); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-			if _, err := reveal(t, l, agent(7, 70), 8, 9); !refusedByBudget(err) {
+			if _, err := reveal(t, l, agent(7, 70), 8, 9); !Refused(err) {
 				t.Errorf("%s: the budget gave %v", name, err)
 			}
 			r, err := l.Verify(ctx, brand, nil)

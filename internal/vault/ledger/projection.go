@@ -155,7 +155,7 @@ func (p *projection) apply(g *group, o *opener, counted uint32) error {
 		if e.Newer() && e.Critical {
 			return fmt.Errorf("entry %d is of the kind %d: %w", it.index, e.Kind, entry.ErrNewer)
 		}
-		if released(e.Kind) && (!e.Bare() || entry.Day(e.At) >= counted) {
+		if mayCount(&e) && (!e.Bare() || entry.Day(e.At) >= counted) {
 			if err := o.values(&it, &e); err != nil {
 				return err
 			}
@@ -200,30 +200,58 @@ func (p *projection) take(index uint64, e entry.Entry, ords []record.Ordinal) er
 	if err := p.note(index, e, ords); err != nil || e.Bare() {
 		return err
 	}
-	d, counts, err := disclosureOf(&e, ords)
-	if err != nil || !counts {
-		return err
-	}
-	return p.book.Apply(d)
-}
-
-// counts reports whether an entry counts in the budgets.
-func counts(e *entry.Entry, ords []record.Ordinal) bool {
-	return released(e.Kind) && len(ords)+e.Absent() > 0
-}
-
-// disclosureOf returns what counts of an entry in the budgets, if it counts.
-func disclosureOf(e *entry.Entry, ords []record.Ordinal) (d budget.Disclosure, is bool, err error) {
-	if !counts(e, ords) {
-		return d, false, nil
-	}
-	class, err := classOf(e.Class)
+	ds, err := countsOf(&e, ords)
 	if err != nil {
-		return d, false, errors.Join(ErrTampered, err)
+		return errors.Join(ErrTampered, err)
 	}
-	return budget.Disclosure{
-		At: e.At, Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: class, Ords: ords, Absent: e.Absent(),
-	}, true, nil
+	for i := range ds {
+		if err := p.book.Apply(ds[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayCount reports whether an entry counts in the budgets, as far as its leaf says: its
+// values are needed then.
+func mayCount(e *entry.Entry) bool {
+	switch {
+	case released(e.Kind):
+		return true
+	case e.Kind == entry.KindErasure:
+		return e.Class != ""
+	}
+	w, ok := entry.WroteOf(e.Detail)
+	return ok && (e.Class != "" && w.Changed > 0 || w.Met > 0)
+}
+
+// countsOf returns what an entry counts in the budgets, by class.
+func countsOf(e *entry.Entry, ords []record.Ordinal) (out []budget.Disclosure, err error) {
+	if !mayCount(e) {
+		return nil, nil
+	}
+	d := budget.Disclosure{At: e.At, Lineage: e.Lineage, Principal: e.Principal, Role: e.Role}
+	if w, ok := entry.WroteOf(e.Detail); ok {
+		if w.Met > 0 {
+			met := d
+			met.Class, met.Absent = budget.Search, w.Met
+			out = append(out, met)
+		}
+		if e.Class == "" || w.Changed == 0 {
+			return out, nil
+		}
+		d.Approval = w.Approval
+		if ords, err = w.ChangedOf(ords); err != nil {
+			return nil, err
+		}
+	} else if d.Absent = e.Absent(); len(ords)+d.Absent == 0 {
+		return nil, nil
+	}
+	if d.Class, err = budget.ParseClass(e.Class); err != nil {
+		return nil, err
+	}
+	d.Ords = ords
+	return append(out, d), nil
 }
 
 // note is take without the budgets, which a group of our own counts by itself.

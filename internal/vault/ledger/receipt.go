@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -84,6 +83,22 @@ type Event struct {
 	Ords    []record.Ordinal // ascending
 	Commit  Commit           // needed with Ords
 	Detail  entry.Detail
+
+	// Class is the budget that a write or an erasure counts against; empty: none.
+	Class string
+	// Rooms are the budgets that must have room before the event is logged, whatever it
+	// counts: so that a refusal does not tell whom it would have counted.
+	Rooms []Room
+	// Rows is what a refusal speaks of, instead of whom the event would count; 0: of those.
+	Rows int
+	// Most is the limit of the approval that the detail names.
+	Most budget.Limits
+}
+
+// Room is how much room a budget must have.
+type Room struct {
+	Class budget.Class
+	N     int
 }
 
 // Receipt shows that an entry is durable. Only the ledger makes one; the zero
@@ -150,15 +165,6 @@ func level(r Release) string {
 		return "clear"
 	}
 	return "masked"
-}
-
-func classOf(name string) (budget.Class, error) {
-	for c := budget.Clear; c <= budget.Export; c++ {
-		if c.String() == name {
-			return c, nil
-		}
-	}
-	return 0, fmt.Errorf("unknown class of release %q", name)
 }
 
 func checkOrds(ords []record.Ordinal) error {

@@ -143,12 +143,14 @@ func (c *chain) closing() bool {
 	}
 }
 
-// refusalOf is what is logged of a release that a budget refused.
-func refusalOf(r Release, err error) Refusal {
-	out := Refusal{
-		Who: r.Grant.Who(), Action: r.Class.String(), Purpose: r.Grant.Purpose(),
-		Reason: "budget-exhausted", Fields: r.Grant.Fields(),
-	}
+// refusalOfRelease is what is logged of a release that a budget refused.
+func refusalOfRelease(r Release, err error) Refusal {
+	return refusalOf(r.Grant.Who(), r.Class.String(), r.Grant.Purpose(), r.Grant.Fields(), err)
+}
+
+// refusalOf is what is logged of an action that a budget refused.
+func refusalOf(who identity.Who, action, purpose string, fields record.FieldSet, err error) Refusal {
+	out := Refusal{Who: who, Action: action, Purpose: purpose, Reason: "budget-exhausted", Fields: fields}
 	var full *budget.ExhaustedError
 	var none *budget.NoRuleError
 	switch {

@@ -166,7 +166,7 @@ func TestWhatFollowsFromTheLogIsTheSameByEveryWay(t *testing.T) {
 				case 2:
 					setRules(t, l, rules(t, uint32(rapid.IntRange(3, 1000).Draw(rt, "limit"))))
 				default:
-					if _, err := reveal(t, l, agent(who, who), ords...); err != nil && !refusedByBudget(err) {
+					if _, err := reveal(t, l, agent(who, who), ords...); err != nil && !Refused(err) {
 						rt.Fatal(err)
 					}
 				}

@@ -65,6 +65,7 @@ type change struct {
 	gone, come []int64  // lookups
 	room       [4]int64 // for come, of an address and a number
 	former     []former
+	mailed     bool // it replaces an e-mail address
 	early      bool // its external id is another's by the same write
 	rewrite    bool // all segments are replaced, in the next epoch
 	packed     [][]byte
@@ -122,6 +123,29 @@ func (p *Prepared) Unchanged() (n int) {
 		}
 	}
 	return n
+}
+
+// Changes is what a write does to customers who are there already.
+type Changes struct {
+	Made    int              // customers who were not there
+	Profile []record.Ordinal // those whose stored profile changes, ascending
+	Mails   int              // of them, those whose e-mail address is another
+}
+
+// Changes returns what the write does to customers who are there already.
+func (p *Prepared) Changes() (out Changes) {
+	for _, c := range p.changes {
+		switch {
+		case c.made:
+			out.Made++
+		case c.profile != nil:
+			out.Profile = append(out.Profile, c.ord)
+			if c.mailed {
+				out.Mails++
+			}
+		}
+	}
+	return out
 }
 
 // Err returns why the i-th thing failed. It holds no value.
@@ -435,16 +459,18 @@ func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put, note *Note) 
 	if err != nil {
 		return nil, err
 	}
+	ch := &change{ord: r.ord, secret: r.secret, version: r.version, epoch: r.epoch, segments: r.segments}
 	var changed []former
 	for f := record.Field(0); f < record.NumColumns; f++ {
 		if c.Get(f) != old.Get(f) && old.Get(f) != "" {
+			ch.mailed = ch.mailed || f == record.Email
 			changed = append(changed, former{f, blind(k.history, fmt.Sprintf("cloakroom former 1 %s %d", f, r.ord), old.Get(f))})
 		}
 	}
 	if c.Columns == old.Columns && maps.Equal(c.Attributes, old.Attributes) {
 		return nil, nil
 	}
-	ch := &change{ord: r.ord, secret: r.secret, version: r.version, epoch: r.epoch, segments: r.segments, former: changed}
+	ch.former = changed
 	was, err := k.externals(old.Get(record.ExternalID))
 	if err != nil {
 		return nil, err

@@ -79,7 +79,7 @@ func each(t *testing.T, test func(t *testing.T, p place)) {
 		defer l.Close()
 		var list []budget.Rule
 		for k := budget.Lineage; k <= budget.Brand; k++ {
-			for c := budget.Clear; c <= budget.Export; c++ {
+			for _, c := range budget.InUse() {
 				list = append(list, budget.Rule{Kind: k, Class: c, Window: budget.Hour, Limit: 1 << 30})
 			}
 		}

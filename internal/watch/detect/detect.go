@@ -80,6 +80,7 @@ type Detector struct {
 	people    map[uint64]*profile
 	roles     map[string]*role
 	space     space
+	stored    int // customers that the brand has, about
 	day       int64
 	next      uint64
 }
@@ -157,6 +158,10 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 	case e.Principal == 0:
 	default:
 		s.novelties()
+		switch s.e.Kind {
+		case entry.KindWrite, entry.KindImport, entry.KindErasure:
+			s.writes()
+		}
 		if s.released() {
 			s.hours()
 			s.volumes()

@@ -72,6 +72,7 @@ type profile struct {
 	raised  [maxEpisodes]episode
 	highDay int64 // the last day on which it was above its own usual, for peers
 	fullDay int64 // the last day on which a budget refused it, for crowd
+	harms   harms
 }
 
 // episode keeps a rule from saying the same at every entry: it speaks again when the

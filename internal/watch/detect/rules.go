@@ -85,11 +85,15 @@ const (
 	Refusals   Rule = "refusals"
 	CanaryMail Rule = "canary-mail"
 	Crowd      Rule = "crowd"
+	Overwrite  Rule = "overwrite"
+	Erasures   Rule = "erasures"
+	Emails     Rule = "emails"
+	Rewrite    Rule = "rewrite"
 )
 
 // AllRules returns every rule.
 func AllRules() []Rule {
-	return []Rule{Canary, Surge, Drift, Day, Week, Walk, Purpose, Fields, Action, Credential, Hours, Peers, Refusals, Crowd, CanaryMail}
+	return []Rule{Canary, Surge, Drift, Day, Week, Walk, Purpose, Fields, Action, Credential, Hours, Peers, Refusals, Crowd, CanaryMail, Overwrite, Erasures, Emails, Rewrite}
 }
 
 // Rules are the thresholds of one brand. See default.yaml for what each means.
@@ -153,7 +157,25 @@ type Rules struct {
 		UnknownPurpose  int `yaml:"unknown-purpose"`
 	} `yaml:"refusals"`
 
+	Overwrite times `yaml:"overwrite"`
+	Erasures  times `yaml:"erasures"`
+	Emails    times `yaml:"emails"`
+	Rewrite   struct {
+		graded `yaml:",inline"`
+
+		Share float64 `yaml:"share"`
+		Floor int     `yaml:"floor"`
+	} `yaml:"rewrite"`
+
 	text string
+}
+
+// times is a rule on days that have several times the usual.
+type times struct {
+	graded `yaml:",inline"`
+
+	Floor int     `yaml:"floor"`
+	Times float64 `yaml:"times"`
 }
 
 // graded is the severity of a rule's alarms. Rules in logs of before v0.1.0 name it grade.
@@ -165,7 +187,8 @@ type graded struct {
 // current takes severities under their old name over to the new one.
 func (r *Rules) current() {
 	for _, g := range []*graded{&r.Canary, &r.CanaryMail, &r.Surge.graded, &r.Drift.graded, &r.Day.graded, &r.Week.graded, &r.Walk.graded,
-		&r.Purpose, &r.Fields, &r.Action, &r.Credential.graded, &r.Hours, &r.Crowd.graded, &r.Peers.graded, &r.Refusals.graded} {
+		&r.Purpose, &r.Fields, &r.Action, &r.Credential.graded, &r.Hours, &r.Crowd.graded, &r.Peers.graded, &r.Refusals.graded,
+		&r.Overwrite.graded, &r.Erasures.graded, &r.Emails.graded, &r.Rewrite.graded} {
 		if g.Old != 0 {
 			g.Grade, g.Old = g.Old, 0
 		}
@@ -315,6 +338,14 @@ func (r *Rules) check() error {
 		between("peers.least", float64(r.Peers.Least), 2, 1e6),
 		between("crowd.sigma", r.Crowd.Sigma, 2, 30),
 		between("crowd.least", float64(r.Crowd.Least), 2, 1e6),
+		between("overwrite.floor", float64(r.Overwrite.Floor), 1, 1e9),
+		between("overwrite.times", r.Overwrite.Times, 1, 1000),
+		between("erasures.floor", float64(r.Erasures.Floor), 1, 1e9),
+		between("erasures.times", r.Erasures.Times, 1, 1000),
+		between("emails.floor", float64(r.Emails.Floor), 1, 1e9),
+		between("emails.times", r.Emails.Times, 1, 1000),
+		between("rewrite.floor", float64(r.Rewrite.Floor), 1, 1e9),
+		between("rewrite.share", r.Rewrite.Share, 0.001, 1),
 		between("refusals.policy-denied", float64(r.Refusals.PolicyDenied), 0, 1e9),
 		between("refusals.budget-exhausted", float64(r.Refusals.BudgetExhausted), 0, 1e9),
 		between("refusals.unknown-token", float64(r.Refusals.UnknownToken), 0, 1e9),

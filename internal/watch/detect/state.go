@@ -15,7 +15,7 @@ import (
 
 // StateVersion is of what a detector learns and how Encode writes it. Raise it with
 // every change of either, and servers learn anew from the log.
-const StateVersion = 1
+const StateVersion = 2
 
 var errState = errors.New("not the state of a detector")
 
@@ -59,6 +59,7 @@ func (d *Detector) code(c *coder) {
 	codeMap(c, d.roles, func() *role { return &role{} }, c.text, (*role).code)
 	codeList(c, &d.space.blocks, func(x *uint64) { code(c, x) })
 	code(c, &d.space.count)
+	code(c, &d.stored)
 }
 
 func (p *profile) code(c *coder) {
@@ -120,6 +121,7 @@ func (p *profile) code(c *coder) {
 	}
 	code(c, &p.highDay)
 	code(c, &p.fullDay)
+	p.harms.code(c)
 }
 
 func (r *role) code(c *coder) {

@@ -95,13 +95,13 @@ func TestNothingOfAStateIsForgotten(t *testing.T) {
 		p.inWeek = distinct{many: &sketch{}}
 		fill(reflect.ValueOf(p.inWeek.many).Elem(), r)
 		fill(reflect.ValueOf(&d.space).Elem(), r)
-		d.people[7], d.roles["agent"], d.day, d.next, d.rulesText = p, q, 3, 4, DefaultText()
+		d.people[7], d.roles["agent"], d.day, d.next, d.stored, d.rulesText = p, q, 3, 4, 5, DefaultText()
 		if got := copied(t, d); !reflect.DeepEqual(got, d) {
 			t.Fatal("a field was written and not read, or not written")
 		}
 	}
 	fields := map[string]int{"detector": reflect.TypeFor[Detector]().NumField()}
-	if fields["detector"] != 10 { // brand, rules, their text, pinned, canaries, people, roles, space, day, next
+	if fields["detector"] != 11 { // brand, rules, their text, pinned, canaries, people, roles, space, stored, day, next
 		t.Errorf("a detector has %d fields: write the new one down in code", fields["detector"])
 	}
 }

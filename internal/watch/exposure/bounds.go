@@ -10,16 +10,23 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
-// classes is how many classes of release have a budget.
-const classes = int(budget.Export) + 1
+// classes is how many classes have a budget: a test holds that they are those in use.
+const classes = int(budget.Erase) + 1
 
 // amounts are bounds by class.
 type amounts [classes]budget.Bound
 
-// together is what all classes allow: a thief takes other customers by each.
-func (a *amounts) together() (sum budget.Bound) {
-	for _, b := range a {
-		sum = sum.Plus(b)
+// together is what all classes allow that take: a thief takes other customers by each.
+func (a *amounts) together() budget.Bound { return a.of(budget.Takes) }
+
+// destroyed is whom all classes allow to change or erase.
+func (a *amounts) destroyed() budget.Bound { return a.of(budget.Destroys) }
+
+func (a *amounts) of(e budget.Effect) (sum budget.Bound) {
+	for c, b := range a {
+		if budget.Class(c).Effect() == e {
+			sum = sum.Plus(b)
+		}
 	}
 	return sum
 }
@@ -150,7 +157,10 @@ func (h *held) limit(rules *budget.Rules) {
 func allowed(r access.Reach, stop containment.Stop) (may [classes]bool) {
 	may[budget.Clear] = r.Clear && !stop.Clear
 	may[budget.Masked] = r.Masked && !stop.Masked
-	may[budget.Search] = r.Search && !stop.Clear
+	// A write that meets a customer tells that they are one.
+	may[budget.Search] = r.Search && !stop.Clear || r.Write && !stop.Writes
 	may[budget.Export] = r.Export && !stop.Clear && !stop.Files
+	may[budget.Write] = r.Write && !stop.Writes
+	may[budget.Erase] = r.Erase && !stop.Writes
 	return may
 }

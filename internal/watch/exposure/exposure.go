@@ -317,7 +317,7 @@ func (d *Desk) now(ctx context.Context, brand record.BrandID, h budget.Holder, r
 		c := &r.Classes[i]
 		var n budget.Counts
 		for _, u := range used {
-			if u.Class.String() == c.Class {
+			if u.Class.String() == c.Class && u.Class.Effect() == budget.Takes {
 				n[u.Window] = uint32(u.Count)
 			}
 		}
@@ -332,7 +332,9 @@ func row(brand string, h *held, u budget.Uses, own bool) api.ExposureRow {
 	var would budget.Bound
 	for c := range h.bound {
 		bound, use := h.bound[c], u.Class[c]
-		would = would.Plus(happy(use, bound))
+		if budget.Class(c).Effect() == budget.Takes {
+			would = would.Plus(happy(use, bound))
+		}
 		if bound == (budget.Bound{}) && use.Steps == 0 {
 			continue
 		}
@@ -343,7 +345,7 @@ func row(brand string, h *held, u budget.Uses, own bool) api.ExposureRow {
 		r.Classes = append(r.Classes, f)
 	}
 	bound := h.bound.together()
-	r.Bound = windows(bound)
+	r.Bound, r.Destroy = windows(bound), windows(h.bound.destroyed())
 	if !own {
 		used(&r.Figures, u.Together, bound, would)
 		r.Few = u.Together.Steps < enough

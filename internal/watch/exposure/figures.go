@@ -17,7 +17,7 @@ const (
 	// follower names the figures among the followers.
 	follower = "exposure"
 	// figuresVersion is of how use is counted and how it is written down.
-	figuresVersion = 1
+	figuresVersion = 2
 	// figuresEvery is how many entries come, at least, between two snapshots: they are
 	// larger than those of detection, and catching up costs less.
 	figuresEvery = 32_768
@@ -61,7 +61,7 @@ func (f *figures) Observe(e follow.Entry) []struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.next, f.at = e.Index+1, e.At
-	if d, released := ledger.DisclosureOf(e); released {
+	for _, d := range ledger.CountsOf(e) {
 		f.history.Add(d) // fails for what is no disclosure, and the ledger logs none
 	}
 	return nil

@@ -40,12 +40,12 @@ func furnished(h *house, n int) *shelf {
 			bought.Customers = append(bought.Customers, api.CustomerPurchases{ExternalID: id, Purchases: []api.Purchase{
 				{ID: fmt.Sprint("receipt-", i), At: fmt.Sprintf("202%d-03-01T10:11:12Z", 3+i%3), SKU: "GU1", Description: "Belt", Quantity: new(int64(2)), Amount: "90.00", Currency: "EUR", Store: "Brest"}}})
 		}
-		w, err := h.as["application"].Put(ctx, "gucci", put)
+		w, err := h.Put(ctx, "gucci", put)
 		h.must(err)
 		for _, r := range w.Results {
 			s.tokens = append(s.tokens, r.Token)
 		}
-		_, err = h.as["application"].AddPurchases(ctx, "gucci", bought)
+		_, err = h.AddPurchases(ctx, "gucci", bought) // the owner of the machine: more than a budget meets
 		h.must(err)
 	}
 	return s

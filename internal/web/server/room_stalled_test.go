@@ -70,13 +70,13 @@ func TestStalledUploadsKeepNobodyOff(t *testing.T) {
 					return h.server.OneShareIsTaken()
 				})
 			}
-			large := make([]api.Fields, 0, 4000)
-			for i := range cap(large) {
-				large = append(large, api.Fields{"external_id": fmt.Sprintf("L-%d", i), "attr.note": strings.Repeat("y", 400)})
-			}
 			var wg sync.WaitGroup
-			for range 2 {
+			for n := range 2 {
 				wg.Go(func() {
+					large := make([]api.Fields, 0, 4000)
+					for i := range cap(large) {
+						large = append(large, api.Fields{"external_id": fmt.Sprintf("L-%d-%d", n, i), "attr.note": strings.Repeat("y", 400)})
+					}
 					if _, err := h.as["application"].Put(t.Context(), "gucci", api.PutRequest{Customers: large}); err != nil && !isType(err, api.TypeConflict) {
 						t.Errorf("a large write beside stalled uploads: %v", err)
 					}

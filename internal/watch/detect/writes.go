@@ -1,0 +1,124 @@
+package detect
+
+import (
+	"fmt"
+
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+)
+
+// What a principal does to customers on a day, as the rules overwrite, erasures and emails
+// count it.
+const (
+	ofOverwrite = iota
+	ofErasures
+	ofEmails
+	maxHarms
+)
+
+// harm is one of them.
+type harm struct {
+	today   distinct
+	usual   level // of a day with any
+	episode episode
+}
+
+// harms are what a principal, or with owner whoever has the machine, did on a day.
+type harms struct {
+	day int64
+	of  [maxHarms]harm
+}
+
+// turn closes the day that is over. What is far beyond the usual teaches little.
+func (h *harms) turn(day int64) {
+	if h.day == day {
+		return
+	}
+	h.day = day
+	for i := range h.of {
+		x := &h.of[i]
+		if n := x.today.count(); n > 0 {
+			most := max(2*x.usual.mean(float64(n), 2), 10)
+			x.usual.learn(min(float64(n), most), fadeDay)
+		}
+		x.today.clear()
+	}
+}
+
+// writes are the rules on what changes and destroys. An approval has its own limit, and
+// whoever has the machine is held against what is stored.
+func (s *sight) writes() {
+	h := &s.p.harms
+	h.turn(s.now.day)
+	rules := s.d.rules
+	if s.e.Kind == entry.KindErasure {
+		s.d.stored -= len(s.ords)
+		for _, ord := range s.ords {
+			h.of[ofErasures].today.add(ord)
+		}
+		if s.e.Class != "" {
+			s.harm(&h.of[ofErasures], Erasures, rules.Erasures, "erased")
+		}
+		return
+	}
+	w, ok := entry.WroteOf(s.e.Detail)
+	if !ok { // an older release says only whom it concerned
+		if s.e.Kind == entry.KindImport {
+			s.d.stored += len(s.ords)
+		}
+		return
+	}
+	s.d.stored += w.New
+	changed, err := w.ChangedOf(s.ords)
+	if w.Changed == 0 || err != nil {
+		return
+	}
+	for _, ord := range changed {
+		h.of[ofOverwrite].today.add(ord)
+	}
+	if w.By == entry.ByOwner {
+		s.rewrite(&h.of[ofOverwrite])
+		return
+	}
+	if w.By == "" {
+		s.harm(&h.of[ofOverwrite], Overwrite, rules.Overwrite, "changed")
+	}
+	if w.Mails > 0 {
+		h.of[ofEmails].today.absent += w.Mails // who they are is not said
+		s.harm(&h.of[ofEmails], Emails, rules.Emails, "given another e-mail address")
+	}
+}
+
+// harm raises an alarm where a day has more than some times the principal's usual.
+func (s *sight) harm(x *harm, rule Rule, r times, what string) {
+	n, mean := x.today.count(), x.usual.mean(0, 1)
+	if n < r.Floor || float64(n) < r.Times*mean || !x.episode.due(s.now.day, 1, n) {
+		return
+	}
+	usual := fmt.Sprintf("about %s %s on a day that has any", figure(mean), what)
+	if mean == 0 {
+		usual = "none before"
+	}
+	s.raise(rule, r.Grade, n, usual,
+		fmt.Sprintf("%s %s on %s until %s UTC", customers(n), what, s.now.at.Format("2006-01-02"), s.now.at.Format("15:04")))
+}
+
+// rewrite raises an alarm where whoever has the machine changes a large share of what is
+// stored in a day.
+func (s *sight) rewrite(x *harm) {
+	r, n, stored := s.d.rules.Rewrite, x.today.count(), max(s.d.stored, 1)
+	if n < r.Floor || float64(n) < r.Share*float64(stored) || !x.episode.due(s.now.day, 1, n) {
+		return
+	}
+	s.raise(Rewrite, r.Grade, n, fmt.Sprintf("less than %s %% of about %d stored profiles in a day", figure(100*r.Share), stored),
+		fmt.Sprintf("%s changed by the machine's owner on %s until %s UTC", customers(n), s.now.at.Format("2006-01-02"), s.now.at.Format("15:04")))
+}
+
+func (h *harms) code(c *coder) {
+	code(c, &h.day)
+	for i := range h.of {
+		x := &h.of[i]
+		x.today.code(c)
+		x.usual.code(c)
+		x.episode.code(c)
+	}
+}
