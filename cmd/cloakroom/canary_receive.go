@@ -16,7 +16,7 @@ import (
 
 type canaryReceiveCmd struct {
 	remote
-	Listen  string   `help:"Address to receive mail at; other mail servers use port 25." default:":2525" placeholder:"HOST:PORT"`
+	Listen  string   `help:"Address to receive mail at; other mail servers use port 25." default:":2525" env:"CLOAKROOM_MAIL_LISTEN" placeholder:"HOST:PORT"`
 	Domain  []string `help:"Brand and the domain of its canaries; may be repeated." required:"" placeholder:"BRAND=DOMAIN"`
 	TLSCert string   `name:"tls-cert" help:"Certificate chain for STARTTLS, PEM." type:"existingfile" placeholder:"FILE"`
 	TLSKey  string   `name:"tls-key" help:"Private key of the certificate, PEM." type:"existingfile" placeholder:"FILE"`

@@ -54,7 +54,7 @@ func (b *backing) name(dir string) string {
 
 // remote is where a verb finds its vault: the flags of every verb that needs one.
 type remote struct {
-	Data   string `help:"Data directory of the vault on this machine." default:"cloakroom-data" env:"CLOAKROOM_DATA" placeholder:"DIR"`
+	Data   string `help:"Data directory of the vault on this machine." default:"${data}" env:"CLOAKROOM_DATA" placeholder:"DIR"`
 	Server string `help:"URL of a remote vault; needs a key in CLOAKROOM_KEY." env:"CLOAKROOM_SERVER" placeholder:"URL"`
 	JSON   bool   `help:"Print the API's JSON."`
 	backing
@@ -175,6 +175,23 @@ func ask[T any](ctx context.Context, std Streams, r *remote, call func(v *connec
 		}
 		return r.print(std, out, func(w io.Writer) { text(w, out) })
 	})
+}
+
+// makes is the flag of every verb that makes what has a key or an id.
+type makes struct {
+	Quiet bool `short:"q" help:"Print only the key or id of what was made, for scripts."`
+}
+
+// printMade is print for such a verb.
+func (m *makes) printMade(std Streams, r *remote, made string, v any, text func(w io.Writer)) error {
+	if m.Quiet && r.JSON {
+		return &usageError{"--quiet and --json do not go together"}
+	}
+	if m.Quiet {
+		fmt.Fprintln(std.Out, made)
+		return nil
+	}
+	return r.print(std, v, text)
 }
 
 func (r *remote) print(std Streams, v any, text func(w io.Writer)) error {

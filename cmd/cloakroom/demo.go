@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -24,9 +25,9 @@ import (
 // demoCmd is `cloakroom demo`.
 type demoCmd struct {
 	Data      string `help:"Directory for the vault; must not contain one." placeholder:"DIR"`
-	Customers int    `help:"Number of customers in all brands together." default:"50000" placeholder:"N"`
+	Customers int    `help:"Number of customers in all brands together." default:"6000" placeholder:"N"`
 	Seed      uint64 `help:"Seed; the same seed invents the same customers." default:"1" placeholder:"S"`
-	Listen    string `help:"Address of the API." default:"127.0.0.1:7460" placeholder:"HOST:PORT"`
+	Listen    string `help:"Address of the API." default:"127.0.0.1:7460" env:"CLOAKROOM_LISTEN" placeholder:"HOST:PORT"`
 	Exit      bool   `help:"Exit instead of serving; keeps the directory."`
 	JSON      bool   `help:"Print the result as one JSON object, with every key."`
 	backing
@@ -117,6 +118,9 @@ func (c *demoCmd) Run(ctx context.Context, std Streams) (err error) {
 		}
 		d.answer.Address = "http://" + l.Addr().String()
 	}
+	if err := d.keep(); err != nil {
+		return err
+	}
 	if c.JSON {
 		err = json.NewEncoder(std.Out).Encode(d.answer)
 	} else {
@@ -162,6 +166,7 @@ func (d *demo) make(ctx context.Context, c *demoCmd) error {
 		{Name: "alice", Kind: "person", Roles: map[string]string{"gucci": "support-agent"}},
 		{Name: "trainee", Kind: "person", Roles: map[string]string{"gucci": "support-agent"}},
 		{Name: "marco", Kind: "person", Roles: map[string]string{"gucci": "marketing"}},
+		{Name: "anna", Kind: "person", Roles: map[string]string{"gucci": "analyst"}},
 		{Name: "dana", Kind: "person", Roles: everywhere("data-protection-officer")},
 		{Name: "ines", Kind: "person", Roles: everywhere("incident-responder")},
 		{Name: "adam", Kind: "person", Roles: map[string]string{"group": "administrator"}},
@@ -216,6 +221,9 @@ func (d *demo) principal(ctx context.Context, p api.Principal) error {
 	return err
 }
 
+// tellEvery is how often progress is a line where no terminal can draw it.
+const tellEvery = 2 * time.Second
+
 // demoBatch is how many customers of a brand are written at once.
 const demoBatch = 1500
 
@@ -250,7 +258,7 @@ func (d *demo) customers(ctx context.Context, c *demoCmd) error {
 		puts[i], bought[i] = api.PutRequest{}, api.PurchasesRequest{}
 		return nil
 	}
-	started, n := time.Now(), 0
+	started, told, n := time.Now(), time.Now(), 0
 	for x := range invent.Customers(cfg) {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -275,10 +283,18 @@ func (d *demo) customers(ctx context.Context, c *demoCmd) error {
 				return err
 			}
 		}
-		if n++; d.std.Terminal && n%500 == 0 {
+		if n++; n%500 == 0 {
 			took := time.Since(started)
 			left := time.Duration(float64(took) * float64(c.Customers-n) / float64(n))
-			fmt.Fprintf(d.std.Err, "\r\x1b[Ksealing customers: %d of %d, %.0f/s, %s left", n, c.Customers, float64(n)/took.Seconds(), left.Round(time.Second))
+			before, after := "\r\x1b[K", ""
+			if !d.std.Terminal { // a line now and then
+				if time.Since(told) < tellEvery {
+					continue
+				}
+				before, after = "", "\n"
+			}
+			told = time.Now()
+			fmt.Fprintf(d.std.Err, "%ssealing customers: %d of %d, %.0f/s, %s left%s", before, n, c.Customers, float64(n)/took.Seconds(), left.Round(time.Second), after)
 		}
 	}
 	for i := range names {
@@ -294,13 +310,41 @@ func (d *demo) customers(ctx context.Context, c *demoCmd) error {
 	return nil
 }
 
-func (d *demo) key(name string) string {
+// envFile has the variables of a demonstration, in its directory: `. DIR/env` sets them.
+const envFile = "env"
+
+// variables are what the commands that the demonstration prints need, in order.
+func (d *demo) variables() [][2]string {
+	out := [][2]string{{"CLOAKROOM_DATA", d.answer.Data}}
+	if d.answer.Address != "" {
+		out = append(out, [2]string{"VAULT", d.answer.Address})
+	}
 	for _, p := range d.answer.Principals {
-		if p.Name == name {
-			return p.Key
+		name := strings.ToUpper(strings.TrimSuffix(p.Name, "-gucci"))
+		if !strings.Contains(name, "-") { // the other brands' shops are for --json
+			out = append(out, [2]string{name, p.Key})
 		}
 	}
-	return ""
+	s := d.answer.Brands[0].Samples
+	return append(out, [2]string{"NUMBER", s[0].ExternalID}, [2]string{"TOKEN", s[0].Token},
+		[2]string{"TOKEN2", s[1].Token}, [2]string{"TOKEN3", s[2].Token}, [2]string{"TOKEN4", s[3].Token})
+}
+
+// keep writes the variables into the directory, for its owner alone.
+func (d *demo) keep() error {
+	dir, err := filepath.Abs(d.answer.Data)
+	if err != nil {
+		return fmt.Errorf("the directory: %w", err)
+	}
+	d.answer.Data = dir
+	var b strings.Builder
+	for _, v := range d.variables() {
+		fmt.Fprintf(&b, "export %s=%s\n", v[0], shellQuote(v[1]))
+	}
+	if err := os.WriteFile(filepath.Join(dir, envFile), []byte(b.String()), 0o600); err != nil {
+		return fmt.Errorf("writing the keys: %w", err)
+	}
+	return nil
 }
 
 // print says what was made, and what to try.
@@ -314,7 +358,6 @@ func (d *demo) print(w io.Writer) {
 		total += b.Customers
 		fmt.Fprintf(w, "%-18s %7d customers, %8d purchases\n", b.Title, b.Customers, b.Purchases)
 	}
-	s := d.answer.Brands[0].Samples
 	if d.database {
 		fmt.Fprintf(w, "\nAll %d are sealed in the PostgreSQL database, under keys that %s/root.key unlocks.\n", total, d.answer.Data)
 	} else {
@@ -325,29 +368,24 @@ func (d *demo) print(w io.Writer) {
 	} else {
 		fmt.Fprintln(w, "Try:")
 	}
-	fmt.Fprintf(w, "\n  export CLOAKROOM_DATA=%s\n", d.answer.Data)
+	fmt.Fprintln(w)
+	for _, v := range d.variables() {
+		fmt.Fprintf(w, "  export %s=%s\n", v[0], shellQuote(v[1]))
+	}
 	if d.database && d.answer.Address == "" {
 		fmt.Fprintln(w, "  export CLOAKROOM_DATABASE=postgres://...    # as it was given here")
 	}
-	as := func(name string) string { return "CLOAKROOM_KEY=" + d.key(name) + " " + self }
-	step := func(what, format string, args ...any) {
-		fmt.Fprintf(w, "\n# %s\n  %s\n", what, fmt.Sprintf(format, args...))
+	fmt.Fprintf(w, "\nAll of these at once:  . %s\n", shellQuote(filepath.Join(d.answer.Data, envFile)))
+	step := func(what, as, command string) {
+		fmt.Fprintf(w, "\n# %s\n  CLOAKROOM_KEY=$%s %s %s\n", what, as, self, command)
 	}
-	step("Find a customer. Alice of support sees them masked.",
-		"%s find --brand gucci --purpose customer-support --ticket CASE-1 --external-id %s", as("alice"), s[0].ExternalID)
-	step("Reveal what the case needs. It is logged before it is shown.",
-		"%s reveal --brand gucci --purpose customer-support --ticket CASE-1 --fields given_name,email,purchases %s", as("alice"), s[0].Token)
-	step("Marco of marketing asks for the same: the policy refuses.",
-		"%s reveal --brand gucci --purpose marketing --fields email %s", as("marco"), s[0].Token)
-	step(fmt.Sprintf("A trainee may see %d customers an hour and asks for three: the budget refuses.", traineeLimit),
-		"%s reveal --brand gucci --purpose customer-support --ticket CASE-2 --fields email %s %s %s", as("trainee"), s[1].Token, s[2].Token, s[3].Token)
-	step("Who read this customer? With proofs.",
-		"%s who-read --brand gucci %s", as("dana"), s[0].Token)
-	step("Replay the whole log against what was signed.",
-		"%s log verify --brand gucci", as("dana"))
-	step("What could be taken with Alice's key, stolen now?",
-		"%s exposure --brand gucci", as("alice"))
-	step("Forget the customer. (Without --yes it says what it would do.)",
-		"%s erase --brand gucci --yes %s", as("dana"), s[0].Token)
+	step("Find a customer. Alice of support sees them masked.", "ALICE", "find --brand gucci --purpose customer-support --ticket CASE-1 --external-id $NUMBER")
+	step("Reveal what the case needs. It is logged before it is shown.", "ALICE", "reveal --brand gucci --purpose customer-support --ticket CASE-1 --fields given_name,email,purchases $TOKEN")
+	step("Marco of marketing asks for the same: the policy refuses.", "MARCO", "reveal --brand gucci --purpose marketing --fields email $TOKEN")
+	step(fmt.Sprintf("A trainee may see %d customers an hour and asks for three: the budget refuses.", traineeLimit), "TRAINEE", "reveal --brand gucci --purpose customer-support --ticket CASE-2 --fields email $TOKEN2 $TOKEN3 $TOKEN4")
+	step("Who read this customer? With proofs.", "DANA", "who-read --brand gucci $TOKEN")
+	step("Replay the whole log against what was signed.", "DANA", "log verify --brand gucci")
+	step("What could be taken with Alice's key, stolen now?", "ALICE", "exposure --brand gucci")
+	step("Forget the customer. (Without --yes it says what it would do.)", "DANA", "erase --brand gucci --yes $TOKEN")
 	fmt.Fprintln(w)
 }

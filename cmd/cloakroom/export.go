@@ -32,6 +32,7 @@ type exportCmd struct {
 
 type exportRequestCmd struct {
 	forBrand
+	makes
 	Fields    []string `help:"Fields to export." required:"" placeholder:"FIELD,..."`
 	Purpose   string   `help:"Purpose registered at the brand." required:"" placeholder:"NAME"`
 	Ticket    string   `help:"Case number." placeholder:"CASE"`
@@ -109,7 +110,7 @@ func (c *exportRequestCmd) Run(ctx context.Context, std Streams) error {
 		if std.Terminal && req.Filter != nil {
 			fmt.Fprint(std.Err, "\r\x1b[K")
 		}
-		return c.print(std, x, func(w io.Writer) { printExport(w, x) })
+		return c.printMade(std, &c.remote, x.ID, x, func(w io.Writer) { printExport(w, x) })
 	})
 }
 

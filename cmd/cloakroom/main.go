@@ -115,7 +115,7 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 	}()
 	options := []kong.Option{kong.Name("cloakroom"),
 		kong.Description("A customer-data vault with breach detection and response."),
-		kong.Vars{"pool": fmt.Sprint(db.DefaultConnections), "profiles": strings.Join(intake.Profiles(), ", ")},
+		kong.Vars{"pool": fmt.Sprint(db.DefaultConnections), "profiles": strings.Join(intake.Profiles(), ", "), "data": defaultData(std.getenv)},
 		kong.Writers(std.Out, std.Err), kong.Exit(func(code int) { panic(exited(code)) }), kong.UsageOnError()}
 	if std.Env != nil {
 		options = append(options, kong.Resolvers(kong.ResolverFunc(std.resolve)))

@@ -26,6 +26,7 @@ type principalCmd struct {
 
 type principalCreateCmd struct {
 	remote
+	makes
 	Name  string            `arg:"" help:"Lower-case letters, digits, dots, hyphens and underscores."`
 	Kind  string            `help:"person or service." default:"person" enum:"person,service"`
 	Roles map[string]string `name:"role" help:"BRAND=ROLE, such as gucci=application; group=ROLE applies to brands without their own." placeholder:"BRAND=ROLE"`
@@ -51,7 +52,7 @@ func (c *principalCreateCmd) Run(ctx context.Context, std Streams) error {
 		if out.Credential, err = v.CreateCredential(ctx, c.Name, api.CredentialRequest{Label: "first"}); err != nil {
 			return err
 		}
-		return c.print(std, out, func(w io.Writer) { printKey(w, c.Name, out.Credential) })
+		return c.printMade(std, &c.remote, out.Credential.Key, out, func(w io.Writer) { printKey(w, c.Name, out.Credential) })
 	})
 }
 
@@ -108,6 +109,7 @@ func (c *principalRoleCmd) Run(ctx context.Context, std Streams) error {
 
 type principalKeyCmd struct {
 	remote
+	makes
 	Name     string `arg:""`
 	Label    string `help:"Label of the key." placeholder:"TEXT"`
 	ValidFor string `help:"Validity, such as 720h." placeholder:"TIME"`
@@ -117,20 +119,32 @@ type principalKeyCmd struct {
 func (c *principalKeyCmd) Run(ctx context.Context, std Streams) error {
 	in := api.CredentialRequest{Label: c.Label, ValidFor: c.ValidFor}
 	call := func(v *connection) (*api.Credential, error) { return v.CreateCredential(ctx, c.Name, in) }
-	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Credential) {
+	return c.printNewKey(ctx, std, &c.remote, call, func(w io.Writer, out *api.Credential) {
 		printKey(w, c.Name, out)
+	})
+}
+
+// printNewKey asks for a key and prints it.
+func (m *makes) printNewKey(ctx context.Context, std Streams, r *remote, call func(v *connection) (*api.Credential, error), text func(w io.Writer, out *api.Credential)) error {
+	return r.with(ctx, std, func(v *connection) error {
+		out, err := call(v)
+		if err != nil {
+			return err
+		}
+		return m.printMade(std, r, out.Key, out, func(w io.Writer) { text(w, out) })
 	})
 }
 
 type principalRenewCmd struct {
 	remote
+	makes
 	Credential uint64 `arg:"" help:"Number of the credential, from principal list --json."`
 }
 
 // Run replaces a key.
 func (c *principalRenewCmd) Run(ctx context.Context, std Streams) error {
 	call := func(v *connection) (*api.Credential, error) { return v.RenewKey(ctx, c.Credential) }
-	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Credential) {
+	return c.printNewKey(ctx, std, &c.remote, call, func(w io.Writer, out *api.Credential) {
 		printKey(w, fmt.Sprint("credential ", out.ID), out)
 		fmt.Fprintf(w, "Credentials made through it stay valid. To revoke those too: cloakroom principal revoke %d\n", out.Lineage)
 	})
@@ -138,6 +152,7 @@ func (c *principalRenewCmd) Run(ctx context.Context, std Streams) error {
 
 type principalAppCmd struct {
 	remote
+	makes
 	Label    string `help:"Name of the application." placeholder:"TEXT" required:""`
 	ValidFor string `help:"Validity, such as 720h." placeholder:"TIME"`
 }
@@ -146,7 +161,7 @@ type principalAppCmd struct {
 func (c *principalAppCmd) Run(ctx context.Context, std Streams) error {
 	in := api.CredentialRequest{Label: c.Label, ValidFor: c.ValidFor}
 	call := func(v *connection) (*api.Credential, error) { return v.Connect(ctx, in) }
-	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Credential) {
+	return c.printNewKey(ctx, std, &c.remote, call, func(w io.Writer, out *api.Credential) {
 		printKey(w, c.Label, out)
 		fmt.Fprintf(w, "%sTo revoke this key alone: cloakroom principal disconnect %d\n", expiry(out), out.ID)
 	})

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -18,8 +19,8 @@ import (
 
 // serveCmd is `cloakroom serve`.
 type serveCmd struct {
-	Data    string `help:"Data directory: embedded database, root key, socket; created if missing." default:"cloakroom-data" env:"CLOAKROOM_DATA" placeholder:"DIR"`
-	Listen  string `help:"Address of the API." default:"127.0.0.1:7460" placeholder:"HOST:PORT"`
+	Data    string `help:"Data directory: embedded database, root key, socket; created if missing." default:"${data}" env:"CLOAKROOM_DATA" placeholder:"DIR"`
+	Listen  string `help:"Address of the API." default:"127.0.0.1:7460" env:"CLOAKROOM_LISTEN" placeholder:"HOST:PORT"`
 	TLSCert string `name:"tls-cert" help:"Certificate chain, PEM." type:"existingfile" placeholder:"FILE"`
 	TLSKey  string `name:"tls-key" help:"Private key of the certificate, PEM." type:"existingfile" placeholder:"FILE"`
 	Origin  string `help:"Prefix of the names of a new vault's logs, such as vault.example.com (default: cloakroom.local). Permanent." placeholder:"NAME"`
@@ -66,9 +67,22 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 	if err != nil {
 		return err
 	}
-	v, err := c.open(ctx, c.Data, app.Options{Origin: c.Origin})
+	// Before the vault is opened: what cannot be served leaves no directory behind.
+	var certificates *tls.Config
+	if c.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		if err != nil {
+			return fmt.Errorf("reading the certificate: %w", err)
+		}
+		certificates = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
+	}
+	l, err := listen(c.Listen)
 	if err != nil {
 		return err
+	}
+	v, err := c.open(ctx, c.Data, app.Options{Origin: c.Origin})
+	if err != nil {
+		return errors.Join(err, l.Close())
 	}
 	v.Sender.Mail = mail
 	level := slog.LevelInfo
@@ -76,19 +90,64 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewJSONHandler(std.Err, &slog.HandlerOptions{Level: level}))
-	l, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return errors.Join(fmt.Errorf("listening: %w", err), v.Close())
-	}
+	c.greet(std, v, l.Addr().String())
 	log.Info("serving", "address", l.Addr().String(), "data", c.Data, "engine", string(v.DB.Engine()))
-	if c.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-		if err != nil {
-			return errors.Join(fmt.Errorf("reading the certificate: %w", err), v.Close())
-		}
-		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13})
+	if certificates != nil {
+		l = tls.NewListener(l, certificates)
 	}
 	return errors.Join(serve(ctx, v, log, l, c.OCSF), v.Close())
+}
+
+// listen opens the port of the API.
+func listen(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s is in use: stop the program that listens there, or choose another address with --listen", address)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("no permission to listen on %s: ports below 1024 need privileges; choose another with --listen", address)
+	case err != nil:
+		return nil, fmt.Errorf("listening: %w", err)
+	}
+	return l, nil
+}
+
+// greet tells the person at the terminal where the vault is and, of a new one, what to do
+// now: the log is for machines.
+func (c *serveCmd) greet(std Streams, v *app.Vault, address string) {
+	scheme := "http"
+	if c.TLSCert != "" {
+		scheme = "https"
+	}
+	dir := c.Data
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	fmt.Fprintf(std.Out, "Serving on %s://%s\nData directory %s\n", scheme, address, dir)
+	if !v.New {
+		return
+	}
+	root := v.RootKey
+	if abs, err := filepath.Abs(root); err == nil {
+		root = abs
+	}
+	fmt.Fprintf(std.Out, `
+This is a new vault. Copy its root key to a safe place now, away from the database:
+  %s
+Without it nothing in the vault can be read, by anybody.
+
+Next, in another terminal:
+  %scloakroom brand create NAME
+`, root, c.elsewhere(std, dir))
+}
+
+// elsewhere is what a command must be told to find this server.
+func (c *serveCmd) elsewhere(std Streams, dir string) string {
+	usual := defaultData(std.getenv)
+	if abs, err := filepath.Abs(usual); err == nil && abs == dir || std.getenv("CLOAKROOM_DATA") != "" {
+		return ""
+	}
+	return "export CLOAKROOM_DATA=" + shellQuote(dir) + "\n  "
 }
 
 // headroom is memory that a server holds and never touches, in bytes. The collector lets

@@ -125,6 +125,7 @@ type Vault struct {
 	Once      *idempotency.Store // what writes with an idempotency key were answered
 	Dir       string
 	RootKey   string // the file of the root key
+	New       bool   // this process made it
 	// Followers make alarms of the logs, and Sender sends them, while a server runs them.
 	Followers *follow.Runner
 	Sender    *notify.Sender
@@ -286,6 +287,7 @@ func (v *Vault) Start(ctx context.Context, o Options) error {
 	case err != nil:
 		return fmt.Errorf("beginning the vault: %w", err)
 	case !begun:
+		v.New = true
 		return nil
 	case o.Begin == MustBegin:
 		return ErrBegun
