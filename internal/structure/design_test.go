@@ -197,7 +197,7 @@ func TestTheDesignNamesWingsAndFormats(t *testing.T) {
 		if !strings.Contains(design, "`internal/"+d.Name()+"`") {
 			t.Errorf("%s does not name internal/%s", designFile, d.Name())
 		}
-		if !strings.Contains(readme, "\n      "+d.Name()+"/ ") {
+		if !strings.Contains(readme, "\n  "+d.Name()+"/ ") {
 			t.Errorf("the map in README.md has no line for internal/%s", d.Name())
 		}
 	}
