@@ -121,15 +121,18 @@ func (c *demoCmd) Run(ctx context.Context, std Streams) (err error) {
 	if err := d.keep(); err != nil {
 		return err
 	}
-	if c.JSON {
-		err = json.NewEncoder(std.Out).Encode(d.answer)
-	} else {
-		d.print(std.Out)
+	tell := func() {
+		if c.JSON {
+			err = json.NewEncoder(std.Out).Encode(d.answer)
+		} else {
+			d.print(std.Out)
+		}
 	}
-	if err != nil || c.Exit {
+	if c.Exit {
+		tell()
 		return err
 	}
-	if err := serve(ctx, v, quiet(std.Err), l, ""); err != nil {
+	if err := serve(ctx, v, quiet(std.Err), l, "", tell); err != nil {
 		return err
 	}
 	fmt.Fprintln(std.Err, "\nstopped")

@@ -90,12 +90,15 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewJSONHandler(std.Err, &slog.HandlerOptions{Level: level}))
-	c.greet(std, v, l.Addr().String())
-	log.Info("serving", "address", l.Addr().String(), "data", c.Data, "engine", string(v.DB.Engine()))
+	address := l.Addr().String()
+	ready := func() {
+		c.greet(std, v, address)
+		log.Info("serving", "address", address, "data", c.Data, "engine", string(v.DB.Engine()))
+	}
 	if certificates != nil {
 		l = tls.NewListener(l, certificates)
 	}
-	return errors.Join(serve(ctx, v, log, l, c.OCSF), v.Close())
+	return errors.Join(serve(ctx, v, log, l, c.OCSF, ready), v.Close())
 }
 
 // listen opens the port of the API.
@@ -157,8 +160,8 @@ func (c *serveCmd) elsewhere(std Streams, dir string) string {
 const headroom = 64 << 20
 
 // serve answers on a listener and on the socket of the data directory, and makes
-// alarms, until the context ends.
-func serve(ctx context.Context, v *app.Vault, log *slog.Logger, l net.Listener, events string) error {
+// alarms, until the context ends. It calls ready once both take connections.
+func serve(ctx context.Context, v *app.Vault, log *slog.Logger, l net.Listener, events string, ready func()) error {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		defer runtime.KeepAlive(make([]byte, headroom))
 	}
@@ -169,6 +172,7 @@ func serve(ctx context.Context, v *app.Vault, log *slog.Logger, l net.Listener, 
 	}
 	if !own {
 		log.Warn("another server has the socket of this data directory, and commands on this machine talk to that one; give each server a directory of its own with --data", "data", v.Dir)
+		ready()
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return s.Serve(ctx, l) })
 		g.Go(func() error { return v.Watch(ctx, log, events) })
@@ -183,6 +187,7 @@ func serve(ctx context.Context, v *app.Vault, log *slog.Logger, l net.Listener, 
 	if err := os.Chmod(path, 0o600); err != nil {
 		return errors.Join(fmt.Errorf("making the socket: %w", err), l.Close(), socket.Close())
 	}
+	ready()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Serve(ctx, l) })
 	g.Go(func() error { return s.Serve(ctx, socket) })
