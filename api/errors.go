@@ -37,11 +37,16 @@ type Error struct {
 	Errors  []InvalidValue `json:"errors,omitempty" doc:"What was wrong in the request, and where."`
 	Change  string         `json:"change,omitempty" doc:"The change that waits, for second-person-needed."`
 	RetryIn int64          `json:"retry_in_seconds,omitempty" doc:"After which the same request fits; 0: never, or unknown. Also in the header Retry-After."`
+
+	Hint      string `json:"hint,omitempty" doc:"What to do next: a command, or the roles that may."`
+	RequestID string `json:"request_id,omitempty" doc:"Names this request in the server's log. Also in the header X-Request-Id of every answer."`
+	Doc       string `json:"doc,omitempty" doc:"Where this type of error is explained."`
 }
 
 // InvalidValue says where a request was wrong. It never holds the value.
 type InvalidValue struct {
 	Location string `json:"location,omitempty"`
+	Pointer  string `json:"pointer,omitempty" doc:"Where in the body, as a JSON pointer (RFC 6901)."`
 	Message  string `json:"message"`
 }
 

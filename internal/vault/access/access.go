@@ -139,7 +139,9 @@ type DeniedError struct {
 	Purpose string
 	Role    string
 	Brand   string // the door sets it; empty: not known
-	Cause   error  // set if a policy failed while it was evaluated
+	// May are the roles that the brand's policy lets do it; the door sets it.
+	May   []string
+	Cause error // set if a policy failed while it was evaluated
 }
 
 // Error names the fields and what to do next.
@@ -157,10 +159,15 @@ func (e *DeniedError) Error() string {
 		b.WriteString(": a rule of the policy failed, so the policy denies; contact an administrator")
 	case !e.Action.onFields():
 		fmt.Fprintf(&b, " (needs action `%s`", e.Action)
-		if by := defaultRoles(e.Action); len(by) > 0 {
+		if by := defaultRoles(e.Action); e.Brand == "" && len(by) > 0 {
 			b.WriteString("; by default " + strings.Join(by, ", "))
 		}
+		if len(e.May) > 0 {
+			b.WriteString("; roles that have it: " + strings.Join(e.May, ", "))
+		}
 		b.WriteString(")")
+	case len(e.May) > 0:
+		fmt.Fprintf(&b, " (needs action `%s`; roles that have it: %s)", e.Action, strings.Join(e.May, ", "))
 	case e.Fields.Len() > 1:
 		b.WriteString(": request fewer fields, or use a purpose that covers them")
 	}
@@ -205,14 +212,19 @@ func (a Action) words(fields record.FieldSet) string {
 }
 
 // defaultRoles are the roles to which the default policy gives an action on the brand.
-func defaultRoles(a Action) (out []string) {
+func defaultRoles(a Action) []string {
 	p, err := defaultPolicy()
 	if err != nil {
 		return nil
 	}
+	return p.RolesFor(a, "", 0)
+}
+
+// RolesFor returns the roles that the policy allows an action on all of the fields, for
+// whoever has them.
+func (p *Policy) RolesFor(a Action, purpose string, fields record.FieldSet) (out []string) {
 	for _, role := range Roles() {
-		who := identity.Who{Caller: identity.Caller{Principal: 1}, Role: role, Brand: 1}
-		if _, err := p.Authorize(who, a, "", 0); err == nil {
+		if _, err := p.Authorize(identity.Who{Role: role}, a, purpose, fields); err == nil {
 			out = append(out, role)
 		}
 	}

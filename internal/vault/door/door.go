@@ -162,6 +162,7 @@ func (v *Visit) note(ctx context.Context, err error) {
 	var denied *access.DeniedError
 	if errors.As(err, &denied) {
 		denied.Brand = v.Brand.Name
+		denied.May = v.Policy.RolesFor(denied.Action, denied.Purpose, denied.Fields)
 		v.refused(ctx, string(denied.Action), denied.Purpose, denied.Fields, "policy-denied")
 	}
 }

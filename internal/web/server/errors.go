@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
@@ -71,7 +72,7 @@ func problem(err error) *api.Error {
 	}
 	if denied, ok := errors.AsType[*access.DeniedError](err); ok {
 		return &api.Error{Type: api.TypePolicyDenied, Title: "Denied by policy", Status: http.StatusForbidden,
-			Detail: denied.Error(), Fields: denied.Fields.Names()}
+			Detail: denied.Error(), Fields: denied.Fields.Names(), Hint: whoMay(denied)}
 	}
 	if out, ok := errors.AsType[*budget.ExhaustedError](err); ok {
 		return &api.Error{Type: api.TypeBudgetExhausted, Title: "Budget exhausted", Status: http.StatusTooManyRequests,
@@ -117,6 +118,46 @@ func problem(err error) *api.Error {
 	return &api.Error{Type: to.typ, Title: titles[to.typ], Status: to.status, Detail: detail, RetryIn: to.retry}
 }
 
+// whoMay says who can help somebody whom the policy denied.
+func whoMay(e *access.DeniedError) string {
+	if e.Brand == "" || len(e.May) == 0 {
+		return ""
+	}
+	return "somebody with the role " + strings.Join(e.May, " or ") + " may; an administrator grants it: cloakroom principal role --brand " + e.Brand + " NAME " + e.May[0]
+}
+
+// docs is where each type of error is explained.
+const docs = "https://github.com/cloakroom/cloakroom/blob/main/docs/errors.md#"
+
+// hints say what to do next about a type of error, where its place says nothing better.
+var hints = map[string]string{
+	api.TypePolicyDenied:    "cloakroom policy show --brand NAME shows who may what; an administrator changes a role with cloakroom principal role",
+	api.TypeContained:       "contact your security team with the name of the brand and the time; cloakroom contain list shows them what was stopped",
+	api.TypeBudgetExhausted: "ask for fewer customers, or wait; cloakroom exposure shows what is left, and an administrator raises it with cloakroom budget set",
+	api.TypeLogUnavailable:  "nothing was disclosed: retry in a moment; on the server, cloakroom doctor says what is wrong",
+	api.TypeCardNumber:      "leave the payment card number out; a brand's own numbers are declared with cloakroom brand loyalty-prefix",
+	api.TypeUnknownToken:    "find the customer again with cloakroom find; an erased customer stays unknown",
+	api.TypeOtherBrand:      "ask at the brand that the token is of",
+	api.TypeUnauthenticated: "cloakroom principal key NAME makes a key, cloakroom principal renew N replaces one",
+	api.TypeUnknownBrand:    "cloakroom whoami shows the brands where this key has a role",
+	api.TypeUnknownPurpose:  "cloakroom purpose list --brand NAME shows the purposes of the brand",
+	api.TypeKeyReused:       "choose a new Idempotency-Key for another request",
+	api.TypeTimeout:         "retry, or send smaller requests",
+	api.TypePartlyDone:      "retry the same request to finish it",
+	api.TypeOutcomeUnknown:  "check what is there before you retry",
+	api.TypeInternal:        "look for the request id in the server's log",
+}
+
+// complete adds to an error what every error says.
+func complete(e *api.Error, request string) *api.Error {
+	out := *e
+	out.RequestID, out.Doc = request, docs+e.Type
+	if out.Hint == "" {
+		out.Hint = hints[e.Type]
+	}
+	return &out
+}
+
 // headers returns what an error says outside of its body.
 func headers(e *api.Error) http.Header {
 	h := http.Header{}
@@ -139,5 +180,5 @@ func writeError(w http.ResponseWriter, e *api.Error) {
 	}
 	maps.Copy(w.Header(), headers(e))
 	w.WriteHeader(e.Status)
-	json.NewEncoder(w).Encode(e)
+	json.NewEncoder(w).Encode(complete(e, w.Header().Get(headerRequest)))
 }

@@ -86,7 +86,7 @@ func (s *Server) exportFile(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		e := problem(err)
 		if e.Status >= http.StatusInternalServerError {
-			s.failures.add("export-file", e.Type, err)
+			s.failures.add("export-file", e.Type, w.Header().Get(headerRequest), err)
 		}
 		s.fail(w, e)
 		return

@@ -34,8 +34,8 @@ func newFailures(log *slog.Logger) *failures {
 	return &failures{log: log, seen: map[failure]int{}, after: func(fn func()) { time.AfterFunc(gatherFailures, fn) }}
 }
 
-// add logs a failure, or counts it where the same was logged a moment ago.
-func (f *failures) add(operation, typ string, cause error) {
+// add logs a failure of a request, or counts it where the same was logged a moment ago.
+func (f *failures) add(operation, typ, request string, cause error) {
 	text := cause.Error()
 	if len(text) > maxCause {
 		text = fmt.Sprintf("%s ... (%d bytes)", text[:maxCause], len(text))
@@ -54,7 +54,7 @@ func (f *failures) add(operation, typ string, cause error) {
 	}
 	f.seen[k] = 0
 	f.mu.Unlock()
-	f.log.Error("a request failed", "operation", operation, "type", typ, "cause", text)
+	f.log.Error("a request failed", "operation", operation, "type", typ, "request_id", request, "cause", text)
 	f.after(func() { f.tell(k) })
 }
 

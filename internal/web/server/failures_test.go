@@ -23,9 +23,9 @@ func TestRepeatedFailuresAreGathered(t *testing.T) {
 	}
 	changed := errors.New("the log was changed from outside")
 	for range 10_000 {
-		f.add("reveal", "log-unavailable", changed)
+		f.add("reveal", "log-unavailable", "req_1", changed)
 	}
-	f.add("search", "log-unavailable", changed)
+	f.add("search", "log-unavailable", "req_1", changed)
 	if got := lines(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "changed from outside") {
 		t.Errorf("10,001 failures of two operations were logged as:\n%s", got)
 	}
@@ -36,12 +36,12 @@ func TestRepeatedFailuresAreGathered(t *testing.T) {
 	if got := lines(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "times=9999") {
 		t.Errorf("the repeats were logged as:\n%s", got)
 	}
-	f.add("reveal", "log-unavailable", changed)
+	f.add("reveal", "log-unavailable", "req_1", changed)
 	if got := lines(); strings.Count(got, "\n") != 1 {
 		t.Errorf("the next one was logged as:\n%s", got)
 	}
 	for i := range 10_000 {
-		f.add("reveal", "internal", fmt.Errorf("%d: %s", i, strings.Repeat("x", 100_000)))
+		f.add("reveal", "internal", "req_1", fmt.Errorf("%d: %s", i, strings.Repeat("x", 100_000)))
 	}
 	if n := out.Len(); n > 2*maxFailures*maxCause {
 		t.Errorf("10,000 different failures of 100 kB each made %d bytes of log", n)

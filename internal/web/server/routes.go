@@ -95,8 +95,9 @@ func route[I, O any](s *Server, method, path, id, summary string, fn handler[I, 
 		if err != nil {
 			e := problem(err)
 			s.metrics.failed(e.Type)
+			request, _ := ctx.Value(requestKey{}).(string)
 			if e.Status >= http.StatusInternalServerError {
-				s.failures.add(id, e.Type, err)
+				s.failures.add(id, e.Type, request, err)
 			}
 			return nil, huma.ErrorWithHeaders(e, headers(e))
 		}

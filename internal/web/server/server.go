@@ -7,6 +7,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -138,6 +139,15 @@ func newServer(d Desks, log *slog.Logger, timeout time.Duration) *Server {
 // OpenAPI returns the description of the API as YAML.
 func (s *Server) OpenAPI() ([]byte, error) { return s.api.OpenAPI().YAML() }
 
+// headerRequest names a request in every answer, as the log does.
+const headerRequest = "X-Request-Id"
+
+type requestKey struct{}
+
+// newRequest returns a name for a request: the server's own, since what a caller sends is
+// never repeated.
+func newRequest() string { return "req_" + strings.ToLower(rand.Text()[:20]) }
+
 type identityKey struct{}
 type localKey struct{}
 
@@ -160,6 +170,10 @@ func (s *Server) identify(next http.Handler) http.Handler {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 		defer cancel()
+		request := newRequest()
+		ctx = context.WithValue(ctx, requestKey{}, request)
+		w.Header().Set(headerRequest, request)
+		var c identity.Caller
 		rec := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		in := r.WithContext(ctx)
 		s.metrics.begin()
@@ -167,18 +181,17 @@ func (s *Server) identify(next http.Handler) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		defer func() {
 			if p := recover(); p != nil {
-				s.log.Error("a request failed", "method", r.Method, "route", pattern(in)) // what panicked may hold data
+				s.log.Error("a request failed", "method", r.Method, "route", pattern(in), "request_id", request) // what panicked may hold data
 				if rec.wrote {
 					panic(http.ErrAbortHandler) // so that what was cut does not seem whole
 				}
 				s.fail(rec, internal())
 			}
 			s.metrics.end(pattern(in), rec.status, time.Since(start))
-			s.log.Debug("request", "method", r.Method, "status", rec.status, "took", time.Since(start).Round(time.Microsecond))
+			s.logged(ctx, in, c, rec.status, time.Since(start))
 		}()
 		if !open(r.URL.Path) {
 			who, err := present(ctx, r)
-			var c identity.Caller
 			if err == nil {
 				c, err = s.caller(s.vault.Revisions.Peek(ctx), who)
 			}
@@ -198,6 +211,29 @@ func (s *Server) identify(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(rec, in)
 	})
+}
+
+// logged writes one line about a request: whose it was, for which brand, how it ended and
+// how long it took, and nothing that the caller wrote. Of open paths, which are probed every few
+// seconds, it writes only with the level debug.
+func (s *Server) logged(ctx context.Context, r *http.Request, c identity.Caller, status int, took time.Duration) {
+	level := slog.LevelInfo
+	if open(r.URL.Path) && status < 300 {
+		level = slog.LevelDebug
+	}
+	if !s.log.Enabled(ctx, level) {
+		return
+	}
+	args := []any{"request_id", ctx.Value(requestKey{}), "method", r.Method, "route", pattern(r), "status", status, "duration_ms", float64(took.Microseconds()) / 1000}
+	if c.Principal != 0 {
+		args = append(args, "principal", c.Principal)
+		if name := r.PathValue("brand"); name != "" { // the caller's word, until a brand has this name
+			if b, err := s.vault.Disclose.Door.Brands.ByName(ctx, name); err == nil {
+				args = append(args, "brand", b.Name)
+			}
+		}
+	}
+	s.log.Log(ctx, level, "request", args...)
 }
 
 // downloads reports whether a request shows an export or fetches a file of it. A
@@ -262,7 +298,11 @@ func (w *statusWriter) Write(b []byte) (int, error) {
 }
 
 // plainErrors takes the values out of the errors that the framework makes.
-func (s *Server) plainErrors(_ huma.Context, _ string, v any) (any, error) {
+func (s *Server) plainErrors(ctx huma.Context, _ string, v any) (any, error) {
+	request, _ := ctx.Context().Value(requestKey{}).(string)
+	if e, ok := v.(*api.Error); ok {
+		return complete(e, request), nil
+	}
 	m, ok := v.(*huma.ErrorModel)
 	if !ok {
 		return v, nil
@@ -276,9 +316,13 @@ func (s *Server) plainErrors(_ huma.Context, _ string, v any) (any, error) {
 		}
 		switch {
 		case strings.HasPrefix(d.Message, "unexpected property"):
-			iv.Message, iv.Location = "Unknown property", s.known(d.Location)
+			s.unknownProperty(&iv, ctx.Operation(), d.Location)
 		case strings.HasPrefix(d.Message, "expected "):
 			iv.Location = d.Location
+			iv.Pointer = pointer(d.Location)
+		case strings.HasPrefix(d.Message, "required query parameter"):
+			iv.Location = d.Location
+			iv.Message = "query parameter `" + strings.TrimPrefix(d.Location, "query.") + "` is required"
 		case strings.HasPrefix(d.Message, malformed):
 			iv.Location = "body"
 		case m.Status == http.StatusUnsupportedMediaType:
@@ -298,7 +342,7 @@ func (s *Server) plainErrors(_ huma.Context, _ string, v any) (any, error) {
 		e.Detail = "the body is missing or not the JSON object that /v1/openapi.yaml describes"
 	}
 	s.metrics.failed(e.Type)
-	return e, nil
+	return complete(e, request), nil
 }
 
 // malformed begins the message about a body that is no JSON.
