@@ -53,7 +53,8 @@ func CloseReasons() []string {
 
 // DetectionRules is the text of a brand's detection rules, YAML.
 type DetectionRules struct {
-	Rules string `json:"rules" maxLength:"32768" doc:"Empty: the defaults."`
+	Rules   string `json:"rules" maxLength:"32768"`
+	Default bool   `json:"default,omitempty" doc:"Set the default rules in place of these."`
 }
 
 // ReplayRequest asks what rules would have said of a part of the log.

@@ -209,7 +209,8 @@ type PolicyDiff struct {
 
 // BudgetRules is the text of a brand's budgets, a rule a line.
 type BudgetRules struct {
-	Rules string `json:"rules" maxLength:"49152"`
+	Rules   string `json:"rules" maxLength:"49152"`
+	Default bool   `json:"default,omitempty" doc:"Set the default budgets in place of rules."`
 }
 
 // BudgetsSet is what became of budgets that were set, or would.
@@ -350,13 +351,30 @@ type Entry struct {
 	Kind      string            `json:"kind"`
 	At        time.Time         `json:"at"`
 	Principal uint64            `json:"principal"`
+	Name      string            `json:"name,omitempty" doc:"Of the principal."`
+	Lineage   uint64            `json:"lineage,omitempty"`
 	Role      string            `json:"role,omitempty"`
 	Purpose   string            `json:"purpose,omitempty"`
 	Ticket    string            `json:"ticket,omitempty"`
 	Fields    []string          `json:"fields,omitempty"`
 	Level     string            `json:"level,omitempty"`
+	Customers int               `json:"customers,omitempty" doc:"How many customers it concerns; in lists of entries."`
 	Detail    map[string]string `json:"detail,omitempty"`
-	Leaf      []byte            `json:"leaf"`
+	Leaf      []byte            `json:"leaf,omitempty" doc:"The entry as it was hashed; not in lists."`
+}
+
+// Entries are a page of a brand's log, the newest first.
+type Entries struct {
+	Entries []Entry `json:"entries"`
+	Before  uint64  `json:"before,omitempty" doc:"Ask for the next page with it; absent on the last."`
+}
+
+// EntriesPage is the most entries of a page.
+const EntriesPage = 500
+
+// Count is how many customers a brand has, canaries and erased ones left out.
+type Count struct {
+	Customers int64 `json:"customers"`
 }
 
 // Hashes is an inclusion or consistency proof.
@@ -376,6 +394,28 @@ type Health struct {
 	Status string `json:"status" enum:"ok,failing"`
 	Detail string `json:"detail,omitempty"`
 	Late   bool   `json:"late,omitempty" doc:"What follows from the logs is late on this server, alarms among it: GET /v1/followers says by how much."`
+}
+
+// Whoami says who the vault takes a caller for.
+type Whoami struct {
+	Principal  uint64            `json:"principal"`
+	Name       string            `json:"name"`
+	Kind       string            `json:"kind" enum:"person,service"`
+	Local      bool              `json:"local,omitempty" doc:"The local administrator of the vault's machine."`
+	Credential uint64            `json:"credential"`
+	Lineage    uint64            `json:"lineage"`
+	Label      string            `json:"label,omitempty"`
+	Expires    time.Time         `json:"expires,omitzero" doc:"Of the credential."`
+	Roles      map[string]string `json:"roles" doc:"Role by brand; group holds where no other is given."`
+}
+
+// Version says which release answers.
+type Version struct {
+	Version  string `json:"version"`
+	Commit   string `json:"commit,omitempty"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+	Schema   int    `json:"schema" doc:"Version of the database's schema."`
 }
 
 // Follower says how far what follows from a log is behind it.

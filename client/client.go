@@ -107,6 +107,9 @@ func read(resp *http.Response) ([]byte, error) {
 		e := &api.Error{}
 		if json.Unmarshal(b, e) != nil || e.Type == "" {
 			e = &api.Error{Type: api.TypeInternal, Title: "The vault answered " + resp.Status, Status: resp.StatusCode}
+			if strings.Contains(string(b), "HTTP request to an HTTPS server") {
+				e.Title = "The server speaks HTTPS, not HTTP: write https:// in its address"
+			}
 		}
 		return nil, e
 	}

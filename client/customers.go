@@ -58,3 +58,8 @@ func (c *Client) Erase(ctx context.Context, brand, token string) (*api.Erased, e
 func why(path, purpose, ticket string) string {
 	return path + "?" + url.Values{"purpose": {purpose}, "ticket": {ticket}}.Encode()
 }
+
+// CountCustomers returns how many customers a brand has.
+func (c *Client) CountCustomers(ctx context.Context, brand string) (*api.Count, error) {
+	return ask[api.Count](ctx, c, http.MethodGet, at(brand, "count"), nil)
+}

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 )
@@ -15,6 +16,26 @@ func (c *Client) Checkpoint(ctx context.Context, brand string) (*api.Checkpoint,
 // Entry returns one entry of the log.
 func (c *Client) Entry(ctx context.Context, brand string, index uint64) (*api.Entry, error) {
 	return ask[api.Entry](ctx, c, http.MethodGet, at(brand, "log", "entries", number(index)), nil)
+}
+
+// EntriesQuery says which entries of a log to list. Zero values are for all.
+type EntriesQuery struct {
+	Principal string // name or number
+	Lineage   uint64
+	Kind      string
+	Since     time.Time
+	Before    uint64 // of the page before
+	Limit     int
+}
+
+// Entries returns a page of a brand's log, the newest first.
+func (c *Client) Entries(ctx context.Context, brand string, q EntriesQuery) (*api.Entries, error) {
+	since := ""
+	if !q.Since.IsZero() {
+		since = q.Since.UTC().Format(time.RFC3339Nano)
+	}
+	return ask[api.Entries](ctx, c, http.MethodGet, query(at(brand, "log", "entries"), "principal", q.Principal, "lineage", some(q.Lineage),
+		"kind", q.Kind, "since", since, "before", some(q.Before), "limit", some(q.Limit)), nil)
 }
 
 // Inclusion proves that an entry is in the log of a size.

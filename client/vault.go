@@ -12,6 +12,16 @@ func (c *Client) Health(ctx context.Context) (*api.Health, error) {
 	return ask[api.Health](ctx, c, http.MethodGet, Path("health"), nil)
 }
 
+// Whoami returns who the vault takes the caller for.
+func (c *Client) Whoami(ctx context.Context) (*api.Whoami, error) {
+	return ask[api.Whoami](ctx, c, http.MethodGet, Path("whoami"), nil)
+}
+
+// Version returns which release answers.
+func (c *Client) Version(ctx context.Context) (*api.Version, error) {
+	return ask[api.Version](ctx, c, http.MethodGet, Path("version"), nil)
+}
+
 // Check checks the next part of the database, from a place that the answer before gave.
 func (c *Client) Check(ctx context.Context, from api.CheckPlace) (*api.Checked, error) {
 	return ask[api.Checked](ctx, c, http.MethodPost, Path("check"), from)

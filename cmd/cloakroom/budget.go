@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/cloakroom/cloakroom/api"
 )
@@ -24,6 +25,19 @@ func (c *budgetShowCmd) Run(ctx context.Context, std Streams) error {
 	})
 }
 
+// readRules reads a file of rules or of a policy. An empty one sets nothing: it is what a
+// redirection leaves whose command failed.
+func readRules(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("reading the rules: %w", err)
+	}
+	if strings.TrimSpace(string(text)) == "" {
+		return "", &usageError{file + " is empty: nothing was set; --default, where a command has it, sets the defaults"}
+	}
+	return string(text), nil
+}
+
 type budgetSetCmd struct {
 	forBrand
 	changesBounds
@@ -36,13 +50,13 @@ func (c *budgetSetCmd) Run(ctx context.Context, std Streams) error {
 	if c.Default == (c.File != "") {
 		return &usageError{"give a file of rules, or --default"}
 	}
-	var in api.BudgetRules
+	in := api.BudgetRules{Default: c.Default}
 	if c.File != "" {
-		text, err := os.ReadFile(c.File)
+		text, err := readRules(c.File)
 		if err != nil {
-			return fmt.Errorf("reading the rules: %w", err)
+			return err
 		}
-		in.Rules = string(text)
+		in.Rules = text
 	}
 	call := func(v *connection) (*api.BudgetsSet, error) { return v.SetBudgets(ctx, c.Brand, in, c.DryRun) }
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.BudgetsSet) {

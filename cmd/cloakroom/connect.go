@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -55,7 +56,8 @@ func (b *backing) name(dir string) string {
 // remote is where a verb finds its vault: the flags of every verb that needs one.
 type remote struct {
 	Data   string `help:"Data directory of the vault on this machine." default:"${data}" env:"CLOAKROOM_DATA" placeholder:"DIR"`
-	Server string `help:"URL of a remote vault; needs a key in CLOAKROOM_KEY." env:"CLOAKROOM_SERVER" placeholder:"URL"`
+	Server string `help:"Address of a remote vault; needs a key in CLOAKROOM_KEY." env:"CLOAKROOM_SERVER" placeholder:"https://HOST:PORT"`
+	Vault  string `help:"Vault that you logged in to." env:"CLOAKROOM_VAULT" placeholder:"NAME"`
 	JSON   bool   `help:"Print the API's JSON."`
 	backing
 }
@@ -71,6 +73,7 @@ type connection struct {
 	*client.Client
 	close func() error
 	vault *app.Vault // where this process opened it
+	at    string     // what it is connected to, for people
 	key   string     // of who asks, "" for the local administrator
 }
 
@@ -92,18 +95,35 @@ func (c *connection) caller(ctx context.Context) (identity.Caller, error) {
 // local administrator.
 func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) {
 	key := std.getenv("CLOAKROOM_KEY")
-	if r.Server != "" {
-		if key == "" {
-			return nil, &usageError{"--server needs a key: put it into the environment variable CLOAKROOM_KEY"}
+	server := r.Server
+	if r.Vault != "" && server == "" {
+		p, err := readProfile(std.getenv, r.Vault)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, &usageError{"no login of this name on this machine: cloakroom login NAME --server https://HOST:PORT"}
 		}
-		return &connection{Client: client.New(r.Server, key, nil), close: func() error { return nil }}, nil
+		if err != nil {
+			return nil, err
+		}
+		server = p.Server
+		if key == "" {
+			key = p.Key
+		}
+	}
+	if server != "" {
+		return r.dial(server, key)
 	}
 	if r.Database == "" {
 		if c := r.socket(key); c != nil {
 			return c, nil
 		}
-		if _, err := os.Stat(filepath.Join(r.Data, app.DatabaseFile)); err != nil {
-			return nil, r.noVault()
+		if err := r.here(); err != nil {
+			if p, perr := readProfile(std.getenv, defaultProfile); perr == nil && errors.Is(err, errNoVault) && r.Data == defaultData(std.getenv) {
+				if key == "" {
+					key = p.Key
+				}
+				return r.dial(p.Server, key)
+			}
+			return nil, err
 		}
 	}
 	v, err := r.open(ctx, r.Data, app.Options{Begin: app.MustExist})
@@ -114,7 +134,43 @@ func (r *remote) connect(ctx context.Context, std Streams) (*connection, error) 
 		return nil, err
 	}
 	s := app.NewServer(v, quiet(std.Err))
-	return &connection{client.New("http://vault", key, &http.Client{Transport: s.Local()}), v.Close, v, key}, nil
+	return &connection{client.New("http://vault", key, &http.Client{Transport: s.Local()}), v.Close, v, r.name(r.Data), key}, nil
+}
+
+// dial returns a connection to a server at an address.
+func (r *remote) dial(server, key string) (*connection, error) {
+	at, err := serverURL(server)
+	if err != nil {
+		return nil, err
+	}
+	if key == "" {
+		return nil, &usageError{"--server needs a key: put it into the environment variable CLOAKROOM_KEY, or cloakroom login"}
+	}
+	return &connection{Client: client.New(at, key, nil), at: at, close: func() error { return nil }}, nil
+}
+
+// errNoVault is the cause where a place holds no vault.
+var errNoVault = errors.New("no vault")
+
+// here says why the directory cannot be opened, of what can be known before: another user's
+// vault is not one that is missing.
+func (r *remote) here() error {
+	socket := filepath.Join(r.Data, app.SocketFile)
+	_, err := os.Stat(filepath.Join(r.Data, app.DatabaseFile))
+	if err == nil {
+		f, operr := os.Open(filepath.Join(r.Data, app.DatabaseFile))
+		if operr == nil {
+			return f.Close()
+		}
+		err = operr
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("permission denied: %s belongs to another user of this machine; run the command as that user, or ask its server with --server", r.Data)
+	}
+	if _, serr := os.Stat(socket); errors.Is(serr, fs.ErrPermission) {
+		return fmt.Errorf("permission denied: the socket in %s is another user's; run the command as that user, or ask its server with --server", r.Data)
+	}
+	return r.noVault()
 }
 
 // socket connects to the server of the data directory. It returns nil where none runs.
@@ -128,7 +184,7 @@ func (r *remote) socket(key string) *connection {
 	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}
-	return &connection{Client: client.New("http://vault", key, &http.Client{Transport: t}), close: func() error {
+	return &connection{Client: client.New("http://vault", key, &http.Client{Transport: t}), at: r.Data, close: func() error {
 		t.CloseIdleConnections()
 		return nil
 	}}
@@ -149,8 +205,17 @@ func (r *remote) noVault() error {
 	if r.Database != "" {
 		return errors.New("there is no vault in the PostgreSQL database: name another with --database, or begin one there with `cloakroom serve --database`")
 	}
-	return fmt.Errorf("there is no vault in %s: name its directory with --data, or its PostgreSQL database with --database; make one with `cloakroom serve --data %s`, or try `cloakroom demo`", r.Data, r.Data)
+	return &noVaultError{fmt.Sprintf("there is no vault in %s: name its directory with --data, or its PostgreSQL database with --database; make one with `cloakroom serve --data %s`, or try `cloakroom demo`", r.Data, r.Data)}
 }
+
+// noVaultError says where there is no vault, and what to do.
+type noVaultError struct{ text string }
+
+// Error returns the text.
+func (e *noVaultError) Error() string { return e.text }
+
+// Unwrap returns errNoVault.
+func (e *noVaultError) Unwrap() error { return errNoVault }
 
 // quiet logs what went wrong and nothing else.
 func quiet(w io.Writer) *slog.Logger {

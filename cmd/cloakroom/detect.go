@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"time"
 
@@ -27,12 +26,13 @@ type detectRulesCmd struct {
 func (c *detectRulesCmd) Run(ctx context.Context, std Streams) error {
 	var in api.DetectionRules
 	if c.Set != "" {
-		text, err := os.ReadFile(c.Set)
+		text, err := readRules(c.Set)
 		if err != nil {
-			return fmt.Errorf("reading the rules: %w", err)
+			return err
 		}
-		in.Rules = string(text)
+		in.Rules = text
 	}
+	in.Default = c.Default
 	call := func(v *connection) (*api.DetectionRules, error) {
 		if c.Set == "" && !c.Default {
 			return v.DetectionRules(ctx, c.Brand)
@@ -60,11 +60,11 @@ func (c *detectReplayCmd) Run(ctx context.Context, std Streams) error {
 		return err
 	}
 	if c.Rules != "" {
-		text, err := os.ReadFile(c.Rules)
+		text, err := readRules(c.Rules)
 		if err != nil {
-			return fmt.Errorf("reading the rules: %w", err)
+			return err
 		}
-		in.Rules = string(text)
+		in.Rules = text
 	}
 	call := func(v *connection) (*api.Replayed, error) { return v.ReplayDetection(ctx, c.Brand, in) }
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, r *api.Replayed) {

@@ -19,7 +19,7 @@ import (
 )
 
 type logCmd struct {
-	List       logListCmd       `cmd:"" help:"Show whether each log is well, as the server sees it."`
+	List       logListCmd       `cmd:"" help:"List entries of a brand's log by principal, lineage, kind and time; without --brand, show whether each log is well."`
 	Checkpoint logCheckpointCmd `cmd:"" help:"Print the newest signed checkpoint, to store elsewhere."`
 	Verify     logVerifyCmd     `cmd:"" help:"Verify the whole log, also against an older checkpoint."`
 	Entry      logEntryCmd      `cmd:"" help:"Show one log entry."`
@@ -28,17 +28,8 @@ type logCmd struct {
 	Tiles      logTilesCmd      `cmd:"" help:"Write the log as a C2SP tlog-tiles directory, with log.vkey."`
 }
 
-type logListCmd struct{ remote }
-
-// Help is the long help text.
-func (logListCmd) Help() string {
-	return `Each server keeps the newest checkpoint of every log in its data directory and holds the
-log against it; it also verifies every log in the background. A log that is changed or
-shorter stops everything at its brand. EXIT STATUS: 0 all logs are well, 1 one is not.`
-}
-
-// Run lists the logs.
-func (c *logListCmd) Run(ctx context.Context, std Streams) error {
+// states lists the logs.
+func (c *logListCmd) states(ctx context.Context, std Streams) error {
 	bad := 0
 	err := ask(ctx, std, &c.remote, func(v *connection) ([]api.LogState, error) {
 		list, err := v.Logs(ctx)

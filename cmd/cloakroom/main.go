@@ -1,13 +1,9 @@
 // Command cloakroom is the customer-data vault's command line: a verb per file.
-//
-// Exit codes: 0 done, 1 failed, 2 wrong command line, 3 rows were refused, 4 a
-// log holds what only a newer version understands, 5 a second person has to
-// approve it first, 130 interrupted.
+// `cloakroom help exit-codes` lists the exit codes.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,17 +13,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
-)
-
-// Exit codes of every verb.
-const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitPending     = 5
-	exitInterrupted = 130
 )
 
 // Streams are where a verb reads and writes, and the environment that it runs in.
@@ -96,6 +83,16 @@ type commands struct {
 	DB        dbCmd        `cmd:"" name:"db" help:"Prepare and check the database."`
 	Drill     drillCmd     `cmd:"" help:"Simulate breaches against a vault of invented customers."`
 	Generate  generateCmd  `cmd:"" help:"Write CSV files of invented customers and purchases."`
+
+	Customer   customerCmd   `cmd:"" help:"Count customers."`
+	Login      loginCmd      `cmd:"" help:"Keep the key of a vault on this machine."`
+	Logout     logoutCmd     `cmd:"" help:"Remove the key of a vault from this machine."`
+	Whoami     whoamiCmd     `cmd:"" help:"Show who you are to the vault, and your roles."`
+	Status     statusCmd     `cmd:"" help:"Show which vault answers, how it is, and who you are."`
+	Help       helpCmd       `cmd:"" help:"Explain a command or a topic."`
+	Version    versionCmd    `cmd:"" help:"Show the release and the build."`
+	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
+	Man        manCmd        `cmd:"" help:"Write man pages."`
 }
 
 // exited is how kong ends after --help.
@@ -113,49 +110,46 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 			panic(r)
 		}
 	}()
-	options := []kong.Option{kong.Name("cloakroom"),
+	parser, err := newParser(std)
+	if err != nil {
+		fmt.Fprintln(std.Err, "cloakroom:", err)
+		return exitFailed
+	}
+	if len(args) > 0 && args[0] == completeWord {
+		complete(std.Out, parser.Model, args[1:])
+		return 0
+	}
+	if len(args) == 0 {
+		args = []string{"help"}
+	}
+	cmd, err := parser.Parse(args)
+	if err != nil {
+		return failed(ctx, std, nil, args, &usageError{err.Error()})
+	}
+	cmd.BindTo(ctx, (*context.Context)(nil))
+	std.In = newInput(ctx, std.In)
+	if err = cmd.Run(std, parser); err != nil {
+		return failed(ctx, std, cmd, args, err)
+	}
+	return 0
+}
+
+// newParser reads the definitions of all verbs.
+func newParser(std Streams, more ...kong.Option) (*kong.Kong, error) {
+	options := append([]kong.Option{kong.Name("cloakroom"),
 		kong.Description("A customer-data vault with breach detection and response."),
 		kong.Vars{"pool": fmt.Sprint(db.DefaultConnections), "profiles": strings.Join(intake.Profiles(), ", "), "data": defaultData(std.getenv)},
-		kong.Writers(std.Out, std.Err), kong.Exit(func(code int) { panic(exited(code)) }), kong.UsageOnError()}
+		kong.Writers(std.Out, std.Err), kong.Exit(func(code int) { panic(exited(code)) }), kong.UsageOnError(),
+		kong.Help(printHelp), kong.ValueFormatter(formatValue)}, more...)
 	if std.Env != nil {
 		options = append(options, kong.Resolvers(kong.ResolverFunc(std.resolve)))
 	}
 	parser, err := kong.New(&commands{}, options...)
 	if err != nil {
-		fmt.Fprintln(std.Err, "cloakroom:", err)
-		return exitFailed
+		return nil, err
 	}
-	cmd, err := parser.Parse(args)
-	if err != nil {
-		fmt.Fprintf(std.Err, "cloakroom: %v\nTry: cloakroom --help\n", err)
-		return exitUsage
-	}
-	cmd.BindTo(ctx, (*context.Context)(nil))
-	std.In = newInput(ctx, std.In)
-	err = cmd.Run(std)
-	var usage *usageError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &usage):
-		fmt.Fprintf(std.Err, "cloakroom: %v\nTry: cloakroom %s --help\n", err, cmd.Command())
-		return exitUsage
-	case errors.Is(err, context.Canceled), ctx.Err() != nil: // whatever else broke by it
-		fmt.Fprintln(std.Err, "cloakroom: interrupted")
-		return exitInterrupted
-	}
-	fmt.Fprintln(std.Err, "cloakroom:", err)
-	var rejected *rejectedError
-	if errors.As(err, &rejected) {
-		return exitRejected
-	}
-	if _, ok := errors.AsType[*incompleteError](err); ok {
-		return exitIncomplete
-	}
-	if e, ok := errors.AsType[*api.Error](err); ok && e.Type == api.TypePending {
-		return exitPending
-	}
-	return exitFailed
+	arrange(parser.Model)
+	return parser, nil
 }
 
 func main() {

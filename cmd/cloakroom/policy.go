@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -51,12 +50,12 @@ func (c *policyApplyCmd) Run(ctx context.Context, std Streams) error {
 }
 
 func putPolicy(ctx context.Context, std Streams, b *forBrand, file string, how *changesBounds) error {
-	text, err := os.ReadFile(file)
+	text, err := readRules(file)
 	if err != nil {
-		return fmt.Errorf("reading the policy: %w", err)
+		return err
 	}
 	call := func(v *connection) (*api.PolicyDiff, error) {
-		return v.ApplyPolicy(ctx, b.Brand, api.Policy{Text: string(text)}, how.DryRun)
+		return v.ApplyPolicy(ctx, b.Brand, api.Policy{Text: text}, how.DryRun)
 	}
 	return ask(ctx, std, &b.remote, call, func(w io.Writer, d *api.PolicyDiff) {
 		for _, ch := range d.Changes {
@@ -90,11 +89,11 @@ type policyCheckCmd struct {
 
 // Run checks a policy file against the schema.
 func (c *policyCheckCmd) Run(_ context.Context, std Streams) error {
-	text, err := os.ReadFile(c.File)
+	text, err := readRules(c.File)
 	if err != nil {
-		return fmt.Errorf("reading the policy: %w", err)
+		return err
 	}
-	if _, err := access.Load(string(text)); err != nil {
+	if _, err := access.Load(text); err != nil {
 		return err
 	}
 	r := remote{JSON: c.JSON}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -88,23 +90,76 @@ func (c *principalListCmd) Run(ctx context.Context, std Streams) error {
 
 type principalRoleCmd struct {
 	forBrand
-	Name string `arg:""`
-	Role string `arg:"" optional:"" help:"Role to grant; without it, the current role is removed."`
+	Name   string `arg:"" help:"Name of the principal."`
+	Role   string `arg:"" optional:"" help:"Role to grant; without it, the roles are shown."`
+	Remove bool   `help:"Remove the role at the brand."`
+	Yes    bool   `help:"Do not ask before removing."`
 }
 
-// Run gives or takes a role.
+// Run shows, gives or takes a role.
 func (c *principalRoleCmd) Run(ctx context.Context, std Streams) error {
-	call := func(v *connection) (*api.Principal, error) {
-		if c.Role == "" {
-			return v.RemoveRole(ctx, c.Name, c.Brand)
+	if c.Remove && c.Role != "" {
+		return &usageError{"--remove takes the role at the brand away, whatever it is: name no role"}
+	}
+	if c.Remove && !c.Yes {
+		ok, err := confirm(std, fmt.Sprintf("Remove the role of %s at %s?", c.Name, c.Brand))
+		if err != nil {
+			return err
 		}
-		return v.SetRole(ctx, c.Name, c.Brand, c.Role)
+		if !ok {
+			return errors.New("nothing was changed")
+		}
+	}
+	call := func(v *connection) (*api.Principal, error) {
+		switch {
+		case c.Remove:
+			return v.RemoveRole(ctx, c.Name, c.Brand)
+		case c.Role != "":
+			return v.SetRole(ctx, c.Name, c.Brand, c.Role)
+		}
+		return principalNamed(ctx, v, c.Name)
 	}
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, p *api.Principal) {
 		for _, b := range slices.Sorted(maps.Keys(p.Roles)) {
 			fmt.Fprintf(w, "%s=%s\n", b, p.Roles[b])
 		}
+		if len(p.Roles) == 0 {
+			fmt.Fprintln(w, "no role")
+		}
 	})
+}
+
+// principalNamed looks for a principal in the list of all.
+func principalNamed(ctx context.Context, v *connection, name string) (*api.Principal, error) {
+	for after := uint64(0); ; {
+		list, err := v.Principals(ctx, after)
+		if err != nil {
+			return nil, err
+		}
+		for i := range list {
+			if list[i].Name == name {
+				return &list[i], nil
+			}
+			after = list[i].ID
+		}
+		if len(list) == 0 {
+			return nil, &api.Error{Type: api.TypeNotFound, Title: "Not found", Detail: "no such principal: cloakroom principal list shows all"}
+		}
+	}
+}
+
+// confirm asks the person at the terminal. Without a terminal, a command says so itself.
+func confirm(std Streams, question string) (bool, error) {
+	if !std.Terminal {
+		return false, &usageError{"this takes something away: add --yes"}
+	}
+	fmt.Fprint(std.Err, question, " [y/N] ")
+	line, err := bufio.NewReader(io.LimitReader(std.In, maxSearched)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, fmt.Errorf("reading the answer: %w", err)
+	}
+	line = strings.ToLower(strings.TrimSpace(line))
+	return line == "y" || line == "yes", nil
 }
 
 type principalKeyCmd struct {
@@ -187,7 +242,9 @@ func (c *principalRevokeCmd) Run(ctx context.Context, std Streams) error {
 	return ask(ctx, std, &c.remote, call, printRevoked)
 }
 
-func printRevoked(w io.Writer, r *api.Revoked) { fmt.Fprintf(w, "revoked %d credentials\n", r.Revoked) }
+func printRevoked(w io.Writer, r *api.Revoked) {
+	fmt.Fprintf(w, "revoked %s\n", counted(r.Revoked, "credential"))
+}
 
 type principalDisconnectCmd struct {
 	remote

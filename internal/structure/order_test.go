@@ -32,6 +32,7 @@ var wings = []string{
 // order is, wing by wing, the way through a request or a breach. A package imports only
 // what stands before it; a folder below a package has that package's place.
 var order = []string{
+	"internal/platform/build",
 	"internal/platform/fault",
 	"internal/platform/record",
 	"internal/platform/cards",

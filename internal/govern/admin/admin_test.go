@@ -51,7 +51,7 @@ func acts(t *testing.T, h *apptest.House) []act {
 			return err
 		}},
 		{"set budgets", "gucci", "budget", func(c identity.Caller) error {
-			_, err := h.Admin.SetRules(ctx, c, "gucci", "", true)
+			_, err := h.Admin.SetRules(ctx, c, "gucci", api.BudgetRules{Default: true}, true)
 			return err
 		}},
 	}
@@ -149,7 +149,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 	rules, err := h.Admin.Rules(ctx, h.Local, "gucci")
 	h.Must(err)
 	lines := strings.SplitAfter(rules.Rules, "\n")
-	set, err := h.Admin.SetRules(ctx, h.Local, "gucci", strings.Join(lines[:len(lines)-2], ""), false)
+	set, err := h.Admin.SetRules(ctx, h.Local, "gucci", api.BudgetRules{Rules: strings.Join(lines[:len(lines)-2], "")}, false)
 	if err != nil || set.Applied || set.Rules == rules.Rules {
 		t.Errorf("%+v, %v", set, err)
 	}

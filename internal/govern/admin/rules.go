@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -58,11 +59,11 @@ func (d *Desk) ApplyPolicy(ctx context.Context, c identity.Caller, brand, text s
 			Gained: ch.Gained.Names(), Lost: ch.Lost.Names(),
 		})
 	}
-	if out.Bounds, err = d.Exposure.Change(ctx, v, nil, p); err != nil || !apply {
-		return out, err
-	}
 	if _, err := p.Authorize(v.Who, access.ActAdminister, "", 0); err != nil {
 		return nil, fmt.Errorf("%w: under this policy you could not change it back: keep a rule that lets the role %s administer", ErrRequest, v.Who.Role)
+	}
+	if out.Bounds, err = d.Exposure.Change(ctx, v, nil, p); err != nil || !apply {
+		return out, err
 	}
 	err = d.change(ctx, v, entry.KindPolicy, entry.PolicyActivated{SHA256: digest(text)}, func(q db.Queryer, at time.Time) (err error) {
 		out.Version, err = d.Door.Access.Put(ctx, q, v.Brand.ID, p, v.Who.Principal, at)
@@ -86,18 +87,24 @@ func (d *Desk) Rules(ctx context.Context, c identity.Caller, brand string) (*api
 }
 
 // SetRules says how the loss bounds change under other budgets, and with apply set makes
-// them those that hold; empty text is for the defaults.
-func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, text string, apply bool) (*api.BudgetsSet, error) {
+// them those that hold. No rules at all are refused: they are a lost file, not a wish.
+func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, in api.BudgetRules, apply bool) (*api.BudgetsSet, error) {
 	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}
-	if err := ledger.CheckText("budgets", text); err != nil {
+	if err := ledger.CheckText("budgets", in.Rules); err != nil {
 		return nil, err
 	}
 	r := budget.DefaultRules()
-	if text != "" {
-		if r, err = budget.DecodeRules([]byte(text)); err != nil {
+	switch empty := strings.TrimSpace(in.Rules) == ""; {
+	case in.Default && !empty:
+		return nil, fmt.Errorf("%w: rules and default do not go together", ErrRequest)
+	case in.Default:
+	case empty:
+		return nil, fmt.Errorf("%w: there are no rules in it; default sets the default budgets", budget.ErrRules)
+	default:
+		if r, err = budget.DecodeRules([]byte(in.Rules)); err != nil {
 			return nil, err
 		}
 	}

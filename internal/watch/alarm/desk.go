@@ -218,14 +218,21 @@ func (d *Desk) Rules(ctx context.Context, c identity.Caller, brand string) (*api
 	return &api.DetectionRules{Rules: rules.Rules}, nil
 }
 
-// SetRules makes rules hold from the next entry on; empty text sets the defaults.
-func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand, text string) (*api.DetectionRules, error) {
+// SetRules makes rules hold from the next entry on. No rules at all are refused: they are a
+// lost file, not a wish.
+func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, in api.DetectionRules) (*api.DetectionRules, error) {
 	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
 		return nil, err
 	}
-	if strings.TrimSpace(text) == "" {
+	text := in.Rules
+	switch empty := strings.TrimSpace(text) == ""; {
+	case in.Default && !empty:
+		return nil, fmt.Errorf("%w: rules and default do not go together", detect.ErrRules)
+	case in.Default:
 		text = detect.DefaultText()
+	case empty:
+		return nil, fmt.Errorf("%w: there are no rules in it; default sets the default rules", detect.ErrRules)
 	}
 	if err := ledger.CheckText("rules", text); err != nil { // before an error can repeat a part of it
 		return nil, err

@@ -67,6 +67,28 @@ func live(list []Canary) (out []Canary) {
 	return out
 }
 
+// Customers returns how many customers a brand has, without its canaries, to those who may
+// audit it.
+func (d *Desk) Customers(ctx context.Context, c identity.Caller, brand string) (*api.Count, error) {
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAudit)
+	if err != nil {
+		return nil, err
+	}
+	st, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
+	if err != nil {
+		return nil, err
+	}
+	there, err := d.present(ctx, v.Brand.ID, st.Canaries)
+	if err != nil {
+		return nil, err
+	}
+	all, err := d.Seal.Count(ctx, v.Brand.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Count{Customers: max(0, all-int64(len(there)))}, nil
+}
+
 // present are the live canaries that are customers: of an import that was killed some are
 // on the list and were never made.
 func (d *Desk) present(ctx context.Context, brand record.BrandID, list []Canary) ([]Canary, error) {

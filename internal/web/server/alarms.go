@@ -41,7 +41,7 @@ func (s *Server) detectionRules(ctx context.Context, c identity.Caller, in *Bran
 }
 
 func (s *Server) setDetection(ctx context.Context, c identity.Caller, in *sentTo[api.DetectionRules]) (*api.DetectionRules, error) {
-	return s.vault.Alarms.SetRules(ctx, c, in.Brand, in.Body.Rules)
+	return s.vault.Alarms.SetRules(ctx, c, in.Brand, in.Body)
 }
 
 func (s *Server) replayDetection(ctx context.Context, c identity.Caller, in *sentTo[api.ReplayRequest]) (*api.Replayed, error) {

@@ -13,6 +13,7 @@ import (
 
 // customerRoutes serve customers: writing, reading, and who read them.
 func (s *Server) customerRoutes() {
+	route(s, "GET", "/v1/brands/{brand}/count", "customer-count", "Count the customers of a brand", s.countCustomers)
 	route(s, "PUT", "/v1/brands/{brand}/customers", "customers-put", "Write customers by external id", s.putCustomers, once, bulk)
 	route(s, "GET", "/v1/brands/{brand}/customers/{token}", "customer-view", "See a customer masked", s.viewCustomer)
 	route(s, "PATCH", "/v1/brands/{brand}/customers/{token}", "customer-patch", "Change fields of a customer", s.patchCustomer, once)
@@ -107,4 +108,8 @@ func refusedCard(w *api.Written, err error) (*api.Written, error) {
 		return w, nil
 	}
 	return nil, e
+}
+
+func (s *Server) countCustomers(ctx context.Context, c identity.Caller, in *BrandPath) (*api.Count, error) {
+	return s.vault.Canaries.Customers(ctx, c, in.Brand)
 }

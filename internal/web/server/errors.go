@@ -142,6 +142,7 @@ var hints = map[string]string{
 	api.TypeUnknownBrand:    "cloakroom whoami shows the brands where this key has a role",
 	api.TypeUnknownPurpose:  "cloakroom purpose list --brand NAME shows the purposes of the brand",
 	api.TypeKeyReused:       "choose a new Idempotency-Key for another request",
+	api.TypePending:         "somebody else runs cloakroom change approve; cloakroom change list shows what waits",
 	api.TypeTimeout:         "retry, or send smaller requests",
 	api.TypePartlyDone:      "retry the same request to finish it",
 	api.TypeOutcomeUnknown:  "check what is there before you retry",

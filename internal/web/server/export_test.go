@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -20,9 +19,6 @@ const (
 func NewWithin(d Desks, log *slog.Logger, timeout time.Duration) *Server {
 	return newServer(d, log, timeout)
 }
-
-// Handler returns what answers requests.
-func (s *Server) Handler() http.Handler { return s.http }
 
 // Open reports whether anybody may ask for a path.
 func Open(path string) bool { return open(path) }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/build"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
@@ -16,6 +17,8 @@ import (
 // healthRoutes serve whether the vault is well.
 func (s *Server) healthRoutes() {
 	route(s, "GET", "/v1/health", "health", "Whether the vault can serve", s.health)
+	route(s, "GET", "/v1/whoami", "whoami", "Who you are to the vault, and your roles", s.whoami)
+	route(s, "GET", "/v1/version", "version", "Which release answers", s.version)
 	route(s, "POST", "/v1/check", "check", "Check the next part of the database; shows no value", s.check)
 	route(s, "POST", "/v1/mend", "mend", "Repair what the vault can repair by itself, or with dry_run say what that is; shows no value", s.mend)
 }
@@ -47,6 +50,19 @@ func (s *Server) health(ctx context.Context, _ identity.Caller, _ *none) (*api.H
 
 func unhealthy(detail string) *api.Error {
 	return &api.Error{Type: api.TypeLogUnavailable, Title: titles[api.TypeLogUnavailable], Status: http.StatusServiceUnavailable, Detail: detail}
+}
+
+func (s *Server) whoami(ctx context.Context, c identity.Caller, _ *none) (*api.Whoami, error) {
+	return s.vault.Admin.Whoami(ctx, c)
+}
+
+func (s *Server) version(ctx context.Context, _ identity.Caller, _ *none) (*api.Version, error) {
+	b := build.Info()
+	schema, err := s.vault.Upkeep.DB.Version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Version{Version: b.Version, Commit: b.Commit, Go: b.Go, Platform: b.Platform, Schema: schema}, nil
 }
 
 func (s *Server) check(ctx context.Context, c identity.Caller, in *sent[api.CheckPlace]) (*api.Checked, error) {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
@@ -20,6 +22,7 @@ import (
 func (s *Server) logRoutes(mux *http.ServeMux) {
 	route(s, "GET", "/v1/logs", "log-list", "Whether each log is well, as this server sees it", s.logs)
 	route(s, "GET", "/v1/brands/{brand}/log", "log-checkpoint", "The newest signed checkpoint", s.checkpoint)
+	route(s, "GET", "/v1/brands/{brand}/log/entries", "log-entries", "Entries by principal, lineage, kind and time, the newest first", s.logEntries)
 	route(s, "GET", "/v1/brands/{brand}/log/entries/{index}", "log-entry", "One entry", s.logEntry)
 	route(s, "GET", "/v1/brands/{brand}/log/inclusion", "log-inclusion", "Prove that an entry is in the log of a size (RFC 6962)", s.inclusion)
 	route(s, "GET", "/v1/brands/{brand}/log/consistency", "log-consistency", "Prove that the log of a size continues an older one (RFC 6962)", s.consistency)
@@ -92,6 +95,12 @@ func (s *Server) logEntry(ctx context.Context, c identity.Caller, in *entryPath)
 	}, nil
 }
 
+func (s *Server) logEntries(ctx context.Context, c identity.Caller, in *entriesQuery) (*api.Entries, error) {
+	return s.vault.Admin.Entries(ctx, c, in.Brand, admin.EntriesQuery{
+		Principal: in.Principal, Lineage: in.Lineage, Kind: in.Kind, Since: in.Since, Before: in.Before, Limit: in.Limit,
+	})
+}
+
 func (s *Server) inclusion(ctx context.Context, c identity.Caller, in *inclusionQuery) (*api.Hashes, error) {
 	id, err := s.vault.Admin.Watch(ctx, c, in.Brand)
 	if err != nil {
@@ -156,6 +165,16 @@ func (s *Server) logTile(w http.ResponseWriter, r *http.Request) {
 type entryPath struct {
 	BrandPath
 	Index uint64 `path:"index"`
+}
+
+type entriesQuery struct {
+	BrandPath
+	Principal string    `query:"principal" maxLength:"64" doc:"Name or number of who acted."`
+	Lineage   uint64    `query:"lineage" doc:"Credential and all made through it."`
+	Kind      string    `query:"kind" maxLength:"40" doc:"Such as disclosure, refusal or administration."`
+	Since     time.Time `query:"since" doc:"Only entries from this time on."`
+	Before    uint64    `query:"before" doc:"Only entries below this index: the page before answers it."`
+	Limit     int       `query:"limit" minimum:"1" maximum:"500" default:"50"`
 }
 
 type inclusionQuery struct {

@@ -28,7 +28,7 @@ func (s *Server) showBudgets(ctx context.Context, c identity.Caller, in *BrandPa
 }
 
 func (s *Server) setBudgets(ctx context.Context, c identity.Caller, in *triedAt[api.BudgetRules]) (*api.BudgetsSet, error) {
-	return s.vault.Admin.SetRules(ctx, c, in.Brand, in.Body.Rules, !in.DryRun)
+	return s.vault.Admin.SetRules(ctx, c, in.Brand, in.Body, !in.DryRun)
 }
 
 // triedAt is a change at a brand that can be looked at first.

@@ -321,8 +321,8 @@ func (s *Server) plainErrors(ctx huma.Context, _ string, v any) (any, error) {
 			iv.Location = d.Location
 			iv.Pointer = pointer(d.Location)
 		case strings.HasPrefix(d.Message, "required query parameter"):
-			iv.Location = d.Location
-			iv.Message = "query parameter `" + strings.TrimPrefix(d.Location, "query.") + "` is required"
+			name := strings.TrimPrefix(d.Location, "query.")
+			iv.Location, iv.Message = "query."+name, "query parameter `"+name+"` is required"
 		case strings.HasPrefix(d.Message, malformed):
 			iv.Location = "body"
 		case m.Status == http.StatusUnsupportedMediaType:
@@ -369,6 +369,10 @@ func (s *Server) known(location string) string {
 	}
 	return location
 }
+
+// Handler returns what answers requests, for a server of somebody else's: no request that
+// comes by it is the local administrator's.
+func (s *Server) Handler() http.Handler { return s.http }
 
 // Serve answers on a listener until the context ends, and then lets what runs
 // finish. Over a Unix socket, whoever runs as the account of this process, or as
