@@ -73,6 +73,18 @@ type PutRequest struct {
 	DryRun          bool     `json:"dry_run,omitempty" doc:"Check, and say what would become of each customer; write nothing but a log entry."`
 }
 
+// StandingRequest replaces the standing of a customer: what has to be known before anybody
+// writes to them. An empty list takes it away.
+type StandingRequest struct {
+	Standing []string `json:"standing" maxItems:"4" enum:"deceased,minor,represented,do-not-write" doc:"deceased: nobody writes to them. minor: a parent or guardian acts for them. represented: somebody else acts for them. do-not-write: they asked not to be written to."`
+	Ticket   string   `json:"ticket,omitempty" maxLength:"64" doc:"Case number; it stands in the log."`
+}
+
+// BrandCountry is the country of a brand's national phone numbers.
+type BrandCountry struct {
+	Country string `json:"country" maxLength:"64" doc:"ISO 3166-1 code; empty: none."`
+}
+
 // PurchasesRequest adds purchases.
 type PurchasesRequest struct {
 	Customers []CustomerPurchases `json:"customers" minItems:"1" maxItems:"5000"`

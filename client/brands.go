@@ -22,6 +22,17 @@ func (c *Client) LoyaltyPrefixes(ctx context.Context, brand string) (*api.Loyalt
 	return ask[api.LoyaltyPrefixes](ctx, c, http.MethodGet, at(brand, "loyalty-prefixes"), nil)
 }
 
+// DefaultCountry returns the country of a brand's national phone numbers.
+func (c *Client) DefaultCountry(ctx context.Context, brand string) (*api.BrandCountry, error) {
+	return ask[api.BrandCountry](ctx, c, http.MethodGet, at(brand, "default-country"), nil)
+}
+
+// SetDefaultCountry sets the country of a brand's national phone numbers: of those in
+// rows, and of customers, without a country. An empty one takes it away.
+func (c *Client) SetDefaultCountry(ctx context.Context, brand string, req api.BrandCountry) (*api.BrandCountry, error) {
+	return ask[api.BrandCountry](ctx, c, http.MethodPut, at(brand, "default-country"), req)
+}
+
 // SetLoyaltyPrefixes declares the ranges of a brand's own numbers. Empty lists take the
 // declaration back.
 func (c *Client) SetLoyaltyPrefixes(ctx context.Context, brand string, req api.LoyaltyPrefixes) (*api.LoyaltyPrefixes, error) {

@@ -18,6 +18,11 @@ func (c *Client) Patch(ctx context.Context, brand, token string, fields api.Fiel
 	return ask[api.Written](ctx, c, http.MethodPatch, at(brand, "customers", token), fields)
 }
 
+// SetStanding replaces the standing of a customer.
+func (c *Client) SetStanding(ctx context.Context, brand, token string, req api.StandingRequest) (*api.Written, error) {
+	return ask[api.Written](ctx, c, http.MethodPut, at(brand, "customers", token, "standing"), req)
+}
+
 // AddPurchases adds purchases.
 func (c *Client) AddPurchases(ctx context.Context, brand string, req api.PurchasesRequest) (*api.Written, error) {
 	return ask[api.Written](ctx, c, http.MethodPost, at(brand, "purchases"), req)

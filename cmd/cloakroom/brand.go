@@ -13,7 +13,8 @@ type brandCmd struct {
 	Create brandCreateCmd `cmd:"" help:"Create a brand with the default policy, purposes and budgets."`
 	List   brandListCmd   `cmd:"" help:"List brands."`
 
-	LoyaltyPrefix loyaltyPrefixCmd `cmd:"" name:"loyalty-prefix" help:"Declare a brand's own number ranges, which are no payment cards."`
+	DefaultCountry defaultCountryCmd `cmd:"" name:"default-country" help:"Country of a brand's national phone numbers."`
+	LoyaltyPrefix  loyaltyPrefixCmd  `cmd:"" name:"loyalty-prefix" help:"Declare a brand's own number ranges, which are no payment cards."`
 }
 
 type brandCreateCmd struct {
@@ -42,6 +43,42 @@ func (c *brandListCmd) Run(ctx context.Context, std Streams) error {
 			fmt.Fprintf(w, "%s\t%s\n", b.Name, b.Title)
 		}
 	})
+}
+
+type defaultCountryCmd struct {
+	Set  defaultCountrySetCmd  `cmd:"" help:"Set the country."`
+	Show defaultCountryShowCmd `cmd:"" help:"Show the country."`
+}
+
+type defaultCountrySetCmd struct {
+	forBrand
+	Country string `arg:"" help:"Country of phone numbers without a country code, for rows and customers without a country; none takes it away. Numbers that are stored keep the country of the day they came in." placeholder:"FR"`
+}
+
+// Run sets the country.
+func (c *defaultCountrySetCmd) Run(ctx context.Context, std Streams) error {
+	in := api.BrandCountry{Country: c.Country}
+	if c.Country == "none" {
+		in.Country = ""
+	}
+	call := func(v *connection) (*api.BrandCountry, error) { return v.SetDefaultCountry(ctx, c.Brand, in) }
+	return ask(ctx, std, &c.remote, call, printCountry)
+}
+
+type defaultCountryShowCmd struct{ forBrand }
+
+// Run shows the country.
+func (c *defaultCountryShowCmd) Run(ctx context.Context, std Streams) error {
+	call := func(v *connection) (*api.BrandCountry, error) { return v.DefaultCountry(ctx, c.Brand) }
+	return ask(ctx, std, &c.remote, call, printCountry)
+}
+
+func printCountry(w io.Writer, c *api.BrandCountry) {
+	if c.Country == "" {
+		fmt.Fprintln(w, "no country: national phone numbers need one in the row, or --default-country")
+		return
+	}
+	fmt.Fprintf(w, "national phone numbers are of %s where neither the row nor the customer has a country\n", c.Country)
 }
 
 type loyaltyPrefixCmd struct {

@@ -346,17 +346,23 @@ func (i *imported) write(w io.Writer) {
 	}
 }
 
-// own tells the readers which numbers are the brand's own, and no payment cards.
+// own tells the readers what the brand says of its own numbers: which are no payment
+// cards, and the country of national phone numbers.
 func (c *importCmd) own(ctx context.Context, v *connection, readers ...*intake.Reader) error {
 	l, err := v.LoyaltyPrefixes(ctx, c.Brand)
 	if err != nil {
 		return err
 	}
-	if len(l.Prefixes) == 0 {
-		return nil
+	country, err := v.DefaultCountry(ctx, c.Brand)
+	if err != nil {
+		return err
 	}
 	for _, r := range readers {
-		if r != nil {
+		if r == nil {
+			continue
+		}
+		r.Rules.Fallback = country.Country
+		if len(l.Prefixes) > 0 {
 			r.Own = cards.NewOwn(l.Prefixes, l.Fields)
 		}
 	}
@@ -492,7 +498,7 @@ func (s *sink) Customers(ctx context.Context, rows []intake.CustomerRow) ([]inta
 
 func fieldsOf(c *record.Customer, set record.FieldSet) api.Fields {
 	out := api.Fields{}
-	for f := record.Field(0); f < record.NumColumns; f++ {
+	for _, f := range record.Texts {
 		if set.Has(f) {
 			out[f.String()] = c.Get(f)
 		}

@@ -90,7 +90,7 @@ func masked(fields map[string]string) map[string]string {
 	for name, v := range fields {
 		switch f, err := record.ParseField(name); {
 		case v == "":
-		case err == nil && f < record.NumColumns:
+		case err == nil && f.Text():
 			out[name] = mask.Text(f, v)
 		case slices.Contains([]string{"at", "quantity", "amount", "currency", "channel"}, name):
 			out[name] = v

@@ -63,6 +63,7 @@ type commands struct {
 	Reveal    revealCmd    `cmd:"" help:"Show fields of customers in clear."`
 	WhoRead   whoReadCmd   `cmd:"" name:"who-read" help:"Show who read a customer, with proofs."`
 	Export    exportCmd    `cmd:"" help:"Export many customers: request, have another person approve, download."`
+	Standing  standingCmd  `cmd:"" help:"Set what has to be known before anybody writes to a customer."`
 	Erase     eraseCmd     `cmd:"" help:"Erase a customer."`
 	Log       logCmd       `cmd:"" help:"Read, prove and verify a brand's log."`
 	Budget    budgetCmd    `cmd:"" help:"Show or set a brand's budgets."`

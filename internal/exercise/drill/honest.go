@@ -84,7 +84,7 @@ func externalID(n int) string { return fmt.Sprintf("C%09d", n) }
 
 func fieldsOf(c *invent.Customer, n int) api.Fields {
 	out := api.Fields{}
-	for f := record.Field(0); f < record.NumColumns; f++ {
+	for _, f := range record.Texts {
 		if v := c.Get(f); v != "" {
 			out[f.String()] = v
 		}

@@ -53,7 +53,7 @@ func NewWriter(customers, purchases io.Writer) (*Writer, error) {
 
 // Write appends a customer and the purchases.
 func (w *Writer) Write(c *invent.Customer) error {
-	w.row = append(w.row[:0], c.Columns[:]...)
+	w.row = append(w.row[:0], c.Columns[:record.NumColumns]...)
 	for _, a := range w.attributes {
 		w.row = append(w.row, c.Attributes[a])
 	}

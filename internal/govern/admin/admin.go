@@ -491,6 +491,41 @@ func checkLoyalty(req api.LoyaltyPrefixes) error {
 	return nil
 }
 
+// SetCountry sets the country of a brand's national phone numbers: of those in rows, and
+// of customers, without a country.
+func (d *Desk) SetCountry(ctx context.Context, c identity.Caller, brand string, req api.BrandCountry) (*api.BrandCountry, error) {
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
+	if err != nil {
+		return nil, err
+	}
+	if v.Brand.ID == record.Group {
+		return nil, fmt.Errorf("%w: the group has no customers: name a brand", ErrRequest)
+	}
+	code := ""
+	if req.Country != "" {
+		if code, err = record.ReadCountry(req.Country); err != nil {
+			return nil, fmt.Errorf("%w: country %w", ErrRequest, err)
+		}
+	}
+	err = d.change(ctx, v, entry.KindAdministration, entry.BrandCountrySet{Country: code}, func(q db.Queryer, _ time.Time) error {
+		return d.Door.Brands.SetCountry(ctx, q, v.Brand.ID, code)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &api.BrandCountry{Country: code}, nil
+}
+
+// Country returns the country of a brand's national phone numbers, to anybody with a role
+// there.
+func (d *Desk) Country(ctx context.Context, c identity.Caller, brand string) (*api.BrandCountry, error) {
+	v, err := d.Door.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	return &api.BrandCountry{Country: v.Brand.Country}, nil
+}
+
 // LoyaltyPrefixes returns what a brand declared, to anybody with a role there.
 func (d *Desk) LoyaltyPrefixes(ctx context.Context, c identity.Caller, brand string) (*api.LoyaltyPrefixes, error) {
 	v, err := d.Door.Enter(ctx, c, brand)

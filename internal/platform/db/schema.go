@@ -462,6 +462,8 @@ var migrations = []string{
 	);`,
 	// revision: a release that does not count writes and erasures may not decide them.
 	`UPDATE revisions SET writer = 2 WHERE writer < 2;`,
+	// brands
+	`ALTER TABLE brands ADD COLUMN country text NOT NULL DEFAULT '';`,
 }
 
 const (

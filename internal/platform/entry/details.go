@@ -186,6 +186,11 @@ type (
 		Fields   []string `log:"field.*,clear"`
 		Extra
 	}
+	// BrandCountrySet: the country of the brand's national phone numbers was set.
+	BrandCountrySet struct {
+		Country string `log:"country,clear"`
+		Extra
+	}
 	// PurposeRetired: a purpose was ended at the brand.
 	PurposeRetired struct {
 		Purpose string `log:"purpose,clear"`
@@ -529,6 +534,7 @@ func init() {
 	register(KindAdministration, "purpose-create", PurposeCreated{})
 	register(KindAdministration, "purpose-retire", PurposeRetired{})
 	register(KindAdministration, "loyalty-prefixes", LoyaltyPrefixesSet{})
+	register(KindAdministration, "brand-country", BrandCountrySet{})
 	register(KindAdministration, "receiver-create", ReceiverCreated{})
 	register(KindAdministration, "receiver-remove", ReceiverRemoved{})
 	register(KindAdministration, "receiver-resume", ReceiverResumed{})

@@ -34,7 +34,7 @@ func (c *Customer) Faults() (out []*FieldError) {
 			return out
 		}
 		out = append(out, fe)
-		if f, err := ParseField(fe.Field); err == nil && f < NumColumns {
+		if f, err := ParseField(fe.Field); err == nil && f.Text() {
 			rest.Columns[f] = ""
 			continue
 		}
@@ -194,6 +194,10 @@ func columnReason(f Field, v string) string {
 	case Country:
 		if !countryCode(v) {
 			return "is not an ISO 3166-1 code such as FR"
+		}
+	case Standing:
+		if read, err := ReadStanding(v); err != nil || read != v {
+			return ErrStanding.Error()
 		}
 	case BirthDate:
 		if _, ok := dayOf(v); ok {

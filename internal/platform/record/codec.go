@@ -89,7 +89,8 @@ func DecodeCustomer(b []byte, c *Customer) error {
 	whole := len(b) > 0 && b[0] == 1 // texts, as version 1 wrote them
 	r := newReader(b, ProfileVersion)
 	var out Customer
-	present := r.uvarint(1<<NumColumns - 1)
+	present := r.uvarint(textBits)
+	r.require(present&^textBits == 0)
 	for i := range out.Columns {
 		if present&(1<<i) != 0 {
 			out.Columns[i] = r.column(Field(i), whole)

@@ -19,20 +19,19 @@ const (
 // the empty string. Values are stored as they were given, trimmed; the normal
 // forms that searching compares are made by [Normalize].
 type Customer struct {
-	Columns    [NumColumns]string
+	Columns    [NumFields]string // by field; empty where the field holds no string
 	Attributes map[string]string // attr.NAME without the prefix
 }
 
-// Get returns the value of a column, or the empty string for a field that is not
-// a column.
+// Get returns the text of a field, or the empty string for one that holds no text.
 func (c *Customer) Get(f Field) string {
-	if f >= NumColumns {
+	if f >= NumFields {
 		return ""
 	}
 	return c.Columns[f]
 }
 
-// Set sets a column.
+// Set sets the text of a field that holds one.
 func (c *Customer) Set(f Field, v string) { c.Columns[f] = v }
 
 // Purchase is one thing bought, as the brand's till or shop recorded it.

@@ -2,6 +2,7 @@ package record
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -23,6 +24,7 @@ var (
 	ErrNoCountry   = fault.New(fault.Invalid, "is a national phone number without a country")
 	ErrCountry     = fault.New(fault.Invalid, "is not a country: write an ISO 3166-1 code such as FR or FRA, or its English or French name")
 	ErrLocale      = fault.New(fault.Invalid, "is not a language such as fr or fr-FR")
+	ErrStanding    = fault.New(fault.Invalid, "is not a standing: deceased, minor, represented, do-not-write, or several with commas")
 	errUnreadPhone = errors.New("is not a phone number such as +33123456789")
 )
 
@@ -271,4 +273,44 @@ func plainLocale(s string) bool {
 	}
 	lower := func(c byte) bool { return c >= 'a' && c <= 'z' }
 	return lower(s[0]) && lower(s[1]) && (len(s) == 2 || s[2] == '-' && capitals(s[3:], 2))
+}
+
+// The words of a standing: what campaigns, requests and the portal have to know before
+// anybody writes to the customer. A customer can have several.
+const (
+	Deceased    = "deceased"     // nobody writes to them; their heirs may ask
+	Minor       = "minor"        // a parent or guardian acts for them
+	Represented = "represented"  // somebody else acts for them
+	DoNotWrite  = "do-not-write" // they asked not to be written to
+)
+
+// standings are the words in the order in which they are kept.
+var standings = []string{Deceased, Minor, Represented, DoNotWrite}
+
+// ReadStanding returns a standing as it is kept: its words once each, in one order, with
+// commas between them. It reads words in any case and order, with commas, semicolons or
+// bars between them.
+func ReadStanding(s string) (string, error) {
+	if s == "" || slices.Contains(standings, s) {
+		return s, nil
+	}
+	var have [4]bool
+	for word := range strings.FieldsFuncSeq(visibly(s), func(r rune) bool { return r == ',' || r == ';' || r == '|' }) {
+		word = strings.ToLower(strings.Join(strings.FieldsFunc(word, func(r rune) bool { return r == ' ' || r == '_' || r == '-' }), "-"))
+		at := slices.Index(standings, word)
+		if at < 0 {
+			return "", ErrStanding
+		}
+		have[at] = true
+	}
+	var out []string
+	for i, word := range standings {
+		if have[i] {
+			out = append(out, word)
+		}
+	}
+	if out == nil {
+		return "", ErrStanding
+	}
+	return strings.Join(out, ","), nil
 }

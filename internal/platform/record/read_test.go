@@ -2,6 +2,7 @@ package record
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -131,6 +132,36 @@ func TestCountriesAndLocales(t *testing.T) {
 	}
 }
 
+// A standing is kept in one form, whichever way its words are written.
+func TestReadStanding(t *testing.T) {
+	t.Parallel()
+	for written, want := range map[string]string{
+		"": "", "deceased": "deceased", "Deceased": "deceased", "DO NOT WRITE": "do-not-write", "do_not_write": "do-not-write",
+		"do-not-write, minor": "minor,do-not-write", "minor|minor": "minor", "represented; Deceased ": "deceased,represented",
+		"\u200bminor": "minor",
+	} {
+		if got, err := ReadStanding(written); err != nil || got != want {
+			t.Errorf("%q: %q, %v; want %q", written, got, err, want)
+		}
+		c := Customer{}
+		c.Set(Standing, want)
+		var back Customer
+		if err := errors.Join(c.Check(), DecodeCustomer(AppendCustomer(nil, &c), &back)); err != nil || back.Get(Standing) != want {
+			t.Errorf("%q: kept as %q, %v", want, back.Get(Standing), err)
+		}
+	}
+	for _, written := range []string{"alive", "minor,dead", ",", "deceased minor", "x"} {
+		if got, err := ReadStanding(written); err == nil || strings.Contains(err.Error(), written) && len(written) > 1 {
+			t.Errorf("%q: %q, %v", written, got, err)
+		}
+	}
+	c := Customer{}
+	c.Set(Standing, "do-not-write,minor")
+	if c.Check() == nil {
+		t.Error("another order is kept")
+	}
+}
+
 // What is kept is read again by the next import of the same file: it must stay.
 func FuzzWhatIsReadIsReadAgain(f *testing.F) {
 	for _, s := range []string{"Ana <ana@example.com>", "0612345678", "070 123 45 67 (Axel)", "France", "fr_FR", "''a@b.c", "+44 (0)20 7946 0958"} {
@@ -138,7 +169,7 @@ func FuzzWhatIsReadIsReadAgain(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		for name, read := range map[string]func(string) (string, error){
-			"e-mail": ReadEmail, "country": ReadCountry, "locale": ReadLocale,
+			"e-mail": ReadEmail, "country": ReadCountry, "locale": ReadLocale, "standing": ReadStanding,
 			"phone": func(s string) (string, error) { return ReadPhone(s, "FR") },
 		} {
 			once, err := read(s)

@@ -47,7 +47,8 @@ const Group BrandID = 0
 // log speak of it. The numbers are part of the log's format: never renumber.
 type Field uint8
 
-// The fields of a customer. The first [NumColumns] hold one string each.
+// The fields of a customer. The first [NumColumns] and Standing hold one string each:
+// [Field.Text] tells.
 const (
 	ExternalID Field = iota // the brand's own customer number, unique in the brand
 	GivenName
@@ -64,15 +65,25 @@ const (
 	CreatedAt
 	Attributes // every attr.NAME together
 	Purchases
+	Standing // what has to be known before anybody writes to the customer: see [ReadStanding]
 
 	NumFields               // how many fields there are
-	NumColumns = Attributes // fields below this hold one string
+	NumColumns = Attributes // fields below this are the columns
 )
 
 var fieldNames = [NumFields]string{
 	"external_id", "given_name", "family_name", "email", "phone", "street", "postal_code",
-	"city", "region", "country", "locale", "birth_date", "created_at", "attributes", "purchases",
+	"city", "region", "country", "locale", "birth_date", "created_at", "attributes", "purchases", "standing",
 }
+
+// textBits are the fields that hold one string.
+const textBits = 1<<NumColumns - 1 | 1<<Standing
+
+// Text reports whether the field holds one string.
+func (f Field) Text() bool { return f < NumFields && textBits>>f&1 == 1 }
+
+// Texts are the fields that hold one string, in ascending order.
+var Texts = FieldSet(textBits).List()
 
 // String returns the field's name as it stands in files, requests and policies.
 func (f Field) String() string {

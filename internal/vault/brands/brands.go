@@ -44,6 +44,9 @@ type Brand struct {
 	// Own is what the brand says of its own numbers that could be card numbers; nil if
 	// nothing. It is shared: do not change it.
 	Own *cards.Own
+	// Country is that of national phone numbers, where neither the row nor the customer
+	// has one: an ISO 3166-1 alpha-2 code, or empty.
+	Country string
 }
 
 // Purpose is what data may be processed for.
@@ -101,10 +104,11 @@ func New(d *db.DB) *Store { return &Store{db: d} }
 const (
 	sqlNextBrand     = `SELECT coalesce(max(id), 0) + 1 FROM brands`
 	sqlInsertBrand   = `INSERT INTO brands (id, name, title, created) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
-	sqlBrandByName   = `SELECT id, name, title, created, loyalty FROM brands WHERE name = $1`
-	sqlBrandByID     = `SELECT id, name, title, created, loyalty FROM brands WHERE id = $1`
-	sqlListBrands    = `SELECT id, name, title, created, loyalty FROM brands ORDER BY id`
+	sqlBrandByName   = `SELECT id, name, title, created, loyalty, country FROM brands WHERE name = $1`
+	sqlBrandByID     = `SELECT id, name, title, created, loyalty, country FROM brands WHERE id = $1`
+	sqlListBrands    = `SELECT id, name, title, created, loyalty, country FROM brands ORDER BY id`
 	sqlSetLoyalty    = `UPDATE brands SET loyalty = $2 WHERE id = $1`
+	sqlSetCountry    = `UPDATE brands SET country = $2 WHERE id = $1`
 	sqlInsertPurpose = `INSERT INTO purposes (brand, name, legal_basis, description, created, retired) VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT DO NOTHING`
 	sqlRetirePurpose = `UPDATE purposes SET retired = $3 WHERE brand = $1 AND name = $2 AND retired = 0`
 	sqlReadPurpose   = `SELECT name, legal_basis, description, created, retired FROM purposes WHERE brand = $1 AND name = $2`
@@ -141,7 +145,7 @@ func scanBrand(r db.Row) (Brand, error) {
 	var b Brand
 	var id, created int64
 	var own string
-	if err := r.Scan(&id, &b.Name, &b.Title, &created, &own); err != nil {
+	if err := r.Scan(&id, &b.Name, &b.Title, &created, &own, &b.Country); err != nil {
 		return b, err
 	}
 	b.ID, b.Created, b.Own = record.BrandID(id), time.UnixMicro(created).UTC(), decodeOwn(own)
@@ -154,6 +158,19 @@ func (s *Store) SetOwn(ctx context.Context, q db.Queryer, brand record.BrandID, 
 	n, err := q.Exec(ctx, sqlSetLoyalty, int64(brand), encodeOwn(prefixes, fields))
 	if err != nil {
 		return fmt.Errorf("declaring a brand's own numbers: %w", err)
+	}
+	if n == 0 {
+		return ErrNoBrand
+	}
+	return revision.Bump(ctx, q)
+}
+
+// SetCountry sets the country of the brand's national phone numbers inside the caller's
+// transaction.
+func (s *Store) SetCountry(ctx context.Context, q db.Queryer, brand record.BrandID, country string) error {
+	n, err := q.Exec(ctx, sqlSetCountry, int64(brand), country)
+	if err != nil {
+		return fmt.Errorf("setting a brand's country: %w", err)
 	}
 	if n == 0 {
 		return ErrNoBrand

@@ -17,7 +17,7 @@ func (r *Released) show(p *seal.Profile) api.Customer {
 	}
 	g := r.grant
 	c := api.Customer{Token: p.Token(), Fields: api.Fields{}}
-	for f := record.Field(0); f < record.NumColumns; f++ {
+	for _, f := range record.Texts {
 		v := p.Value(f)
 		if v == "" {
 			continue

@@ -44,7 +44,7 @@ func (w *pending) room(ctx context.Context, paid bool) ([]ledger.Room, bool, err
 		}
 		return nil, false, err
 	}
-	_, err := l.Record(ctx, ledger.Event{Kind: entry.KindWrite, Who: w.v.Who, Fields: w.fields, Rooms: one, Rows: w.rows,
+	_, err := l.Record(ctx, ledger.Event{Kind: entry.KindWrite, Who: w.v.Who, Ticket: w.ticket, Fields: w.fields, Rooms: one, Rows: w.rows,
 		Detail: entry.Written{Wrote: entry.Wrote{Met: 1, Tried: w.rows}}})
 	return one, true, err
 }
@@ -54,7 +54,7 @@ func (w *pending) log(ctx context.Context, rooms []ledger.Room) (err error) {
 	ords := w.p.Ords()
 	ch := w.p.Changes()
 	d := entry.Wrote{New: ch.Made, Changed: len(ch.Profile), Mails: ch.Mails, Unchanged: w.p.Unchanged()}
-	ev := ledger.Event{Kind: w.kind, Who: w.v.Who, Fields: w.fields, Ords: ords, Rooms: rooms}
+	ev := ledger.Event{Kind: w.kind, Who: w.v.Who, Ticket: w.ticket, Fields: w.fields, Ords: ords, Rooms: rooms}
 	if len(ords) > 0 {
 		ev.Commit = w.p.Commitment(w.fields)
 	}

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cloakroom/cloakroom/internal/platform/record"
@@ -46,8 +47,9 @@ type table struct {
 
 func customerTable() *table {
 	t := &table{kind: kindCustomers, required: []int{int(record.ExternalID)}, attrs: true}
-	for f := range record.NumColumns {
-		t.names = append(t.names, f.String())
+	t.names = make([]string, record.NumFields)
+	for _, f := range record.Texts {
+		t.names[f] = f.String()
 	}
 	return t
 }
@@ -61,7 +63,7 @@ func purchaseTable() *table {
 }
 
 func (t *table) known() string {
-	s := strings.Join(t.names, ", ")
+	s := strings.Join(slices.DeleteFunc(slices.Clone(t.names), func(name string) bool { return name == "" }), ", ")
 	if t.attrs {
 		s += ", and attr.NAME with a NAME of a-z, 0-9, _, - and ."
 	}
@@ -71,7 +73,7 @@ func (t *table) known() string {
 // find returns the slot of one of our names.
 func (t *table) find(name string) (slot int, ok bool) {
 	for i, n := range t.names {
-		if n == name {
+		if n == name && n != "" {
 			return i, true
 		}
 	}

@@ -183,10 +183,12 @@ func (s *spec) read(n *yaml.Node) (order string, err error) {
 			s.optional, err = boolean(value)
 		case "first":
 			s.first, err = boolean(value)
+		case "values":
+			s.values.words, err = words(value)
 		default:
 			var known bool
 			if known, err = s.values.key(key, value); err == nil && !known {
-				err = mapFault(key, "has a key that means nothing: known are from, join, first, constant, default, fill-down, order, per-line, per, minor-units, optional, %s", valueKeys)
+				err = mapFault(key, "has a key that means nothing: known are from, join, first, values, constant, default, fill-down, order, per-line, per, minor-units, optional, %s", valueKeys)
 			}
 		}
 		if err != nil {
@@ -222,6 +224,7 @@ type valueRules struct {
 	null         []string // texts that mean nothing, folded
 	country      string
 	empty        EmptyRule
+	words        map[string]string // what a text means, by its folded form; nil: itself
 }
 
 // valueKeys are the keys that valueRules have.
@@ -302,6 +305,29 @@ func (r *valueRules) check(n *yaml.Node) error {
 	}
 	return nil
 }
+
+// words reads what the texts of a column mean.
+func words(n *yaml.Node) (map[string]string, error) {
+	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
+		return nil, mapFault(n, "must be a list of `Their text: our text`")
+	}
+	out := make(map[string]string, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		ours, err := scalar(n.Content[i+1])
+		if err != nil {
+			return nil, err
+		}
+		key := foldValue(n.Content[i].Value)
+		if _, there := out[key]; there {
+			return nil, mapFault(n.Content[i], "says again what a text means")
+		}
+		out[key] = ours
+	}
+	return out, nil
+}
+
+// foldValue is the form in which texts of values: are compared.
+func foldValue(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
 
 func scalar(n *yaml.Node) (string, error) {
 	if n.Kind != yaml.ScalarNode {

@@ -135,7 +135,7 @@ func (j *jsonRows) object(text []byte) *rowFault {
 		if c.slot == slotDrop {
 			continue
 		}
-		if len(j.out) >= int(record.NumColumns)+record.MaxAttributes && len(j.out) >= len(j.values) {
+		if len(j.out) >= len(record.Texts)+record.MaxAttributes && len(j.out) >= len(j.values) {
 			return &rowFault{CodeBadRow, "has more columns than a record can hold"}
 		}
 		for i := range j.out {

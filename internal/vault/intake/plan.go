@@ -192,10 +192,18 @@ func (p *plan) apply(values []string, in *row) {
 		if b.perLine && text != "" {
 			text = p.numbered(text, values)
 		}
+		p.now[n] = text
+		if b.values.words != nil && text != "" {
+			ours, known := b.values.words[foldValue(text)]
+			if !known {
+				p.fault(b, errWord)
+				continue
+			}
+			text = ours
+		}
 		if text == "" {
 			text = b.def
 		}
-		p.now[n] = text
 		if text != "" {
 			read, err := b.convert(p.kind, text)
 			if err != nil {

@@ -518,7 +518,7 @@ func Show(ctx context.Context, r *Reader, kind string) (out []Shown, err error) 
 			return out, err
 		}
 		s := Shown{Line: row.Line, Reject: row.Reject, Fields: map[string]string{}}
-		for f := range record.NumColumns {
+		for _, f := range record.Texts {
 			if v := row.Customer.Get(f); v != "" {
 				s.Fields[f.String()] = v
 			}

@@ -127,7 +127,7 @@ func (x *rehearsal) finish(ctx context.Context) (customers, purchases []Result, 
 func (d *Direct) rehearseCustomers(ctx context.Context, v *door.Visit, rows []CustomerRow) ([]Result, error) {
 	puts := make([]seal.Put, len(rows))
 	for i := range rows {
-		puts[i] = seal.Put{Set: rows[i].Set, Customer: rows[i].Customer, Merge: rows[i].Merge}
+		puts[i] = seal.Put{Set: rows[i].Set, Customer: rows[i].Customer, Merge: rows[i].Merge, Country: v.Brand.Country}
 	}
 	r, err := d.Desk.Seal.RehearseCustomers(ctx, v.Brand.ID, puts, d.Desk.nobody(v))
 	if err != nil {

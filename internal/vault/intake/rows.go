@@ -137,6 +137,9 @@ type Rules struct {
 	// Country is whose numbers those are that say no country and stand in a row without
 	// one: an ISO 3166-1 alpha-2 code.
 	Country string
+	// Fallback is the brand's own country: the vault reads such numbers with it where the
+	// customer has no country either.
+	Fallback string
 	// Zone is that of times which say none; nil: they are refused.
 	Zone *time.Location
 	// Empty is what an empty value does where no mapping says; EmptyDefault means keep.
@@ -374,10 +377,18 @@ func (c *checker) read(out *CustomerRow, country string, faults []Fault) []Fault
 		switch read, err := record.ReadPhone(v, country); {
 		case err == nil:
 			columns[record.Phone] = read
-		case errors.Is(err, record.ErrNoCountry) && !c.Strict:
+		case errors.Is(err, record.ErrNoCountry) && (!c.Strict || c.fallsBack(v)):
 			// The customer who is there may have one: the vault says when it writes.
 		default:
 			unfound(record.Phone, err)
+		}
+	}
+	if v := columns[record.Standing]; v != "" {
+		if read, err := record.ReadStanding(v); err == nil {
+			columns[record.Standing] = read
+		} else {
+			bad(record.Standing, err)
+			columns[record.Standing] = ""
 		}
 	}
 	if v := columns[record.Locale]; v != "" {
@@ -405,6 +416,12 @@ func (c *checker) read(out *CustomerRow, country string, faults []Fault) []Fault
 	return faults
 }
 
+// fallsBack reports whether a national number can be read with the brand's country.
+func (c *checker) fallsBack(number string) bool {
+	_, err := record.ReadPhone(number, c.Fallback)
+	return err == nil
+}
+
 // time reads a time that says its zone, or is of the rules' zone.
 func (c *checker) time(s string) (time.Time, error) {
 	at, err := parseAnyTime(s)
@@ -429,7 +446,7 @@ func (c *checker) drop(out *CustomerRow, faults []Fault) (left []Fault) {
 			continue
 		case isAttr:
 			delete(out.Customer.Attributes, attr)
-		case err == nil && field < record.NumColumns:
+		case err == nil && field.Text():
 			out.Customer.Columns[field] = ""
 			out.Set = out.Set.Without(field)
 		default:

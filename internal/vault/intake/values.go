@@ -26,6 +26,7 @@ var (
 	errGroups    = errors.New("has thousands marks in wrong places")
 	errMinor     = errors.New("is not a whole number of minor units")
 	errPerPiece  = errors.New("per piece times the quantity is too large")
+	errWord      = errors.New("is none of the texts that values: in the mapping lists")
 	errMistaken  = errors.New("is written in UTF-8, though the mapping declares another encoding: does the encoding change half-way?")
 	errCountry   = record.ErrCountry
 	errUndefined = errors.New("holds bytes that mean nothing in the declared encoding")

@@ -59,7 +59,7 @@ func (d *Desk) Put(ctx context.Context, c identity.Caller, brand string, req api
 			b.reject(i, twice())
 		default:
 			seen[id] = true
-			b.puts = append(b.puts, seal.Put{Set: row.Set, Customer: row.Customer, Merge: req.MergeAttributes})
+			b.puts = append(b.puts, seal.Put{Set: row.Set, Customer: row.Customer, Merge: req.MergeAttributes, Country: v.Brand.Country})
 			b.at = append(b.at, i)
 			b.unfound = append(b.unfound, row.Notes.Unfound)
 		}
@@ -87,10 +87,44 @@ func (d *Desk) Patch(ctx context.Context, c identity.Caller, brand, token string
 	case row.Set.Has(record.ExternalID) && row.Customer.Get(record.ExternalID) == "":
 		b.reject(0, &Reject{Field: record.ExternalID.String(), Code: CodeMissingExternalID, Reason: "cannot be empty"})
 	default:
-		b.puts, b.at = []seal.Put{{Ord: ords[0], Set: row.Set, Customer: row.Customer}}, []int{0}
+		b.puts, b.at = []seal.Put{{Ord: ords[0], Set: row.Set, Customer: row.Customer, Country: v.Brand.Country}}, []int{0}
 		b.unfound = []record.FieldSet{row.Notes.Unfound}
 	}
 	out, err := d.put(ctx, v, b)
+	if err == nil && out.Results[0].Reject != nil && out.Results[0].Reject.Code == CodeNoCustomer {
+		return nil, &seal.TokenError{}
+	}
+	return out, err
+}
+
+// SetStanding replaces the standing of one customer. The log entry is of this field alone
+// and has the ticket of the case in which somebody decided it.
+func (d *Desk) SetStanding(ctx context.Context, c identity.Caller, brand, token string, req api.StandingRequest) (*api.Written, error) {
+	v, err := d.Door.Admit(ctx, c, brand, access.ActWrite)
+	if err != nil {
+		return nil, err
+	}
+	if err := door.Ticket(req.Ticket); err != nil {
+		return nil, err
+	}
+	ords, err := d.Seal.Resolve(ctx, v.Brand.ID, []string{token})
+	if err != nil {
+		v.Refuse(ctx, "unknown-token")
+		return nil, err
+	}
+	b := newBatch(1)
+	put := seal.Put{Ord: ords[0], Set: record.Fields(record.Standing)}
+	if words := strings.Join(req.Standing, ","); words != "" {
+		read, err := record.ReadStanding(words)
+		if err != nil {
+			return nil, fmt.Errorf("standing %w", err)
+		}
+		put.Customer.Set(record.Standing, read)
+	}
+	b.puts, b.at = []seal.Put{put}, []int{0}
+	w := d.puts(v, b.puts)
+	w.ticket = req.Ticket
+	out, err := d.write(ctx, v, b, w)
 	if err == nil && out.Results[0].Reject != nil && out.Results[0].Reject.Code == CodeNoCustomer {
 		return nil, &seal.TokenError{}
 	}
@@ -172,6 +206,7 @@ type pending struct {
 	v       *door.Visit
 	kind    entry.Kind
 	fields  record.FieldSet
+	ticket  string
 	prepare func(ctx context.Context) (*seal.Prepared, error)
 	mixing  mixing
 	plain   bool             // no canary goes in, or gives way

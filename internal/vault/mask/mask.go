@@ -33,7 +33,7 @@ func Text(f record.Field, v string) string {
 		return first(v, 2)
 	case record.BirthDate, record.CreatedAt:
 		return year(v)
-	case record.City, record.Region, record.Country, record.Locale:
+	case record.City, record.Region, record.Country, record.Locale, record.Standing:
 		return v
 	default:
 		return Hidden

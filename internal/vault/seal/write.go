@@ -24,6 +24,8 @@ type Put struct {
 	Customer record.Customer
 	// Merge lays attributes over those kept: one with an empty value is taken away.
 	Merge bool
+	// Country is that of a national phone number of a customer without one; empty: none.
+	Country string
 	// Purchases are added to those kept, as PreparePurchases does; a new customer is
 	// made with them.
 	Purchases []record.Purchase
@@ -366,18 +368,26 @@ func sameExternal(c *record.Customer, id string) bool {
 
 // made is the customer that a put makes where nobody is there.
 func (p *Put) made() *record.Customer {
-	if !p.Merge {
-		return &p.Customer
+	out := &p.Customer
+	if number := out.Get(record.Phone); p.Country != "" && number != "" && number[0] != '+' && out.Get(record.Country) == "" {
+		if read, err := record.ReadPhone(number, p.Country); err == nil {
+			c := *out
+			c.Set(record.Phone, read)
+			out = &c
+		}
 	}
-	for _, v := range p.Customer.Attributes {
+	if !p.Merge {
+		return out
+	}
+	for _, v := range out.Attributes {
 		if v == "" {
-			c := p.Customer
+			c := *out
 			c.Attributes = maps.Clone(c.Attributes)
 			maps.DeleteFunc(c.Attributes, func(_, v string) bool { return v == "" })
 			return &c
 		}
 	}
-	return &p.Customer
+	return out
 }
 
 // unfound are those of set that hold a value by which nobody can find the customer.
@@ -399,7 +409,7 @@ func unfound(c *record.Customer, set record.FieldSet) (out record.FieldSet) {
 // with that of the day: another country later does not make it another person's.
 func (p *Put) laid(old *record.Customer, note *Note) (record.Customer, error) {
 	c := *old
-	for f := record.Field(0); f < record.NumColumns; f++ {
+	for _, f := range record.Texts {
 		if !p.Set.Has(f) {
 			continue
 		}
@@ -412,7 +422,7 @@ func (p *Put) laid(old *record.Customer, note *Note) (record.Customer, error) {
 	}
 	country := record.Country
 	if p.Set.Has(record.Phone) {
-		if n, err := record.ReadPhone(c.Get(record.Phone), c.Get(country)); err == nil {
+		if n, err := record.ReadPhone(c.Get(record.Phone), cmp.Or(c.Get(country), p.Country)); err == nil {
 			c.Set(record.Phone, n)
 		}
 	} else if c.Get(country) != old.Get(country) && old.Get(record.Phone) != "" {

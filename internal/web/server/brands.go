@@ -7,12 +7,15 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
-// brandRoutes serve brands, the ranges of their own numbers and the purposes for which their customers are read.
+// brandRoutes serve brands, what they say of their own numbers, and the purposes for which their
+// customers are read.
 func (s *Server) brandRoutes() {
 	route(s, "POST", "/v1/brands", "brand-create", "Create a brand", s.createBrand, once)
 	route(s, "GET", "/v1/brands", "brand-list", "List the brands where you have a role", s.listBrands)
 	route(s, "GET", "/v1/brands/{brand}/loyalty-prefixes", "loyalty-prefix-list", "Show the ranges of the brand's own numbers", s.loyaltyPrefixes)
 	route(s, "PUT", "/v1/brands/{brand}/loyalty-prefixes", "loyalty-prefix-set", "Declare the ranges of the brand's own numbers", s.setLoyaltyPrefixes, once)
+	route(s, "GET", "/v1/brands/{brand}/default-country", "default-country-show", "Show the country of the brand's national phone numbers", s.brandCountry)
+	route(s, "PUT", "/v1/brands/{brand}/default-country", "default-country-set", "Set the country of the brand's national phone numbers", s.setBrandCountry, once)
 	route(s, "GET", "/v1/brands/{brand}/purposes", "purpose-list", "List purposes", s.listPurposes)
 	route(s, "POST", "/v1/brands/{brand}/purposes", "purpose-create", "Register a purpose", s.createPurpose, once)
 	route(s, "DELETE", "/v1/brands/{brand}/purposes/{name}", "purpose-retire", "Retire a purpose", s.retirePurpose, once)
@@ -32,6 +35,14 @@ func (s *Server) loyaltyPrefixes(ctx context.Context, c identity.Caller, in *Bra
 
 func (s *Server) setLoyaltyPrefixes(ctx context.Context, c identity.Caller, in *sentTo[api.LoyaltyPrefixes]) (*api.LoyaltyPrefixes, error) {
 	return s.vault.Admin.SetLoyaltyPrefixes(ctx, c, in.Brand, in.Body)
+}
+
+func (s *Server) brandCountry(ctx context.Context, c identity.Caller, in *BrandPath) (*api.BrandCountry, error) {
+	return s.vault.Admin.Country(ctx, c, in.Brand)
+}
+
+func (s *Server) setBrandCountry(ctx context.Context, c identity.Caller, in *sentTo[api.BrandCountry]) (*api.BrandCountry, error) {
+	return s.vault.Admin.SetCountry(ctx, c, in.Brand, in.Body)
 }
 
 func (s *Server) listPurposes(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Purpose, error) {

@@ -17,6 +17,7 @@ func (s *Server) customerRoutes() {
 	route(s, "PUT", "/v1/brands/{brand}/customers", "customers-put", "Write customers by external id", s.putCustomers, once, bulk)
 	route(s, "GET", "/v1/brands/{brand}/customers/{token}", "customer-view", "See a customer masked", s.viewCustomer)
 	route(s, "PATCH", "/v1/brands/{brand}/customers/{token}", "customer-patch", "Change fields of a customer", s.patchCustomer, once)
+	route(s, "PUT", "/v1/brands/{brand}/customers/{token}/standing", "standing-set", "Set the standing of a customer: deceased, minor, represented, do not write", s.setStanding, once)
 	route(s, "DELETE", "/v1/brands/{brand}/customers/{token}", "customer-erase", "Erase a customer (GDPR Art. 17); cannot be undone", s.eraseCustomer, once)
 	route(s, "POST", "/v1/brands/{brand}/purchases", "purchases-add", "Add purchases", s.addPurchases, once, bulk)
 	route(s, "GET", "/v1/brands/{brand}/customers/{token}/purchases", "purchases-list", "See a customer's purchases masked", s.viewPurchases)
@@ -35,6 +36,10 @@ func (s *Server) viewCustomer(ctx context.Context, c identity.Caller, in *viewRe
 
 func (s *Server) patchCustomer(ctx context.Context, c identity.Caller, in *patchRequest) (*api.Written, error) {
 	return refusedCard(s.vault.Intake.Patch(ctx, c, in.Brand, in.Token, in.Body))
+}
+
+func (s *Server) setStanding(ctx context.Context, c identity.Caller, in *standingRequest) (*api.Written, error) {
+	return refusedCard(s.vault.Intake.SetStanding(ctx, c, in.Brand, in.Token, in.Body))
 }
 
 func (s *Server) eraseCustomer(ctx context.Context, c identity.Caller, in *CustomerPath) (*api.Erased, error) {
@@ -81,6 +86,11 @@ type viewRequest struct {
 type patchRequest struct {
 	CustomerPath
 	Body api.Fields
+}
+
+type standingRequest struct {
+	CustomerPath
+	Body api.StandingRequest
 }
 
 // refusedCard makes an error of a request for one thing that was refused: what
