@@ -381,14 +381,20 @@ func (d *Desk) Revoke(ctx context.Context, c identity.Caller, lineage uint64) (i
 	if err != nil {
 		return 0, err
 	}
+	if ids, err := d.Door.Identity.Through(ctx, lineage); err == nil && len(ids) > 0 {
+		d.Changes.Stop(ctx, v.Who, "", record.Group, ledger.Stop{Cause: "revoked", Kind: ledger.StopLineage, Target: lineage})
+	}
 	n := 0
 	detail := entry.CredentialRevoked{Lineage: lineage}
 	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) (err error) {
 		n, err = d.Door.Identity.Revoke(ctx, q, lineage, at)
 		return err
 	})
-	if err == nil && n == 0 {
+	switch {
+	case err == nil && n == 0:
 		err = identity.ErrNoLineage // a wrong number must not look like a thief stopped
+	case change.Unstored(err):
+		err = fmt.Errorf("%w: %w", change.ErrStoppedOnly, err)
 	}
 	return n, err
 }
@@ -436,6 +442,13 @@ func (d *Desk) RevokeCredential(ctx context.Context, c identity.Caller, credenti
 	if err := may(d.DB, now); err != nil {
 		return 0, err
 	}
+	through, err := d.Door.Identity.Through(ctx, credential)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range through {
+		d.Changes.Stop(ctx, who, "", record.Group, ledger.Stop{Cause: "revoked", Kind: ledger.StopCredential, Target: id})
+	}
 	n := 0
 	detail := entry.CredentialRevoked{Credential: credential}
 	err = d.changeAs(ctx, who, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) (err error) {
@@ -444,6 +457,9 @@ func (d *Desk) RevokeCredential(ctx context.Context, c identity.Caller, credenti
 		}
 		return err
 	})
+	if change.Unstored(err) {
+		err = fmt.Errorf("%w: %w", change.ErrStoppedOnly, err)
+	}
 	return n, err
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
 // acts are the acts of administration that may need a second person.
@@ -204,6 +205,10 @@ func (d *Desk) giveRole(ctx context.Context, o change.Order, p roleGiven) (*api.
 	if err != nil {
 		return nil, err
 	}
+	was := ledger.Stop{Cause: "role-taken", Kind: ledger.StopRoleOf, Target: p.Principal, Role: p.Was}
+	if p.Was != "" && p.Was != p.Role {
+		d.Changes.Stop(ctx, o.Who, "", p.Brand, was)
+	}
 	detail := entry.RoleSet{Principal: who.Name, Brand: b.Name, Role: p.Role}
 	err = d.changeAs(ctx, o.Who, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
 		if p.Role == "" {
@@ -211,8 +216,17 @@ func (d *Desk) giveRole(ctx context.Context, o change.Order, p roleGiven) (*api.
 		}
 		return d.Door.Identity.SetRole(ctx, q, p.Principal, p.Brand, p.Role, at)
 	})
-	if err != nil {
+	switch {
+	case change.Unstored(err) && p.Was != "" && p.Was != p.Role:
+		return nil, fmt.Errorf("%w: %w", change.ErrStoppedOnly, err)
+	case err != nil:
+		if p.Was != "" && p.Was != p.Role { // refused: the role stays
+			was.Over = true
+			d.Changes.Stop(ctx, o.Who, "", p.Brand, was)
+		}
 		return nil, err
+	case p.Role != "":
+		d.Changes.Stop(ctx, o.Who, "", p.Brand, ledger.Stop{Cause: "role-taken", Kind: ledger.StopRoleOf, Target: p.Principal, Role: p.Role, Over: true})
 	}
 	return d.principal(ctx, who.Name)
 }

@@ -449,6 +449,20 @@ type (
 		Reason string `log:"reason,clear"`
 		Extra
 	}
+	// Stopped: from here on this log takes no entry of a target. The target is a kind, a
+	// code that names nobody, and a role, joined by dots.
+	Stopped struct {
+		What  string `log:"what,clear,always"`
+		Cause string `log:"cause,clear,always"`
+		Keep  string `log:"keep,clear"`
+		Extra
+	}
+	// Resumed: a stop for one cause has ended.
+	Resumed struct {
+		What  string `log:"what,clear,always"`
+		Cause string `log:"cause,clear,always"`
+		Extra
+	}
 	// UndoAsked: a first person asked to undo a containment.
 	UndoAsked struct {
 		ID int64 `log:"id,clear"`
@@ -575,6 +589,8 @@ func init() {
 
 	register(KindContainment, "contain", ContainmentBegun{})
 	register(KindContainment, "contained", Contained{})
+	register(KindContainment, "stop", Stopped{})
+	register(KindContainment, "resume", Resumed{})
 	register(KindContainment, "not-contained", NotContained{})
 	register(KindContainment, "undo-ask", UndoAsked{})
 	register(KindContainment, "undo", ContainmentUndone{})

@@ -122,6 +122,16 @@ type order struct {
 func (d *Desk) begin(ctx context.Context, c containment.Containment, o order) (_ containment.Containment, millis int64, err error) {
 	detail := entry.ContainmentBegun{Kind: string(c.Kind), Target: c.Target, Role: c.Role, Keep: string(c.Keep), Alarm: c.Alarm, By: o.by}
 	begun := false
+	stop := stopOf(c)
+	d.Changes.Stop(ctx, o.who, o.ticket, c.Brand, stop)
+	defer func() { // what was refused stops nobody
+		if containment.IsRefusal(err) {
+			if _, there, serr := d.Door.Contained.Same(ctx, c); serr == nil && !there {
+				stop.Over = true
+				d.Changes.Stop(ctx, o.who, o.ticket, c.Brand, stop)
+			}
+		}
+	}()
 	err = d.step(ctx, o.who, o.ticket, detail, func(q db.Queryer, at time.Time) (err error) {
 		next := c
 		next.At = at
@@ -139,6 +149,15 @@ func (d *Desk) begin(ctx context.Context, c containment.Containment, o order) (_
 		err = &containment.OutcomeError{ID: c.ID, Err: err}
 	}
 	return c, millis, err
+}
+
+// stopOf is what the logs obey of a containment.
+func stopOf(c containment.Containment) ledger.Stop {
+	s := ledger.Stop{Cause: "contained", Kind: string(c.Kind), Target: c.Target, Role: c.Role, Keep: string(c.Keep)}
+	if c.Brand == record.Group {
+		s.Cause = "contained-group"
+	}
+	return s
 }
 
 // alarm returns the alarm that the containment responds to, if any.
@@ -187,15 +206,16 @@ func (d *Desk) existing(ctx context.Context, a aim, same containment.Containment
 // *containment.OutcomeError.
 func (d *Desk) step(ctx context.Context, who identity.Who, ticket string, detail entry.Detail, fn func(q db.Queryer, at time.Time) error) error {
 	_, undone := detail.(entry.ContainmentUndone)
+	_, begins := detail.(entry.ContainmentBegun)
 	_, err := d.Changes.Make(ctx, ledger.Event{Kind: entry.KindContainment, Who: who, Ticket: ticket, Detail: detail}, fn)
 	var unlogged *change.LogError
 	switch {
 	case err == nil, errors.Is(err, revision.ErrMoved): // the request is decided again
 		return err
 	case errors.As(err, &unlogged):
-		return &containment.OutcomeError{Undone: undone, Err: fmt.Errorf("logging it: %w", err)}
+		return &containment.OutcomeError{Undone: undone, Stopped: begins, Err: fmt.Errorf("logging it: %w", err)}
 	case !containment.IsRefusal(err):
-		return &containment.OutcomeError{Undone: undone, Err: err}
+		return &containment.OutcomeError{Undone: undone, Stopped: begins, Err: err}
 	}
 	return err
 }

@@ -62,7 +62,7 @@ func TestContainOnceAndAgain(t *testing.T) {
 		t.Errorf("the thief: %v", err)
 	}
 	p.Must(p.enters(t, p.spare))
-	if got := p.changes(from); !slices.Equal(got, []string{"contain", "contained"}) {
+	if got := p.changes(from); !slices.Equal(got, []string{"stop", "contain", "contained"}) {
 		t.Errorf("the log has %v", got)
 	}
 	from = p.Size("gucci")
@@ -169,7 +169,7 @@ func TestUndoingTakesTwo(t *testing.T) {
 		t.Errorf("%+v, %v", done, err)
 	}
 	p.Must(p.enters(t, p.thief))
-	if got := p.changes(from); !slices.Equal(got, []string{"undo-ask", "undo"}) {
+	if got := p.changes(from); !slices.Equal(got, []string{"undo-ask", "undo", "resume"}) {
 		t.Errorf("the log has %v", got)
 	}
 }

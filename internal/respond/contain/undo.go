@@ -100,5 +100,10 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 	if err != nil {
 		return nil, err
 	}
+	if confirm {
+		stop := stopOf(x)
+		stop.Over = true
+		d.Changes.Stop(ctx, v.Who, "", x.Brand, stop)
+	}
 	return d.shown(ctx, done, &api.Containment{}), nil
 }

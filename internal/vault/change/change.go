@@ -39,12 +39,15 @@ package change
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
@@ -53,6 +56,9 @@ type Maker struct {
 	DB     *db.DB
 	Ledger *ledger.Ledger
 	Brands *brands.Store
+
+	mu    sync.Mutex
+	known []brands.Brand // the last time that they could be read
 }
 
 // LogError is an error of writing the entry: neither the entry nor the change was made.
@@ -84,6 +90,42 @@ func (m *Maker) Make(ctx context.Context, ev ledger.Event, fn func(q db.Queryer,
 		return moved, err
 	}
 	return false, &LogError{err}
+}
+
+// ErrStoppedOnly is joined to the error of a change that takes something away, and that the
+// logs obey although its rows could not be written.
+var ErrStoppedOnly = fault.Typed(fault.Unavailable, "partly-done", "the logs refuse the target from now on, but the database could not store the change: send the request again when the database answers")
+
+// stopWithin bounds how long a stop waits for a log that does not answer. The others take
+// it at once.
+const stopWithin = 3 * time.Second
+
+// Stop logs a stop, or its end, in the log of a brand, or for the group in every log, before
+// any row says so: it needs what a release needs, and no more. A log that does not answer is
+// owed it, see [ledger.Ledger.Stop].
+func (m *Maker) Stop(ctx context.Context, who identity.Who, ticket string, brand record.BrandID, s ledger.Stop) {
+	all := []record.BrandID{brand}
+	if brand == record.Group {
+		list, err := m.Brands.List(ctx)
+		if err == nil {
+			m.mu.Lock()
+			m.known = list
+			m.mu.Unlock()
+		}
+		m.mu.Lock()
+		for _, b := range m.known {
+			all = append(all, b.ID)
+		}
+		m.mu.Unlock()
+	}
+	m.Ledger.Stop(context.WithoutCancel(ctx), who, ticket, all, s, stopWithin)
+}
+
+// Unstored reports whether a change was not made because the database or the log failed, and
+// not because it was refused.
+func Unstored(err error) bool {
+	var unlogged *LogError
+	return err != nil && (errors.As(err, &unlogged) || errors.Is(err, db.ErrUnavailable) || errors.Is(err, db.ErrOutcomeUnknown) || fault.Of(err) == nil)
 }
 
 // PassError says which logs could not be passed: there, a request that was in flight may

@@ -19,10 +19,12 @@ func Refused(brand string) error {
 // OutcomeError says what is in force where a containment or an undo did not end well. People
 // act on it, so it never reports a stopped thief as active, or an active one as stopped.
 type OutcomeError struct {
-	ID     int64    // of a containment in force, or undone; 0: none, or unknown
-	Undone bool     // the request was an undo
-	Logs   []string // brands whose requests in flight may still be logged
-	Err    error
+	ID     int64 // of a containment in force, or undone; 0: none, or unknown
+	Undone bool  // the request was an undo
+	// Stopped: the logs refuse the target, or are owed that they do; nothing was stored.
+	Stopped bool
+	Logs    []string // brands whose requests in flight may still be logged
+	Err     error
 }
 
 // Error says what is in force, and what to do next.
@@ -37,6 +39,8 @@ func (e *OutcomeError) Error() string {
 			e.ID, what, strings.Join(e.Logs, ", "))
 	case e.ID != 0:
 		return fmt.Sprintf("containment %d: %s on every server; the log entry for the completion, or part of this answer, is missing: see `cloakroom contain list`", e.ID, what)
+	case e.Stopped:
+		return "the target is stopped: every log refuses it before its next release; the database could not store the containment, so it cannot be listed or undone yet: send the request again when the database answers"
 	case e.Unknown():
 		return "outcome unknown: the database connection broke. `cloakroom contain list` shows what is in force; send the request again"
 	}

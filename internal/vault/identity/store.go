@@ -135,6 +135,8 @@ const (
 	sqlRevokeOne       = `WITH RECURSIVE down(id) AS (SELECT id FROM credentials WHERE id = $1
 		UNION ALL SELECT c.id FROM credentials c JOIN down ON c.parent = down.id WHERE c.root = $3 AND c.revoked = 0)
 		UPDATE credentials SET revoked = $2 WHERE revoked = 0 AND root = $3 AND id IN (SELECT id FROM down)`
+	sqlThrough = `WITH RECURSIVE down(id) AS (SELECT id FROM credentials WHERE id = $1
+		UNION ALL SELECT c.id FROM credentials c JOIN down ON c.parent = down.id) SELECT id FROM down ORDER BY id LIMIT 1000`
 	sqlRevocations     = `SELECT count(DISTINCT revoked) FROM credentials WHERE root = $1 AND revoked > $2`
 	sqlAuthenticate    = `SELECT c.id, c.root, c.parent, c.expires, c.revoked, c.scope, p.id, p.name, p.country, p.entity, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.hash = $1`
 	sqlLive            = `SELECT c.parent, c.revoked, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.id = $1`
@@ -450,6 +452,21 @@ func (s *Store) RevokeOne(ctx context.Context, q db.Queryer, credential uint64, 
 		return 0, ErrNoCredential
 	}
 	return int(n), nil
+}
+
+// Through returns a credential and all made through it: of the first of a lineage, the
+// lineage. It returns none for an unknown credential.
+func (s *Store) Through(ctx context.Context, credential uint64) (ids []uint64, err error) {
+	err = s.db.Rows(ctx, func(r db.Row) error {
+		var id int64
+		err := r.Scan(&id)
+		ids = append(ids, uint64(id))
+		return err
+	}, sqlThrough, int64(credential))
+	if err != nil {
+		return nil, fmt.Errorf("reading what was made through a credential: %w", err)
+	}
+	return ids, nil
 }
 
 // Made reports whether a credential is another, or was made through it.

@@ -68,6 +68,7 @@ type chain struct {
 	proj     *projection // set before ready is closed
 	signer   note.Signer
 	secret   []byte // of the digests of rows, set before ready is closed
+	tags     *tags  // of the targets of stops, set before ready is closed
 	refusals refusals
 	company  int                           // the committer's: above 0, other servers write this log too
 	month    atomic.Pointer[keys.MonthKey] // that the last group was sealed with
@@ -217,6 +218,7 @@ func (c *chain) run() {
 	if c.signer, err = c.l.signer(ctx, c.brand); err != nil {
 		err = unavailable(fmt.Errorf("reading the checkpoint key of brand %d: %w", c.brand, err))
 	} else if c.secret, err = rightsSecret(c.signer); err == nil {
+		c.tags = &tags{secret: c.secret}
 		err = c.load(ctx)
 	}
 	if err != nil {
@@ -336,6 +338,18 @@ func (c *chain) commit(rs []*request) {
 	if len(rs) == 0 {
 		return
 	}
+	if err := c.settle(); err != nil {
+		for _, r := range rs {
+			r.failed = err
+			close(r.done)
+		}
+		return
+	}
+	c.group(rs)
+}
+
+// group is commit without what the log is owed.
+func (c *chain) group(rs []*request) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.l.opts.Timeout)
 	defer cancel()
 	d, err := c.attempt(ctx, &rs)

@@ -20,20 +20,21 @@ import (
 
 // draft is a group that is not committed yet.
 type draft struct {
-	c     *chain
-	p     *projection
-	tree  *grow
-	books *budget.Group
-	rev   int64
-	at    time.Time
-	g     group
-	cp    []byte
-	rs    []*request // those accepted
-	es    []entry.Entry
-	gone  entry.Set // whom the group itself erases
-	kept  []db.Stmt // commitments of who was erased before their entry came, and erasures that are due
-	moved int64     // heads that the commit moved
-	month keys.MonthKey
+	c       *chain
+	p       *projection
+	tree    *grow
+	books   *budget.Group
+	rev     int64
+	at      time.Time
+	g       group
+	cp      []byte
+	rs      []*request // those accepted
+	es      []entry.Entry
+	gone    entry.Set // whom the group itself erases
+	stopped stops     // what the group itself stops
+	kept    []db.Stmt // commitments of who was erased before their entry came, and erasures that are due
+	moved   int64     // heads that the commit moved
+	month   keys.MonthKey
 }
 
 func (c *chain) draft(ctx context.Context, q db.Queryer, p *projection, rs []*request, now time.Time, rev int64) (*draft, error) {
@@ -119,6 +120,10 @@ func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
 	}
 	e := r.entry
 	e.At = d.at
+	if d.stops(&e) {
+		r.failed = ErrStopped
+		return nil
+	}
 	if asked, err := r.asks(&e); err != nil {
 		r.failed = err
 		return nil
@@ -189,6 +194,12 @@ func (d *draft) place(r *request, e entry.Entry) error {
 	d.g.values = appendValues(d.g.values, sealValues(d.month, d.c.brand, d.tree.size-1, values))
 	r.index, r.at = d.tree.size-1, d.at
 	d.rs, d.es = append(d.rs, r), append(d.es, e)
+	if e.Kind == entry.KindContainment {
+		if d.stopped == nil {
+			d.stopped = stops{}
+		}
+		d.stopped.note(e.Detail)
+	}
 	if e.Kind == entry.KindErasure {
 		d.gone.Add(r.ords...)
 		d.due(r)

@@ -94,6 +94,7 @@ type Ledger struct {
 	chains  map[record.BrandID]*chain
 	closed  bool
 	faults  map[record.BrandID]Fault
+	owed    map[record.BrandID][]owedStop
 	audited map[record.BrandID]Audited
 	quit    chan struct{}
 	wg      sync.WaitGroup
@@ -120,10 +121,13 @@ func Open(d *db.DB, ring *keys.Ring, signer Signer, opts Options) *Ledger {
 	if opts.TroubleAfter == 0 {
 		opts.TroubleAfter = troubleAfter
 	}
-	return &Ledger{
+	l := &Ledger{
 		db: d, ring: ring, signer: signer, opts: opts, chains: map[record.BrandID]*chain{}, quit: make(chan struct{}),
 		faults: map[record.BrandID]Fault{}, audited: map[record.BrandID]Audited{},
+		owed: map[record.BrandID][]owedStop{},
 	}
+	l.readOwed()
+	return l
 }
 
 // Close writes the refusals that are still counted and a snapshot where it spares the

@@ -28,6 +28,7 @@ type projection struct {
 	counters   map[uint32]*[pageSize]uint32
 	erased     entry.Set // the committer's, who alone asks and adds
 	rights     *rights.Book
+	stops      stops   // by entries of this log, see stops.go
 	recent     *recent // nil where nothing is kept: while a log is read that may be long
 }
 
@@ -39,6 +40,7 @@ func newProjection() *projection {
 		book:     budget.NewBook(nil),
 		counters: map[uint32]*[pageSize]uint32{},
 		rights:   rights.NewBook(),
+		stops:    stops{},
 	}
 }
 
@@ -274,6 +276,8 @@ func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) er
 		p.book.SetRules(rules)
 	case e.Kind == entry.KindErasure:
 		p.erased.Add(ords...)
+	case e.Kind == entry.KindContainment:
+		p.stops.note(e.Detail)
 	}
 	return nil
 }

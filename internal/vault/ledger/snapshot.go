@@ -42,7 +42,7 @@ const (
 	// transaction of its own, so that commits in between wait for no large one.
 	snapshotPart = 256 << 10
 
-	snapshotVersion = "cloakroom log projection 4"
+	snapshotVersion = "cloakroom log projection 5"
 	// Those of earlier releases: the third knows no rights, the second counted a search
 	// that found nobody as a customer, the first did not say who was erased either.
 	snapshotVersion1 = "cloakroom log projection 1"
@@ -143,6 +143,7 @@ func (p *projection) encode(w *bufio.Writer) error {
 		last = uint64(ord)
 	}
 	p.rights.Encode(w)
+	p.stops.encode(w)
 	return p.book.Encode(w)
 }
 
@@ -214,6 +215,9 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 	}
 	if failed == nil && version == snapshotVersion {
 		p.rights, failed = rights.Decode(r)
+	}
+	if failed == nil && version == snapshotVersion {
+		p.stops, failed = decodeStops(r)
 	}
 	if failed == nil {
 		p.book, failed = decode(r)

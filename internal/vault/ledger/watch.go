@@ -278,7 +278,7 @@ func (w *watch) look(parent context.Context, brand record.BrandID) error {
 		l.distress(brand, size, err)
 		return err
 	}
-	if f, ok := l.fault(brand); ok && !f.stops() {
+	if f, ok := l.fault(brand); ok && !f.stops() || l.owes(brand) {
 		return w.probe(ctx, brand)
 	}
 	return nil

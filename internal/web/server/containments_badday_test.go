@@ -277,7 +277,10 @@ func testARuleContains(t *testing.T, h *house) {
 	h.must(view(agent, decoys[0].Token, "customer-support"))
 	eventually(t, "the agent is contained", func() bool { return isType(view(agent, w.Results[0].Token, "customer-support"), api.TypeContained) })
 	var list []api.Containment
-	h.must(responder.Do(ctx, "GET", path, nil, &list))
+	eventually(t, "the containment is listed", func() bool { // the log stops them first
+		h.must(responder.Do(ctx, "GET", path, nil, &list))
+		return len(list) > 0
+	})
 	if len(list) != 1 || list[0].By != "rule canary" || list[0].Kind != "lineage" || !strings.HasSuffix(list[0].Alarm, "-canary") {
 		t.Fatalf("%+v", list)
 	}

@@ -240,6 +240,10 @@ func (h *house) entriesOf(kind entry.Kind) []entry.Entry { return h.entriesAt(1,
 func (h *house) entriesAt(brand record.BrandID, kind entry.Kind) (out []entry.Entry) {
 	h.t.Helper()
 	h.must(h.vault.Ledger.Scan(h.t.Context(), brand, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
+		switch e.Detail.(type) {
+		case entry.Stopped, entry.Resumed: // what the committers obey of the steps that are looked at
+			return nil
+		}
 		if e.Kind == kind {
 			out = append(out, e)
 		}

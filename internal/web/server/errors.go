@@ -84,7 +84,7 @@ func problem(err error) *api.Error {
 	if out, ok := errors.AsType[*containment.OutcomeError](err); ok {
 		e := &api.Error{Type: api.TypeLogUnavailable, Title: "Nothing changed", Status: http.StatusServiceUnavailable, Detail: out.Error()}
 		switch {
-		case out.ID != 0:
+		case out.ID != 0, out.Stopped:
 			e.Type, e.Title = api.TypePartlyDone, "Partly done"
 		case out.Unknown():
 			e.Type, e.Title = api.TypeOutcomeUnknown, "Outcome unknown"
