@@ -12,6 +12,11 @@ func (c *Client) Health(ctx context.Context) (*api.Health, error) {
 	return ask[api.Health](ctx, c, http.MethodGet, Path("health"), nil)
 }
 
+// Ready returns whether the server can serve now.
+func (c *Client) Ready(ctx context.Context) (*api.Health, error) {
+	return ask[api.Health](ctx, c, http.MethodGet, Path("ready"), nil)
+}
+
 // Whoami returns who the vault takes the caller for.
 func (c *Client) Whoami(ctx context.Context) (*api.Whoami, error) {
 	return ask[api.Whoami](ctx, c, http.MethodGet, Path("whoami"), nil)

@@ -80,7 +80,7 @@ func TestThePasswordIsNeverShown(t *testing.T) {
 	at := env{"CLOAKROOM_DATABASE": with(cfg)}
 	var shown []string
 	shown = append(shown, at.run(t, "demo", "--data", dir, "--customers", "30", "--exit", "--json"), at.run(t, "doctor", "--data", dir, "--json"))
-	cmd, errs := at.program(t, "serve", "--data", dir, "--listen", "127.0.0.1:0", "--verbose")
+	cmd, errs := at.program(t, "serve", "--data", dir, "--listen", "127.0.0.1:0", "--log-level", "debug")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

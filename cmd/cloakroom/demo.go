@@ -121,7 +121,7 @@ func (c *demoCmd) Run(ctx context.Context, std Streams) (err error) {
 	if err := d.keep(); err != nil {
 		return err
 	}
-	tell := func() {
+	tell := func(bool) {
 		if c.JSON {
 			err = json.NewEncoder(std.Out).Encode(d.answer)
 		} else {
@@ -129,10 +129,10 @@ func (c *demoCmd) Run(ctx context.Context, std Streams) (err error) {
 		}
 	}
 	if c.Exit {
-		tell()
+		tell(true)
 		return err
 	}
-	if err := serve(ctx, v, quiet(std.Err), l, "", tell); err != nil {
+	if err := serve(ctx, v, quiet(std.Err), l, "", tell, nil); err != nil {
 		return err
 	}
 	fmt.Fprintln(std.Err, "\nstopped")

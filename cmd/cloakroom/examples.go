@@ -93,6 +93,8 @@ var examples = map[string][]string{
 	"log expire":     {"cloakroom log expire --brand gucci --before 2026-01-31 --dry-run"},
 	"log tiles":      {"cloakroom log tiles --brand gucci gucci-log"},
 
+	"config check":    {"cloakroom config check /etc/cloakroom/cloakroom.yaml"},
+	"config show":     {"cloakroom config show --config /etc/cloakroom/cloakroom.yaml"},
 	"doctor":          {"cloakroom doctor", "cloakroom doctor --data /var/lib/cloakroom --json"},
 	"backup":          {"cloakroom backup --out monday --recipient age1...", "cloakroom backup --out wednesday --keys-only --recipient age1..."},
 	"restore":         {"cloakroom restore --from monday --keys-from wednesday --identity backup.key --root-key root.key --data new"},

@@ -85,6 +85,7 @@ type commands struct {
 	Drill     drillCmd     `cmd:"" help:"Simulate breaches against a vault of invented customers."`
 	Generate  generateCmd  `cmd:"" help:"Write CSV files of invented customers and purchases."`
 
+	Config     configCmd     `cmd:"" help:"Check and show the configuration of serve."`
 	Customer   customerCmd   `cmd:"" help:"Count customers."`
 	Login      loginCmd      `cmd:"" help:"Keep the key of a vault on this machine."`
 	Logout     logoutCmd     `cmd:"" help:"Remove the key of a vault from this machine."`
@@ -142,6 +143,7 @@ func newParser(std Streams, more ...kong.Option) (*kong.Kong, error) {
 		kong.Vars{"pool": fmt.Sprint(db.DefaultConnections), "profiles": strings.Join(intake.Profiles(), ", "), "data": defaultData(std.getenv)},
 		kong.Writers(std.Out, std.Err), kong.Exit(func(code int) { panic(exited(code)) }), kong.UsageOnError(),
 		kong.Help(printHelp), kong.ValueFormatter(formatValue)}, more...)
+	options = append(options, kong.Resolvers(kong.ResolverFunc(std.configResolver)))
 	if std.Env != nil {
 		options = append(options, kong.Resolvers(kong.ResolverFunc(std.resolve)))
 	}
@@ -150,6 +152,7 @@ func newParser(std Streams, more ...kong.Option) (*kong.Kong, error) {
 		return nil, err
 	}
 	arrange(parser.Model)
+	giveVariables(parser.Model)
 	return parser, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -163,4 +165,37 @@ func TestAnotherServerTakesARotationOver(t *testing.T) {
 	at.run(t, "key", "rotate-root", "--data", second, "--root-key", rootKey)
 	at.run(t, "key", "rotate", "--data", first, "--brand", "gucci")
 	at.run(t, "doctor", "--data", first, "--root-key", rootKey)
+}
+
+// A server that has an old copy of the root key takes no requests: it is not ready.
+func TestAnOldRootKeyIsNotReady(t *testing.T) {
+	t.Parallel()
+	at := env{"CLOAKROOM_DATABASE": dbtest.DSN(t)}
+	first, second := filepath.Join(t.TempDir(), "1"), filepath.Join(t.TempDir(), "2")
+	at.run(t, "demo", "--data", first, "--customers", "30", "--exit")
+	text, err := os.ReadFile(filepath.Join(first, "root.key"))
+	if err == nil {
+		err = os.Mkdir(second, 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(second, "root.key"), text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, errs := at.program(t, "serve", "--data", second, "--listen", "127.0.0.1:0")
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer server.Wait()
+	defer server.Process.Kill()
+	c := socket(t, second, "")
+	if _, err := c.Ready(t.Context()); err != nil {
+		t.Fatalf("%v: %s", err, errs)
+	}
+	at.run(t, "key", "rotate-root", "--data", first)
+	var e *api.Error
+	if _, err := c.Ready(t.Context()); !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable || !strings.Contains(e.Detail, "root.key of this server") {
+		t.Errorf("with an old root key: %v", err)
+	}
 }

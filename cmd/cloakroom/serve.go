@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/build"
 )
 
 // serveCmd is `cloakroom serve`.
@@ -25,7 +27,9 @@ type serveCmd struct {
 	TLSKey  string `name:"tls-key" help:"Private key of the certificate, PEM." type:"existingfile" placeholder:"FILE"`
 	Origin  string `help:"Prefix of the names of a new vault's logs, such as vault.example.com (default: cloakroom.local). Permanent." placeholder:"NAME"`
 	OCSF    string `name:"ocsf" help:"File for alarms as OCSF events, one JSON object per line." placeholder:"FILE"`
-	Verbose bool   `help:"Log every request, without its contents."`
+	Config  string `help:"Configuration file, YAML: a flag of serve a line. The command line and variables override it." type:"existingfile" env:"CLOAKROOM_CONFIG" placeholder:"FILE"`
+	Log     string `name:"log-level" help:"Lowest severity in the log: debug, info (a line a request), warn or error." enum:"debug,info,warn,error" default:"info"`
+	Metrics string `name:"metrics-listen" help:"Address on this machine that serves GET /metrics without a key, such as 127.0.0.1:9464." placeholder:"HOST:PORT"`
 	smtp
 	backing
 }
@@ -67,38 +71,169 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkMetrics(); err != nil {
+		return err
+	}
 	// Before the vault is opened: what cannot be served leaves no directory behind.
-	var certificates *tls.Config
+	r := &running{cmd: c, std: std, level: new(slog.LevelVar), supervisor: supervisor{std.getenv("NOTIFY_SOCKET")}}
+	if err := r.level.UnmarshalText([]byte(c.Log)); err != nil {
+		return &usageError{"--log-level is debug, info, warn or error"}
+	}
+	r.log = slog.New(slog.NewJSONHandler(std.Err, &slog.HandlerOptions{Level: r.level}))
 	if c.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-		if err != nil {
-			return fmt.Errorf("reading the certificate: %w", err)
+		if r.certificate, err = loadCertificate(c.TLSCert, c.TLSKey); err != nil {
+			return err
 		}
-		certificates = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
+		r.certificate.log = r.log
 	}
 	l, err := listen(c.Listen)
 	if err != nil {
 		return err
 	}
+	if c.Metrics != "" {
+		if r.scrape, err = listen(c.Metrics); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
 	v, err := c.open(ctx, c.Data, app.Options{Origin: c.Origin})
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	v.Sender.Mail = mail
-	level := slog.LevelInfo
-	if c.Verbose {
-		level = slog.LevelDebug
-	}
-	log := slog.New(slog.NewJSONHandler(std.Err, &slog.HandlerOptions{Level: level}))
+	r.vault = v
+	v.Sender.Use(mail)
 	address := l.Addr().String()
-	ready := func() {
+	if r.certificate != nil {
+		l = tls.NewListener(l, &tls.Config{GetCertificate: r.certificate.get, MinVersion: tls.VersionTLS13})
+	}
+	ready := func(own bool) {
 		c.greet(std, v, address)
-		log.Info("serving", "address", address, "data", c.Data, "engine", string(v.DB.Engine()))
+		role := "serves the API and makes alarms"
+		if own {
+			role += ", has the socket of the data directory and works on rotations"
+		}
+		r.log.Info("serving", "address", address, "data", c.Data, "engine", string(v.DB.Engine()), "version", build.Info().Version, "role", role)
+		r.tell("READY=1", "STATUS=serving on "+address)
 	}
-	if certificates != nil {
-		l = tls.NewListener(l, certificates)
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.signals(ctx, stop)
+	}()
+	err = serve(ctx, v, r.log, l, c.OCSF, ready, r.scrape)
+	close(stop)
+	<-done
+	r.log.Info("stopped")
+	return errors.Join(err, v.Close())
+}
+
+// checkMetrics keeps the metrics, which need no key, on this machine.
+func (c *serveCmd) checkMetrics() error {
+	if c.Metrics == "" {
+		return nil
 	}
-	return errors.Join(serve(ctx, v, log, l, c.OCSF, ready), v.Close())
+	host, _, err := net.SplitHostPort(c.Metrics)
+	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return &usageError{"--metrics-listen is an address of this machine, such as 127.0.0.1:9464: anyone who reaches it needs no key"}
+	}
+	return nil
+}
+
+// running is a server that can be told to read its configuration again.
+type running struct {
+	cmd         *serveCmd
+	std         Streams
+	log         *slog.Logger
+	level       *slog.LevelVar
+	certificate *servedCertificate // nil without TLS
+	scrape      net.Listener       // of the metrics; nil for none
+	vault       *app.Vault
+	supervisor  supervisor
+}
+
+func (r *running) tell(lines ...string) {
+	if err := r.supervisor.tell(lines...); err != nil {
+		r.log.Warn("the service manager was not told", "cause", err)
+	}
+}
+
+// signals reloads at every SIGHUP, and says that the server stops when the context ends.
+func (r *running) signals(ctx context.Context, stop <-chan struct{}) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-hup:
+			r.tell(reloading(monotonic())...)
+			if err := r.reload(); err != nil {
+				r.log.Error("the configuration was not reloaded: what was in force stays", "cause", err)
+			} else {
+				r.log.Info("reloaded")
+			}
+			r.tell("READY=1")
+		case <-ctx.Done():
+			r.log.Info("draining: running requests have 10 seconds")
+			r.tell("STOPPING=1")
+			return
+		case <-stop:
+			return
+		}
+	}
+}
+
+// reload reads the configuration file, the certificate and the mail server's settings again,
+// and retries receivers that failed. Where something is wrong, nothing changes.
+func (r *running) reload() error {
+	next := *r.cmd
+	if r.cmd.Config != "" {
+		parser, err := newParser(r.std)
+		if err != nil {
+			return err
+		}
+		k, err := parser.Parse([]string{"serve", "--config", r.cmd.Config})
+		if err != nil {
+			return err
+		}
+		next = *k.Selected().Target.Addr().Interface().(*serveCmd)
+	}
+	mail, err := next.server()
+	if err != nil {
+		return err
+	}
+	level := new(slog.LevelVar)
+	if err := level.UnmarshalText([]byte(next.Log)); err != nil {
+		return err
+	}
+	if r.certificate != nil {
+		if err := r.certificate.Reload(); err != nil {
+			return err
+		}
+	}
+	for name, changed := range map[string]bool{
+		"listen": next.Listen != r.cmd.Listen, "data": next.Data != r.cmd.Data, "database": next.Database != r.cmd.Database,
+		"metrics-listen": next.Metrics != r.cmd.Metrics, "tls-cert": next.TLSCert != r.cmd.TLSCert, "tls-key": next.TLSKey != r.cmd.TLSKey,
+	} {
+		if changed && r.cmd.Config != "" && r.fromFile(name) {
+			r.log.Warn("this setting changes at the next start", "setting", name)
+		}
+	}
+	r.level.Set(level.Level())
+	r.vault.Sender.Use(mail)
+	r.vault.Sender.Loop.Wake()
+	return nil
+}
+
+// fromFile reports whether the configuration file has a setting: what the command line gave
+// did not change.
+func (r *running) fromFile(name string) bool {
+	parser, err := newParser(r.std)
+	if err != nil {
+		return false
+	}
+	list, err := readConfig(r.cmd.Config, serveNode(parser.Model))
+	_, ok := list[name]
+	return err == nil && ok
 }
 
 // listen opens the port of the API.
@@ -160,8 +295,9 @@ func (c *serveCmd) elsewhere(std Streams, dir string) string {
 const headroom = 64 << 20
 
 // serve answers on a listener and on the socket of the data directory, and makes
-// alarms, until the context ends. It calls ready once both take connections.
-func serve(ctx context.Context, v *app.Vault, log *slog.Logger, l net.Listener, events string, ready func()) error {
+// alarms, until the context ends. It calls ready once both take connections. Where scrape is not nil, it serves
+// the metrics there.
+func serve(ctx context.Context, v *app.Vault, log *slog.Logger, l net.Listener, events string, ready func(own bool), scrape net.Listener) error {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		defer runtime.KeepAlive(make([]byte, headroom))
 	}
@@ -172,9 +308,10 @@ func serve(ctx context.Context, v *app.Vault, log *slog.Logger, l net.Listener, 
 	}
 	if !own {
 		log.Warn("another server has the socket of this data directory, and commands on this machine talk to that one; give each server a directory of its own with --data", "data", v.Dir)
-		ready()
+		ready(false)
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return s.Serve(ctx, l) })
+		g.Go(func() error { return s.ServeMetrics(ctx, scrape) })
 		g.Go(func() error { return v.Watch(ctx, log, events) })
 		return g.Wait()
 	}
@@ -187,9 +324,10 @@ func serve(ctx context.Context, v *app.Vault, log *slog.Logger, l net.Listener, 
 	if err := os.Chmod(path, 0o600); err != nil {
 		return errors.Join(fmt.Errorf("making the socket: %w", err), l.Close(), socket.Close())
 	}
-	ready()
+	ready(true)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Serve(ctx, l) })
+	g.Go(func() error { return s.ServeMetrics(ctx, scrape) })
 	g.Go(func() error { return s.Serve(ctx, socket) })
 	g.Go(func() error { return v.Watch(ctx, log, events) })
 	g.Go(func() error {

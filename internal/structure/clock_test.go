@@ -34,6 +34,8 @@ var hostClock = map[string]string{
 	"internal/platform/db/settings.go":          "how far this machine's clock is from the database's",
 	"internal/platform/db/sqlite.go":            "on one machine it is the database's",
 	"internal/watch/canary/listen.go":           "how long it takes to refuse a connection",
+	"internal/vault/ledger/commit.go":           "how long a commit took, for the metrics",
+	"internal/web/server/gauges.go":             "how far this machine's clock is from the database's",
 	"internal/vault/ledger/refusal.go":          "how long repeats of a refusal are gathered",
 	"internal/vault/ledger/watch.go":            "since when a log is not well, and how much time looking through it takes",
 	"internal/watch/notify/urgent.go":           "when an urgent alarm is tried again",

@@ -108,6 +108,7 @@ func TestTheHotPathStaysOnOneShard(t *testing.T) {
 // everyShard are the statements that ask more shards than one by intention, and why.
 // Each is off the hot path.
 var everyShard = map[string]string{
+	"sqlCountEntries":            "somebody scrapes the metrics: the heads of all logs are a row a brand",
 	"sqlErasuresDue":             "a server looks once a minute, in a table that is mostly empty",
 	"sqlLookupsExist":            "an import looks whether it is the first",
 	"sqlPostgresMoveSegments":    "an import adds purchases to many customers at once",

@@ -94,6 +94,7 @@ type engine interface {
 	pipeline(ctx context.Context, first []Stmt, then func(Queryer) ([]Stmt, error)) error
 	snapshot(ctx context.Context, fn func(Queryer) error) error
 	estimate(ctx context.Context) (time.Time, error)
+	stats() PoolStats
 	lockSchema(ctx context.Context, fn func(Queryer) error) error
 	close() error
 }

@@ -190,6 +190,18 @@ func (r *Ring) read(ctx context.Context, brand record.BrandID, kind Kind, sql st
 }
 
 // readIn keeps nothing: what it reads may never be committed.
+// Opens unwraps the current key of a brand and kind as if it had not been opened before: it
+// fails where the root key of this server is not the vault's any more.
+func (r *Ring) Opens(ctx context.Context, brand record.BrandID, kind Kind) error {
+	var version int
+	var wrapped []byte
+	if err := r.db.Row(ctx, sqlCurrentKey, int64(brand), string(kind)).Scan(&version, &wrapped); err != nil {
+		return fmt.Errorf("reading the %s key of brand %d: %w", kind, brand, err)
+	}
+	_, err := r.root.Unwrap(ctx, wrapped, name{brand, kind, version}.aad())
+	return err
+}
+
 func (r *Ring) readIn(ctx context.Context, q db.Queryer, brand record.BrandID, kind Kind, sql string, args ...any) (Key, error) {
 	var version int
 	var wrapped []byte

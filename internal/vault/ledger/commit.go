@@ -80,6 +80,8 @@ type chain struct {
 	suspect   atomic.Uint64 // from where on the index has to be written again; trusted for nowhere
 	indexing  atomic.Bool   // it is being written
 	snaps     sync.WaitGroup
+
+	unwritable atomic.Bool // the last group was not committed
 }
 
 func newChain(l *Ledger, brand record.BrandID) *chain {
@@ -352,6 +354,7 @@ func (c *chain) commit(rs []*request) {
 func (c *chain) group(rs []*request) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.l.opts.Timeout)
 	defer cancel()
+	began := time.Now()
 	d, err := c.attempt(ctx, &rs)
 	if m, ok := errors.AsType[*noMonthError](err); ok { // nothing was written: the first of a month makes its key
 		if _, err = c.l.ring.EnsureMonth(ctx, c.brand, m.month); err == nil {
@@ -369,6 +372,7 @@ func (c *chain) group(rs []*request) {
 		return
 	}
 	if err != nil {
+		c.unwritable.Store(true)
 		if c.tampered == nil { // kept as it was found: wrapped once
 			err = unavailable(fmt.Errorf("writing the log of brand %d: %w", c.brand, err))
 			if errors.Is(err, ErrTampered) {
@@ -394,6 +398,7 @@ func (c *chain) group(rs []*request) {
 		c.failing = true
 		c.l.distress(c.brand, c.proj.size, err)
 	}
+	c.committed(len(d.rs), time.Since(began))
 	for _, r := range rs {
 		close(r.done)
 	}

@@ -98,6 +98,7 @@ type Ledger struct {
 	audited map[record.BrandID]Audited
 	quit    chan struct{}
 	wg      sync.WaitGroup
+	stats   stats
 }
 
 // Open returns a ledger, whose entries' values are sealed with keys of the ring. Logs are

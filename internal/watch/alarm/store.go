@@ -104,6 +104,7 @@ const (
 			OR $5 = 'new' AND close_entry = 0 AND ack_entry = 0 OR $5 = 'open' AND close_entry = 0)
 		ORDER BY entry DESC, rule DESC LIMIT $6`
 
+	sqlOpenAlarms = `SELECT grade, count(*) FROM alarms WHERE close_entry = 0 GROUP BY grade`
 	sqlRuleAlarms = `SELECT ` + alarmColumns + ` FROM alarms WHERE brand = $1 AND rule = $2 ORDER BY entry DESC LIMIT $3`
 
 	sqlBeginRules = `INSERT INTO alarm_cursors (brand, next, rules, holder, until) VALUES ($1, 0, 0, '', 0) ON CONFLICT DO NOTHING`
@@ -325,4 +326,21 @@ func inChunks(ctx context.Context, q db.Queryer, stmts []db.Stmt) error {
 		}
 	}
 	return nil
+}
+
+// Open counts the alarms of all brands that are not closed, by severity.
+func (s *Store) Open(ctx context.Context) (map[string]int64, error) {
+	out := map[string]int64{detect.Low.String(): 0, detect.Medium.String(): 0, detect.High.String(): 0, detect.Critical.String(): 0}
+	err := s.db.Rows(ctx, func(r db.Row) error {
+		var grade, n int64
+		if err := r.Scan(&grade, &n); err != nil {
+			return err
+		}
+		out[detect.Grade(grade).String()] = n
+		return nil
+	}, sqlOpenAlarms)
+	if err != nil {
+		return nil, fmt.Errorf("counting open alarms: %w", err)
+	}
+	return out, nil
 }

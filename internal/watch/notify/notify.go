@@ -72,6 +72,7 @@ const (
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, 0, '', 0, $9) ON CONFLICT DO NOTHING`
 	sqlDeleteReceiver = `DELETE FROM receivers WHERE brand = $1 AND name = $2`
 	sqlListReceivers  = `SELECT name, url, grade, key, created, delivered, failures, status, next, fault, stopped FROM receivers WHERE brand = $1 ORDER BY name`
+	sqlFailing        = `SELECT count(*) FROM receivers WHERE failures > 0 OR stopped <> 0`
 	sqlDueReceivers   = `SELECT brand, name, url, grade, key, created, entry, rule, since FROM receivers WHERE next <= $1 AND stopped = 0 ORDER BY brand, name`
 	sqlTakenReceiver  = `SELECT entry, rule, failures, refused FROM receivers WHERE brand = $1 AND name = $2 AND next <= $3 AND stopped = 0`
 	sqlServed         = `UPDATE receivers SET entry = $3, rule = $4, delivered = delivered + $5, failures = $6, status = $7, next = $8, fault = $9, refused = $10, stopped = $11
@@ -313,4 +314,12 @@ func Sign(secret []byte, id string, at time.Time, body []byte) string {
 	fmt.Fprintf(m, "%s.%d.", id, at.Unix())
 	m.Write(body)
 	return "v1," + base64.StdEncoding.EncodeToString(m.Sum(nil))
+}
+
+// Failing counts the receivers of all brands that did not take the last alarm.
+func (d *Desk) Failing(ctx context.Context) (n int64, err error) {
+	if err := d.DB.Row(ctx, sqlFailing).Scan(&n); err != nil {
+		return 0, fmt.Errorf("counting receivers that fail: %w", err)
+	}
+	return n, nil
 }

@@ -122,7 +122,7 @@ func (p place) sender(t *testing.T) *Sender { return p.senderBy(t, nil) }
 // senderBy is a sender with a mail server.
 func (p place) senderBy(t *testing.T, m *MailServer) *Sender {
 	s := NewSender(p.db, p.ring, brands.New(p.db), alarm.NewStore(p.db))
-	s.Mail = m
+	s.Use(m)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, slog.New(slog.NewTextHandler(io.Discard, nil))) }()

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
@@ -51,10 +52,9 @@ type Sender struct {
 	Alarms *alarm.Store
 	// Contained tells what a containment is about; may be nil.
 	Contained *containment.Store
-	// Mail is the mail server that mail goes through. Without one, receivers of mail are
-	// left to other servers.
-	Mail *MailServer
 	*follow.Loop
+
+	mail atomic.Pointer[MailServer]
 
 	client *http.Client
 	leases *follow.Leases
@@ -75,6 +75,10 @@ func NewSender(d *db.DB, ring *keys.Ring, b *brands.Store, alarms *alarm.Store) 
 		client: newWebhookClient(), sooner: follow.NewLoop(poll),
 	}
 }
+
+// Use sets the mail server that mail goes through from now on. Without one, receivers of
+// mail are left to other servers.
+func (s *Sender) Use(m *MailServer) { s.mail.Store(m) }
 
 // Run sends until the context ends.
 func (s *Sender) Run(ctx context.Context, log *slog.Logger) error {
@@ -240,10 +244,10 @@ func (s *Sender) way(address string, secret []byte) carrier {
 	switch {
 	case !mail:
 		return &webhook{s.client, address, secret}
-	case s.Mail == nil:
+	case s.mail.Load() == nil:
 		return nil
 	}
-	return &letters{server: s.Mail, to: to, key: secret}
+	return &letters{server: s.mail.Load(), to: to, key: secret}
 }
 
 // refusedError says that trying again is of no use: somebody has to mend something.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/build"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
@@ -17,6 +20,8 @@ import (
 // healthRoutes serve whether the vault is well.
 func (s *Server) healthRoutes() {
 	route(s, "GET", "/v1/health", "health", "Whether the vault can serve", s.health)
+	route(s, "GET", "/v1/live", "live", "Whether the process answers; needs neither database nor key", s.live)
+	route(s, "GET", "/v1/ready", "ready", "Whether this server can serve: its schema, the log, its root key", s.ready)
 	route(s, "GET", "/v1/whoami", "whoami", "Who you are to the vault, and your roles", s.whoami)
 	route(s, "GET", "/v1/version", "version", "Which release answers", s.version)
 	route(s, "POST", "/v1/check", "check", "Check the next part of the database; shows no value", s.check)
@@ -50,6 +55,36 @@ func (s *Server) health(ctx context.Context, _ identity.Caller, _ *none) (*api.H
 
 func unhealthy(detail string) *api.Error {
 	return &api.Error{Type: api.TypeLogUnavailable, Title: titles[api.TypeLogUnavailable], Status: http.StatusServiceUnavailable, Detail: detail}
+}
+
+func (s *Server) live(context.Context, identity.Caller, *none) (*api.Health, error) {
+	return &api.Health{Status: "ok"}, nil
+}
+
+// ready is for a load balancer: it opens a key that it has not in memory, so that a server
+// with an old root key takes no requests.
+func (s *Server) ready(ctx context.Context, _ identity.Caller, _ *none) (*api.Health, error) {
+	not := func(why string) error {
+		return &api.Error{Type: api.TypeLogUnavailable, Title: "Not ready", Status: http.StatusServiceUnavailable, Detail: why}
+	}
+	if s.draining.Load() {
+		return nil, not("this server is stopping")
+	}
+	if err := s.vault.Upkeep.DB.Fits(ctx); errors.Is(err, db.ErrNewerSchema) {
+		return nil, not(db.ErrNewerSchema.Error())
+	} else if err != nil {
+		return nil, not("the database does not answer")
+	}
+	if _, err := s.vault.Ledger.Size(ctx, record.Group); err != nil {
+		return nil, not("the log cannot be read")
+	}
+	if err := s.vault.Upkeep.Ring.Opens(ctx, record.Group, keys.Log); err != nil {
+		return nil, not("root.key of this server does not open the vault's keys: copy the current one and start it again")
+	}
+	if !s.vault.Ledger.Stats().Writable {
+		return nil, not("the log cannot be written")
+	}
+	return &api.Health{Status: "ok", Late: s.vault.Followers.Late()}, nil
 }
 
 func (s *Server) whoami(ctx context.Context, c identity.Caller, _ *none) (*api.Whoami, error) {

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
@@ -120,21 +119,15 @@ func (m *metrics) text() []byte {
 func (s *Server) metricsRoute(mux *http.ServeMux) {
 	s.describe("/v1/metrics", "metrics", "Counts of requests and errors, in the Prometheus text format", "text/plain")
 	mux.HandleFunc("GET /v1/metrics", func(w http.ResponseWriter, r *http.Request) {
-		var lags []follow.Lag
 		err := s.decide(r.Context(), func(ctx context.Context, c identity.Caller) error {
 			_, err := s.vault.Admin.Watch(ctx, c, brands.GroupName)
-			if err == nil {
-				lags, err = s.vault.Followers.Lags(ctx)
-			}
 			return err
 		})
 		if err != nil {
 			s.fail(w, problem(err))
 			return
 		}
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		w.Write(s.metrics.text())
-		w.Write(lagText(lags))
+		s.writeMetrics(r.Context(), w)
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -101,6 +102,8 @@ type Server struct {
 	files    *semaphore.Weighted // files of exports that are written at one time
 	timeout  time.Duration
 	once     map[string]bool // the routes that change something, by pattern; false: the answer is not kept
+	draining atomic.Bool     // it takes no more requests soon
+	backups  backupsSeen
 }
 
 // New returns a server over the desks of a vault. It logs requests without their
@@ -160,7 +163,7 @@ type shown struct {
 
 // open lists the paths that anybody may ask for.
 func open(path string) bool {
-	return path == "/v1/health" || path == "/v1/openapi.json" || path == "/v1/openapi.yaml"
+	return path == "/v1/health" || path == "/v1/live" || path == "/v1/ready" || path == "/v1/openapi.json" || path == "/v1/openapi.yaml"
 }
 
 // identify sets the request's deadline, and turns away whom nobody knows before their
@@ -397,6 +400,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
+	s.draining.Store(true)
 	s.vault.Backups.Stop()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
