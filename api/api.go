@@ -95,7 +95,7 @@ type PurchasesRequest struct {
 type CustomerPurchases struct {
 	ExternalID string     `json:"external_id,omitempty" maxLength:"1024"`
 	Token      string     `json:"token,omitempty" maxLength:"64"`
-	Purchases  []Purchase `json:"purchases" maxItems:"20000"`
+	Purchases  []Purchase `json:"purchases" minItems:"1" maxItems:"20000"`
 }
 
 // Written says what became of each thing written, in order.

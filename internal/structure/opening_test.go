@@ -48,18 +48,18 @@ var openings = map[string]opening{
 	"(*internal/vault/change.Desk).open": {false, "what somebody asked for that needs a second person: of staff and settings, and no customer"},
 
 	// Of customers, without a receipt that names them. None gives a value away.
-	"(*internal/vault/seal.Unopened).matches":        {true, "says whether a customer has the value that a search was for: by chance a blind index finds others"},
-	"(*internal/vault/seal.Unopened).Confirm":        {true, "drops those whom a search found by chance, so that the log names only those who have the value"},
-	"(*internal/vault/disclose.Desk).Search":         {false, "confirms before it logs: who was found by chance is not disclosed"},
-	"(*internal/vault/seal.brandKeys).update":        {false, "compares a write with what is stored: the answer is that it changed or did not"},
-	"(*internal/vault/seal.Store).RehearseCustomers": {false, "compares a write with what is stored, as update does, and writes nothing"},
-	"(*internal/vault/seal.Store).RehearsePurchases": {false, "compares a write with what is stored, as PreparePurchases and append do, and writes nothing"},
-	"(*internal/vault/seal.Store).PreparePurchases":  {false, "compares the external id that was asked for with the stored one: an index value may be shared"},
-	"(*internal/vault/seal.packer).append":           {false, "compares purchases with those stored, and packs them anew"},
-	"(*internal/vault/seal.Store).Erase":             {false, "reads which index values to delete with the customer"},
-	"(*internal/vault/seal.inspector).customer":      {false, "`db check`: says of each record whether it opens, and which index rows it should have"},
-	"(*internal/vault/seal.inspector).index":         {false, "`db check`: says whether an index row is its customer's"},
-	"(*internal/vault/seal.mover).plan":              {false, "a rotation: index values under the new key, from the profiles"},
+	"(*internal/vault/seal.Unopened).matches":          {true, "says whether a customer has the value that a search was for: by chance a blind index finds others"},
+	"(*internal/vault/seal.Unopened).Confirm":          {true, "drops those whom a search found by chance, so that the log names only those who have the value"},
+	"(*internal/vault/disclose.Desk).Search":           {false, "confirms before it logs: who was found by chance is not disclosed"},
+	"(*internal/vault/seal.brandKeys).update":          {false, "compares a write with what is stored: the answer is that it changed or did not"},
+	"(*internal/vault/seal.Store).RehearseCustomers":   {false, "compares a write with what is stored, as update does, and writes nothing"},
+	"(*internal/vault/seal.Store).RehearsePurchases":   {false, "compares a write with what is stored, as PreparePurchases and append do, and writes nothing"},
+	"(*internal/vault/seal.Store).PreparePurchasesBut": {false, "compares the external id that was asked for with the stored one: an index value may be shared"},
+	"(*internal/vault/seal.packer).append":             {false, "compares purchases with those stored, and packs them anew"},
+	"(*internal/vault/seal.Store).Erase":               {false, "reads which index values to delete with the customer"},
+	"(*internal/vault/seal.inspector).customer":        {false, "`db check`: says of each record whether it opens, and which index rows it should have"},
+	"(*internal/vault/seal.inspector).index":           {false, "`db check`: says whether an index row is its customer's"},
+	"(*internal/vault/seal.mover).plan":                {false, "a rotation: index values under the new key, from the profiles"},
 
 	// What passes customers on inside the store.
 	openerDir + ".OpenBy":                       {true, "the cipher"},
@@ -82,6 +82,7 @@ var openings = map[string]opening{
 	"internal/platform/keys.unwrap":             {false, "brands' keys, under the root key"},
 	"(*internal/watch/canary.Store).read":       {false, "which customers are canaries"},
 	"(*internal/watch/canary.MailDesk).who":     {false, "the canary that a mail went to"},
+	"(*internal/watch/canary.Store).Marked":     {false, "how many canaries a write met, for detection"},
 	"internal/watch/notify.open":                {false, "the address and secret of a receiver of alarms"},
 }
 

@@ -44,6 +44,8 @@ type Wrote struct {
 	Approval uint64 `log:"approval,clear"` // of ByApproval: its number
 	// Who says who of the entry's customers changes, see ChangedOf.
 	Who string `log:"who"`
+	// Mark says to detection alone how many canaries the write met. It is of one length.
+	Mark string `log:"mark"`
 }
 
 // Under what a write runs, see Wrote.By.

@@ -145,7 +145,15 @@ func (d *Desk) Search(ctx context.Context, c identity.Caller, brand string, req 
 		}
 		return &api.Disclosed{Receipt: receipt(v, r), Customers: []api.Customer{}}, nil
 	}
-	return d.release(ctx, v, u, ledger.Release{Grant: g, Class: budget.Search, Ticket: req.Ticket, Detail: entry.Search{By: by.String()}})
+	out, err := d.release(ctx, v, u, ledger.Release{Grant: g, Class: budget.Search, Ticket: req.Ticket, Detail: entry.Search{By: by.String()}, Rows: 1})
+	if ledger.Refused(err) {
+		// Several have the value, and there is not room for all: the refusal tells that
+		// somebody has it, and costs as much as a search that finds nobody.
+		if _, err := d.Ledger.Append(ctx, nobody, nil); err != nil {
+			return nil, err
+		}
+	}
+	return out, err
 }
 
 func (d *Desk) enter(ctx context.Context, c identity.Caller, brand, purpose, ticket string) (*door.Visit, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
@@ -73,6 +74,7 @@ func (w *pending) log(ctx context.Context, rooms []ledger.Room) (err error) {
 		}
 	}
 	d.Who = entry.Who(ch.Profile, ords)
+	d.Mark = w.d.mark(w.v.Brand.ID, w.mixing.met)
 	switch w.kind {
 	case entry.KindImport:
 		ev.Detail = entry.Imported{Wrote: d}
@@ -84,4 +86,12 @@ func (w *pending) log(ctx context.Context, rooms []ledger.Room) (err error) {
 	}
 	w.receipt, err = w.d.Ledger.Record(ctx, ev)
 	return err
+}
+
+// mark seals how many canaries a write met.
+func (d *Desk) mark(brand record.BrandID, met int) string {
+	if d.Canaries == nil {
+		return ""
+	}
+	return d.Canaries.Mark(brand, met)
 }

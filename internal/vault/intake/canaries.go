@@ -23,6 +23,9 @@ type Canaries interface {
 	// GiveWay returns the writes by which those of the customers who are canaries take other
 	// external ids, already noted; none where nobody is one.
 	GiveWay(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]seal.Put, error)
+	// Mark returns a sealed number of canaries that a write met, of one length whatever the
+	// number and wherever there are canaries: it stands in the write's entry, for detection.
+	Mark(brand record.BrandID, met int) string
 	// Giving returns which of the customers are decoys that would give way.
 	Giving(ctx context.Context, brand record.BrandID, ords []record.Ordinal) (map[record.Ordinal]bool, error)
 }
@@ -37,6 +40,7 @@ type mixing struct {
 	known func(context.Context, []record.Ordinal) error
 	more  []seal.Append
 	noted func(context.Context) error
+	met   int // canaries whose numbers the caller used; one that got purchases counts double
 }
 
 // prepareCustomers prepares customers, canaries among them where an import is due some. A
@@ -55,45 +59,40 @@ func (w *pending) prepareCustomers(ctx context.Context, puts []seal.Put) (*seal.
 		}
 		m.asked = true
 	}
+	var ahead []seal.Put // canaries whose numbers customers take who are there already
+	var taken []record.Ordinal
 	for i := range puts {
 		if puts[i].Ord == 0 || !puts[i].Set.Has(record.ExternalID) {
 			continue
 		}
-		// A customer who takes the number of a canary.
 		ords, err := d.Seal.Lookup(ctx, brand, record.ExternalID, puts[i].Customer.Get(record.ExternalID), "")
 		if err != nil {
 			continue // no number: it is refused below
 		}
 		if len(ords) == 1 && ords[0] != puts[i].Ord {
-			if _, err := w.giveWay(ctx, ords); err != nil {
-				return nil, err
-			}
+			taken = append(taken, ords[0])
 		}
 	}
-	among := m.among
+	ahead, err := d.way(ctx, brand, taken)
+	if err != nil {
+		return nil, err
+	}
+	m.met = len(ahead)
+	among := seal.Giving(m.among, ahead)
 	for range conflicts {
 		p, err := w.sealed(ctx, puts, among)
 		if err != nil {
 			return nil, err
 		}
 		ords := named(p, len(puts), func(i int) bool { return puts[i].Ord == 0 })
-		if w.kind == entry.KindImport {
-			// In the entry of the import, where the change is one of many.
-			way, err := d.way(ctx, brand, ords)
-			if err != nil {
-				return nil, err
-			}
-			if len(way) > 0 {
-				next := &seal.Among{Way: way}
-				if among != nil {
-					next.Puts, next.Take, next.Way = among.Puts, among.Take, append(way, among.Way...)
-				}
-				among = next
-				continue
-			}
-		} else if gave, err := w.giveWay(ctx, ords); err != nil {
+		// In the entry of the write, in which nobody sees it.
+		way, err := d.way(ctx, brand, ords)
+		if err != nil {
 			return nil, err
-		} else if gave {
+		}
+		if len(way) > 0 {
+			m.met += len(way)
+			among = seal.Giving(among, way)
 			continue
 		}
 		if m.among == nil {
@@ -111,7 +110,7 @@ func (w *pending) prepareCustomers(ctx context.Context, puts []seal.Put) (*seal.
 }
 
 // preparePurchases prepares purchases. For who names a canary by its number there is
-// nobody of that number.
+// nobody of that number: the canary stays as it is, and detection is told.
 func (w *pending) preparePurchases(ctx context.Context, appends []seal.Append) (*seal.Prepared, error) {
 	d, brand, m := w.d, w.v.Brand.ID, &w.mixing
 	if d.Canaries == nil {
@@ -124,31 +123,25 @@ func (w *pending) preparePurchases(ctx context.Context, appends []seal.Append) (
 		}
 		m.asked = true
 	}
-	for range conflicts {
-		all := appends
-		if len(m.more) > 0 {
-			all = slices.Concat(appends, m.more)
-		}
-		p, err := d.Seal.PreparePurchases(ctx, brand, all)
-		if err != nil {
-			return nil, err
-		}
-		gave, err := w.giveWay(ctx, named(p, len(appends), func(i int) bool { return appends[i].Ord == 0 }))
-		if err != nil {
-			return nil, err
-		}
-		if gave {
-			continue
-		}
-		if m.noted != nil {
-			if err := m.noted(ctx); err != nil {
-				return nil, err
-			}
-			m.noted = nil
-		}
-		return p, nil
+	all := appends
+	if len(m.more) > 0 {
+		all = slices.Concat(appends, m.more)
 	}
-	return nil, seal.ErrConflict
+	p, err := d.Seal.PreparePurchasesBut(ctx, brand, all, func(ctx context.Context, ords []record.Ordinal) (map[record.Ordinal]bool, error) {
+		hidden, err := d.Canaries.Giving(ctx, brand, ords)
+		m.met = 2 * len(hidden)
+		return hidden, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if m.noted != nil {
+		if err := m.noted(ctx); err != nil {
+			return nil, err
+		}
+		m.noted = nil
+	}
+	return p, nil
 }
 
 // named are those who were found by their numbers.
@@ -184,21 +177,4 @@ func (d *Desk) way(ctx context.Context, brand record.BrandID, ords []record.Ordi
 		}
 	}
 	return nil, seal.ErrConflict
-}
-
-// giveWay gives canaries other numbers, each in an entry of its own as if whoever writes
-// had changed it, and reports whether there were any.
-func (w *pending) giveWay(ctx context.Context, ords []record.Ordinal) (bool, error) {
-	puts, err := w.d.way(ctx, w.v.Brand.ID, ords)
-	for i := range puts {
-		r := w.d.puts(w.v, puts[i:i+1])
-		r.plain = true
-		if err = r.begin(ctx); err == nil {
-			err = r.finish(ctx)
-		}
-		if err != nil {
-			return false, err
-		}
-	}
-	return len(puts) > 0, err
 }

@@ -14,19 +14,21 @@ import (
 
 // nobody takes canaries for nobody, as the write itself would: they give way to a customer
 // of their number.
-func (d *Desk) nobody(v *door.Visit) seal.Nobody {
+func (d *Desk) nobody(v *door.Visit, met *int) seal.Nobody {
 	if d.Canaries == nil {
 		return nil
 	}
 	return func(ctx context.Context, ords []record.Ordinal) (map[record.Ordinal]bool, error) {
-		return d.Canaries.Giving(ctx, v.Brand.ID, ords)
+		hidden, err := d.Canaries.Giving(ctx, v.Brand.ID, ords)
+		*met = 2 * len(hidden)
+		return hidden, err
 	}
 }
 
 // rehearsed logs a rehearsal before it is answered: the caller learns of every row whether
 // somebody is there, and each costs a search, found or not. The machine's owner has no
 // budget.
-func (d *Desk) rehearsed(ctx context.Context, v *door.Visit, fields record.FieldSet, n, unchanged int, owner bool) error {
+func (d *Desk) rehearsed(ctx context.Context, v *door.Visit, fields record.FieldSet, n, unchanged, met int, owner bool) error {
 	w := entry.Wrote{Unchanged: unchanged, Rehearsed: n}
 	ev := ledger.Event{Kind: entry.KindWrite, Who: v.Who, Fields: fields}
 	if owner {
@@ -34,6 +36,7 @@ func (d *Desk) rehearsed(ctx context.Context, v *door.Visit, fields record.Field
 	} else {
 		w.Met, ev.Rows = n, n
 	}
+	w.Mark = d.mark(v.Brand.ID, met)
 	ev.Detail = entry.Written{Wrote: w}
 	_, err := d.Ledger.Record(ctx, ev)
 	return err
@@ -67,16 +70,17 @@ func (d *Desk) rehearse(ctx context.Context, v *door.Visit, b *batch) (*api.Writ
 			return nil, err
 		}
 	}
-	r, err := d.Seal.RehearseCustomers(ctx, v.Brand.ID, b.puts, d.nobody(v))
+	met := 0
+	r, err := d.Seal.RehearseCustomers(ctx, v.Brand.ID, b.puts, d.nobody(v, &met))
 	fields := fieldsOfPuts(b.puts)
 	if b.appends != nil {
-		r, err = d.Seal.RehearsePurchases(ctx, v.Brand.ID, b.appends, d.nobody(v))
+		r, err = d.Seal.RehearsePurchases(ctx, v.Brand.ID, b.appends, d.nobody(v, &met))
 		fields = record.Fields(record.Purchases)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := d.rehearsed(ctx, v, fields, len(b.at), r.Unchanged(), v.Who.Owner); err != nil {
+	if err := d.rehearsed(ctx, v, fields, len(b.at), r.Unchanged(), met, v.Who.Owner); err != nil {
 		return nil, err
 	}
 	for j, i := range b.at {
@@ -129,11 +133,12 @@ func (d *Direct) rehearseCustomers(ctx context.Context, v *door.Visit, rows []Cu
 	for i := range rows {
 		puts[i] = seal.Put{Set: rows[i].Set, Customer: rows[i].Customer, Merge: rows[i].Merge, Country: v.Brand.Country}
 	}
-	r, err := d.Desk.Seal.RehearseCustomers(ctx, v.Brand.ID, puts, d.Desk.nobody(v))
+	met := 0
+	r, err := d.Desk.Seal.RehearseCustomers(ctx, v.Brand.ID, puts, d.Desk.nobody(v, &met))
 	if err != nil {
 		return nil, err
 	}
-	if err := d.Desk.rehearsed(ctx, v, fieldsOfPuts(puts), len(puts), r.Unchanged(), true); err != nil {
+	if err := d.Desk.rehearsed(ctx, v, fieldsOfPuts(puts), len(puts), r.Unchanged(), met, true); err != nil {
 		return nil, err
 	}
 	out := make([]Result, len(rows))
@@ -148,11 +153,12 @@ func (d *Direct) rehearsePurchases(ctx context.Context, v *door.Visit, c *joined
 	if err != nil {
 		return nil, err
 	}
-	r, err := d.Desk.Seal.RehearsePurchases(ctx, v.Brand.ID, appends, d.Desk.nobody(v))
+	met := 0
+	r, err := d.Desk.Seal.RehearsePurchases(ctx, v.Brand.ID, appends, d.Desk.nobody(v, &met))
 	if err != nil {
 		return nil, err
 	}
-	if err := d.Desk.rehearsed(ctx, v, record.Fields(record.Purchases), len(appends), r.Unchanged(), true); err != nil {
+	if err := d.Desk.rehearsed(ctx, v, record.Fields(record.Purchases), len(appends), r.Unchanged(), met, true); err != nil {
 		return nil, err
 	}
 	out := make([]Result, len(c.purchases.rows))

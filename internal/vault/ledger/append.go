@@ -106,7 +106,7 @@ func (l *Ledger) Append(ctx context.Context, h Hold, commit Commit) (Receipt, er
 	e.Recipient, e.RecipientCountry, e.RecipientEntity = rel.Recipient.Name, rel.Recipient.Country, rel.Recipient.Entity
 	e.Class, e.Level, e.Fields = rel.Class.String(), level(rel), g.Fields()
 	req := c.request(e, rel.Ords, commit)
-	req.class, req.revision = rel.Class, revision.Of(ctx)
+	req.class, req.rows, req.revision = rel.Class, rel.Rows, revision.Of(ctx)
 	if err := c.await(ctx, req); err != nil {
 		if Refused(err) {
 			c.refuse(ctx, refusalOfRelease(rel, err))

@@ -51,6 +51,7 @@ type Release struct {
 	Class  budget.Class
 	Ticket string
 	Ords   []record.Ordinal // ascending
+	Rows   int              // what a refusal speaks of, where whom it would show is not to be told
 	Absent bool             // a search that found nobody, which costs one; without Ords
 	Detail entry.Detail
 
@@ -59,7 +60,7 @@ type Release struct {
 
 func (r *Release) disclosure() budget.Disclosure {
 	who := r.Grant.Who()
-	d := budget.Disclosure{Lineage: who.Lineage, Principal: who.Principal, Role: who.Role, Class: r.Class, Ords: r.Ords}
+	d := budget.Disclosure{Lineage: who.Lineage, Principal: who.Principal, Role: who.Role, Class: r.Class, Ords: r.Ords, Rows: r.Rows}
 	if r.Absent {
 		d.Absent = 1
 	}

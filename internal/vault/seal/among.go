@@ -24,6 +24,18 @@ type Among struct {
 	Draw func(n int) int
 }
 
+// Giving returns an Among by which others give way, too. among may be nil.
+func Giving(among *Among, way []Put) *Among {
+	if len(way) == 0 {
+		return among
+	}
+	next := &Among{Way: way}
+	if among != nil {
+		next.Puts, next.Take, next.Draw, next.Way = among.Puts, among.Take, among.Draw, slices.Concat(way, among.Way)
+	}
+	return next
+}
+
 // all are the puts of a write with those among them.
 func (a *Among) all(puts []Put) []Put {
 	if a == nil {

@@ -22,6 +22,12 @@ const slack = 4
 // what is new. A purchase that differs from the kept one of its id replaces it. Each
 // customer may stand once. Values must have passed record.Purchase.Check.
 func (s *Store) PreparePurchases(ctx context.Context, brand record.BrandID, asked []Append) (*Prepared, error) {
+	return s.PreparePurchasesBut(ctx, brand, asked, nil)
+}
+
+// PreparePurchasesBut is PreparePurchases where some of those who are named by external id
+// are to be taken for nobody.
+func (s *Store) PreparePurchasesBut(ctx context.Context, brand record.BrandID, asked []Append, nobody Nobody) (*Prepared, error) {
 	_, found, err := s.find(ctx, brand, len(asked), true, func(i int) (string, bool) {
 		return asked[i].ExternalID, asked[i].Ord == 0
 	})
@@ -35,6 +41,17 @@ func (s *Store) PreparePurchases(ctx context.Context, brand record.BrandID, aske
 			continue
 		}
 		p.ords[i] = found[i].ord
+	}
+	if nobody != nil {
+		hidden, err := nobody(ctx, slices.DeleteFunc(slices.Clone(p.ords), func(ord record.Ordinal) bool { return ord == 0 }))
+		if err != nil {
+			return nil, err
+		}
+		for i := range p.ords {
+			if hidden[p.ords[i]] {
+				p.ords[i] = 0
+			}
+		}
 	}
 	var known []record.Ordinal
 	for i := range asked {

@@ -138,6 +138,7 @@ type Changes struct {
 func (p *Prepared) Changes() (out Changes) {
 	for _, c := range p.changes {
 		switch {
+		case c.early: // it gives way, which nobody asked for
 		case c.made:
 			out.Made++
 		case c.profile != nil:

@@ -42,6 +42,7 @@ func (everybody) Refresh(context.Context, record.BrandID) error { return nil }
 func (everybody) Contains(record.BrandID, record.Ordinal) bool { return true }
 
 func (everybody) Bound(record.BrandID, record.Ordinal, string) bool { return false }
+func (everybody) Marked(record.BrandID, string) int                 { return 0 }
 
 type place struct {
 	db    *db.DB

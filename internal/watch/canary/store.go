@@ -38,6 +38,8 @@ package canary
 import (
 	"bytes"
 	"context"
+	crand "crypto/rand"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -111,6 +113,7 @@ type set struct {
 	list      []Canary
 	ords      map[record.Ordinal]int // of list
 	addresses map[string]int         // of list, by the normal form of the address
+	marks     *keys.Key              // seals how many canaries a write met
 }
 
 // NewStore returns a store that knows of nothing before it is refreshed.
@@ -155,7 +158,12 @@ func (s *Store) Refresh(ctx context.Context, brand record.BrandID) error {
 	if err != nil {
 		return err
 	}
-	next := set{version, st.Order, st.Canaries, make(map[record.Ordinal]int, len(st.Canaries)), map[string]int{}}
+	next := set{version, st.Order, st.Canaries, make(map[record.Ordinal]int, len(st.Canaries)), map[string]int{}, nil}
+	k, err := s.ring.Current(ctx, brand, keys.Canary)
+	if err != nil {
+		return err
+	}
+	next.marks = &k
 	for i, d := range st.Canaries {
 		next.ords[d.Ord] = i
 		if n, err := record.NormalEmail(d.Email); err == nil {
@@ -166,6 +174,53 @@ func (s *Store) Refresh(ctx context.Context, brand record.BrandID) error {
 	defer s.mu.Unlock()
 	s.sets[brand] = next
 	return nil
+}
+
+// Mark implements intake.Canaries.
+func (s *Store) Mark(brand record.BrandID, met int) string {
+	s.mu.RLock()
+	k := s.sets[brand].marks
+	s.mu.RUnlock()
+	var b [markBytes]byte
+	crand.Read(b[:])
+	if k == nil { // there are no canaries, which the mark does not tell either
+		return base64.StdEncoding.EncodeToString(b[:])
+	}
+	aead, err := keys.GCM(k.Bytes())
+	if err != nil { // unreachable: the list was opened with it
+		return base64.StdEncoding.EncodeToString(b[:])
+	}
+	plain := binary.BigEndian.AppendUint32(nil, uint32(met))
+	return base64.StdEncoding.EncodeToString(aead.Seal(nil, nil, plain, markPlace(brand)))
+}
+
+// Marked returns how many canaries a write met, as Mark sealed it; 0 for what no Mark
+// sealed.
+func (s *Store) Marked(brand record.BrandID, mark string) int {
+	s.mu.RLock()
+	k := s.sets[brand].marks
+	s.mu.RUnlock()
+	b, err := base64.StdEncoding.DecodeString(mark)
+	if k == nil || err != nil || len(b) != markBytes {
+		return 0
+	}
+	aead, err := keys.GCM(k.Bytes())
+	if err != nil {
+		return 0
+	}
+	plain, err := aead.Open(nil, nil, b, markPlace(brand))
+	if err != nil || len(plain) != 4 {
+		return 0
+	}
+	return int(binary.BigEndian.Uint32(plain))
+}
+
+// markBytes is what a sealed number takes: nonce, number and tag.
+const markBytes = 12 + 4 + 16
+
+// markPlace binds a mark to its brand and use.
+func markPlace(brand record.BrandID) []byte {
+	return binary.BigEndian.AppendUint16([]byte("cloakroom canary mark 1\x00"), uint16(brand))
 }
 
 // ByAddress returns the canary of a brand, retired ones included, that has an e-mail

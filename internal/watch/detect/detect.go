@@ -67,6 +67,9 @@ type Canaries interface {
 	Contains(brand record.BrandID, ord record.Ordinal) bool
 	// Bound reports whether a canary was put into the file of that export by the vault.
 	Bound(brand record.BrandID, ord record.Ordinal, export string) bool
+	// Marked returns how many canaries a write met, from the mark of its entry. One that
+	// was to get purchases counts double.
+	Marked(brand record.BrandID, mark string) int
 }
 
 // Detector watches one brand's log. It is used by one goroutine.

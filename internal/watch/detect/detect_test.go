@@ -32,6 +32,8 @@ func (d canaries) Refresh(context.Context, record.BrandID) error { return nil }
 
 func (d canaries) Contains(_ record.BrandID, ord record.Ordinal) bool { return d[ord] }
 
+func (d canaries) Marked(record.BrandID, string) int { return 0 }
+
 func (d canaries) Bound(_ record.BrandID, ord record.Ordinal, export string) bool {
 	return ord == 7 && export == "exp-1"
 }

@@ -89,11 +89,12 @@ const (
 	Erasures   Rule = "erasures"
 	Emails     Rule = "emails"
 	Rewrite    Rule = "rewrite"
+	Probe      Rule = "probe"
 )
 
 // AllRules returns every rule.
 func AllRules() []Rule {
-	return []Rule{Canary, Surge, Drift, Day, Week, Walk, Purpose, Fields, Action, Credential, Hours, Peers, Refusals, Crowd, CanaryMail, Overwrite, Erasures, Emails, Rewrite}
+	return []Rule{Canary, Surge, Drift, Day, Week, Walk, Purpose, Fields, Action, Credential, Hours, Peers, Refusals, Crowd, CanaryMail, Overwrite, Erasures, Emails, Rewrite, Probe}
 }
 
 // Rules are the thresholds of one brand. See default.yaml for what each means.
@@ -157,9 +158,10 @@ type Rules struct {
 		UnknownPurpose  int `yaml:"unknown-purpose"`
 	} `yaml:"refusals"`
 
-	Overwrite times `yaml:"overwrite"`
-	Erasures  times `yaml:"erasures"`
-	Emails    times `yaml:"emails"`
+	Overwrite times  `yaml:"overwrite"`
+	Erasures  times  `yaml:"erasures"`
+	Emails    times  `yaml:"emails"`
+	Probe     graded `yaml:"probe"`
 	Rewrite   struct {
 		graded `yaml:",inline"`
 
@@ -188,7 +190,7 @@ type graded struct {
 func (r *Rules) current() {
 	for _, g := range []*graded{&r.Canary, &r.CanaryMail, &r.Surge.graded, &r.Drift.graded, &r.Day.graded, &r.Week.graded, &r.Walk.graded,
 		&r.Purpose, &r.Fields, &r.Action, &r.Credential.graded, &r.Hours, &r.Crowd.graded, &r.Peers.graded, &r.Refusals.graded,
-		&r.Overwrite.graded, &r.Erasures.graded, &r.Emails.graded, &r.Rewrite.graded} {
+		&r.Overwrite.graded, &r.Erasures.graded, &r.Emails.graded, &r.Rewrite.graded, &r.Probe} {
 		if g.Old != 0 {
 			g.Grade, g.Old = g.Old, 0
 		}

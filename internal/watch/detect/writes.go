@@ -12,6 +12,7 @@ const (
 	ofOverwrite = iota
 	ofErasures
 	ofEmails
+	ofProbes
 	maxHarms
 )
 
@@ -68,6 +69,9 @@ func (s *sight) writes() {
 		return
 	}
 	s.d.stored += w.New
+	if s.d.canaries != nil && w.Mark != "" {
+		s.probe(&h.of[ofProbes], s.d.canaries.Marked(s.d.brand, w.Mark))
+	}
 	changed, err := w.ChangedOf(s.ords)
 	if w.Changed == 0 || err != nil {
 		return
@@ -85,6 +89,22 @@ func (s *sight) writes() {
 	if w.Mails > 0 {
 		h.of[ofEmails].today.absent += w.Mails // who they are is not said
 		s.harm(&h.of[ofEmails], Emails, rules.Emails, "given another e-mail address")
+	}
+}
+
+// probeLeast is how many canaries by number a day takes before it is an alarm: a new
+// customer may get the number of one by chance, and purchases for nobody are not made.
+const probeLeast = 2
+
+// probe raises an alarm where somebody goes through customer numbers by writing.
+func (s *sight) probe(x *harm, met int) {
+	if met == 0 {
+		return
+	}
+	x.today.absent += met
+	if n := x.today.count(); n >= probeLeast && x.episode.due(s.now.day, 1, n) {
+		s.raise(Probe, s.d.rules.Probe.Grade, 0, "no writes to the numbers of canaries",
+			"writes or rehearsals named customers who are nobody: somebody goes through a list of numbers")
 	}
 }
 

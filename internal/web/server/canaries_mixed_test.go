@@ -334,7 +334,7 @@ func aDecoyGivesWay(t *testing.T, h *house) {
 		t.Errorf("the decoys %v became %v", before, now)
 	}
 	for i, x := range after {
-		if x.Token != list[i].Token || (x.ExternalID == list[i].ExternalID) != (i > 5) || len(x.ExternalID) != 9 || x.ExternalID[0] != 'G' {
+		if x.Token != list[i].Token || (x.ExternalID == list[i].ExternalID) != (i > 4) || len(x.ExternalID) != 9 || x.ExternalID[0] != 'G' {
 			t.Errorf("%+v became %+v", list[i], x)
 		}
 	}

@@ -81,7 +81,7 @@ func testCanaries(t *testing.T, h *house) {
 	var e, next api.Entry
 	h.must(h.Do(ctx, "GET", fmt.Sprint("/v1/brands/gucci/log/entries/", placed.Receipt.Entry), nil, &e))
 	h.must(h.Do(ctx, "GET", fmt.Sprint("/v1/brands/gucci/log/entries/", placed.Receipt.Entry+1), nil, &next))
-	if e.Kind != "canary" || !maps.Equal(e.Detail, map[string]string{"change": "place", "count": "5"}) || next.Kind != "import" || !maps.Equal(next.Detail, map[string]string{"new": "5"}) {
+	if e.Kind != "canary" || !maps.Equal(e.Detail, map[string]string{"change": "place", "count": "5"}) || next.Kind != "import" || next.Detail["new"] != "5" || len(next.Detail) != 2 {
 		t.Errorf("%+v, then %+v", e, next)
 	}
 	// What is stored says neither who they are nor, closely, how many.

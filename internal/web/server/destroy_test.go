@@ -4,12 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
+	"github.com/cloakroom/cloakroom/internal/watch/detect"
 )
 
 // limits sets one limit a day of classes for every lineage, beside the defaults.
@@ -238,5 +242,111 @@ func TestARefusalThatTellsCostsASearch(t *testing.T) {
 	}
 	if told > limit {
 		t.Errorf("%d answers told customers from strangers, with a budget of %d", told, limit)
+	}
+}
+
+// A canary does not give way to purchases that somebody names its number with: the answer
+// and the entries are those for nobody, the canary stays as it is, and it is an alarm.
+func TestAProbeOfCanariesTellsNothingAndIsNoticed(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, "")
+	ctx := t.Context()
+	h.stock(5)
+	var placed api.CanariesPlaced
+	canaries := client.Path("brands", "gucci", "canaries")
+	h.must(h.as["incident-responder"].Do(ctx, "POST", canaries, api.CanaryRequest{Count: 4, Domain: "decoys.example", Now: true}, &placed))
+	var before, after []api.Canary
+	h.must(h.as["incident-responder"].Do(ctx, "GET", canaries, nil, &before))
+	b, err := h.vault.Disclose.Door.Brands.ByName(ctx, "gucci")
+	h.must(err)
+	probe := func(dry bool, numbers ...string) (answer string, entries uint64) {
+		req := api.PurchasesRequest{DryRun: dry}
+		for _, n := range numbers {
+			req.Customers = append(req.Customers, api.CustomerPurchases{ExternalID: n, Purchases: []api.Purchase{{ID: "P-1", At: "2025-01-01", Amount: "10", Currency: "EUR"}}})
+		}
+		from, err := h.vault.Ledger.Size(ctx, b.ID)
+		h.must(err)
+		w, err := h.as[access.Application].AddPurchases(ctx, "gucci", req)
+		h.must(err)
+		to, err := h.vault.Ledger.Size(ctx, b.ID)
+		h.must(err)
+		for _, r := range w.Results {
+			answer += fmt.Sprintf("%s %s %+v; ", r.Outcome, r.Token, *r.Reject)
+		}
+		return answer + fmt.Sprint(w.Receipt), to - from
+	}
+	rules, err := detect.DefaultRules()
+	h.must(err)
+	d := detect.New(b.ID, rules, h.vault.Canaries.Store)
+	var alarms []detect.Rule
+	var next uint64
+	watch := func() {
+		h.must(h.vault.Ledger.Scan(ctx, b.ID, next, func(i uint64, e entry.Entry, ords []record.Ordinal) error {
+			for _, a := range d.Observe(i, &e, ords) {
+				alarms = append(alarms, a.Rule)
+			}
+			if m := e.Texts()["mark"]; e.Kind == entry.KindWrite && m != "" && len(m) != 44 {
+				t.Errorf("a mark of %d characters", len(m))
+			}
+			next = i + 1
+			return nil
+		}))
+	}
+	for _, dry := range []bool{false, true} {
+		nobody, n := probe(dry, "N-no-1")
+		watch()
+		if slices.Contains(alarms, detect.Probe) && !dry {
+			t.Error("a number that nobody has is an alarm")
+		}
+		for _, c := range before {
+			if got, m := probe(dry, c.ExternalID); got != nobody || m != n {
+				t.Errorf("dry %v: a canary is answered %q in %d entries, nobody %q in %d", dry, got, m, nobody, n)
+			}
+		}
+		watch()
+		if !slices.Contains(alarms, detect.Probe) {
+			t.Error("probes of canaries are no alarm")
+		}
+	}
+	h.must(h.as["incident-responder"].Do(ctx, "GET", canaries, nil, &after))
+	for i := range before {
+		if before[i].ExternalID != after[i].ExternalID || before[i].Token != after[i].Token {
+			t.Errorf("%+v became %+v", before[i], after[i])
+		}
+	}
+	// Purchases of nobody in particular are none.
+	_, err = h.as[access.Application].AddPurchases(ctx, "gucci", api.PurchasesRequest{Customers: []api.CustomerPurchases{{ExternalID: number(1), Purchases: []api.Purchase{}}}})
+	var e *api.Error
+	if !errors.As(err, &e) || e.Status != 422 {
+		t.Errorf("an empty list of purchases: %v", err)
+	}
+}
+
+// A search for a value that several have, beyond what is left, is refused without saying
+// how many have it, and costs one as a search that finds nobody does.
+func TestARefusedSearchDoesNotTellHowManyMatch(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, "")
+	ctx := t.Context()
+	var put api.PutRequest
+	for i := range 3 {
+		put.Customers = append(put.Customers, api.Fields{"external_id": number(i), "email": "family@example.com"})
+	}
+	_, err := h.Put(ctx, "gucci", put)
+	h.must(err)
+	h.limits(2, budget.Search)
+	search := func() string {
+		_, err := h.as["support-agent"].Search(ctx, "gucci", api.SearchRequest{By: "email", Value: "family@example.com", Purpose: "customer-support"})
+		var e *api.Error
+		if !errors.As(err, &e) || e.Type != api.TypeBudgetExhausted {
+			t.Fatalf("three customers under a budget of two: %v", err)
+		}
+		return e.Detail
+	}
+	if first, second := search(), search(); strings.Contains(first, "requested") || first != second {
+		t.Errorf("%q, %q", first, second)
+	}
+	if _, err := h.as["support-agent"].Search(ctx, "gucci", api.SearchRequest{By: "email", Value: "nobody@example.com", Purpose: "customer-support"}); !isType(err, api.TypeBudgetExhausted) {
+		t.Errorf("two refusals that told cost nothing: %v", err)
 	}
 }
