@@ -442,7 +442,7 @@ type Follower struct {
 // LogState says whether a brand's log is well, as the server that answers sees it.
 type LogState struct {
 	Brand      string    `json:"brand"`
-	State      string    `json:"state" enum:"ok,changed,shorter,unwritable" doc:"changed: not what was signed. shorter: entries that this server has seen are missing. Both stop everything at the brand until the server is restarted."`
+	State      string    `json:"state" enum:"ok,changed,shorter,clock,unwritable" doc:"changed: not what was signed. shorter: entries that this server has seen are missing. Both stop everything at the brand until the server is restarted."`
 	Size       uint64    `json:"size" doc:"Entries that the log has."`
 	Seen       uint64    `json:"seen" doc:"Entries that this server has seen in it."`
 	Since      time.Time `json:"since,omitzero" doc:"When this server noticed; its own clock."`

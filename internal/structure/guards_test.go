@@ -39,6 +39,7 @@ var guards = []guard{
 	{"P3.2", "internal/vault/ledger/projection.go", "return p.take(it.index, e, ords)", "return p.note(it.index, e, ords)", "internal/vault/ledger.TestConcurrentServersShareOneBudget"},
 	{"P3.7", "internal/vault/ledger/draft.go", "if d.stops(&e) {", "if false {", "internal/vault/ledger.TestEveryServerObeysAStopOfTheLog"},
 	{"P3.8", "internal/vault/ledger/commit.go", "if err := c.settle(); err != nil {", "if err := error(nil); err != nil {", "internal/vault/ledger.TestAnOwedStopIsWrittenBeforeTheNextRelease"},
+	{"P3.9", "internal/vault/ledger/commit.go", "apart.Abs() > db.MaxApart {", "apart.Abs() > 1000*db.MaxApart {", "internal/vault/ledger.TestAJumpOfTheClockIsNotLogged"},
 	{"P3.3", "internal/vault/budget/rules.go", "\t\t\tif d.kind == Lineage {", "\t\t\tif d.kind == Lineage && d.role == \"nobody\" {", "internal/web/server.TestASecondKeyGainsNothing"},
 	{"P3.4", "internal/vault/disclose/disclose.go", "r, err := d.Ledger.Append(ctx, nobody, nil)", "_ = nobody\n\t\tr, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAudit, Who: v.Who})", "internal/web/server.TestSearchesThatFindNobodyAreCounted"},
 

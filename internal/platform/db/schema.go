@@ -464,6 +464,8 @@ var migrations = []string{
 	`UPDATE revisions SET writer = 2 WHERE writer < 2;`,
 	// brands
 	`ALTER TABLE brands ADD COLUMN country text NOT NULL DEFAULT '';`,
+	// idempotency
+	`ALTER TABLE write_answers ADD COLUMN revision bigint NOT NULL DEFAULT 0;`,
 }
 
 const (

@@ -3,12 +3,11 @@ package idempotency
 import (
 	"errors"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
 )
 
 func TestARequestIsDoneOnce(t *testing.T) {
@@ -56,7 +55,46 @@ func TestARequestIsDoneOnce(t *testing.T) {
 // age makes every answer older.
 const age = `UPDATE write_answers SET at = at - $1`
 
-func TestALostRequestIsTakenOverByOneAndOldOnesGo(t *testing.T) {
+// A request whose server died with it may have been done. Nobody does it again under its
+// key, until the key is forgotten.
+func TestALostRequestIsNotDoneAgainAndOldOnesGo(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
+		ctx := t.Context()
+		s := New(d)
+		for _, key := range []string{"lost", "unknown"} {
+			if _, err := s.Begin(ctx, 7, key, [32]byte{1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Unknown(ctx, 7, "unknown"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Begin(ctx, 7, "unknown", [32]byte{1}); !errors.Is(err, ErrUnknown) {
+			t.Errorf("an unknown outcome: %v", err)
+		}
+		if _, err := s.Begin(ctx, 7, "lost", [32]byte{1}); !errors.Is(err, ErrRunning) {
+			t.Errorf("in progress: %v", err)
+		}
+		if _, err := d.Exec(ctx, age, Stale.Microseconds()); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if a, err := s.Begin(ctx, 7, "lost", [32]byte{1}); !errors.Is(err, ErrUnknown) {
+				t.Errorf("a lost request: %+v, %v", a, err)
+			}
+		}
+		if _, err := d.Exec(ctx, age, Kept.Microseconds()+1_000_000); err != nil {
+			t.Fatal(err)
+		}
+		if a, err := s.Begin(ctx, 7, "lost", [32]byte{2}); a != nil || err != nil {
+			t.Errorf("after a day: %+v, %v", a, err)
+		}
+	})
+}
+
+// An answer is repeated under the rights that it was given under, and no others.
+func TestAnAnswerIsNotRepeatedOnceRightsChanged(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, db.Options{}, func(t *testing.T, d *db.DB) {
 		ctx := t.Context()
@@ -64,34 +102,17 @@ func TestALostRequestIsTakenOverByOneAndOldOnesGo(t *testing.T) {
 		if _, err := s.Begin(ctx, 7, "k", [32]byte{1}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.Exec(ctx, age, Stale.Microseconds()); err != nil {
+		if err := s.Finish(ctx, 7, "k", Answer{Status: 200, Body: []byte("answer")}); err != nil {
 			t.Fatal(err)
 		}
-		var took atomic.Int64
-		var wg sync.WaitGroup
-		for range 8 {
-			wg.Go(func() {
-				a, err := s.Begin(ctx, 7, "k", [32]byte{1})
-				switch {
-				case err == nil && a == nil:
-					took.Add(1)
-				case !errors.Is(err, ErrRunning):
-					t.Errorf("%+v, %v", a, err)
-				}
-			})
+		if a, err := s.Begin(ctx, 7, "k", [32]byte{1}); err != nil || string(a.Body) != "answer" {
+			t.Fatalf("%+v, %v", a, err)
 		}
-		wg.Wait()
-		if took.Load() != 1 {
-			t.Errorf("%d took the lost request over", took.Load())
-		}
-		if err := s.Finish(ctx, 7, "k", Answer{Status: 200}); err != nil {
+		if err := d.Tx(ctx, func(q db.Queryer) error { return revision.Bump(ctx, q) }); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.Exec(ctx, age, Kept.Microseconds()+1_000_000); err != nil {
-			t.Fatal(err)
-		}
-		if a, err := s.Begin(ctx, 7, "k", [32]byte{2}); a != nil || err != nil {
-			t.Errorf("after a day: %+v, %v", a, err)
+		if a, err := s.Begin(ctx, 7, "k", [32]byte{1}); !errors.Is(err, ErrRights) {
+			t.Errorf("%+v, %v", a, err)
 		}
 	})
 }

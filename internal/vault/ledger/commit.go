@@ -437,6 +437,9 @@ func (c *chain) attempt(ctx context.Context, rs *[]*request) (d *draft, err erro
 			if c.company = max(0, c.company-1); s.size > c.proj.size {
 				c.company = companyGroups
 			}
+			if apart := c.l.apart(now); apart.Abs() > db.MaxApart {
+				return nil, fmt.Errorf("the database's clock is %s from this server's: %w", apart.Round(time.Second), ErrClock)
+			}
 			if err = c.catchUp(ctx, q, c.proj, &s); err != nil {
 				return nil, err
 			}

@@ -95,6 +95,7 @@ type Ledger struct {
 	closed  bool
 	faults  map[record.BrandID]Fault
 	owed    map[record.BrandID][]owedStop
+	apart   func(there time.Time) time.Duration // of the two clocks
 	audited map[record.BrandID]Audited
 	quit    chan struct{}
 	wg      sync.WaitGroup
@@ -125,7 +126,7 @@ func Open(d *db.DB, ring *keys.Ring, signer Signer, opts Options) *Ledger {
 	l := &Ledger{
 		db: d, ring: ring, signer: signer, opts: opts, chains: map[record.BrandID]*chain{}, quit: make(chan struct{}),
 		faults: map[record.BrandID]Fault{}, audited: map[record.BrandID]Audited{},
-		owed: map[record.BrandID][]owedStop{},
+		apart: d.Apart, owed: map[record.BrandID][]owedStop{},
 	}
 	l.readOwed()
 	return l

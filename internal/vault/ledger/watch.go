@@ -24,6 +24,10 @@ import (
 // ErrShorter is returned when a log lacks entries that this server has seen in it.
 var ErrShorter = fault.New(fault.Unavailable, "entries that this server has seen are missing from the log, so nothing is disclosed or changed: run `cloakroom doctor` on the server's machine")
 
+// ErrClock is returned while the database's clock and this server's are far apart: one of
+// them has jumped, and a time that is logged cannot be taken back.
+var ErrClock = fault.New(fault.Unavailable, "the clocks of the database and of this server are far apart, so nothing is disclosed or changed: set both by NTP")
+
 // Trouble is what is wrong with a log.
 type Trouble string
 
@@ -31,6 +35,7 @@ type Trouble string
 const (
 	Changed    Trouble = "changed"    // it is not what was signed
 	Shorter    Trouble = "shorter"    // entries that this server has seen are missing
+	Clock      Trouble = "clock"      // the database's clock and this server's are far apart
 	Unwritable Trouble = "unwritable" // entries cannot be added, or the log not be read
 )
 
@@ -48,6 +53,8 @@ type Fault struct {
 // What says what is wrong, and what to do about it.
 func (f *Fault) What() string {
 	switch f.Trouble {
+	case Clock:
+		return fmt.Sprintf("%v: set both by NTP. The server writes again by itself when they agree to %s", f.Err, db.MaxApart)
 	case Shorter:
 		return fmt.Sprintf("the log has %d entries and this server has seen it with %d: nothing is disclosed or changed here. Look whether the database failed over to a standby that lacks entries, or was restored; bring back the one that has them, then restart the servers", f.Size, f.Seen)
 	case Changed:
@@ -57,7 +64,7 @@ func (f *Fault) What() string {
 }
 
 // stops reports whether nothing may be added.
-func (f *Fault) stops() bool { return f.Trouble != Unwritable }
+func (f *Fault) stops() bool { return f.Trouble == Changed || f.Trouble == Shorter }
 
 // shorterError says by how much a log is shorter.
 type shorterError struct{ size, seen uint64 }
@@ -77,6 +84,8 @@ func troubleOf(err error) Trouble {
 		return Shorter
 	case errors.Is(err, ErrTampered):
 		return Changed
+	case errors.Is(err, ErrClock):
+		return Clock
 	}
 	return Unwritable
 }

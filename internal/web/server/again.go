@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/json"
 	"io"
 	"net/http"
 	"time"
@@ -56,15 +57,20 @@ func (s *Server) again(w http.ResponseWriter, r *http.Request, keep bool, next h
 	}
 	a := &answer{header: w.Header(), status: http.StatusOK}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	finished := false
+	finished, known := false, false
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
 	defer func() { // a panic too leaves nothing that seems to run
-		if !finished {
+		switch {
+		case finished:
+		case known:
 			s.note(s.vault.Once.Drop(after, c.Principal, key))
+		default:
+			s.note(s.vault.Once.Unknown(after, c.Principal, key))
 		}
 	}()
 	next.ServeHTTP(a, r)
+	known = !a.unknown()
 	if a.status < 300 && a.body.Len() <= idempotency.MaxAnswer {
 		finished = true
 		kept := idempotency.Answer{Status: a.status}
@@ -75,6 +81,18 @@ func (s *Server) again(w http.ResponseWriter, r *http.Request, keep bool, next h
 	}
 	w.WriteHeader(a.status)
 	w.Write(a.body.Bytes())
+}
+
+// unknown reports whether an answer leaves open whether the request was done.
+func (a *answer) unknown() bool {
+	if a.status < http.StatusInternalServerError || a.status == http.StatusInsufficientStorage {
+		return false
+	}
+	var e api.Error
+	if json.Unmarshal(a.body.Bytes(), &e) != nil {
+		return true
+	}
+	return e.Type != api.TypeLogUnavailable && e.Type != api.TypePartlyDone && e.Type != api.TypeDamaged
 }
 
 // note logs what did not hinder the answer.

@@ -83,6 +83,24 @@ func aWriteSentAgainIsDoneOnce(t *testing.T, h *house) {
 	}
 }
 
+// Who has lost the role is not told again what was answered before.
+func TestAnAnswerIsNotGivenToWhoLostTheRight(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, "")
+	ctx := client.Once(t.Context(), "k")
+	shop, _ := h.person(t, "shop", "service", map[string]string{"gucci": "application", "balenciaga": "application"})
+	put := api.PutRequest{Customers: []api.Fields{zoe()}}
+	first, err := shop.Put(ctx, "gucci", put)
+	h.must(err)
+	if again, err := shop.Put(ctx, "gucci", put); err != nil || again.Results[0].Token != first.Results[0].Token {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	h.must(h.Do(t.Context(), "DELETE", client.Path("principals", "shop", "roles", "gucci"), nil, nil))
+	if again, err := shop.Put(ctx, "gucci", put); err == nil {
+		t.Errorf("without the role: %+v", again)
+	}
+}
+
 func TestASecretIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, "")
