@@ -28,6 +28,7 @@ type importCmd struct {
 	Purchases  string `help:"File of purchases, in the same formats." placeholder:"FILE"`
 	Mapping    string `help:"Description of the files: which column is which, and how values are written (docs/import.md)." type:"existingfile" placeholder:"FILE" xor:"mapping"`
 	From       string `help:"Built-in mapping: ${profiles}." placeholder:"NAME" xor:"mapping"`
+	Singer     bool   `help:"Read the output of a Singer tap from standard input. Each STATE is printed again once the records before it are committed." xor:"singer"`
 	Check      string `help:"Read the first rows of a file, propose a mapping, and show ten rows as they would be stored, masked. Needs no vault." placeholder:"FILE"`
 	Rejects    string `help:"File for rejected rows: file, line, field, code, reason. Default: INPUT.rejects.csv, beside the input." placeholder:"FILE"`
 	Refused    string `help:"File for the refused rows themselves, each after its reason: fix them and import this file. Rows with a payment card number are left out." placeholder:"FILE"`
@@ -55,6 +56,7 @@ themselves, to be fixed and imported again.
   cloakroom import --brand gucci --customers customers.csv --purchases purchases.csv
   cloakroom import --check export.csv                    # proposes a mapping
   cloakroom import --brand gucci --customers export.csv --from shopify-customers
+  tap-shop | cloakroom import --brand gucci --singer --mapping shop.yaml > state.json
 
 EXIT STATUS: 0 all rows imported, 1 failed, 2 wrong command line, 3 some rows were
 rejected, 130 interrupted.`
@@ -93,6 +95,7 @@ type importedCounts struct {
 	Updated    int64              `json:"updated"`
 	Unchanged  int64              `json:"unchanged"`
 	Rejected   int64              `json:"rejected"`
+	Withheld   int64              `json:"withheld"`
 	RejectedBy map[string]int64   `json:"rejected_by"`
 	Cleared    int64              `json:"cleared"`
 	Dropped    int64              `json:"dropped_fields"`
@@ -116,6 +119,9 @@ func (c *importCmd) Run(ctx context.Context, std Streams) (err error) {
 	}
 	if c.Brand == "" {
 		return &usageError{"say whose customers they are: --brand NAME"}
+	}
+	if c.Singer {
+		return c.tap(ctx, std, m)
 	}
 	if c.Customers == "" && c.Purchases == "" {
 		return &usageError{"name a file: --customers, --purchases or both"}
@@ -324,6 +330,9 @@ func (i *imported) write(w io.Writer) {
 		for _, code := range slices.Sorted(maps.Keys(l.n.RejectedBy)) {
 			fmt.Fprintf(w, "  %s: %d\n", code, l.n.RejectedBy[code])
 		}
+		if l.n.Withheld > 0 {
+			fmt.Fprintf(w, "  withheld, as their customer was erased: %d\n", l.n.Withheld)
+		}
 		if l.n.Cleared > 0 {
 			fmt.Fprintf(w, "  values cleared: %d\n", l.n.Cleared)
 		}
@@ -398,7 +407,7 @@ func counts(c intake.Counts) importedCounts {
 	if by == nil {
 		by = map[string]int64{}
 	}
-	out := importedCounts{c.Read, c.New, c.Updated, c.Unchanged, c.Rejected, by, c.Cleared, c.Dropped, map[string]unfound{}, c.Unwritten}
+	out := importedCounts{c.Read, c.New, c.Updated, c.Unchanged, c.Rejected, c.Withheld, by, c.Cleared, c.Dropped, map[string]unfound{}, c.Unwritten}
 	for field, u := range c.Unfound {
 		out.Unfindable[field] = unfound{u.N, u.First}
 	}
@@ -549,7 +558,7 @@ func purchaseOf(p *record.Purchase) api.Purchase {
 }
 
 func results(list []api.WriteResult) []intake.Result {
-	outcomes := map[string]intake.Outcome{"new": intake.New, "updated": intake.Updated, "unchanged": intake.Unchanged, "rejected": intake.Rejected}
+	outcomes := map[string]intake.Outcome{"new": intake.New, "updated": intake.Updated, "unchanged": intake.Unchanged, "rejected": intake.Rejected, "withheld": intake.Withheld}
 	out := make([]intake.Result, len(list))
 	for i, r := range list {
 		out[i].Outcome, out[i].Cleared = outcomes[r.Outcome], r.Cleared

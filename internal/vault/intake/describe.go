@@ -30,6 +30,8 @@ func (m *Mapping) describe(root *yaml.Node) error {
 			if m.file.encoding, err = scalar(value); err == nil && !knownEncoding(m.file.encoding) {
 				err = mapFault(value, "is no encoding that can be read: %s", encodingNames())
 			}
+		case "streams":
+			m.streams, err = streams(value)
 		case "xml":
 			m.file.xml, err = scalar(value)
 		case "columns":
@@ -47,7 +49,7 @@ func (m *Mapping) describe(root *yaml.Node) error {
 		default:
 			var known bool
 			if known, err = m.values.key(key, value); err == nil && !known {
-				err = mapFault(key, "has a key that means nothing: known are delimiter, quote, encoding, xml, columns, drop, %s, customers and purchases", valueKeys)
+				err = mapFault(key, "has a key that means nothing: known are delimiter, quote, encoding, xml, streams, columns, drop, %s, customers and purchases", valueKeys)
 			}
 		}
 		if err != nil {
@@ -304,6 +306,28 @@ func (r *valueRules) check(n *yaml.Node) error {
 		return mapFault(n, "has one mark for decimals and for thousands")
 	}
 	return nil
+}
+
+// streams reads what the streams of a tap are.
+func streams(n *yaml.Node) (map[string]string, error) {
+	if n.Kind != yaml.MappingNode {
+		return nil, mapFault(n, "must be a list of `their_stream: customers` (or purchases, or %q)", Drop)
+	}
+	if err := noRepeats(n); err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		kind, err := scalar(n.Content[i+1])
+		if err != nil {
+			return nil, err
+		}
+		if kind != kindCustomers && kind != kindPurchases && kind != Drop {
+			return nil, mapFault(n.Content[i+1], "must be customers, purchases or %q", Drop)
+		}
+		out[n.Content[i].Value] = kind
+	}
+	return out, nil
 }
 
 // words reads what the texts of a column mean.

@@ -159,6 +159,14 @@ func Run(ctx context.Context, to Sink, o Options) (Report, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the parsers
+	im := newImporter(to, o)
+	if direct != nil {
+		direct.Rehearse = o.DryRun
+	}
+	return im.end(im.bring(ctx, direct))
+}
+
+func newImporter(to Sink, o Options) *importer {
 	im := &importer{Options: o, to: to, rejects: newRejects(o.Rejects), sums: newSums(), fresh: map[uint64]bool{}}
 	for _, c := range []*Counts{&im.report.Customers, &im.report.Purchases} {
 		c.RejectedBy, c.Emptied, c.Unfound = map[string]int64{}, map[string]int64{}, map[string]Unfound{}
@@ -169,12 +177,13 @@ func Run(ctx context.Context, to Sink, o Options) (Report, error) {
 			&im.report.Purchases: newRefused(o.Purchases.Reader, o.Refused, kindPurchases),
 		}
 	}
-	if direct != nil {
-		direct.Rehearse = o.DryRun
-	}
-	err := im.bring(ctx, direct)
+	return im
+}
+
+// end is the report of an import that ended with err, or nil.
+func (im *importer) end(err error) (Report, error) {
 	err = errors.Join(err, im.rejects.flush())
-	for c, in := range map[*Counts]Input{&im.report.Customers: o.Customers, &im.report.Purchases: o.Purchases} {
+	for c, in := range map[*Counts]Input{&im.report.Customers: im.Customers, &im.report.Purchases: im.Purchases} {
 		if in.Reader != nil {
 			c.Hints = in.Reader.hints.texts(c.Read)
 		}
@@ -239,28 +248,33 @@ func all(chunks <-chan joined) iter.Seq[joined] {
 func alone(calls <-chan call[PurchaseRow]) iter.Seq[joined] {
 	return func(yield func(joined) bool) {
 		for c := range calls {
-			j := joined{lines: make([]int64, len(c.rows))}
-			j.purchases = call[record.Purchase]{read: c.read, rejects: c.rejects, lost: c.lost, err: c.err, rows: make([]record.Purchase, len(c.rows))}
-			for i := range c.rows {
-				row := &c.rows[i]
-				if i == 0 || row.ExternalID != c.rows[i-1].ExternalID {
-					j.groups = append(j.groups, group{len(j.externals), i, i})
-					j.externals = append(j.externals, row.ExternalID)
-				}
-				j.groups[len(j.groups)-1].to++
-				j.purchases.rows[i], j.lines[i] = row.Purchase, row.Line
-				if x, more := row.extra(); more {
-					if j.extra == nil {
-						j.extra = map[int64]extra{}
-					}
-					j.extra[row.Line] = x
-				}
-			}
-			if !yield(j) {
+			if !yield(purchasesAlone(&c)) {
 				return
 			}
 		}
 	}
+}
+
+// purchasesAlone makes a chunk of purchases. Those of one customer stand together.
+func purchasesAlone(c *call[PurchaseRow]) joined {
+	j := joined{lines: make([]int64, len(c.rows))}
+	j.purchases = call[record.Purchase]{read: c.read, rejects: c.rejects, lost: c.lost, err: c.err, rows: make([]record.Purchase, len(c.rows))}
+	for i := range c.rows {
+		row := &c.rows[i]
+		if i == 0 || row.ExternalID != c.rows[i-1].ExternalID {
+			j.groups = append(j.groups, group{len(j.externals), i, i})
+			j.externals = append(j.externals, row.ExternalID)
+		}
+		j.groups[len(j.groups)-1].to++
+		j.purchases.rows[i], j.lines[i] = row.Purchase, row.Line
+		if x, more := row.extra(); more {
+			if j.extra == nil {
+				j.extra = map[int64]extra{}
+			}
+			j.extra[row.Line] = x
+		}
+	}
+	return j
 }
 
 // flow overlaps the chunks of an import: while the sink finishes one, it begins the next.
@@ -309,6 +323,9 @@ func (im *importer) flow(ctx context.Context, in Input, chunks iter.Seq[joined],
 	}
 	return nil
 }
+
+// hashed is an id as fresh knows it.
+func hashed(id string) uint64 { return maphash.String(seed, id) }
 
 // land finishes a chunk and counts it.
 func (im *importer) land(ctx context.Context, in Input, c *joined, l landing) error {
@@ -362,7 +379,7 @@ func (im *importer) customerOutcome(_ int, r *CustomerRow, res Result) (outcome,
 	out := outcome{res, r.Line, r.raw}
 	if im.DryRun {
 		if res.Outcome == New {
-			im.fresh[maphash.String(seed, r.id)] = true
+			im.fresh[hashed(r.id)] = true
 		}
 		if r.Again && res.Outcome != Rejected {
 			out.Result = Result{Outcome: Unchanged}
@@ -395,7 +412,7 @@ func (im *importer) purchaseOutcome(c *joined, g group, i int, p *record.Purchas
 	line := c.lines[i]
 	more := c.extra[line]
 	if im.DryRun {
-		if res.Outcome == Rejected && res.Reject != nil && res.Reject.Code == CodeNoCustomer && im.fresh[maphash.String(seed, c.external(g))] {
+		if res.Outcome == Rejected && res.Reject != nil && res.Reject.Code == CodeNoCustomer && im.fresh[hashed(c.external(g))] {
 			res = Result{Outcome: New} // the import would have made the customer before
 		}
 		if more.again && res.Outcome != Rejected {
@@ -530,7 +547,7 @@ func (im *importer) reject(in Input, c *Counts, r *Reject) error {
 }
 
 func (im *importer) progress(in Input) {
-	if im.Progress == nil {
+	if im.Progress == nil || in.Reader == nil {
 		return
 	}
 	c := im.report.Customers

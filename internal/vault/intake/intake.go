@@ -45,6 +45,7 @@ const (
 	CodeRepeated          = "repeated-id"         // an earlier row has this id and says something else
 	CodeUnfindable        = "unfindable"          // an e-mail address or phone number by which nobody can be found
 	CodeDropped           = "dropped-field"       // a value that cannot be kept was left out, and the row kept
+	CodeDeleted           = "deleted-at-source"   // a record that its source has deleted
 	CodeDamaged           = "damaged"             // what is stored of this customer cannot be opened
 )
 

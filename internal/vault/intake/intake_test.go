@@ -34,7 +34,7 @@ func (m *memory) Customers(_ context.Context, rows []CustomerRow) ([]Result, err
 		now := old
 		now.Attributes = maps.Clone(old.Attributes)
 		for _, f := range r.Set.List() {
-			if f < record.NumColumns {
+			if f.Text() {
 				now.Set(f, r.Customer.Get(f))
 				continue
 			}

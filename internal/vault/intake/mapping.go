@@ -31,6 +31,7 @@ type Mapping struct {
 
 	names    map[string]string  // of a list of names: from theirs to ours
 	sections map[string][]*spec // of a description, by kind of file
+	streams  map[string]string  // of a tap: what each stream is; nil: what it is called
 	drop     []string           // patterns of columns that are not read, folded
 	file     fileRules
 	values   valueRules
@@ -167,6 +168,18 @@ func (m *Mapping) ours(name string) string {
 		return to
 	}
 	return name
+}
+
+// streamKind returns what a tap's stream is: customers, purchases, or [Drop]; empty where
+// nothing says.
+func (m *Mapping) streamKind(stream string) string {
+	if m != nil && m.streams != nil {
+		return m.streams[stream]
+	}
+	if stream == kindCustomers || stream == kindPurchases {
+		return stream
+	}
+	return ""
 }
 
 // dropped reports whether a pattern of the mapping drops a column.
