@@ -76,8 +76,36 @@ type PutRequest struct {
 // StandingRequest replaces the standing of a customer: what has to be known before anybody
 // writes to them. An empty list takes it away.
 type StandingRequest struct {
-	Standing []string `json:"standing" maxItems:"4" enum:"deceased,minor,represented,do-not-write" doc:"deceased: nobody writes to them. minor: a parent or guardian acts for them. represented: somebody else acts for them. do-not-write: they asked not to be written to."`
+	Standing []string `json:"standing" maxItems:"5" enum:"deceased,minor,represented,do-not-write,erasure-asked" doc:"deceased: nobody writes to them. minor: a parent or guardian acts for them. represented: somebody else acts for them. do-not-write: they asked not to be written to. erasure-asked: their source deleted them."`
 	Ticket   string   `json:"ticket,omitempty" maxLength:"64" doc:"Case number; it stands in the log."`
+}
+
+// FeedRecord is one record of a feed: a customer or a purchase, as its source has it now.
+type FeedRecord struct {
+	Source    string        `json:"source" minLength:"1" maxLength:"40" doc:"Name of the system that sends it."`
+	Position  *int64        `json:"position,omitempty" doc:"Place of the record in the source's log. Of two records about one thing, the later place stays."`
+	ChangedAt string        `json:"changed_at,omitempty" maxLength:"64" doc:"RFC 3339; in place of a position."`
+	Op        string        `json:"op,omitempty" enum:"c,u,r,d" doc:"c, u and r write. d asks for the erasure of a customer, and erases nothing."`
+	Customer  Fields        `json:"customer,omitempty" doc:"Fields by name, external_id among them; a field that is not named stays."`
+	Purchase  *FeedPurchase `json:"purchase,omitempty"`
+}
+
+// FeedPurchase is a purchase in a feed.
+type FeedPurchase struct {
+	ExternalID string `json:"external_id" maxLength:"1024" doc:"Whose it is."`
+	Purchase
+}
+
+// Fed answers a feed: a FedRecord for each record, in their order. It never says whether
+// a customer was known.
+type Fed struct {
+	Records []FedRecord `json:"records"`
+}
+
+// FedRecord says whether a record was accepted, and why not.
+type FedRecord struct {
+	Accepted bool    `json:"accepted"`
+	Reject   *Reject `json:"reject,omitempty"`
 }
 
 // BrandCountry is the country of a brand's national phone numbers.

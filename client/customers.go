@@ -23,6 +23,11 @@ func (c *Client) SetStanding(ctx context.Context, brand, token string, req api.S
 	return ask[api.Written](ctx, c, http.MethodPut, at(brand, "customers", token, "standing"), req)
 }
 
+// Feed sends records of a feed. It may be sent again, in any order.
+func (c *Client) Feed(ctx context.Context, brand string, records []api.FeedRecord) (*api.Fed, error) {
+	return ask[api.Fed](ctx, c, http.MethodPost, at(brand, "feed"), records)
+}
+
 // AddPurchases adds purchases.
 func (c *Client) AddPurchases(ctx context.Context, brand string, req api.PurchasesRequest) (*api.Written, error) {
 	return ask[api.Written](ctx, c, http.MethodPost, at(brand, "purchases"), req)

@@ -57,6 +57,7 @@ type commands struct {
 	Serve     serveCmd     `cmd:"" help:"Serve a vault."`
 	Import    importCmd    `cmd:"" help:"Import customers and purchases from files."`
 	Mapping   mappingCmd   `cmd:"" help:"Show the built-in mappings for the exports of shops."`
+	Feed      feedCmd      `cmd:"" help:"Send records of a feed, in any order and any number of times."`
 	Put       putCmd       `cmd:"" help:"Write one customer."`
 	Find      findCmd      `cmd:"" help:"Find customers by e-mail, phone or number, masked."`
 	Show      showCmd      `cmd:"" help:"Show one customer masked."`

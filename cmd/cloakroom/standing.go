@@ -13,7 +13,7 @@ type standingCmd struct {
 	forBrand
 	Ticket string `help:"Case number, for the log." placeholder:"CASE"`
 	Token  string `arg:"" help:"Customer token."`
-	Words  string `arg:"" help:"deceased, minor, represented, do-not-write, or several with commas; none takes the standing away." placeholder:"STANDING"`
+	Words  string `arg:"" help:"deceased, minor, represented, do-not-write, erasure-asked, or several with commas; none takes the standing away." placeholder:"STANDING"`
 }
 
 // Help is the long help text.

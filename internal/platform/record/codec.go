@@ -42,7 +42,7 @@ const (
 	flagOne                  // quantity 1
 	flagCents                // two decimals
 	flagSeconds              // the time differs by whole seconds
-	flagUnused               // must be zero
+	flagMark                 // a feed sent it: its mark follows
 )
 
 // The range of times that a record can hold: the years 1 to 9999, as in RFC 3339.
@@ -89,8 +89,8 @@ func DecodeCustomer(b []byte, c *Customer) error {
 	whole := len(b) > 0 && b[0] == 1 // texts, as version 1 wrote them
 	r := newReader(b, ProfileVersion)
 	var out Customer
-	present := r.uvarint(textBits)
-	r.require(present&^textBits == 0)
+	present := r.uvarint(1<<NumFields - 1)
+	r.require(present&^(textBits|1<<marksColumn) == 0)
 	for i := range out.Columns {
 		if present&(1<<i) != 0 {
 			out.Columns[i] = r.column(Field(i), whole)
@@ -139,7 +139,8 @@ func AppendPurchases(dst []byte, ps []Purchase, products []uint64) []byte {
 			bit(p.Channel == before.Channel, flagChannel) |
 			bit(p.Quantity == 1, flagOne) |
 			bit(p.Amount.Scale == 2, flagCents) |
-			bit(step%1e6 == 0, flagSeconds)
+			bit(step%1e6 == 0, flagSeconds) |
+			bit(p.Mark.Source != 0, flagMark)
 		dst = append(dst, flags)
 		dst = appendID(dst, before.ID, p.ID)
 		if flags&flagSeconds != 0 {
@@ -167,6 +168,9 @@ func AppendPurchases(dst []byte, ps []Purchase, products []uint64) []byte {
 		}
 		if flags&flagChannel == 0 {
 			dst, channels = channels.append(dst, p.Channel)
+		}
+		if flags&flagMark != 0 {
+			dst = binary.AppendVarint(binary.AppendUvarint(dst, uint64(p.Mark.Source)), p.Mark.At)
 		}
 		before, last = p, now
 	}
@@ -225,7 +229,7 @@ func DecodePurchases(b []byte, product func(id uint64) (sku, description string,
 	for range n {
 		p := Purchase{Quantity: 1, Amount: Amount{Scale: 2}, Currency: before.Currency, Store: before.Store, Channel: before.Channel}
 		flags := r.byte()
-		r.require(flags&flagUnused == 0)
+		r.require(!whole || flags&flagMark == 0)
 		if whole {
 			p.ID = r.text(MaxPurchaseValue)
 		} else {
@@ -256,6 +260,10 @@ func DecodePurchases(b []byte, product func(id uint64) (sku, description string,
 		r.changed(whole, flags&flagCurrency == 0, &currencies, &p.Currency)
 		r.changed(whole, flags&flagStore == 0, &stores, &p.Store)
 		r.changed(whole, flags&flagChannel == 0, &channels, &p.Channel)
+		if flags&flagMark != 0 {
+			p.Mark = Mark{uint32(r.uvarint(math.MaxUint32)), r.varint()}
+			r.require(p.Mark.Source != 0)
+		}
 		if r.bad {
 			break
 		}

@@ -96,7 +96,7 @@ func TestCorruptRecords(t *testing.T) {
 		"cut":                   good[:len(good)-1],
 		"trailing byte":         append(bytes.Clone(good), 0),
 		"non-minimal count":     {record.ProfileVersion, 0x80, 0x00, 0},
-		"a column that is none": {record.ProfileVersion, 0x80, 0x40, 1, 'x', 0},
+		"a column that is none": {record.ProfileVersion, 0x80, 0x80, 0x01, 1, 'x', 0},
 		"length over all":       {record.ProfileVersion, 1, 0xff, 0x07},
 	} {
 		got := record.Customer{Columns: [record.NumFields]string{"kept"}}

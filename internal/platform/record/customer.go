@@ -25,7 +25,7 @@ type Customer struct {
 
 // Get returns the text of a field, or the empty string for one that holds no text.
 func (c *Customer) Get(f Field) string {
-	if f >= NumFields {
+	if !f.Text() {
 		return ""
 	}
 	return c.Columns[f]
@@ -45,6 +45,7 @@ type Purchase struct {
 	Currency    string // ISO 4217
 	Store       string
 	Channel     string
+	Mark        Mark // of the feed that sent it
 }
 
 // DistinctIDs reports whether purchases have each an id of their own. It compares the

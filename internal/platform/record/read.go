@@ -24,7 +24,7 @@ var (
 	ErrNoCountry   = fault.New(fault.Invalid, "is a national phone number without a country")
 	ErrCountry     = fault.New(fault.Invalid, "is not a country: write an ISO 3166-1 code such as FR or FRA, or its English or French name")
 	ErrLocale      = fault.New(fault.Invalid, "is not a language such as fr or fr-FR")
-	ErrStanding    = fault.New(fault.Invalid, "is not a standing: deceased, minor, represented, do-not-write, or several with commas")
+	ErrStanding    = fault.New(fault.Invalid, "is not a standing: deceased, minor, represented, do-not-write, erasure-asked, or several with commas")
 	errUnreadPhone = errors.New("is not a phone number such as +33123456789")
 )
 
@@ -278,14 +278,15 @@ func plainLocale(s string) bool {
 // The words of a standing: what campaigns, requests and the portal have to know before
 // anybody writes to the customer. A customer can have several.
 const (
-	Deceased    = "deceased"     // nobody writes to them; their heirs may ask
-	Minor       = "minor"        // a parent or guardian acts for them
-	Represented = "represented"  // somebody else acts for them
-	DoNotWrite  = "do-not-write" // they asked not to be written to
+	Deceased     = "deceased"      // nobody writes to them; their heirs may ask
+	Minor        = "minor"         // a parent or guardian acts for them
+	Represented  = "represented"   // somebody else acts for them
+	DoNotWrite   = "do-not-write"  // they asked not to be written to
+	ErasureAsked = "erasure-asked" // their source deleted them, and asks for their erasure
 )
 
 // standings are the words in the order in which they are kept.
-var standings = []string{Deceased, Minor, Represented, DoNotWrite}
+var standings = []string{Deceased, Minor, Represented, DoNotWrite, ErasureAsked}
 
 // ReadStanding returns a standing as it is kept: its words once each, in one order, with
 // commas between them. It reads words in any case and order, with commas, semicolons or
@@ -294,7 +295,7 @@ func ReadStanding(s string) (string, error) {
 	if s == "" || slices.Contains(standings, s) {
 		return s, nil
 	}
-	var have [4]bool
+	var have [5]bool
 	for word := range strings.FieldsFuncSeq(visibly(s), func(r rune) bool { return r == ',' || r == ';' || r == '|' }) {
 		word = strings.ToLower(strings.Join(strings.FieldsFunc(word, func(r rune) bool { return r == ' ' || r == '_' || r == '-' }), "-"))
 		at := slices.Index(standings, word)

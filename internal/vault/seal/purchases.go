@@ -191,9 +191,12 @@ func merge(kept, purchases []record.Purchase) (all []record.Purchase, outcomes [
 		case !known:
 			at[p.ID] = len(kept)
 			kept = append(kept, p)
-		case same(&kept[j], &p):
+		case kept[j].Mark.Covers(p.Mark), p.Mark.Source == 0 && same(&kept[j], &p):
 			outcomes[i] = Unchanged
 		default:
+			if p.Mark.Source == 0 {
+				p.Mark = kept[j].Mark
+			}
 			outcomes[i] = Updated
 			replaced = replaced || j < stored
 			kept[j] = p
@@ -205,5 +208,6 @@ func merge(kept, purchases []record.Purchase) (all []record.Purchase, outcomes [
 func same(a, b *record.Purchase) bool {
 	x, y := *a, *b
 	x.At, y.At = time.Time{}, time.Time{}
+	x.Mark, y.Mark = record.Mark{}, record.Mark{}
 	return x == y && a.At.Equal(b.At)
 }

@@ -24,6 +24,13 @@ type Put struct {
 	Customer record.Customer
 	// Merge lays attributes over those kept: one with an empty value is taken away.
 	Merge bool
+	// Mark is how far the feed had come that sent it; zero: no feed did. What is older than
+	// the customer's mark changes nothing.
+	Mark record.Mark
+	// Known makes nobody: who is not there is ErrNoCustomer.
+	Known bool
+	// Ask adds to the standing that an erasure was asked for.
+	Ask bool
 	// Country is that of a national phone number of a customer without one; empty: none.
 	Country string
 	// Purchases are added to those kept, as PreparePurchases does; a new customer is
@@ -231,6 +238,8 @@ func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts
 			p.ords[i] = puts[i].Ord
 		case found[i].err != nil:
 			p.fail(i, found[i].err)
+		case puts[i].Known && found[i].ord == 0:
+			p.fail(i, ErrNoCustomer)
 		default:
 			p.ords[i] = found[i].ord
 		}
@@ -370,6 +379,11 @@ func sameExternal(c *record.Customer, id string) bool {
 // made is the customer that a put makes where nobody is there.
 func (p *Put) made() *record.Customer {
 	out := &p.Customer
+	if p.Mark.Source != 0 {
+		c := *out
+		c.Mark(p.Mark)
+		out = &c
+	}
 	if number := out.Get(record.Phone); p.Country != "" && number != "" && number[0] != '+' && out.Get(record.Country) == "" {
 		if read, err := record.ReadPhone(number, p.Country); err == nil {
 			c := *out
@@ -431,6 +445,16 @@ func (p *Put) laid(old *record.Customer, note *Note) (record.Customer, error) {
 			c.Set(record.Phone, n)
 		}
 	}
+	if p.Mark.Source != 0 {
+		c.Mark(p.Mark)
+	}
+	if p.Ask {
+		asked, err := record.ReadStanding(c.Get(record.Standing) + "," + record.ErasureAsked)
+		if err != nil {
+			return c, &record.FieldError{Field: record.Standing.String(), Reason: err.Error()}
+		}
+		c.Set(record.Standing, asked)
+	}
 	note.Unfound = unfound(&c, p.Set)
 	switch {
 	case !p.Set.Has(record.Attributes):
@@ -466,6 +490,9 @@ func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put, note *Note) 
 		return nil, errOtherExternal
 	}
 	*note = Note{}
+	if old.Covers(put.Mark) {
+		return nil, nil
+	}
 	c, err := put.laid(&old, note)
 	if err != nil {
 		return nil, err

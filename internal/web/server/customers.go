@@ -20,6 +20,7 @@ func (s *Server) customerRoutes() {
 	route(s, "PUT", "/v1/brands/{brand}/customers/{token}/standing", "standing-set", "Set the standing of a customer: deceased, minor, represented, do not write", s.setStanding, once)
 	route(s, "DELETE", "/v1/brands/{brand}/customers/{token}", "customer-erase", "Erase a customer (GDPR Art. 17); cannot be undone", s.eraseCustomer, once)
 	route(s, "POST", "/v1/brands/{brand}/purchases", "purchases-add", "Add purchases", s.addPurchases, once, bulk)
+	route(s, "POST", "/v1/brands/{brand}/feed", "feed", "Take records in from a feed, as a JSON array or as JSON lines, in any order and any number of times", s.feed, bulk)
 	route(s, "GET", "/v1/brands/{brand}/customers/{token}/purchases", "purchases-list", "See a customer's purchases masked", s.viewPurchases)
 	route(s, "GET", "/v1/brands/{brand}/customers/{token}/disclosures", "who-read", "Who read a customer, with proofs", s.whoRead)
 	route(s, "POST", "/v1/brands/{brand}/search", "search", "Find customers by a value; shows them masked", s.search)
@@ -48,6 +49,10 @@ func (s *Server) eraseCustomer(ctx context.Context, c identity.Caller, in *Custo
 
 func (s *Server) addPurchases(ctx context.Context, c identity.Caller, in *sentTo[api.PurchasesRequest]) (*api.Written, error) {
 	return refusedCard(s.vault.Intake.AddPurchases(ctx, c, in.Brand, in.Body))
+}
+
+func (s *Server) feed(ctx context.Context, c identity.Caller, in *feedRequest) (*api.Fed, error) {
+	return s.vault.Intake.Feed(ctx, c, in.Brand, in.Body)
 }
 
 func (s *Server) viewPurchases(ctx context.Context, c identity.Caller, in *viewRequest) (*api.Disclosed, error) {
@@ -86,6 +91,11 @@ type viewRequest struct {
 type patchRequest struct {
 	CustomerPath
 	Body api.Fields
+}
+
+type feedRequest struct {
+	BrandPath
+	Body []api.FeedRecord `maxItems:"5000" minItems:"1" contentType:"application/json"`
 }
 
 type standingRequest struct {

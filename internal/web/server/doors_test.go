@@ -39,13 +39,19 @@ var doors = map[string]textDoor{
 		value: map[string]string{"fields": "attr." + cardInName}, instead: map[string]string{"prefixes": api.TypeInvalid}},
 	"default-country-set": {body: `{"country":"FR"}`, instead: map[string]string{"country": api.TypeInvalid}},
 	"standing-set":        {as: "data-protection-officer", body: `{"standing":["minor"]}`, instead: map[string]string{"standing": api.TypeInvalid}},
-	"purpose-create":      {body: `{"name":"p1","legal_basis":"consent"}`},
-	"principal-create":    {body: `{"name":"n1","kind":"person"}`, key: "gucci", instead: map[string]string{"roles.*": api.TypeInvalid, "country": api.TypeInvalid}},
-	"role-set":            {body: `{"role":"application"}`, instead: map[string]string{"role": api.TypeInvalid}},
-	"credential-create":   {body: `{}`, instead: map[string]string{"valid_for": api.TypeInvalid}},
-	"credential-connect":  {as: "support-agent", body: `{}`, instead: map[string]string{"valid_for": api.TypeInvalid}},
-	"customers-put":       {as: "application", body: `{"customers":[{"external_id":"D-1"}]}`, key: "attr.note"},
-	"customer-patch":      {as: "application", body: `{}`, key: "attr.note"},
+	"feed": {as: "application", body: `[{"source":"shop","position":1,"customer":{"external_id":"D-2"}}]`, key: "attr.note",
+		instead: map[string]string{ // a purchase needs more than one text: the test of feeds tries it
+			"[].changed_at": api.TypeInvalid, "[].purchase.amount": api.TypeInvalid, "[].purchase.at": api.TypeInvalid, "[].purchase.channel": api.TypeInvalid,
+			"[].purchase.currency": api.TypeInvalid, "[].purchase.description": api.TypeInvalid, "[].purchase.external_id": api.TypeInvalid,
+			"[].purchase.purchase_id": api.TypeInvalid, "[].purchase.sku": api.TypeInvalid, "[].purchase.store": api.TypeInvalid,
+		}},
+	"purpose-create":     {body: `{"name":"p1","legal_basis":"consent"}`},
+	"principal-create":   {body: `{"name":"n1","kind":"person"}`, key: "gucci", instead: map[string]string{"roles.*": api.TypeInvalid, "country": api.TypeInvalid}},
+	"role-set":           {body: `{"role":"application"}`, instead: map[string]string{"role": api.TypeInvalid}},
+	"credential-create":  {body: `{}`, instead: map[string]string{"valid_for": api.TypeInvalid}},
+	"credential-connect": {as: "support-agent", body: `{}`, instead: map[string]string{"valid_for": api.TypeInvalid}},
+	"customers-put":      {as: "application", body: `{"customers":[{"external_id":"D-1"}]}`, key: "attr.note"},
+	"customer-patch":     {as: "application", body: `{}`, key: "attr.note"},
 	"purchases-add": {as: "application", body: `{"customers":[{"external_id":"Z-1","purchases":[{"purchase_id":"1","at":"2024-05-31","sku":"a","amount":"1.00","currency":"EUR"}]}]}`,
 		instead: map[string]string{
 			"customers.external_id":        accepted, // finds nobody
@@ -140,8 +146,14 @@ func everyDoorRefusesCards(t *testing.T, h *house) {
 				if d.as != "" {
 					as = h.as[d.as]
 				}
-				err := as.Do(ctx, strings.ToUpper(method), path, in, nil)
+				var answer struct{ Records []api.FedRecord }
+				err := as.Do(ctx, strings.ToUpper(method), path, in, &answer)
 				got := accepted
+				if len(answer.Records) == 1 && !answer.Records[0].Accepted { // a feed answers each record
+					if got = api.TypeInvalid; answer.Records[0].Reject.Code == "card-number-refused" {
+						got = api.TypeCardNumber
+					}
+				}
 				if e, ok := errors.AsType[*api.Error](err); ok {
 					got = e.Type
 				} else if err != nil {

@@ -120,7 +120,7 @@ func newServer(d Desks, log *slog.Logger, timeout time.Duration) *Server {
 	config.Info.Description = "A customer-data vault. Every error is RFC 9457 with a stable type."
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "/v1/openapi", "", ""
 	config.CreateHooks = nil
-	config.Formats = map[string]huma.Format{"application/json": s.jsonFormat(), "json": s.jsonFormat()}
+	config.Formats = map[string]huma.Format{"application/json": s.jsonFormat(), "json": s.jsonFormat(), linesType: s.linesFormat()}
 	config.Transformers = []huma.Transformer{s.plainErrors}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"key": {Type: "http", Scheme: "bearer"}}
 	config.Security = []map[string][]string{{"key": {}}}

@@ -120,6 +120,28 @@ func (s *Server) jsonFormat() huma.Format {
 	}}
 }
 
+// linesType is the content type of JSON lines.
+const linesType = "application/x-ndjson"
+
+// linesFormat reads bodies of JSON lines as the array of them. Answers are JSON.
+func (s *Server) linesFormat() huma.Format {
+	inner := s.jsonFormat()
+	return huma.Format{Marshal: inner.Marshal, Unmarshal: func(data []byte, v any) error {
+		array := make([]byte, 1, len(data)+2)
+		array[0] = '['
+		for line := range bytes.Lines(data) {
+			if line = bytes.TrimSpace(line); len(line) == 0 {
+				continue
+			}
+			if len(array) > 1 {
+				array = append(array, ',')
+			}
+			array = append(array, line...)
+		}
+		return inner.Unmarshal(append(array, ']'), v)
+	}}
+}
+
 // bodyPlace names the first text of a body that holds a NUL; empty if none does.
 func (s *Server) bodyPlace(v any, at string) string {
 	switch v := v.(type) {
