@@ -129,6 +129,13 @@ func (c *importCmd) Run(ctx context.Context, std Streams) (err error) {
 	if c.Customers == "-" && c.Purchases == "-" {
 		return &usageError{"standard input can be one of the files only"}
 	}
+	for _, out := range []string{c.rejectsPath(), c.Refused, c.refusedPath("customers"), c.refusedPath("purchases"), c.Tokens} {
+		for _, in := range []string{c.Customers, c.Purchases, c.Mapping} {
+			if sameFile(in, out) {
+				return &usageError{"a file that is read cannot be written too: give --rejects, --refused and --tokens other names than the inputs"}
+			}
+		}
+	}
 	if err := c.rehearsed(ctx, std, m); err != nil {
 		return err
 	}
@@ -442,6 +449,16 @@ func progress(std Streams) func(intake.Progress) {
 type lazyFile struct {
 	path string
 	file *os.File
+}
+
+// sameFile reports whether two names are of one file.
+func sameFile(a, b string) bool {
+	if a == "" || b == "" {
+		return false
+	}
+	x, err := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err == nil && err2 == nil && os.SameFile(x, y)
 }
 
 // fresh is a lazyFile at a path where nothing is left of an earlier run.
