@@ -191,6 +191,7 @@ type Principal struct {
 	Roles       map[string]string `json:"roles,omitempty" doc:"Role by brand; group holds where no other is given."`
 	Country     string            `json:"country,omitempty" maxLength:"2" doc:"Where the principal works (ISO 3166-1, two letters): every entry of what it does says so."`
 	Entity      string            `json:"entity,omitempty" maxLength:"128" doc:"The legal entity that it works for."`
+	Owner       string            `json:"owner,omitempty" maxLength:"64" doc:"The person who holds a service's keys: they alone redeem its codes."`
 	Disabled    time.Time         `json:"disabled,omitzero" readOnly:"true"`
 	Credentials []Credential      `json:"credentials,omitempty" readOnly:"true"`
 }
@@ -204,7 +205,43 @@ type Credential struct {
 	Created time.Time `json:"created,omitzero"`
 	Expires time.Time `json:"expires,omitzero"`
 	Revoked time.Time `json:"revoked,omitzero"`
+	MadeBy  string    `json:"made_by,omitempty" doc:"Who made it, or had its holder invited."`
 	Key     string    `json:"key,omitempty"`
+	Code    string    `json:"code,omitempty" doc:"In the place of a key: a code that the owner of the service redeems within 24 hours."`
+}
+
+// InviteRequest invites people to make their own keys.
+type InviteRequest struct {
+	People []Invitee         `json:"people" minItems:"1" maxItems:"1000"`
+	Roles  map[string]string `json:"roles,omitempty" doc:"Role by brand of those who are not registered yet."`
+	Until  time.Time         `json:"until,omitzero" doc:"When their keys end; left out: not by themselves."`
+	Label  string            `json:"label,omitempty" maxLength:"64"`
+}
+
+// Invitee is one person, or service, who is invited.
+type Invitee struct {
+	Name       string `json:"name" maxLength:"64"`
+	Kind       string `json:"kind,omitempty" enum:"person,service" doc:"Of one who is not registered yet; left out: person."`
+	Mail       string `json:"mail,omitempty" maxLength:"254" doc:"Where the code is sent. Without it, or without a mail server, the person who approves is shown the code."`
+	Credential uint64 `json:"credential,omitempty" doc:"Whose key the new one takes the place of."`
+}
+
+// Invitations are what an invitation gave, once.
+type Invitations struct {
+	Codes   []InviteCode `json:"codes,omitempty" doc:"Codes to hand over, each to its person, within 24 hours."`
+	Mailed  []string     `json:"mailed,omitempty" doc:"Who was sent a code by mail."`
+	Expires time.Time    `json:"expires"`
+}
+
+// InviteCode is the code of one person.
+type InviteCode struct {
+	Name string `json:"name"`
+	Code string `json:"code"`
+}
+
+// RedeemRequest makes the key of an invitation.
+type RedeemRequest struct {
+	Code string `json:"code" maxLength:"64"`
 }
 
 // CredentialRequest makes a credential.
@@ -225,7 +262,7 @@ type RoleRequest struct {
 
 // Policy is a version of a brand's policy, in Cedar.
 type Policy struct {
-	Version int    `json:"version,omitempty" readOnly:"true"`
+	Version int    `json:"version,omitempty" doc:"The version in force. A policy that is applied with it is refused as a conflict where another is in force by then."`
 	Text    string `json:"text" maxLength:"262144"`
 }
 
@@ -251,11 +288,13 @@ type PolicyDiff struct {
 type BudgetRules struct {
 	Rules   string `json:"rules" maxLength:"49152"`
 	Default bool   `json:"default,omitempty" doc:"Set the default budgets in place of rules."`
+	Version string `json:"version,omitempty" maxLength:"64" doc:"Names the budgets in force. Budgets that are set with it are refused as a conflict where others are in force by then."`
 }
 
 // BudgetsSet is what became of budgets that were set, or would.
 type BudgetsSet struct {
 	Rules   string        `json:"rules"`
+	Version string        `json:"version,omitempty" doc:"Names these budgets."`
 	Applied bool          `json:"applied"`
 	Bounds  []BoundChange `json:"bounds" doc:"Whose loss bound changes, the greatest growth first."`
 }

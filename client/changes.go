@@ -31,3 +31,18 @@ func (c *Client) RefuseChange(ctx context.Context, id string) (*api.Change, erro
 func (c *Client) WithdrawChange(ctx context.Context, id string) (*api.Change, error) {
 	return ask[api.Change](ctx, c, http.MethodPost, Path("changes", id, "withdraw"), nil)
 }
+
+// BreakGlass makes a change of the caller's take effect by one hand, after a delay.
+func (c *Client) BreakGlass(ctx context.Context, id, reason string) (*api.Change, error) {
+	return ask[api.Change](ctx, c, http.MethodPost, Path("changes", id, "break-glass"), api.BreakGlassRequest{Reason: reason})
+}
+
+// AcknowledgeChange acknowledges, as another person, that glass was broken.
+func (c *Client) AcknowledgeChange(ctx context.Context, id string) (*api.Change, error) {
+	return ask[api.Change](ctx, c, http.MethodPost, Path("changes", id, "acknowledge"), nil)
+}
+
+// Separation says whether acts of two people still take effect by one hand.
+func (c *Client) Separation(ctx context.Context) (*api.Separation, error) {
+	return ask[api.Separation](ctx, c, http.MethodGet, Path("separation"), nil)
+}

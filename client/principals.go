@@ -53,3 +53,18 @@ func (c *Client) RevokeCredential(ctx context.Context, credential uint64) (*api.
 func (c *Client) RevokeLineage(ctx context.Context, lineage uint64) (*api.Revoked, error) {
 	return ask[api.Revoked](ctx, c, http.MethodDelete, Path("lineages", number(lineage)), nil)
 }
+
+// Invite invites people to make their own keys. It takes a second person.
+func (c *Client) Invite(ctx context.Context, req api.InviteRequest) (*api.Invitations, error) {
+	return ask[api.Invitations](ctx, c, http.MethodPost, Path("invitations"), req)
+}
+
+// Redeem makes the key of an invitation. The client needs no key.
+func (c *Client) Redeem(ctx context.Context, code string) (*api.Credential, error) {
+	return ask[api.Credential](ctx, c, http.MethodPost, Path("invitations", "redeem"), api.RedeemRequest{Code: code})
+}
+
+// RedeemOwned makes a service's key, as the service's owner.
+func (c *Client) RedeemOwned(ctx context.Context, code string) (*api.Credential, error) {
+	return ask[api.Credential](ctx, c, http.MethodPost, Path("credentials", "redeem"), api.RedeemRequest{Code: code})
+}

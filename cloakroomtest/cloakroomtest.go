@@ -20,6 +20,7 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
@@ -86,6 +87,7 @@ func start(t testing.TB, o app.Options) *Vault {
 		t.Fatalf("starting a vault: %v", err)
 	}
 	v.opened = opened
+	opened.Changes.Patience = time.Nanosecond // receivers of a test may never take an alarm
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	s := app.NewServer(opened, log)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -118,7 +118,7 @@ func socket(t *testing.T, dir, key string) *client.Client {
 func demoIn(t *testing.T, dir string, customers int) demoAnswer {
 	t.Helper()
 	var a demoAnswer
-	if err := json.Unmarshal([]byte(run(t, "demo", "--data", dir, "--customers", fmt.Sprint(customers), "--exit", "--json")), &a); err != nil {
+	if err := json.Unmarshal([]byte(run(t, "demo", "--alone", "--data", dir, "--customers", fmt.Sprint(customers), "--exit", "--json")), &a); err != nil {
 		t.Fatal(err)
 	}
 	return a
@@ -314,7 +314,7 @@ func TestNothingOfACustomerIsOnDiskInClear(t *testing.T) {
 	t.Parallel()
 	customers := rarely(1500, 300)
 	dir, tmp := filepath.Join(t.TempDir(), "vault"), t.TempDir()
-	cmd, errs := program(t, "demo", "--data", dir, "--customers", fmt.Sprint(customers), "--listen", "127.0.0.1:0")
+	cmd, errs := program(t, "demo", "--alone", "--data", dir, "--customers", fmt.Sprint(customers), "--listen", "127.0.0.1:0")
 	cmd.Env = append(cmd.Env, "TMPDIR="+tmp)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,9 @@ type changeCmd struct {
 	Approve  changeApproveCmd  `cmd:"" help:"Approve a change as a second person."`
 	Refuse   changeRefuseCmd   `cmd:"" help:"Refuse a change as a second person."`
 	Withdraw changeWithdrawCmd `cmd:"" help:"Withdraw a change that you asked for."`
+
+	BreakGlass  changeGlassCmd `cmd:"" help:"Make a change of yours take effect by one hand, after a delay; everybody is notified."`
+	Acknowledge changeAckCmd   `cmd:"" help:"Acknowledge, as another person, that glass was broken."`
 }
 
 // Help is the long help text.
@@ -115,5 +118,37 @@ type changeWithdrawCmd struct{ changeID }
 // Run withdraws a change.
 func (c *changeWithdrawCmd) Run(ctx context.Context, std Streams) error {
 	call := func(v *connection) (*api.Change, error) { return v.WithdrawChange(ctx, c.ID) }
+	return ask(ctx, std, &c.remote, call, printChange)
+}
+
+type changeGlassCmd struct {
+	changeID
+	Reason string `help:"Why no second person can be waited for; it is logged." required:"" placeholder:"TEXT"`
+}
+
+// Help is the long help text.
+func (changeGlassCmd) Help() string {
+	return `Only while no second person can be reached. The receivers of alarms are notified at once, and
+again when the change takes effect, 4 hours later. Anybody who may approve may refuse it
+until then. Where it lets somebody see more, another person has to acknowledge it:
+
+  cloakroom change break-glass chg_k3v... --reason "both officers are on a plane"
+  cloakroom change acknowledge chg_k3v...      # another person
+
+Codes of invitations are shown at the vault's own machine, by the same command after the
+delay.`
+}
+
+// Run breaks glass.
+func (c *changeGlassCmd) Run(ctx context.Context, std Streams) error {
+	call := func(v *connection) (*api.Change, error) { return v.BreakGlass(ctx, c.ID, c.Reason) }
+	return ask(ctx, std, &c.remote, call, printChange)
+}
+
+type changeAckCmd struct{ changeID }
+
+// Run acknowledges.
+func (c *changeAckCmd) Run(ctx context.Context, std Streams) error {
+	call := func(v *connection) (*api.Change, error) { return v.AcknowledgeChange(ctx, c.ID) }
 	return ask(ctx, std, &c.remote, call, printChange)
 }

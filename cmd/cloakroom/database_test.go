@@ -46,9 +46,9 @@ func TestASecondMachineNeedsTheRootKey(t *testing.T) {
 		t.Error("a command that found no vault made a directory")
 	}
 	says(at.fails(t, "demo", "--exit"), "--data DIR")
-	at.run(t, "demo", "--data", first, "--customers", "30", "--exit")
+	at.run(t, "demo", "--alone", "--data", first, "--customers", "30", "--exit")
 	says(at.run(t, "brand", "list", "--data", first), "gucci")
-	says(at.fails(t, "demo", "--data", first, "--exit"), "holds a vault already")
+	says(at.fails(t, "demo", "--alone", "--data", first, "--exit"), "holds a vault already")
 	says(at.fails(t, "brand", "list", "--data", second), "root.key is not there: copy it from a server")
 	says(at.fails(t, "serve", "--data", second, "--listen", "127.0.0.1:0"), "root.key is not there: copy it from a server")
 	if _, err := os.Stat(filepath.Join(second, app.RootKeyFile)); err == nil {
@@ -63,7 +63,7 @@ func TestASecondMachineNeedsTheRootKey(t *testing.T) {
 		t.Error("an embedded vault was made beside the root key of another")
 	}
 	embedded := filepath.Join(t.TempDir(), "c")
-	alone.run(t, "demo", "--data", embedded, "--customers", "30", "--exit")
+	alone.run(t, "demo", "--alone", "--data", embedded, "--customers", "30", "--exit")
 	says(at.fails(t, "brand", "list", "--data", embedded), "holds an embedded vault")
 	says(at.fails(t, "brand", "list", "--data", second, "--root-key", filepath.Join(embedded, app.RootKeyFile)), "opens none of the vault's keys")
 	says(at.fails(t, "serve", "--data", first, "--listen", "127.0.0.1:0", "--origin", "elsewhere.example"), "they are named cloakroom.local/")
@@ -79,7 +79,7 @@ func TestThePasswordIsNeverShown(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "vault")
 	at := env{"CLOAKROOM_DATABASE": with(cfg)}
 	var shown []string
-	shown = append(shown, at.run(t, "demo", "--data", dir, "--customers", "30", "--exit", "--json"), at.run(t, "doctor", "--data", dir, "--json"))
+	shown = append(shown, at.run(t, "demo", "--alone", "--data", dir, "--customers", "30", "--exit", "--json"), at.run(t, "doctor", "--data", dir, "--json"))
 	cmd, errs := at.program(t, "serve", "--data", dir, "--listen", "127.0.0.1:0", "--log-level", "debug")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func TestOneVaultBeginsOnce(t *testing.T) {
 		made := make([]bool, 4)
 		for i := range made {
 			dir := filepath.Join(root, itoa(i))
-			cmd, errs := program(t, "demo", "--data", dir, "--customers", "30", "--exit")
+			cmd, errs := program(t, "demo", "--alone", "--data", dir, "--customers", "30", "--exit")
 			cmd.Env = append(cmd.Env, "CLOAKROOM_DATABASE="+dsn)
 			wg.Go(func() {
 				err := cmd.Run()
@@ -192,7 +192,7 @@ func TestASocketIsNotStolen(t *testing.T) {
 	t.Parallel()
 	at := env{"CLOAKROOM_DATABASE": dbtest.DSN(t)}
 	dir := filepath.Join(t.TempDir(), "vault")
-	at.run(t, "demo", "--data", dir, "--customers", "30", "--exit")
+	at.run(t, "demo", "--alone", "--data", dir, "--customers", "30", "--exit")
 	first, _ := at.program(t, "serve", "--data", dir, "--listen", "127.0.0.1:0")
 	if err := first.Start(); err != nil {
 		t.Fatal(err)
@@ -250,7 +250,7 @@ func TestDoctorLooksAtPostgreSQL(t *testing.T) {
 	s := dbtest.Server(t, dbtest.ServerOptions{Settings: []string{"fsync=off", "max_connections=20"}})
 	at := env{"CLOAKROOM_DATABASE": s.DSN()}
 	dir := filepath.Join(t.TempDir(), "vault")
-	at.run(t, "demo", "--data", dir, "--customers", "30", "--exit")
+	at.run(t, "demo", "--alone", "--data", dir, "--customers", "30", "--exit")
 	var found []finding
 	out := at.fails(t, "doctor", "--data", dir, "--json", "--pool", "30")
 	if err := json.NewDecoder(strings.NewReader(out)).Decode(&found); err != nil {

@@ -12,14 +12,17 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
+	"github.com/cloakroom/cloakroom/internal/vault/change"
 )
 
 // demoCmd is `cloakroom demo`.
@@ -28,6 +31,7 @@ type demoCmd struct {
 	Customers int    `help:"Number of customers in all brands together." default:"6000" placeholder:"N"`
 	Seed      uint64 `help:"Seed; the same seed invents the same customers." default:"1" placeholder:"S"`
 	Listen    string `help:"Address of the API." default:"127.0.0.1:7460" env:"CLOAKROOM_LISTEN" placeholder:"HOST:PORT"`
+	Alone     bool   `help:"Leave the vault in its beginning, when one hand acts alone."`
 	Exit      bool   `help:"Exit instead of serving; keeps the directory."`
 	JSON      bool   `help:"Print the result as one JSON object, with every key."`
 	backing
@@ -36,8 +40,8 @@ type demoCmd struct {
 // Help is the long help text.
 func (demoCmd) Help() string {
 	return `Nobody in the demonstration is real. It makes a vault with an embedded database and
-three brands, serves it on loopback until Ctrl-C, and prints what to try next. What
-it made in a directory of its own is removed at the end; --data and --exit keep it.
+three brands, serves it on loopback until Ctrl-C, and prints what to try next. Two of its people may
+be second for what takes two people, unless --alone. What it made in a directory of its own is removed at the end; --data and --exit keep it.
 
 With --database it makes the vault in an empty PostgreSQL database, which stays, and
 needs --data for the root key.`
@@ -96,7 +100,14 @@ func (c *demoCmd) Run(ctx context.Context, std Streams) (err error) {
 			defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		}
 	}
-	v, err := c.open(ctx, dir, app.Options{Begin: app.MustBegin})
+	// The people of the demonstration were registered a day ago, so that two of them may be
+	// second from the start.
+	var back atomic.Int64
+	if !c.Alone {
+		back.Store(int64(change.Seasoned + time.Hour))
+	}
+	clock := func() time.Time { return time.Now().Add(-time.Duration(back.Load())) }
+	v, err := c.open(ctx, dir, app.Options{Begin: app.MustBegin, DB: db.Options{Clock: clock}})
 	if errors.Is(err, app.ErrBegun) || errors.Is(err, app.ErrInUse) {
 		return fmt.Errorf("%s holds a vault already: name another, or serve it with `cloakroom serve`", c.name(dir))
 	}
@@ -106,6 +117,11 @@ func (c *demoCmd) Run(ctx context.Context, std Streams) (err error) {
 	defer func() { err = errors.Join(err, v.Close()) }()
 	s := app.NewServer(v, quiet(std.Err))
 	d := &demo{std: std, client: client.New("http://vault", "", &http.Client{Transport: s.Local()}), answer: demoAnswer{Data: dir}, database: c.Database != ""}
+	d.today = func() error {
+		back.Store(0)
+		_, err := v.Changes.Alone(ctx) // two people exist: from now on nobody acts alone
+		return err
+	}
 	if err := d.make(ctx, c); err != nil {
 		return err
 	}
@@ -145,6 +161,7 @@ type demo struct {
 	answer demoAnswer
 
 	database bool // it is in PostgreSQL
+	today    func() error
 }
 
 func (d *demo) make(ctx context.Context, c *demoCmd) error {
@@ -177,6 +194,9 @@ func (d *demo) make(ctx context.Context, c *demoCmd) error {
 		if err := d.principal(ctx, p); err != nil {
 			return err
 		}
+	}
+	if err := d.today(); err != nil {
+		return err
 	}
 	if err := d.customers(ctx, c); err != nil {
 		return err

@@ -83,6 +83,8 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 		well, err := ordinals(ctx, v)
 		add("ordinals", err, well)
 		addFollowers(ctx, v, add)
+		well, err = separation(ctx, v)
+		add("two people", err, well)
 		list, err := v.Brands(ctx)
 		if err != nil {
 			return err
@@ -226,4 +228,21 @@ func addFollowers(ctx context.Context, v *connection, add func(check string, err
 			add("follower "+name, nil, fmt.Sprintf("current in %d logs", logs[name]))
 		}
 	}
+}
+
+// separation says whether acts that need two people take two, and who is told of them.
+// Neither is a fault of the vault.
+func separation(ctx context.Context, v *connection) (string, error) {
+	s, err := v.Separation(ctx)
+	if err != nil {
+		return "", err
+	}
+	well := "acts that need two people take two"
+	if s.Alone {
+		well = "one hand still acts alone: give an approving role to two people, and it ends a day later (docs/separation.md)"
+	}
+	if len(s.Receivers) == 0 {
+		well += "; nobody receives alarms, so such acts take effect untold: cloakroom alarm receiver add"
+	}
+	return well, nil
 }

@@ -82,6 +82,10 @@ var examples = map[string][]string{
 	"change approve":            {"cloakroom change approve chg_k3v7"},
 	"change refuse":             {"cloakroom change refuse chg_k3v7"},
 	"change withdraw":           {"cloakroom change withdraw chg_k3v7"},
+	"change break-glass":        {"cloakroom change break-glass chg_k3v7 --reason unreachable-officers"},
+	"change acknowledge":        {"cloakroom change acknowledge chg_k3v7"},
+	"principal invite":          {"cloakroom principal invite dana --mail dana@kering.example", "cloakroom principal invite nina --role gucci=support-agent --until 2026-12-31"},
+	"principal redeem":          {"cloakroom principal redeem cki_k3v7", "cloakroom principal redeem --own cki_k3v7"},
 	"budget show":               {"cloakroom budget --brand gucci > budgets"},
 	"budget set":                {"cloakroom budget set --brand gucci --dry-run budgets", "cloakroom budget set --brand gucci --default"},
 

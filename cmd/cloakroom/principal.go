@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -22,6 +23,8 @@ type principalCmd struct {
 	Key        principalKeyCmd        `cmd:"" help:"Create another key."`
 	Renew      principalRenewCmd      `cmd:"" help:"Replace a key; credentials made through it stay valid."`
 	App        principalAppCmd        `cmd:"" help:"Create a key through your own, for an application that acts for you."`
+	Invite     principalInviteCmd     `cmd:"" help:"Invite people to make their own keys; takes a second person."`
+	Redeem     principalRedeemCmd     `cmd:"" help:"Make your own key with the code of an invitation."`
 	Disconnect principalDisconnectCmd `cmd:"" help:"Revoke a credential and all credentials made through it; the rest of its lineage stays valid."`
 	Revoke     principalRevokeCmd     `cmd:"" help:"Revoke a lineage: a credential and all credentials made through it."`
 }
@@ -33,6 +36,7 @@ type principalCreateCmd struct {
 	Kind  string            `help:"person or service." default:"person" enum:"person,service"`
 	Roles map[string]string `name:"role" help:"BRAND=ROLE, such as gucci=application; group=ROLE applies to brands without their own." placeholder:"BRAND=ROLE"`
 
+	Owner   string `help:"Person who holds the keys of a service." placeholder:"NAME"`
 	Country string `help:"Country of work, two letters: log entries carry it." placeholder:"IT"`
 	Entity  string `help:"Legal entity of the employer: log entries carry it." placeholder:"NAME"`
 }
@@ -48,10 +52,16 @@ func (c *principalCreateCmd) Run(ctx context.Context, std Streams) error {
 	return c.with(ctx, std, func(v *connection) error {
 		var out created
 		var err error
-		if out.Principal, err = v.CreatePrincipal(ctx, api.Principal{Name: c.Name, Kind: c.Kind, Roles: c.Roles, Country: c.Country, Entity: c.Entity}); err != nil {
+		if out.Principal, err = v.CreatePrincipal(ctx, api.Principal{Name: c.Name, Kind: c.Kind, Roles: c.Roles, Owner: c.Owner, Country: c.Country, Entity: c.Entity}); err != nil {
 			return err
 		}
-		if out.Credential, err = v.CreateCredential(ctx, c.Name, api.CredentialRequest{Label: "first"}); err != nil {
+		out.Credential, err = v.CreateCredential(ctx, c.Name, api.CredentialRequest{Label: "first"})
+		if e, ok := errors.AsType[*api.Error](err); ok && c.Kind == "person" && e.Type == api.TypePolicyDenied {
+			return c.print(std, out, func(w io.Writer) {
+				fmt.Fprintf(w, "%s is registered. They make their own key: cloakroom principal invite %s\n", c.Name, c.Name)
+			})
+		}
+		if err != nil {
 			return err
 		}
 		return c.printMade(std, &c.remote, out.Credential.Key, out, func(w io.Writer) { printKey(w, c.Name, out.Credential) })
@@ -59,6 +69,10 @@ func (c *principalCreateCmd) Run(ctx context.Context, std Streams) error {
 }
 
 func printKey(w io.Writer, name string, c *api.Credential) {
+	if c.Code != "" {
+		fmt.Fprintf(w, "%s: the owner makes the key with this code, until %s: cloakroom principal redeem --own %s\n", name, c.Expires.UTC().Format("2006-01-02 15:04 UTC"), c.Code)
+		return
+	}
 	fmt.Fprintf(w, "%s, lineage %d. This key is shown once:\n%s\n", name, c.Lineage, c.Key)
 }
 
@@ -259,5 +273,93 @@ func (c *principalDisconnectCmd) Run(ctx context.Context, std Streams) error {
 			return err
 		}
 		return c.print(std, out, func(w io.Writer) { printRevoked(w, out) })
+	})
+}
+
+type principalInviteCmd struct {
+	remote
+	Name       string            `arg:"" optional:"" help:"Who is invited; registered before, or new."`
+	Mail       string            `help:"Address that the code is sent to. Without it, or without a mail server, the person who approves is shown the code." placeholder:"ADDRESS"`
+	List       string            `help:"File with a NAME and an ADDRESS, or a NAME, on each line: invites all of them." type:"existingfile" placeholder:"FILE"`
+	Kind       string            `help:"person or service, of new ones." default:"person" enum:"person,service"`
+	Roles      map[string]string `name:"role" help:"Roles of new ones." placeholder:"BRAND=ROLE"`
+	Until      time.Time         `help:"When the keys end, such as 2026-12-31." format:"2006-01-02" placeholder:"DAY"`
+	Credential uint64            `help:"Credential whose key the new one takes the place of." placeholder:"NUMBER"`
+	Label      string            `help:"Label of the keys." placeholder:"TEXT"`
+}
+
+// Help is the long help text.
+func (principalInviteCmd) Help() string {
+	return `A person's key is made by that person. The invitation takes a second person; its code
+works once, within 24 hours, and goes to the invited by mail, or is shown to the person who
+approves. The inviter never sees it.
+
+  cloakroom principal invite dana --mail dana@kering.example
+  cloakroom principal invite --list hotline.txt --role gucci=support-agent --until 2026-12-31
+  cloakroom principal invite dana --credential 12      # renew a lost key`
+}
+
+// Run invites.
+func (c *principalInviteCmd) Run(ctx context.Context, std Streams) error {
+	in := api.InviteRequest{Roles: c.Roles, Until: c.Until, Label: c.Label}
+	switch {
+	case (c.Name == "") == (c.List == ""):
+		return &usageError{"name one person, or give --list"}
+	case c.List != "" && (c.Mail != "" || c.Credential != 0):
+		return &usageError{"--mail and --credential are for one person"}
+	case c.Name != "":
+		in.People = []api.Invitee{{Name: c.Name, Kind: c.Kind, Mail: c.Mail, Credential: c.Credential}}
+	default:
+		f, err := os.Open(c.List)
+		if err != nil {
+			return fmt.Errorf("reading the list: %w", err)
+		}
+		defer f.Close()
+		lines := bufio.NewScanner(f)
+		for n := 1; lines.Scan(); n++ {
+			words := strings.Fields(lines.Text())
+			switch len(words) {
+			case 0:
+			case 1:
+				in.People = append(in.People, api.Invitee{Name: words[0], Kind: c.Kind})
+			case 2:
+				in.People = append(in.People, api.Invitee{Name: words[0], Mail: words[1], Kind: c.Kind})
+			default:
+				return &usageError{fmt.Sprintf("line %d of the list is not a NAME and an ADDRESS", n)}
+			}
+		}
+		if err := lines.Err(); err != nil {
+			return fmt.Errorf("reading the list: %w", err)
+		}
+	}
+	call := func(v *connection) (*api.Invitations, error) { return v.Invite(ctx, in) }
+	return ask(ctx, std, &c.remote, call, printInvitations)
+}
+
+func printInvitations(w io.Writer, out *api.Invitations) {
+	if len(out.Mailed) > 0 {
+		fmt.Fprintf(w, "codes were sent by mail to %s\n", strings.Join(out.Mailed, ", "))
+	}
+	for _, x := range out.Codes {
+		fmt.Fprintf(w, "%s makes their key, until %s, with: cloakroom principal redeem %s\n", x.Name, out.Expires.UTC().Format("2006-01-02 15:04 UTC"), x.Code)
+	}
+}
+
+type principalRedeemCmd struct {
+	remote
+	Code string `arg:"" help:"The code of the invitation."`
+	Own  bool   `help:"The code is for a service that you own."`
+}
+
+// Run makes the key of an invitation.
+func (c *principalRedeemCmd) Run(ctx context.Context, std Streams) error {
+	call := func(v *connection) (*api.Credential, error) {
+		if c.Own {
+			return v.RedeemOwned(ctx, c.Code)
+		}
+		return v.Redeem(ctx, c.Code)
+	}
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Credential) {
+		printKey(w, fmt.Sprint("credential ", out.ID), out)
 	})
 }

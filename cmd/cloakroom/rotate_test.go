@@ -26,7 +26,7 @@ func TestARotationOutlivesKilledServers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	customers := rarely(2000, 600)
-	run(t, "demo", "--data", dir, "--customers", fmt.Sprint(customers), "--exit")
+	run(t, "demo", "--alone", "--data", dir, "--customers", fmt.Sprint(customers), "--exit")
 	for _, kind := range []string{"kek", "index"} {
 		ended, deaths := false, 0
 		for !ended {
@@ -73,7 +73,7 @@ func TestARotationOutlivesKilledServers(t *testing.T) {
 func TestTheCheckIsTheAdministrators(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	run(t, "demo", "--data", dir, "--customers", "30", "--exit")
+	run(t, "demo", "--alone", "--data", dir, "--customers", "30", "--exit")
 	var made created
 	if err := json.Unmarshal([]byte(run(t, "principal", "create", "eve", "--role", "gucci=administrator", "--data", dir, "--json")), &made); err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestAnotherServerTakesARotationOver(t *testing.T) {
 	dsn := dbtest.DSN(t)
 	at := env{"CLOAKROOM_DATABASE": dsn}
 	first, second := t.TempDir(), t.TempDir()
-	at.run(t, "demo", "--data", first, "--customers", "300", "--exit")
+	at.run(t, "demo", "--alone", "--data", first, "--customers", "300", "--exit")
 	at.run(t, "key", "rotate", "--data", first, "--brand", "gucci", "--background")
 	rootKey := filepath.Join(first, app.RootKeyFile)
 	d, err := db.OpenPostgres(t.Context(), dsn, db.Options{})

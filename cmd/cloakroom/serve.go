@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,15 +22,17 @@ import (
 
 // serveCmd is `cloakroom serve`.
 type serveCmd struct {
-	Data    string `help:"Data directory: embedded database, root key, socket; created if missing." default:"${data}" env:"CLOAKROOM_DATA" placeholder:"DIR"`
-	Listen  string `help:"Address of the API." default:"127.0.0.1:7460" env:"CLOAKROOM_LISTEN" placeholder:"HOST:PORT"`
-	TLSCert string `name:"tls-cert" help:"Certificate chain, PEM." type:"existingfile" placeholder:"FILE"`
-	TLSKey  string `name:"tls-key" help:"Private key of the certificate, PEM." type:"existingfile" placeholder:"FILE"`
-	Origin  string `help:"Prefix of the names of a new vault's logs, such as vault.example.com (default: cloakroom.local). Permanent." placeholder:"NAME"`
-	OCSF    string `name:"ocsf" help:"File for alarms as OCSF events, one JSON object per line." placeholder:"FILE"`
-	Config  string `help:"Configuration file, YAML: a flag of serve a line. The command line and variables override it." type:"existingfile" env:"CLOAKROOM_CONFIG" placeholder:"FILE"`
-	Log     string `name:"log-level" help:"Lowest severity in the log: debug, info (a line a request), warn or error." enum:"debug,info,warn,error" default:"info"`
-	Metrics string `name:"metrics-listen" help:"Address on this machine that serves GET /metrics without a key, such as 127.0.0.1:9464." placeholder:"HOST:PORT"`
+	Data          string        `help:"Data directory: embedded database, root key, socket; created if missing." default:"${data}" env:"CLOAKROOM_DATA" placeholder:"DIR"`
+	Listen        string        `help:"Address of the API." default:"127.0.0.1:7460" env:"CLOAKROOM_LISTEN" placeholder:"HOST:PORT"`
+	TLSCert       string        `name:"tls-cert" help:"Certificate chain, PEM." type:"existingfile" placeholder:"FILE"`
+	TLSKey        string        `name:"tls-key" help:"Private key of the certificate, PEM." type:"existingfile" placeholder:"FILE"`
+	Origin        string        `help:"Prefix of the names of a new vault's logs, such as vault.example.com (default: cloakroom.local). Permanent." placeholder:"NAME"`
+	OCSF          string        `name:"ocsf" help:"File for alarms as OCSF events, one JSON object per line." placeholder:"FILE"`
+	Config        string        `help:"Configuration file, YAML: a flag of serve a line. The command line and variables override it." type:"existingfile" env:"CLOAKROOM_CONFIG" placeholder:"FILE"`
+	Log           string        `name:"log-level" help:"Lowest severity in the log: debug, info (a line a request), warn or error." enum:"debug,info,warn,error" default:"info"`
+	Metrics       string        `name:"metrics-listen" help:"Address on this machine that serves GET /metrics without a key, such as 127.0.0.1:9464." placeholder:"HOST:PORT"`
+	AlarmPatience time.Duration `help:"How long the alarm of an act that needs two people is tried, before the act takes effect without it." default:"10m" placeholder:"TIME"`
+	GlassDelay    time.Duration `help:"How long broken glass waits (cloakroom change break-glass). Give every server of a vault the same." default:"4h" placeholder:"TIME"`
 	smtp
 	backing
 }
@@ -101,6 +104,10 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 	}
 	r.vault = v
 	v.Sender.Use(mail)
+	if mail != nil {
+		v.Admin.Mail = mail
+	}
+	v.Changes.Patience, v.Changes.Glass = max(c.AlarmPatience, time.Nanosecond), max(c.GlassDelay, time.Minute)
 	address := l.Addr().String()
 	if r.certificate != nil {
 		l = tls.NewListener(l, &tls.Config{GetCertificate: r.certificate.get, MinVersion: tls.VersionTLS13})

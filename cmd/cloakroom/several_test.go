@@ -82,7 +82,7 @@ func newFleet(t *testing.T, dsn string, servers int) *fleet {
 	root := t.TempDir()
 	first := filepath.Join(root, "first")
 	at := env{"CLOAKROOM_DATABASE": dsn}
-	at.run(t, "demo", "--data", first, "--customers", "30", "--exit")
+	at.run(t, "demo", "--alone", "--data", first, "--customers", "30", "--exit")
 	f := &fleet{t: t, at: at, first: first, key: filepath.Join(first, app.RootKeyFile), cmds: make([]*exec.Cmd, servers), errs: make([]*bytes.Buffer, servers)}
 	for i := range servers {
 		f.dirs = append(f.dirs, filepath.Join(root, fmt.Sprint("s", i)))

@@ -354,22 +354,26 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	door := &door.Door{Contained: contained, Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger, Revisions: v.Revisions}
 	v.Alarms = &alarm.Desk{Door: door, Ledger: v.Ledger, Store: alarms}
 	v.Notify = &notify.Desk{Door: door, Ledger: v.Ledger, Ring: ring, DB: v.DB, Alarms: alarms}
+	v.Changes = &change.Desk{Door: door, Ledger: v.Ledger, DB: v.DB, Ring: ring, Revisions: v.Revisions, Loop: change.NewLoop()}
+	v.Changes.Receivers = v.Notify
+	v.Alarms.Register(v.Changes)
+	v.Notify.Register(v.Changes)
 	store := seal.New(v.DB, ring)
 	v.Once = idempotency.New(v.DB)
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Audit = &audit.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose}
-	v.Exports = &export.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose, DB: v.DB, Store: export.NewStore(v.DB)}
+	v.Exports = &export.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose, DB: v.DB, Store: export.NewStore(v.DB), Second: v.Changes}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Followers = follow.New(v.DB, v.Ledger, feed)
 	v.Exposure = exposure.New(door, v.Ledger, v.DB, v.Followers)
 	canaries := canary.NewStore(v.DB, ring)
 	changes := &change.Maker{DB: v.DB, Ledger: v.Ledger, Brands: bs}
-	v.Changes = &change.Desk{Door: door, Ledger: v.Ledger, DB: v.DB, Ring: ring, Revisions: v.Revisions, Loop: change.NewLoop()}
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Exposure: v.Exposure, Signer: signer}
 	v.Admin.Register(v.Changes)
 	v.Erase = &erase.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Seal: store}
 	v.Upkeep = &upkeep.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Seal: store, Erase: v.Erase, Canaries: canaries}
-	v.Contain = &contain.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Changes: changes, Alarms: alarms, Exports: v.Exports.Store}
+	v.Upkeep.Register(v.Changes)
+	v.Contain = &contain.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Changes: changes, Alarms: alarms, Exports: v.Exports.Store, Second: v.Changes}
 	v.Reflex = contain.NewReflex(v.Contain)
 	v.stored = []*follow.Loop{v.Reflex.Loop, v.Sender.Loop}
 	alarm.Watch(v.Followers, alarms, canaries, func(record.BrandID) {
@@ -380,6 +384,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Alarms.Canaries = canaries
 	v.Intake.Canaries = canaries
 	v.Canaries = &canary.Desk{Door: door, Ledger: v.Ledger, Seal: store, Intake: v.Intake, Store: canaries, Erase: v.Erase.EraseFor}
+	v.Canaries.Register(v.Changes)
 	v.Mails = &canary.MailDesk{Door: door, Ledger: v.Ledger, DB: v.DB, Ring: ring, Seal: store, Canaries: canaries, Alarms: alarms}
 	v.Exports.Marker, v.Exports.Canaries = v.Canaries, canaries
 }

@@ -67,6 +67,10 @@ var guards = []guard{
 	{"P7.1", "internal/vault/disclose/disclose.go", "if !errors.As(err, &unknown) {", "if errors.As(err, &unknown) || err == nil {", "internal/vault/disclose.TestOneForeignTokenFailsAll"},
 	{"P7.2", "internal/vault/door/door.go", "\t\treturn nil, brands.ErrNoBrand\n", "\t\treturn nil, err\n", "internal/web/server.TestOneBrandIsAFence"},
 	{"P7.3", "internal/vault/export/export.go", "if x.Who.Principal == v.Who.Principal || x.Who.Lineage == v.Who.Lineage {", "if x.Who.Principal == 0 {", "internal/web/server.TestWhoApproves"},
+	{"P7.4", "internal/vault/change/desk.go", "	if !need.Two {\n", "	if need.Two || !need.Two {\n", "internal/govern/admin.TestOneAdministratorsKeyIsOneHand"},
+	{"P7.5", "internal/vault/change/desk.go", "if !keyed.Before(x.Created) || !slices.ContainsFunc(list,", "if keyed.IsZero() || !slices.ContainsFunc(list,", "internal/vault/change.TestWhoMayBeSecond"},
+	{"P7.6", "internal/vault/change/due.go", "if !ok || by.Change != x.ID || e.Principal != x.Second || e.Lineage != x.SecondIn {", "if !ok && by.Change != \"\" {", "internal/vault/change.TestARequestIsWhatTheLogSays"},
+	{"P7.7", "internal/vault/change/desk.go", "if now.Sub(x.Created) < patience {", "if now.Sub(x.Created) < 0 {", "internal/vault/change.TestTheAlarmComesFirst"},
 
 	{"P8.1", "internal/web/server/server.go", "\t\t\tiv.Location = d.Location\n", "\t\t\tiv.Message, _ = d.Value.(string)\n", "internal/web/server.TestErrorsAndLogsRepeatNothing"},
 	{"P8.3", "internal/vault/intake/bounds.go", "Detail: entry.Written{Wrote: entry.Wrote{Met: 1, Tried: w.rows}}", "Detail: entry.Written{Wrote: entry.Wrote{Tried: w.rows}}", "internal/web/server.TestARefusalThatTellsCostsASearch"},

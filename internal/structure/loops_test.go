@@ -18,6 +18,7 @@ var waits = map[string]string{
 	"internal/platform/db/dbtest/server.go":  "a test's database server starts",
 	"internal/platform/keys/hold.go":         "a hold on the root key is renewed while its work runs",
 	"internal/platform/revision/revision.go": "between two decisions on a request",
+	"internal/vault/change/due.go":           "a person waits a little for a receiver of an alarm",
 	"internal/vault/intake/write.go":         "between two tries of a write",
 	"internal/vault/ledger/commit.go":        "the committer is what followers follow; it gathers refusals",
 	"internal/govern/upkeep/rotate.go":       "a person waits for a rotation, which has its own place and lease",

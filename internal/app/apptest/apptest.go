@@ -4,6 +4,8 @@
 package apptest
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
@@ -30,6 +33,8 @@ type House struct {
 	Local identity.Caller
 	t     testing.TB
 	ahead atomic.Int64 // of the machine's clock, in nanoseconds
+	// second are the people of TwoPeople.
+	second [2]identity.Caller
 }
 
 // Open opens a vault until the test ends.
@@ -69,6 +74,7 @@ func (h *House) TwoPeople() (officer, responder identity.Caller) {
 	}
 	officer = h.Person("second-officer", everywhere(access.DataProtectionOfficer))
 	responder = h.Person("second-responder", everywhere(access.IncidentResponder))
+	h.second = [2]identity.Caller{officer, responder}
 	h.Later(change.Seasoned + time.Hour)
 	alone, err := h.Changes.Alone(h.t.Context())
 	h.Must(err)
@@ -100,12 +106,65 @@ func (h *House) Key(name string) identity.Caller {
 	h.t.Helper()
 	ctx := h.t.Context()
 	cr, err := h.Admin.CreateCredential(ctx, h.Local, name, api.CredentialRequest{})
+	if errors.Is(err, admin.ErrTheirKey) { // two people exist: by invitation, as their tests approve it
+		cr, err = h.invited(name, 0)
+	}
 	h.Must(err)
 	key, err := identity.ParseKey(cr.Key)
 	h.Must(err)
 	c, err := h.Identity.Authenticate(ctx, key)
 	h.Must(err)
 	return c
+}
+
+// Renewed replaces a key of a principal by an invitation, and returns the caller who shows
+// the new one.
+func (h *House) Renewed(name string, credential uint64) identity.Caller {
+	h.t.Helper()
+	cr, err := h.invited(name, credential)
+	h.Must(err)
+	key, err := identity.ParseKey(cr.Key)
+	h.Must(err)
+	c, err := h.Identity.Authenticate(h.t.Context(), key)
+	h.Must(err)
+	return c
+}
+
+// invited makes a key of a principal as two people have it made: the local administrator
+// asks, and whoever of TwoPeople it is not for approves.
+func (h *House) invited(name string, credential uint64) (*api.Credential, error) {
+	h.t.Helper()
+	ctx := h.t.Context()
+	_, err := h.Admin.Invite(ctx, h.Local, api.InviteRequest{People: []api.Invitee{{Name: name, Credential: credential}}})
+	var waits *change.PendingError
+	if !errors.As(err, &waits) {
+		return nil, err
+	}
+	second := h.second[0]
+	if second.Name == name {
+		second = h.second[1]
+	}
+	x, err := h.Changes.Approve(ctx, second, waits.ID)
+	if err != nil {
+		return nil, err
+	}
+	var out api.Invitations
+	if err := json.Unmarshal(x.Answer, &out); err != nil {
+		return nil, err
+	}
+	return h.Admin.Redeem(ctx, identity.Caller{}, api.RedeemRequest{Code: out.Codes[0].Code})
+}
+
+// Approve approves the change that an act waits as, and returns it.
+func (h *House) Approve(err error) *api.Change {
+	h.t.Helper()
+	var waits *change.PendingError
+	if !errors.As(err, &waits) {
+		h.t.Fatalf("it does not wait for a second person: %v", err)
+	}
+	x, err := h.Changes.Approve(h.t.Context(), h.second[0], waits.ID)
+	h.Must(err)
+	return x
 }
 
 // Brand returns the number of a brand.

@@ -55,6 +55,7 @@ func open(ctx context.Context, dir, dsn string, at int64) (*house, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.Changes.Patience = time.Nanosecond // its clock stands still while a request runs
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	s := app.NewServer(v, log)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -50,6 +50,9 @@ type Desk struct {
 	// Signer makes the signer of a new brand's log from the seed that its keys hold.
 	Signer func(brand string, seed []byte) (note.Signer, error)
 
+	// Mail sends invitations. Nil: their codes are shown to the person who approves.
+	Mail Mailer
+
 	people *change.Desk // set with the acts, by Register
 	acts   acts
 }
@@ -171,8 +174,7 @@ func (d *Desk) CreatePrincipal(ctx context.Context, c identity.Caller, req api.P
 	if err := ledger.CheckText("entity", req.Entity); err != nil {
 		return nil, err
 	}
-	roles := map[record.BrandID]string{}
-	detail := entry.PrincipalCreated{Principal: req.Name, Roles: req.Roles}
+	in := newPrincipal{Name: req.Name, Kind: req.Kind, Country: req.Country, Entity: req.Entity, Owner: req.Owner, Roles: map[record.BrandID]string{}}
 	for brand, role := range req.Roles {
 		b, err := d.Door.Brands.ByName(ctx, brand)
 		if err != nil {
@@ -181,24 +183,9 @@ func (d *Desk) CreatePrincipal(ctx context.Context, c identity.Caller, req api.P
 		if err := knownRole(role); err != nil {
 			return nil, err
 		}
-		roles[b.ID] = role
+		in.Roles[b.ID] = role
 	}
-	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
-		id, err := d.Door.Identity.CreatePrincipal(ctx, q, req.Name, req.Kind, at)
-		for b, role := range roles {
-			if err == nil {
-				err = d.Door.Identity.FirstRole(ctx, q, id, b, role, at)
-			}
-		}
-		if err == nil && req.Country+req.Entity != "" {
-			err = d.Door.Identity.SetParty(ctx, q, id, req.Country, req.Entity)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return d.principal(ctx, req.Name)
+	return d.acts.principal.Do(ctx, v, "", in)
 }
 
 func knownRole(role string) error {
@@ -285,19 +272,6 @@ func (d *Desk) SetRole(ctx context.Context, c identity.Caller, name, brand, role
 	return d.setRole(ctx, v, p.ID, b.ID, role)
 }
 
-// CreateCredential makes a credential of a principal and returns its key, once.
-func (d *Desk) CreateCredential(ctx context.Context, c identity.Caller, name string, req api.CredentialRequest) (*api.Credential, error) {
-	v, err := d.Door.Admit(ctx, c, brands.GroupName, access.ActAdminister)
-	if err != nil {
-		return nil, err
-	}
-	p, err := d.Door.Identity.ByName(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return d.credential(ctx, v.Who, p, 0, req, entry.CredentialCreated{Principal: name})
-}
-
 // ConnectApp makes a credential through the caller's own: a session, or an application
 // that the caller lets act for it. It is of the caller's lineage: it shares its budgets,
 // is revoked with it, and ends with the caller's own at the latest.
@@ -345,28 +319,10 @@ func (d *Desk) credential(ctx context.Context, who identity.Who, p identity.Prin
 			out.Expires = identity.Earlier(out.Expires, latest)
 		}
 		id, key, err := d.Door.Identity.CreateCredential(ctx, q, p.ID, parent, req.Label, out.Expires, at)
+		if err == nil {
+			err = d.Door.Identity.SetMaker(ctx, q, id, who.Principal)
+		}
 		out.ID, out.Lineage, out.Key = id, id, key.Reveal()
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-// RenewKey gives a credential another key, and ends the one that it had: what a changed
-// password is to a person. What was made through the credential goes on: only revoking
-// the lineage ends it.
-func (d *Desk) RenewKey(ctx context.Context, c identity.Caller, credential uint64) (*api.Credential, error) {
-	v, err := d.Door.Admit(ctx, c, brands.GroupName, access.ActAdminister)
-	if err != nil {
-		return nil, err
-	}
-	out := &api.Credential{ID: credential}
-	detail := entry.CredentialRenewed{Credential: credential}
-	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
-		lineage, key, err := d.Door.Identity.Renew(ctx, q, credential, at)
-		out.Lineage, out.Created, out.Key = lineage, at, key.Reveal()
 		return err
 	})
 	if err != nil {
@@ -567,10 +523,8 @@ func (d *Desk) AddPurpose(ctx context.Context, c identity.Caller, brand string, 
 	if err := ledger.CheckText("description", req.Description); err != nil {
 		return err
 	}
-	detail := entry.PurposeCreated{Purpose: req.Name, LegalBasis: req.LegalBasis}
-	return d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
-		return d.Door.Brands.AddPurpose(ctx, q, v.Brand.ID, brands.Purpose{Name: req.Name, LegalBasis: req.LegalBasis, Description: req.Description}, at)
-	})
+	_, err = d.acts.purpose.Do(ctx, v, "", purposeGiven{Brand: v.Brand.ID, Name: req.Name, LegalBasis: req.LegalBasis, Description: req.Description})
+	return err
 }
 
 // RetirePurpose ends a purpose at a brand.

@@ -47,7 +47,7 @@ func acts(t *testing.T, h *apptest.House) []act {
 			return h.Admin.RetirePurpose(ctx, c, "gucci", "marketing")
 		}},
 		{"apply a policy", "gucci", "policy", func(c identity.Caller) error {
-			_, err := h.Admin.ApplyPolicy(ctx, c, "gucci", access.DefaultText()+"\n", true)
+			_, err := h.Admin.ApplyPolicy(ctx, c, "gucci", api.Policy{Text: access.DefaultText() + "\n"}, true)
 			return err
 		}},
 		{"set budgets", "gucci", "budget", func(c identity.Caller) error {
@@ -113,7 +113,7 @@ func TestAWrongRequestChangesNothing(t *testing.T) {
 			return err
 		}},
 		{"a policy that shuts its author out", admin.ErrRequest, func() error {
-			_, err := h.Admin.ApplyPolicy(ctx, anna, "gucci", `@id("one") permit (principal in Role::"data-protection-officer", action == Action::"audit", resource);`, true)
+			_, err := h.Admin.ApplyPolicy(ctx, anna, "gucci", api.Policy{Text: `@id("one") permit (principal in Role::"data-protection-officer", action == Action::"audit", resource);`}, true)
 			return err
 		}},
 		{"a length of time that is none", admin.ErrRequest, func() error {
@@ -142,7 +142,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 	h := apptest.Open(t)
 	ctx := t.Context()
 	from := h.Size("gucci")
-	diff, err := h.Admin.ApplyPolicy(ctx, h.Local, "gucci", strings.Replace(access.DefaultText(), `"customer-support"`, `"marketing"`, 1), false)
+	diff, err := h.Admin.ApplyPolicy(ctx, h.Local, "gucci", api.Policy{Text: strings.Replace(access.DefaultText(), `"customer-support"`, `"marketing"`, 1)}, false)
 	if err != nil || len(diff.Changes) == 0 || diff.Applied {
 		t.Errorf("%+v, %v", diff, err)
 	}

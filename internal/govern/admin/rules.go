@@ -13,6 +13,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
+	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
@@ -31,8 +32,10 @@ func (d *Desk) Policy(ctx context.Context, c identity.Caller, brand string) (*ap
 }
 
 // ApplyPolicy says who gains and loses what under a policy, and with apply set makes
-// it the one that holds.
-func (d *Desk) ApplyPolicy(ctx context.Context, c identity.Caller, brand, text string, apply bool) (*api.PolicyDiff, error) {
+// it the one that holds, in the place of the version that the request names, or of the one
+// in force. Where somebody gains, it takes a second person.
+func (d *Desk) ApplyPolicy(ctx context.Context, c identity.Caller, brand string, req api.Policy, apply bool) (*api.PolicyDiff, error) {
+	text, version := req.Text, req.Version
 	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
 		return nil, err
@@ -52,6 +55,10 @@ func (d *Desk) ApplyPolicy(ctx context.Context, c identity.Caller, brand, text s
 	for _, q := range purposes {
 		names = append(names, q.Name)
 	}
+	_, now, err := d.Door.Access.Current(ctx, v.Brand.ID)
+	if err != nil {
+		return nil, err
+	}
 	out := &api.PolicyDiff{Changes: []api.PolicyChange{}}
 	for _, ch := range access.Diff(v.Policy, p, names) {
 		out.Changes = append(out.Changes, api.PolicyChange{
@@ -65,12 +72,76 @@ func (d *Desk) ApplyPolicy(ctx context.Context, c identity.Caller, brand, text s
 	if out.Bounds, err = d.Exposure.Change(ctx, v, nil, p); err != nil || !apply {
 		return out, err
 	}
-	err = d.change(ctx, v, entry.KindPolicy, entry.PolicyActivated{SHA256: digest(text)}, func(q db.Queryer, at time.Time) (err error) {
-		out.Version, err = d.Door.Access.Put(ctx, q, v.Brand.ID, p, v.Who.Principal, at)
-		return err
-	})
+	if version == 0 {
+		version = now
+	}
+	out.Version, err = d.acts.policy.Do(ctx, v, "", policyGiven{Brand: v.Brand.ID, Text: text, Version: version})
 	out.Applied = err == nil
 	return out, err
+}
+
+// policyGiven is a policy in the place of a version.
+type policyGiven struct {
+	Brand   record.BrandID `json:"brand"`
+	Text    string         `json:"text"`
+	Version int            `json:"version"` // in force when it was asked for
+}
+
+// policyGains is what a policy gives over the one in force.
+func (d *Desk) policyGains(ctx context.Context, p policyGiven) (lines []string, need change.Need, err error) {
+	after, err := access.Load(p.Text)
+	if err != nil {
+		return nil, need, err
+	}
+	before, _, err := d.Door.Access.Current(ctx, p.Brand)
+	if err != nil {
+		return nil, need, err
+	}
+	names, err := d.purposes(ctx, p.Brand)
+	if err != nil {
+		return nil, need, err
+	}
+	for _, c := range access.Diff(before, after, names) {
+		lines = append(lines, c.String())
+		if c.Gained != 0 {
+			need.Two = true
+			need.Widens = need.Widens || access.Reads(c.Action)
+		}
+	}
+	return lines, need, nil
+}
+
+func (d *Desk) policyNeeds(ctx context.Context, _ change.Order, p policyGiven) (change.Need, error) {
+	_, need, err := d.policyGains(ctx, p)
+	return need, err
+}
+
+func (d *Desk) policyText(ctx context.Context, _ change.Order, p policyGiven) (change.Text, error) {
+	lines, _, err := d.policyGains(ctx, p)
+	return change.Text{Title: fmt.Sprintf("Apply another policy in the place of version %d (sha256 %s)", p.Version, digest(p.Text)), Lines: lines}, err
+}
+
+func (d *Desk) policyFits(ctx context.Context, _ change.Order, p policyGiven) error {
+	_, now, err := d.Door.Access.Current(ctx, p.Brand)
+	if err == nil && now != p.Version {
+		err = fmt.Errorf("%w: version %d of the policy is in force by now, and this was written for version %d", change.ErrChanged, now, p.Version)
+	}
+	return err
+}
+
+func (d *Desk) givePolicy(ctx context.Context, o change.Order, p policyGiven) (version int, err error) {
+	policy, err := access.Load(p.Text)
+	if err != nil {
+		return 0, err
+	}
+	err = d.changeAs(ctx, o.Who, entry.KindPolicy, entry.PolicyActivated{SHA256: digest(p.Text)}, func(q db.Queryer, at time.Time) (err error) {
+		version, err = d.Door.Access.Put(ctx, q, p.Brand, policy, o.Who.Principal, at)
+		if err == nil && version != p.Version+1 {
+			err = change.ErrChanged
+		}
+		return err
+	})
+	return version, err
 }
 
 // Rules returns a brand's budgets.
@@ -83,11 +154,13 @@ func (d *Desk) Rules(ctx context.Context, c identity.Caller, brand string) (*api
 	if err != nil {
 		return nil, err
 	}
-	return &api.BudgetRules{Rules: string(r.Encode())}, nil
+	return &api.BudgetRules{Rules: string(r.Encode()), Version: budgetVersion(r)}, nil
 }
 
 // SetRules says how the loss bounds change under other budgets, and with apply set makes
-// them those that hold. No rules at all are refused: they are a lost file, not a wish.
+// them those that hold, in the place of the version that the request names, or of those in
+// force. No rules at all are refused: they are a lost file, not a wish. Where anybody gains,
+// it takes a second person.
 func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, in api.BudgetRules, apply bool) (*api.BudgetsSet, error) {
 	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
 	if err != nil {
@@ -112,9 +185,114 @@ func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, in
 	if out.Bounds, err = d.Exposure.Change(ctx, v, r, nil); err != nil || !apply {
 		return out, err
 	}
-	_, err = d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: v.Who, Detail: entry.BudgetRules{Rules: out.Rules}})
+	if in.Version == "" {
+		now, err := d.Ledger.Rules(ctx, v.Brand.ID)
+		if err != nil {
+			return nil, err
+		}
+		in.Version = budgetVersion(now)
+	}
+	_, err = d.acts.budgets.Do(ctx, v, "", budgetsGiven{Brand: v.Brand.ID, Rules: out.Rules, Version: in.Version})
 	out.Applied = err == nil
+	out.Version = budgetVersion(r)
 	return out, err
+}
+
+// budgetVersion names a set of budgets: it is the same for the same set.
+func budgetVersion(r *budget.Rules) string { return digest(string(r.Encode()))[:16] }
+
+// budgetsGiven are budgets in the place of others.
+type budgetsGiven struct {
+	Brand   record.BrandID `json:"brand"`
+	Rules   string         `json:"rules"`
+	Version string         `json:"version"` // in force when it was asked for
+}
+
+func (d *Desk) budgetGains(ctx context.Context, p budgetsGiven) ([]budget.Gain, error) {
+	after, err := budget.DecodeRules([]byte(p.Rules))
+	if err != nil {
+		return nil, err
+	}
+	before, err := d.Ledger.Rules(ctx, p.Brand)
+	if err != nil {
+		return nil, err
+	}
+	return budget.Gains(before, after, access.Roles()), nil
+}
+
+func (d *Desk) budgetsNeed(ctx context.Context, _ change.Order, p budgetsGiven) (change.Need, error) {
+	gains, err := d.budgetGains(ctx, p)
+	return change.Need{Two: len(gains) > 0, Widens: len(gains) > 0}, err
+}
+
+// maxGains bounds how many lines an officer reads of one change of budgets.
+const maxGains = 50
+
+func (d *Desk) budgetsText(ctx context.Context, _ change.Order, p budgetsGiven) (change.Text, error) {
+	gains, err := d.budgetGains(ctx, p)
+	t := change.Text{Title: fmt.Sprintf("Set other budgets: %d limits rise", len(gains))}
+	for i, g := range gains {
+		if i == maxGains {
+			t.Lines = append(t.Lines, fmt.Sprintf("and %d more", len(gains)-i))
+			break
+		}
+		t.Lines = append(t.Lines, g.String())
+	}
+	return t, err
+}
+
+func (d *Desk) budgetsFit(ctx context.Context, _ change.Order, p budgetsGiven) error {
+	now, err := d.Ledger.Rules(ctx, p.Brand)
+	if err == nil && budgetVersion(now) != p.Version {
+		err = fmt.Errorf("%w: other budgets are in force by now", change.ErrChanged)
+	}
+	return err
+}
+
+func (d *Desk) giveBudgets(ctx context.Context, o change.Order, p budgetsGiven) (bool, error) {
+	_, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: o.Who, Detail: entry.BudgetRules{Rules: p.Rules}})
+	return err == nil, err
+}
+
+// purposeGiven is a purpose that is not registered yet.
+type purposeGiven struct {
+	Brand       record.BrandID `json:"brand"`
+	Name        string         `json:"name"`
+	LegalBasis  string         `json:"legal_basis"`
+	Description string         `json:"description"`
+}
+
+// purposeGains is what roles may do for a purpose once it is registered: rules of the
+// policy may name it already.
+func (d *Desk) purposeGains(ctx context.Context, p purposeGiven) (lines []string, need change.Need, err error) {
+	policy, _, err := d.Door.Access.Current(ctx, p.Brand)
+	if err != nil {
+		return nil, need, err
+	}
+	for _, c := range policy.For(p.Name) {
+		need.Two = true
+		need.Widens = need.Widens || access.Reads(c.Action)
+		lines = append(lines, c.String())
+	}
+	return lines, need, nil
+}
+
+func (d *Desk) purposeNeeds(ctx context.Context, _ change.Order, p purposeGiven) (change.Need, error) {
+	_, need, err := d.purposeGains(ctx, p)
+	return need, err
+}
+
+func (d *Desk) purposeText(ctx context.Context, _ change.Order, p purposeGiven) (change.Text, error) {
+	lines, _, err := d.purposeGains(ctx, p)
+	return change.Text{Title: "Register the purpose " + p.Name, Lines: lines}, err
+}
+
+func (d *Desk) givePurpose(ctx context.Context, o change.Order, p purposeGiven) (bool, error) {
+	detail := entry.PurposeCreated{Purpose: p.Name, LegalBasis: p.LegalBasis}
+	err := d.changeAs(ctx, o.Who, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
+		return d.Door.Brands.AddPurpose(ctx, q, p.Brand, brands.Purpose{Name: p.Name, LegalBasis: p.LegalBasis, Description: p.Description}, at)
+	})
+	return err == nil, err
 }
 
 // Announce logs, in the group's log, that its administrator does something that no

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -14,12 +16,19 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
 // acts are the acts of administration that may need a second person.
 type acts struct {
-	role *change.Handle[roleGiven, *api.Principal]
+	role      *change.Handle[roleGiven, *api.Principal]
+	principal *change.Handle[newPrincipal, *api.Principal]
+	key       *change.Handle[keyGiven, *api.Credential]
+	invite    *change.Handle[invited, *api.Invitations]
+	policy    *change.Handle[policyGiven, int]
+	budgets   *change.Handle[budgetsGiven, bool]
+	purpose   *change.Handle[purposeGiven, bool]
 }
 
 // Register registers the acts of administration that may need a second person.
@@ -30,6 +39,32 @@ func (d *Desk) Register(c *change.Desk) {
 			Name: "role-set", Action: access.ActAdminister,
 			Need: d.roleNeeds, Text: d.roleText, Check: d.roleFits, Apply: d.giveRole,
 			Brands: func(p roleGiven) []record.BrandID { return []record.BrandID{p.Brand} },
+		}),
+		policy: change.Register(c, change.Act[policyGiven, int]{
+			Name: "policy-apply", Action: access.ActAdminister,
+			Need: d.policyNeeds, Text: d.policyText, Check: d.policyFits, Apply: d.givePolicy,
+		}),
+		budgets: change.Register(c, change.Act[budgetsGiven, bool]{
+			Name: "budget-set", Action: access.ActAdminister,
+			Need: d.budgetsNeed, Text: d.budgetsText, Check: d.budgetsFit, Apply: d.giveBudgets,
+		}),
+		purpose: change.Register(c, change.Act[purposeGiven, bool]{
+			Name: "purpose-create", Action: access.ActAdminister,
+			Need: d.purposeNeeds, Text: d.purposeText, Apply: d.givePurpose,
+		}),
+		principal: change.Register(c, change.Act[newPrincipal, *api.Principal]{
+			Name: "principal-create", Action: access.ActAdminister,
+			Need: d.newNeeds, Text: d.newText, Check: d.newFits, Apply: d.createPrincipal,
+			Brands: func(p newPrincipal) []record.BrandID { return slices.Collect(maps.Keys(p.Roles)) },
+		}),
+		key: change.Register(c, change.Act[keyGiven, *api.Credential]{
+			Name: "credential-create", Action: access.ActAdminister,
+			Need: d.keyNeeds, Text: d.keyText, Apply: d.giveKey, Answers: true,
+		}),
+		invite: change.Register(c, change.Act[invited, *api.Invitations]{
+			Name: "principal-invite", Action: access.ActAdminister,
+			Need: d.inviteNeeds, Text: d.inviteText, Check: d.inviteFits, Apply: d.invite, Answers: true,
+			Brands: func(p invited) []record.BrandID { return slices.Collect(maps.Keys(p.Roles)) },
 		}),
 	}
 }
@@ -242,4 +277,87 @@ func (d *Desk) setRole(ctx context.Context, v *door.Visit, principal uint64, bra
 		return nil, err
 	}
 	return d.acts.role.Do(ctx, v, "", roleGiven{Principal: principal, Brand: brand, Role: role, Was: was})
+}
+
+// newPrincipal is a principal who is not registered yet.
+type newPrincipal struct {
+	Name    string                    `json:"name"`
+	Kind    string                    `json:"kind"`
+	Roles   map[record.BrandID]string `json:"roles"`
+	Country string                    `json:"country"`
+	Entity  string                    `json:"entity"`
+	Owner   string                    `json:"owner"`
+}
+
+func (d *Desk) newNeeds(ctx context.Context, _ change.Order, p newPrincipal) (change.Need, error) {
+	g, err := d.newGains(ctx, p.Roles)
+	return g.need, err
+}
+
+func (d *Desk) newText(ctx context.Context, _ change.Order, p newPrincipal) (change.Text, error) {
+	g, err := d.newGains(ctx, p.Roles)
+	t := change.Text{Title: fmt.Sprintf("Register %s (%s)", p.Name, p.Kind), Lines: g.lines}
+	if p.Owner != "" {
+		t.Title += ", whose keys " + p.Owner + " holds"
+	}
+	return t, err
+}
+
+func (d *Desk) newFits(ctx context.Context, _ change.Order, p newPrincipal) error {
+	if p.Owner != "" {
+		if _, err := d.ownerOf(ctx, p); err != nil {
+			return err
+		}
+	}
+	_, err := d.Door.Identity.ByName(ctx, p.Name)
+	switch {
+	case errors.Is(err, identity.ErrNoPrincipal):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("%s: %w", p.Name, identity.ErrExists)
+}
+
+// ownerOf returns the person who holds the keys of a new service.
+func (d *Desk) ownerOf(ctx context.Context, p newPrincipal) (identity.Principal, error) {
+	who, err := d.Door.Identity.ByName(ctx, p.Owner)
+	if err == nil && (p.Kind != identity.Service || who.Kind != identity.Person || !who.Disabled.IsZero()) {
+		err = fmt.Errorf("%w: the owner is a person, of a service", ErrRequest)
+	}
+	return who, err
+}
+
+func (d *Desk) createPrincipal(ctx context.Context, o change.Order, p newPrincipal) (*api.Principal, error) {
+	roles := map[string]string{}
+	for id, role := range p.Roles {
+		b, err := d.Door.Brands.Get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		roles[b.Name] = role
+	}
+	detail := entry.PrincipalCreated{Principal: p.Name, Roles: roles}
+	err := d.changeAs(ctx, o.Who, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
+		id, err := d.Door.Identity.CreatePrincipal(ctx, q, p.Name, p.Kind, at)
+		for b, role := range p.Roles {
+			if err == nil {
+				err = d.Door.Identity.FirstRole(ctx, q, id, b, role, at)
+			}
+		}
+		if err == nil && p.Country+p.Entity != "" {
+			err = d.Door.Identity.SetParty(ctx, q, id, p.Country, p.Entity)
+		}
+		if err == nil && p.Owner != "" {
+			owner, oerr := d.ownerOf(ctx, p)
+			if err = oerr; err == nil {
+				err = d.Door.Identity.SetOwner(ctx, q, id, owner.ID)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d.principal(ctx, p.Name)
 }

@@ -70,14 +70,22 @@ func (d *Desk) Rotate(ctx context.Context, c identity.Caller, brand, kind string
 	if !keys.Rotates(v.Brand.ID, keys.Kind(kind)) {
 		return nil, fmt.Errorf("%w: %w", ErrRequest, keys.ErrNoRotation)
 	}
+	return d.rotate.Do(ctx, v, "", rotated{Brand: v.Brand.ID, Kind: kind})
+}
+
+func (d *Desk) beginRotation(ctx context.Context, who identity.Who, kind string) (*api.Rotation, error) {
+	b, err := d.Door.Brands.Get(ctx, who.Brand)
+	if err != nil {
+		return nil, err
+	}
 	var rot *keys.Rotation
-	_, err = d.Changes.Make(ctx, ledger.Event{Kind: entry.KindRotation, Who: v.Who, Detail: entry.RotationBegun{Key: kind}}, func(q db.Queryer, at time.Time) error {
+	_, err = d.Changes.Make(ctx, ledger.Event{Kind: entry.KindRotation, Who: who, Detail: entry.RotationBegun{Key: kind}}, func(q db.Queryer, at time.Time) error {
 		next, err := d.Seal.NextOrdinal(ctx, q)
 		if err != nil {
 			return err
 		}
-		by := keys.Starter{Principal: v.Who.Principal, Credential: v.Who.Credential, Lineage: v.Who.Lineage, Role: v.Who.Role}
-		rot, err = d.Ring.Rotate(ctx, q, v.Brand.ID, keys.Kind(kind), next, by, at)
+		by := keys.Starter{Principal: who.Principal, Credential: who.Credential, Lineage: who.Lineage, Role: who.Role}
+		rot, err = d.Ring.Rotate(ctx, q, who.Brand, keys.Kind(kind), next, by, at)
 		return err
 	})
 	if err != nil {
@@ -87,7 +95,7 @@ func (d *Desk) Rotate(ctx context.Context, c identity.Caller, brand, kind string
 	case d.wake() <- struct{}{}:
 	default:
 	}
-	return rotationOf(v.Brand.Name, rot), nil
+	return rotationOf(b.Name, rot), nil
 }
 
 // RotateRoot replaces the root key and destroys the old one: no copy of the database
@@ -97,8 +105,12 @@ func (d *Desk) RotateRoot(ctx context.Context, c identity.Caller) (*api.RootRota
 	if err != nil {
 		return nil, err
 	}
+	return d.rotateRoot.Do(ctx, v, "", rotated{Kind: "root"})
+}
+
+func (d *Desk) newRoot(ctx context.Context, who identity.Who) (*api.RootRotated, error) {
 	n, err := d.Ring.RotateRoot(ctx, func(ctx context.Context) (time.Time, error) {
-		r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindRotation, Who: v.Who, Detail: entry.RotationBegun{Key: "root"}})
+		r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindRotation, Who: who, Detail: entry.RotationBegun{Key: "root"}})
 		return r.At(), err
 	})
 	return &api.RootRotated{Keys: n}, err

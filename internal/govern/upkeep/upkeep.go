@@ -6,6 +6,7 @@ package upkeep
 import (
 	"sync"
 
+	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
@@ -35,4 +36,8 @@ type Desk struct {
 	begun chan struct{} // by wake: a rotation was begun here
 
 	expiring sync.Map // brands whose values are being erased
+
+	// Set by Register.
+	rotate     *change.Handle[rotated, *api.Rotation]
+	rotateRoot *change.Handle[rotated, *api.RootRotated]
 }

@@ -466,6 +466,27 @@ var migrations = []string{
 	`ALTER TABLE brands ADD COLUMN country text NOT NULL DEFAULT '';`,
 	// idempotency
 	`ALTER TABLE write_answers ADD COLUMN revision bigint NOT NULL DEFAULT 0;`,
+	// identity
+	`CREATE TABLE invitations (
+		hash        {blob} PRIMARY KEY,
+		principal   bigint NOT NULL,
+		credential  bigint NOT NULL,
+		owner       bigint NOT NULL,
+		label       text NOT NULL,
+		key_expires bigint NOT NULL,
+		made_by     bigint NOT NULL,
+		created     bigint NOT NULL,
+		expires     bigint NOT NULL,
+		used        bigint NOT NULL
+	);
+	ALTER TABLE credentials ADD COLUMN made_by bigint NOT NULL DEFAULT 0;
+	ALTER TABLE principals ADD COLUMN owner bigint NOT NULL DEFAULT 0;`,
+	// change
+	`ALTER TABLE changes ADD COLUMN places text NOT NULL DEFAULT '';
+	ALTER TABLE changes ADD COLUMN glass bigint NOT NULL DEFAULT 0;
+	ALTER TABLE changes ADD COLUMN glass_in bigint NOT NULL DEFAULT 0;
+	ALTER TABLE changes ADD COLUMN acked bigint NOT NULL DEFAULT 0;
+	ALTER TABLE changes ADD COLUMN acked_in bigint NOT NULL DEFAULT 0;`,
 }
 
 const (

@@ -48,6 +48,7 @@ var parts = []struct {
 	{"canaries", PartAdmin},
 	{"containments", PartAdmin},
 	{"changes", PartAdmin},
+	{"invitations", PartNone}, // of a day at most: a restore revives none
 	{"separation", PartAdmin},
 	{"brand_keys", PartKeys},
 	{"customer_keys", PartKeys},

@@ -159,6 +159,20 @@ type (
 		Principal string `log:"principal"`
 		Extra
 	}
+	// Invited: somebody may make a key of a principal, or replace one of its keys.
+	Invited struct {
+		Principal  string `log:"principal"`
+		Credential uint64 `log:"credential"`
+		By         string `log:"by,clear"` // mail, code or owner
+		Extra
+	}
+	// Redeemed: the invited made their key.
+	Redeemed struct {
+		Principal  string `log:"principal"`
+		Credential uint64 `log:"credential"`
+		MadeBy     string `log:"made-by"` // who had them invited
+		Extra
+	}
 	// CredentialConnected: a credential was made through the principal's own.
 	CredentialConnected struct {
 		Principal string `log:"principal"`
@@ -308,10 +322,22 @@ type (
 		Mark string `log:"mark,clear"` // alone, break-glass, unsent, no-receiver
 		Extra
 	}
+	// ChangeGlass: the requester breaks glass: the act takes effect by one hand, later.
+	ChangeGlass struct {
+		ChangeFacts
+		Due    string `log:"due,clear"` // when it may take effect, RFC 3339
+		Reason string `log:"reason"`
+		Extra
+	}
+	// ChangeAcknowledged: another person acknowledged that glass was broken.
+	ChangeAcknowledged struct {
+		ChangeFacts
+		Extra
+	}
 	// ChangeNoticed: an act that another log records concerns this brand.
 	ChangeNoticed struct {
 		ChangeFacts
-		Step  string `log:"step,clear"`  // asked, alone or done
+		Step  string `log:"step,clear"`  // asked, alone, break-glass or done
 		Entry uint64 `log:"entry,clear"` // of the log that records the act
 		Log   string `log:"log,clear"`   // the brand of that log
 		Extra
@@ -544,6 +570,8 @@ func init() {
 	register(KindAdministration, "principal-create", PrincipalCreated{})
 	register(KindAdministration, "role", RoleSet{})
 	register(KindAdministration, "credential-create", CredentialCreated{})
+	register(KindAdministration, "invite", Invited{})
+	register(KindAdministration, "redeem", Redeemed{})
 	register(KindAdministration, "credential-connect", CredentialConnected{})
 	register(KindAdministration, "credential-renew", CredentialRenewed{})
 	register(KindAdministration, "credential-revoke", CredentialRevoked{})
@@ -564,6 +592,8 @@ func init() {
 	register(KindAdministration, "change-approve", ChangeApproved{})
 	register(KindAdministration, "change-refuse", ChangeRefused{})
 	register(KindAdministration, "change-withdraw", ChangeWithdrawn{})
+	register(KindAdministration, "change-glass", ChangeGlass{})
+	register(KindAdministration, "change-acknowledge", ChangeAcknowledged{})
 	register(KindAdministration, "change-done", ChangeDone{})
 	register(KindAdministration, "change-notice", ChangeNoticed{})
 	register(KindAdministration, "two-people", TwoPeople{})

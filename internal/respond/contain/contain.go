@@ -39,6 +39,8 @@ type Desk struct {
 	Ledger  *ledger.Ledger
 	Changes *change.Maker
 	Alarms  *alarm.Store
+	// Second says who may confirm what another asked for.
+	Second *change.Desk
 	// Exports tells which end when something is contained.
 	Exports *export.Store
 	// PassWait bounds how long containing waits for one log. 0 means passWait.

@@ -52,7 +52,10 @@ func (d *Desk) people(ctx context.Context, v *door.Visit, x *containment.Contain
 		v.Refuse(ctx, "may-not-undo")
 		return err
 	}
-	if confirm && !x.Asked.IsZero() {
+	if confirm && !x.Asked.IsZero() && x.AskedBy != v.Who.Principal && x.AskedIn != v.Who.Lineage {
+		if err = d.Second.Second(ctx, v, x.AskedBy, x.AskedIn, x.Asked); err != nil {
+			return err
+		}
 		if err = may(x.AskedBy, x.AskedIn); errors.Is(err, containment.ErrUndoer) {
 			err = containment.ErrAsker
 		}

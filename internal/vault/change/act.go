@@ -31,12 +31,21 @@ type Desk struct {
 	// Patience is how long the alarm of an act is tried before the act takes effect
 	// without it, marked unsent. 0 means [DefaultPatience].
 	Patience time.Duration
+	// Glass is how long broken glass waits. 0 means [DefaultGlass].
+	Glass time.Duration
+	// Wait is how long a request waits in its own answer for a receiver. 0 means DefaultWait,
+	// less than 0 not at all.
+	Wait time.Duration
 	*follow.Loop
 
 	acts map[string]registered
 	mu   sync.Mutex
 	ever bool // two people have once existed; it never goes back
 }
+
+// DefaultWait is how long a caller waits for a receiver of the alarm, before they are
+// answered that the act takes effect later.
+const DefaultWait = 8 * time.Second
 
 // DefaultPatience is how long the alarm of an act is tried.
 const DefaultPatience = 10 * time.Minute
@@ -104,12 +113,16 @@ type Act[P, R any] struct {
 	// Answers: the result is shown once to the person by whose hand the act takes effect,
 	// as an invitation's code is. Such an act never takes effect in the background.
 	Answers bool
+	// ToAsker: the act takes effect only when the requester, once it is approved, asks for the
+	// same once more, and the result is theirs.
+	ToAsker bool
 }
 
 // registered is an act whose types only its handle knows.
 type registered struct {
 	action  access.Action
 	answers bool
+	toAsker bool
 	need    func(ctx context.Context, o Order, p []byte) (Need, error)
 	text    func(ctx context.Context, o Order, p []byte) (Text, error)
 	check   func(ctx context.Context, o Order, p []byte) error
@@ -138,7 +151,7 @@ func Register[P, R any](d *Desk, a Act[P, R]) *Handle[P, R] {
 		return p, err
 	}
 	d.acts[a.Name] = registered{
-		action: a.Action, answers: a.Answers,
+		action: a.Action, answers: a.Answers, toAsker: a.ToAsker,
 		need: func(ctx context.Context, o Order, b []byte) (Need, error) {
 			p, err := read(b)
 			if err != nil {

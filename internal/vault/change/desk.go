@@ -103,7 +103,13 @@ func (d *Desk) do(ctx context.Context, v *door.Visit, name, ticket string, paylo
 		return nil, err
 	}
 	if !alone {
-		if same, err := d.same(ctx, x, payload, now); err != nil || same != nil {
+		same, err := d.same(ctx, x, payload, now)
+		if err == nil && same != nil && same.State == Approved && a.toAsker {
+			if err = d.approved(ctx, same); err == nil {
+				return d.taken(ctx, a, same, payload)
+			}
+		}
+		if err != nil || same != nil {
 			return nil, errors.Join(err, d.pending(ctx, same))
 		}
 	}
@@ -131,6 +137,11 @@ func (d *Desk) do(ctx context.Context, v *door.Visit, name, ticket string, paylo
 	if !alone {
 		return nil, d.pending(ctx, x)
 	}
+	return d.taken(ctx, a, x, payload)
+}
+
+// taken is take for the requester: where the act has to wait, that is the error.
+func (d *Desk) taken(ctx context.Context, a registered, x *request, payload []byte) (any, error) {
 	out, err := d.take(ctx, a, x, payload)
 	if err != nil {
 		return nil, err
@@ -195,7 +206,8 @@ func (d *Desk) log(ctx context.Context, who identity.Who, ticket string, detail 
 	return d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: who, Ticket: ticket, Detail: detail})
 }
 
-// notice tells the logs of the other brands that an act concerns.
+// notice tells the logs of the other brands that an act concerns, and the group's. Where
+// the alarm of what it tells has to reach somebody, it notes its entries.
 func (d *Desk) notice(ctx context.Context, a registered, x *request, payload []byte, step string) error {
 	others, err := a.brands(payload)
 	if err != nil {
@@ -205,18 +217,44 @@ func (d *Desk) notice(ctx context.Context, a registered, x *request, payload []b
 	if err != nil {
 		return err
 	}
+	others = append(others, record.Group)
 	slices.Sort(others)
+	var places []string
 	for _, b := range slices.Compact(others) {
 		if b == x.Who.Brand {
 			continue
 		}
 		who := x.Who
 		who.Brand = b
-		if _, err := d.log(revision.Unbound(ctx), who, x.Ticket, entry.ChangeNoticed{ChangeFacts: entry.ChangeFacts{Change: x.ID, Act: x.Act}, Step: step, Entry: x.Entry, Log: of.Name}); err != nil {
+		r, err := d.log(revision.Unbound(ctx), who, x.Ticket, entry.ChangeNoticed{ChangeFacts: entry.ChangeFacts{Change: x.ID, Act: x.Act}, Step: step, Entry: x.Entry, Log: of.Name})
+		if err != nil {
 			return err
 		}
+		places = append(places, fmt.Sprintf("%d:%d", b, r.Entry()))
+	}
+	if step == "done" || len(places) == 0 {
+		return nil
+	}
+	x.Places = strings.Join(places, " ")
+	if _, err := d.DB.Exec(ctx, sqlPlaceChange, x.ID, x.Places); err != nil {
+		return fmt.Errorf("noting where a request was notified: %w", err)
 	}
 	return nil
+}
+
+// places are the entries whose alarms tell of an act.
+func (x *request) places() []Place {
+	out := []Place{{x.Who.Brand, x.Entry}}
+	if x.Mark == MarkBreakGlass {
+		out[0].Entry = x.GlassIn
+	}
+	for _, s := range strings.Fields(x.Places) {
+		var p Place
+		if _, err := fmt.Sscanf(s, "%d:%d", &p.Brand, &p.Entry); err == nil {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // verify holds a row against the entry that records the request: a row that somebody wrote
@@ -307,7 +345,7 @@ func finished(ctx context.Context) {
 // take makes an approved act, if its alarm reached somebody or was tried long enough.
 // Where it has to wait, the request stays as it is and there is no error.
 func (d *Desk) take(ctx context.Context, a registered, x *request, payload []byte) (any, error) {
-	mark, wait, err := d.announced(ctx, a, x, payload)
+	mark, wait, err := d.reached(ctx, x)
 	if err != nil || wait {
 		return nil, err
 	}
@@ -319,6 +357,9 @@ func (d *Desk) take(ctx context.Context, a registered, x *request, payload []byt
 	// Under a revision of its own: what the requester and the second person may is asked
 	// again, and the act is logged only while that holds.
 	err = d.Revisions.Decide(revision.Unbound(ctx), func(ctx context.Context) error {
+		if f.done { // a change of rights overtook the answer, and not the act
+			return nil
+		}
 		o := Order{ID: x.ID, Mark: x.Mark, Ticket: x.Ticket}
 		if o.Who, err = d.asker(ctx, a, x); err != nil {
 			return err
@@ -382,12 +423,11 @@ func (d *Desk) second(ctx context.Context, x *request) (identity.Who, error) {
 
 // announced says whether the alarm of an act reached a receiver, and the mark of an act
 // that takes effect without.
-func (d *Desk) announced(ctx context.Context, a registered, x *request, payload []byte) (mark string, wait bool, err error) {
+func (d *Desk) announced(ctx context.Context, x *request) (mark string, wait bool, err error) {
 	if d.Receivers == nil {
 		return MarkNoReceiver, false, nil
 	}
-	places := []Place{{x.Who.Brand, x.Entry}}
-	any, handed, err := d.Receivers.Handed(ctx, places)
+	any, handed, err := d.Receivers.Handed(ctx, x.places())
 	switch {
 	case err != nil:
 		return "", false, err
@@ -404,7 +444,8 @@ func (d *Desk) announced(ctx context.Context, a registered, x *request, payload 
 	if err != nil {
 		return "", false, err
 	}
-	if now.Sub(x.Created) < patience {
+	if now.Sub(x.Created) < patience { // a glass that was broken was told hours ago
+
 		return "", true, nil
 	}
 	return MarkUnsent, false, nil
@@ -483,6 +524,21 @@ func (d *Desk) mayBeSecond(ctx context.Context, c identity.Caller, x *request, v
 	return nil
 }
 
+// Second checks that a visitor may be the second person for what somebody asked for at a
+// time, in a wing that keeps its requests itself: exports and undoing. In the alone phase
+// it is enough that they are another.
+func (d *Desk) Second(ctx context.Context, v *door.Visit, askedBy, askedIn uint64, asked time.Time) error {
+	x := &request{Who: identity.Who{Caller: identity.Caller{Principal: askedBy, Lineage: askedIn}, Brand: v.Brand.ID}, Created: asked}
+	alone, err := d.Alone(ctx)
+	if err != nil {
+		return err
+	}
+	if alone && askedBy != v.Who.Principal && askedIn != v.Who.Lineage {
+		return nil
+	}
+	return d.mayBeSecond(ctx, v.Who.Caller, x, v)
+}
+
 // live refuses a request that is over.
 func (d *Desk) live(ctx context.Context, x *request) error {
 	now, err := d.DB.Now(ctx)
@@ -553,9 +609,11 @@ func (d *Desk) Approve(ctx context.Context, c identity.Caller, id string) (*api.
 			return nil, err
 		}
 	}
-	out, err := d.take(ctx, a, x, payload)
-	if err != nil {
-		return nil, err
+	var out any
+	if !a.toAsker {
+		if out, err = d.take(ctx, a, x, payload); err != nil {
+			return nil, err
+		}
 	}
 	shown, err := d.shown(revision.Unbound(ctx), x)
 	if err == nil && a.answers && x.State == Done && out != nil {
@@ -675,7 +733,7 @@ func (d *Desk) shown(ctx context.Context, x *request) (*api.Change, error) {
 		return nil, err
 	}
 	out := &api.Change{ID: x.ID, Brand: b.Name, Act: x.Act, State: string(x.State), Mark: x.Mark, Ticket: x.Ticket, Reason: x.Reason, AskedBy: name(x.Who.Principal),
-		Asked: x.Created, Expires: x.Expires, Second: name(x.Second), Decided: x.Decided, Done: x.Done, Entry: x.Entry}
+		Asked: x.Created, Expires: x.Expires, Second: name(x.Second), Decided: x.Decided, Done: x.Done, Entry: x.Entry, Acknowledged: name(x.Acked)}
 	if !x.State.open() {
 		return out, nil
 	}
@@ -701,12 +759,21 @@ func (d *Desk) shown(ctx context.Context, x *request) (*api.Change, error) {
 	if err := a.check(ctx, o, payload); err != nil {
 		out.Conflict = err.Error()
 	}
-	switch x.State {
-	case Asked:
+	switch {
+	case x.State == Asked && !x.Glass.IsZero():
+		out.Waits, out.Glass = "a second person, or "+x.Glass.UTC().Format("2006-01-02 15:04 UTC")+", when it takes effect by one hand", x.Glass
+		if n, nerr := a.need(ctx, o, payload); nerr == nil && n.Widens && x.Acked == 0 {
+			out.Waits += " if another person has acknowledged it"
+		}
+		out.May, err = d.names(ctx, x)
+	case x.State == Asked:
 		out.Waits = "a second person"
 		out.May, err = d.names(ctx, x)
-	case Approved:
+	default:
 		out.Waits = "a receiver of its alarm"
+		if a.toAsker {
+			out.Waits = "its requester, who asks for the same once more"
+		}
 	}
 	return out, err
 }

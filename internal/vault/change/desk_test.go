@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/app/apptest"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/change"
@@ -115,12 +116,7 @@ func TestWhoMayBeSecond(t *testing.T) {
 	// Nor does a key that was replaced since.
 	list, err := h.Identity.Credentials(t.Context(), officer.Principal)
 	h.Must(err)
-	cr, err := h.Admin.RenewKey(t.Context(), h.Local, list[0].ID)
-	h.Must(err)
-	key, err := identity.ParseKey(cr.Key)
-	h.Must(err)
-	renewed, err := h.Identity.Authenticate(t.Context(), key)
-	h.Must(err)
+	renewed := h.Renewed("second-officer", list[0].ID)
 	if _, err := h.Changes.Approve(t.Context(), renewed, second); !barred(err) {
 		t.Errorf("a replaced key of an officer approved: %v", err)
 	}
@@ -199,5 +195,73 @@ func TestARequestIsWhatTheLogSays(t *testing.T) {
 	}
 	if list, err := h.Changes.List(t.Context(), h.Person("nobody", nil)); err != nil || len(list) != 0 {
 		t.Errorf("a stranger lists %d changes, %v", len(list), err)
+	}
+}
+
+// Alone and after two people existed, only broken glass acts: with a delay, told at once
+// and when it takes effect, refused by whoever may approve, and where somebody sees more
+// only once another person acknowledged it.
+func TestBrokenGlassTakesTimeAndAnotherHuman(t *testing.T) {
+	h := apptest.Open(t)
+	adam := h.Person("adam", map[string]string{"group": access.Administrator})
+	witness := h.Person("witness", map[string]string{"group": access.Marketing})
+	h.Person("puppet", nil)
+	_, responder := h.TwoPeople()
+	ask := func(role string) string {
+		t.Helper()
+		_, err := h.Admin.SetRole(t.Context(), adam, "puppet", "gucci", role)
+		return pending(t, err)
+	}
+	why := api.BreakGlassRequest{Reason: "both officers are on a plane"}
+	// Containing sees nobody more; an approver decides who is shown customers.
+	id := ask(access.DataProtectionOfficer)
+	if _, err := h.Changes.BreakGlass(t.Context(), responder, id, why); !errors.Is(err, change.ErrNone) {
+		t.Errorf("another broke glass: %v", err)
+	}
+	from := h.Size("group")
+	x, err := h.Changes.BreakGlass(t.Context(), adam, id, why)
+	h.Must(err)
+	if x.State != "asked" || x.Glass.IsZero() || !strings.Contains(strings.Join(h.Logged("group", from), "\n"), "change=change-glass") {
+		t.Fatalf("%+v", x)
+	}
+	h.Later(change.DefaultGlass - time.Minute)
+	x, err = h.Changes.BreakGlass(t.Context(), adam, id, why)
+	h.Must(err)
+	h.Must(h.Changes.Due(t.Context()))
+	if r := role(h, t, "puppet", "gucci"); x.State != "asked" || r != "" {
+		t.Fatalf("before its time: %s, the puppet is %q", x.State, r)
+	}
+	h.Later(time.Hour)
+	x, err = h.Changes.BreakGlass(t.Context(), adam, id, why)
+	h.Must(err)
+	h.Must(h.Changes.Due(t.Context()))
+	if r := role(h, t, "puppet", "gucci"); x.State != "asked" || r != "" {
+		t.Fatalf("nobody acknowledged it: %s, the puppet is %q", x.State, r)
+	}
+	if _, err := h.Changes.Acknowledge(t.Context(), adam, id); !errors.Is(err, change.ErrOwn) {
+		t.Errorf("acknowledged by the requester: %v", err)
+	}
+	if _, err := h.Changes.Acknowledge(t.Context(), h.Local, id); err == nil {
+		t.Error("acknowledged at the socket")
+	}
+	if x, err = h.Changes.Acknowledge(t.Context(), witness, id); err != nil || x.Acknowledged != "witness" {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	h.Must(h.Changes.Due(t.Context()))
+	if r := role(h, t, "puppet", "gucci"); r != access.DataProtectionOfficer {
+		t.Errorf("acknowledged and due, the puppet is %q", r)
+	}
+	if log := strings.Join(h.Logged("group", from), "\n"); !strings.Contains(log, "mark=break-glass no-receiver") {
+		t.Errorf("the log does not say how it took effect:\n%s", log)
+	}
+	// Whoever may approve may refuse it until then.
+	id = ask(access.Administrator)
+	_, err = h.Changes.BreakGlass(t.Context(), adam, id, why)
+	h.Must(err)
+	_, err = h.Changes.Refuse(t.Context(), responder, id)
+	h.Must(err)
+	h.Later(change.DefaultGlass + time.Minute)
+	if _, err := h.Changes.BreakGlass(t.Context(), adam, id, why); !errors.Is(err, change.ErrState) {
+		t.Errorf("refused, and it took effect: %v", err)
 	}
 }

@@ -32,9 +32,30 @@ func (d *Desk) Due(ctx context.Context) error {
 		return err
 	}
 	var failed error
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return err
+	}
+	glass, err := d.rows(ctx, sqlGlassDue, now.UnixMicro(), maxDue)
+	if err != nil {
+		return err
+	}
+	for _, x := range glass {
+		a, err := d.act(x.Act)
+		if err != nil || a.answers || a.toAsker || d.verify(ctx, x) != nil {
+			continue
+		}
+		payload, err := d.open(ctx, x)
+		if err == nil {
+			_, err = d.broken(withoutWait(ctx), a, x, payload)
+		}
+		if x.State != Failed && !errors.Is(err, ErrForged) {
+			failed = errors.Join(failed, err)
+		}
+	}
 	for _, x := range list {
 		a, err := d.act(x.Act)
-		if err != nil || a.answers {
+		if err != nil || a.answers || a.toAsker {
 			continue
 		}
 		if err := d.approved(ctx, x); err != nil {
@@ -45,7 +66,7 @@ func (d *Desk) Due(ctx context.Context) error {
 		}
 		payload, err := d.open(ctx, x)
 		if err == nil {
-			_, err = d.take(ctx, a, x, payload)
+			_, err = d.take(withoutWait(ctx), a, x, payload)
 		}
 		if x.State != Failed { // that it was refused is said where people look
 			failed = errors.Join(failed, err)
@@ -63,6 +84,21 @@ func (d *Desk) approved(ctx context.Context, x *request) error {
 	if x.Mark == MarkAlone {
 		return nil
 	}
+	if x.Mark == MarkBreakGlass {
+		a, err := d.act(x.Act)
+		if err != nil {
+			return err
+		}
+		payload, err := d.open(ctx, x)
+		if err != nil {
+			return err
+		}
+		need, err := a.need(ctx, Order{ID: x.ID, Who: x.Who}, payload)
+		if err != nil {
+			return err
+		}
+		return d.glassHolds(ctx, x, need)
+	}
 	e, _, err := d.Ledger.Entry(ctx, x.Who.Brand, x.DecidedIn)
 	if err != nil {
 		return errors.Join(ErrForged, err)
@@ -72,4 +108,37 @@ func (d *Desk) approved(ctx context.Context, x *request) error {
 		return ErrForged
 	}
 	return nil
+}
+
+type noWaitKey struct{}
+
+// withoutWait is for work in the background, which comes round again.
+func withoutWait(ctx context.Context) context.Context {
+	return context.WithValue(ctx, noWaitKey{}, true)
+}
+
+// reached is announced for a caller who waits a little for the alarm to reach somebody.
+func (d *Desk) reached(ctx context.Context, x *request) (mark string, wait bool, err error) {
+	most := d.Wait
+	if ctx.Value(noWaitKey{}) != nil {
+		most = -1
+	}
+	if most == 0 {
+		most = DefaultWait
+	}
+	over, cancel := context.WithTimeout(ctx, max(most, 0))
+	defer cancel()
+	pace := time.NewTicker(100 * time.Millisecond)
+	defer pace.Stop()
+	for {
+		mark, wait, err = d.announced(ctx, x)
+		if err != nil || !wait {
+			return mark, wait, err
+		}
+		select {
+		case <-over.Done():
+			return "", true, nil
+		case <-pace.C:
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
@@ -165,4 +166,46 @@ func (d *Desk) noteEver() {
 	d.mu.Lock()
 	d.ever = true
 	d.mu.Unlock()
+}
+
+// Standing says whether one hand acts alone, and which brands' receivers hear of the acts.
+// A caller is told of the brands at which they have a role.
+func (d *Desk) Standing(ctx context.Context, c identity.Caller) (*api.Separation, error) {
+	alone, err := d.Alone(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Separation{Alone: alone, Receivers: []string{}}
+	if d.Receivers == nil {
+		return out, nil
+	}
+	every, err := d.Door.Brands.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	group, err := d.Door.Brands.Get(ctx, record.Group)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range append(every, group) {
+		_, err := d.Door.Identity.Who(ctx, c, b.ID)
+		if errors.Is(err, identity.ErrNoRole) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		n, err := d.Ledger.Size(ctx, b.ID)
+		if err != nil {
+			return nil, err
+		}
+		any, _, err := d.Receivers.Handed(ctx, []Place{{b.ID, n}})
+		if err != nil {
+			return nil, err
+		}
+		if any {
+			out.Receivers = append(out.Receivers, b.Name)
+		}
+	}
+	return out, nil
 }

@@ -34,6 +34,7 @@ func (s State) open() bool { return s == Asked || s == Approved }
 const (
 	MarkAlone      = "alone"       // by one hand, before two people existed
 	MarkNoReceiver = "no-receiver" // nobody receives the alarms
+	MarkBreakGlass = "break-glass" // by one hand, after a delay
 	MarkUnsent     = "unsent"      // no receiver took the alarm in time
 )
 
@@ -56,17 +57,24 @@ type request struct {
 	DecidedIn uint64 // the entry of the decision
 	Done      time.Time
 	Reason    string
+	Places    string    // of its entries in other logs
+	Glass     time.Time // from when on it may take effect by one hand; zero: not
+	GlassIn   uint64    // the entry that says so
+	Acked     uint64    // who acknowledged that
+	AckedIn   uint64    // the entry that says so
 }
 
 const (
-	requestColumns = `id, brand, act, state, mark, principal, credential, lineage, role, ticket, key, payload, entry, created, expires, second, second_in, decided, decided_in, done, reason`
+	requestColumns = `id, brand, act, state, mark, principal, credential, lineage, role, ticket, key, payload, entry, created, expires, second, second_in, decided, decided_in, done, reason, places, glass, glass_in, acked, acked_in`
 
-	sqlInsertChange = `INSERT INTO changes (` + requestColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`
+	sqlInsertChange = `INSERT INTO changes (` + requestColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)`
 	sqlGetChange    = `SELECT ` + requestColumns + ` FROM changes WHERE id = $1`
 	sqlListChanges  = `SELECT ` + requestColumns + ` FROM changes ORDER BY created DESC, id LIMIT $1`
 	sqlOpenChanges  = `SELECT ` + requestColumns + ` FROM changes WHERE state IN ('asked', 'approved') AND principal = $1 ORDER BY created`
 	sqlDueChanges   = `SELECT ` + requestColumns + ` FROM changes WHERE state = 'approved' ORDER BY created LIMIT $1`
-	sqlMoveChange   = `UPDATE changes SET state = $2, mark = $3, second = $4, second_in = $5, decided = $6, decided_in = $7, reason = $8 WHERE id = $1 AND state = $9`
+	sqlMoveChange   = `UPDATE changes SET state = $2, mark = $3, second = $4, second_in = $5, decided = $6, decided_in = $7, reason = $8, glass = $9, glass_in = $10, acked = $11, acked_in = $12 WHERE id = $1 AND state = $13`
+	sqlPlaceChange  = `UPDATE changes SET places = $2 WHERE id = $1`
+	sqlGlassDue     = `SELECT ` + requestColumns + ` FROM changes WHERE state = 'asked' AND glass > 0 AND glass <= $1 ORDER BY created LIMIT $2`
 	sqlFinishChange = `UPDATE changes SET state = 'done', mark = $2, done = $3 WHERE id = $1 AND state = 'approved'`
 )
 
@@ -78,10 +86,11 @@ const (
 
 func scanRequest(r db.Row) (*request, error) {
 	x := &request{}
-	var brand, principal, credential, lineage, key, at, created, expires, second, secondIn, decided, decidedIn, done int64
+	var brand, principal, credential, lineage, key, at, created, expires, second, secondIn, decided, decidedIn, done, glass, glassIn, acked, ackedIn int64
 	var state string
 	err := r.Scan(&x.ID, &brand, &x.Act, &state, &x.Mark, &principal, &credential, &lineage, &x.Who.Role, &x.Ticket, &key, &x.Payload, &at,
-		&created, &expires, &second, &secondIn, &decided, &decidedIn, &done, &x.Reason)
+		&created, &expires, &second, &secondIn, &decided, &decidedIn, &done, &x.Reason, &x.Places, &glass, &glassIn, &acked, &ackedIn)
+	x.Glass, x.GlassIn, x.Acked, x.AckedIn = db.Time(glass), uint64(glassIn), uint64(acked), uint64(ackedIn)
 	x.State, x.Key, x.Entry = State(state), int(key), uint64(at)
 	x.Who.Brand, x.Who.Principal, x.Who.Credential, x.Who.Lineage = record.BrandID(brand), uint64(principal), uint64(credential), uint64(lineage)
 	x.Created, x.Expires, x.Decided, x.Done = db.Time(created), db.Time(expires), db.Time(decided), db.Time(done)
@@ -91,7 +100,8 @@ func scanRequest(r db.Row) (*request, error) {
 
 func (d *Desk) insert(ctx context.Context, q db.Queryer, x *request) error {
 	_, err := q.Exec(ctx, sqlInsertChange, x.ID, int64(x.Who.Brand), x.Act, string(x.State), x.Mark, int64(x.Who.Principal), int64(x.Who.Credential), int64(x.Who.Lineage),
-		x.Who.Role, x.Ticket, x.Key, x.Payload, int64(x.Entry), x.Created.UnixMicro(), x.Expires.UnixMicro(), int64(x.Second), int64(x.SecondIn), db.Micros(x.Decided), int64(x.DecidedIn), db.Micros(x.Done), x.Reason)
+		x.Who.Role, x.Ticket, x.Key, x.Payload, int64(x.Entry), x.Created.UnixMicro(), x.Expires.UnixMicro(), int64(x.Second), int64(x.SecondIn), db.Micros(x.Decided), int64(x.DecidedIn), db.Micros(x.Done), x.Reason,
+		x.Places, db.Micros(x.Glass), int64(x.GlassIn), int64(x.Acked), int64(x.AckedIn))
 	if err != nil {
 		return fmt.Errorf("storing a request: %w", err)
 	}
@@ -124,7 +134,8 @@ func (d *Desk) rows(ctx context.Context, sql string, args ...any) (out []*reques
 // move changes the state of a request that has the state from; ErrState where another was
 // faster.
 func (d *Desk) move(ctx context.Context, q db.Queryer, x *request, from State) error {
-	n, err := q.Exec(ctx, sqlMoveChange, x.ID, string(x.State), x.Mark, int64(x.Second), int64(x.SecondIn), db.Micros(x.Decided), int64(x.DecidedIn), x.Reason, string(from))
+	n, err := q.Exec(ctx, sqlMoveChange, x.ID, string(x.State), x.Mark, int64(x.Second), int64(x.SecondIn), db.Micros(x.Decided), int64(x.DecidedIn), x.Reason,
+		db.Micros(x.Glass), int64(x.GlassIn), int64(x.Acked), int64(x.AckedIn), string(from))
 	if err != nil {
 		return fmt.Errorf("deciding a request: %w", err)
 	}

@@ -39,6 +39,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/disclose"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
@@ -111,6 +112,8 @@ type Desk struct {
 	Disclose *disclose.Desk
 	DB       *db.DB
 	Store    *Store
+	// Second says who may approve what another asked for.
+	Second   *change.Desk
 	Marker   Marker   // may be nil
 	Canaries Canaries // may be nil
 
@@ -200,6 +203,11 @@ func (d *Desk) decide(ctx context.Context, c identity.Caller, brand, id string, 
 	if x.Who.Principal == v.Who.Principal || x.Who.Lineage == v.Who.Lineage {
 		v.Refuse(ctx, reasonOwn)
 		return nil, ErrOwn
+	}
+	if to == Approved {
+		if err := d.Second.Second(ctx, v, x.Who.Principal, x.Who.Lineage, x.Created); err != nil {
+			return nil, err
+		}
 	}
 	if err := d.live(ctx, v, x); err != nil {
 		return nil, err

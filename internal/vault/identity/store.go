@@ -154,7 +154,8 @@ const (
 // attempts bounds how often a number is drawn anew because another server took it.
 const attempts = 20
 
-func validName(s string) bool {
+// ValidName reports whether a principal may have a name.
+func ValidName(s string) bool {
 	return s != "" && len(s) <= 64 && !strings.ContainsFunc(s, func(c rune) bool {
 		return !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.')
 	})
@@ -162,7 +163,7 @@ func validName(s string) bool {
 
 // CreatePrincipal registers a principal inside the caller's transaction.
 func (s *Store) CreatePrincipal(ctx context.Context, q db.Queryer, name, kind string, at time.Time) (uint64, error) {
-	if !validName(name) || kind != Person && kind != Service {
+	if !ValidName(name) || kind != Person && kind != Service {
 		return 0, ErrName
 	}
 	for range attempts {

@@ -13,6 +13,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	acts "github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
@@ -30,6 +31,8 @@ type Desk struct {
 	Ledger   *ledger.Ledger
 	Store    *Store
 	Canaries detect.Canaries // may be nil
+
+	rules *acts.Handle[rulesGiven, *api.DetectionRules] // set by Register
 }
 
 // names finds the names of principals, each once.
@@ -203,19 +206,25 @@ func (d *Desk) Rules(ctx context.Context, c identity.Caller, brand string) (*api
 	if err != nil {
 		return nil, err
 	}
-	at, err := d.Store.rulesAt(ctx, v.Brand.ID)
+	text, err := d.inForce(ctx, v.Brand.ID)
+	return &api.DetectionRules{Rules: text}, err
+}
+
+// inForce returns the text of the rules of a brand.
+func (d *Desk) inForce(ctx context.Context, brand record.BrandID) (string, error) {
+	at, err := d.Store.rulesAt(ctx, brand)
 	if err != nil || at == 0 {
-		return &api.DetectionRules{Rules: detect.DefaultText()}, err
+		return detect.DefaultText(), err
 	}
-	e, _, err := d.Ledger.Entry(ctx, v.Brand.ID, at)
+	e, _, err := d.Ledger.Entry(ctx, brand, at)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	rules, ok := e.Detail.(entry.DetectionRules)
 	if !ok {
-		return nil, fmt.Errorf("entry %d holds no detection rules: %w", at, ledger.ErrTampered)
+		return "", fmt.Errorf("entry %d holds no detection rules: %w", at, ledger.ErrTampered)
 	}
-	return &api.DetectionRules{Rules: rules.Rules}, nil
+	return rules.Rules, nil
 }
 
 // SetRules makes rules hold from the next entry on. No rules at all are refused: they are a
@@ -240,11 +249,11 @@ func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, in
 	if _, err := detect.ParseRules(text); err != nil {
 		return nil, err
 	}
-	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindDetection, Who: v.Who, Detail: entry.DetectionRules{Rules: text}})
+	was, err := d.inForce(ctx, v.Brand.ID)
 	if err != nil {
 		return nil, err
 	}
-	return &api.DetectionRules{Rules: text}, d.Store.noteRules(ctx, v.Brand.ID, r.Entry())
+	return d.rules.Do(ctx, v, "", rulesGiven{Brand: v.Brand.ID, Rules: text, Was: was})
 }
 
 // errEnough ends a reading of the log.
@@ -270,6 +279,7 @@ func (d *Desk) Replay(ctx context.Context, c identity.Caller, brand string, req 
 		}
 	}
 	det := detect.New(v.Brand.ID, rules, d.Canaries)
+	det.Try()
 	if req.Rules != "" {
 		det.Pin()
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/invent"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
@@ -50,6 +51,10 @@ type Desk struct {
 	// Erase is the ordinary erasure of customers, one after another. It begins none after
 	// so long, and returns who is gone, also with an error.
 	Erase func(ctx context.Context, v *door.Visit, ords []record.Ordinal, within time.Duration) ([]record.Ordinal, error)
+
+	// Set by Register.
+	list   *change.Handle[listed, []api.Canary]
+	retire *change.Handle[listed, *api.CanariesRetired]
 }
 
 // log logs a step before it is done.
@@ -316,12 +321,22 @@ func (d *Desk) retired(ctx context.Context, brand record.BrandID, r ledger.Recei
 	})
 }
 
-// List returns the canaries, without opening a customer. That somebody asked is logged.
+// List returns the canaries, without opening a customer. That somebody asked is logged. It
+// takes a second person; the list is shown to the requester, who asks once more then.
 func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api.Canary, error) {
 	v, err := d.Door.Admit(ctx, c, brand, access.ActCanaries)
 	if err != nil {
 		return nil, err
 	}
+	list, err := d.list.Do(ctx, v, "", listed{Brand: v.Brand.ID})
+	if list == nil && err == nil {
+		list = []api.Canary{}
+	}
+	return list, err
+}
+
+// show lists the canaries to a visitor.
+func (d *Desk) show(ctx context.Context, v *door.Visit) ([]api.Canary, error) {
 	st, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
 	if err != nil {
 		return nil, err
@@ -352,6 +367,10 @@ func (d *Desk) Retire(ctx context.Context, c identity.Caller, brand string) (*ap
 	if err != nil {
 		return nil, err
 	}
+	return d.retire.Do(ctx, v, "", listed{Brand: v.Brand.ID})
+}
+
+func (d *Desk) retireSome(ctx context.Context, v *door.Visit) (*api.CanariesRetired, error) {
 	st, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
 	if err != nil {
 		return nil, err

@@ -79,6 +79,7 @@ type Detector struct {
 	// rulesText is what rules were read from; empty while they are those that New got.
 	rulesText string
 	pinned    bool
+	tried     bool
 	canaries  Canaries
 	people    map[uint64]*profile
 	roles     map[string]*role
@@ -96,6 +97,10 @@ func New(brand record.BrandID, rules *Rules, c Canaries) *Detector {
 
 // Pin makes the detector keep its rules whatever the log says: to try rules.
 func (d *Detector) Pin() { d.pinned = true }
+
+// Try makes the detector say what its rules say, and nothing of acts that need two people,
+// which no rule switches off.
+func (d *Detector) Try() { d.tried = true }
 
 // Next is the index of the entry that comes next.
 func (d *Detector) Next() uint64 { return d.next }
@@ -149,6 +154,9 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 	if mail, ok := e.Detail.(entry.CanaryMail); ok {
 		s.mail(&mail) // whoever reports it has done nothing
 		return s.alarms
+	}
+	if !d.tried { // rules that are tried say nothing of these
+		s.separation()
 	}
 	if d.canaries != nil {
 		s.canary()
@@ -230,6 +238,44 @@ func (s *sight) canary() {
 		s.raise(Canary, s.d.rules.Canary.Grade, n, "no reads of canaries",
 			fmt.Sprintf("read %s (%s in this request)", some(n, "canary", "canaries"), customers(len(s.ords))))
 	}
+}
+
+// separation says that somebody acts, or asks to act, where two people are needed, and that
+// somebody has a key that another had a hand in. Nothing switches it off, and each is told.
+func (s *sight) separation() {
+	var seen, about string
+	g := High
+	switch t := s.e.Detail.(type) {
+	case entry.ChangeAsked:
+		about, seen = t.Change, "asked for "+t.Act+" as change "+t.Change+": it waits for a second person"
+	case entry.ChangeAlone:
+		about, seen = t.Change, t.Act+" by one hand, as change "+t.Change
+	case entry.ChangeGlass:
+		about, seen = t.Change+" glass", "broke glass for "+t.Act+", change "+t.Change+": by one hand it takes effect from "+t.Due+" on, unless somebody refuses it"
+	case entry.ChangeDone:
+		if !strings.Contains(t.Mark, "break-glass") {
+			return
+		}
+		about, seen = t.Change+" done", t.Act+" took effect by broken glass, as change "+t.Change
+	case entry.ChangeNoticed:
+		if t.Step == "done" {
+			return
+		}
+		about, seen = t.Change, fmt.Sprintf("%s for this brand, as change %s in the log of %s (%s)", t.Act, t.Change, t.Log, t.Step)
+	case entry.CredentialCreated:
+		about, seen = strconv.FormatUint(s.index, 10), fmt.Sprintf("a key of %s, made by principal %d", t.Principal, s.e.Principal)
+	case entry.CredentialRenewed:
+		about, seen = strconv.FormatUint(s.index, 10), fmt.Sprintf("the key of credential %d replaced, made by principal %d", t.Credential, s.e.Principal)
+	case entry.Redeemed:
+		g, about, seen = Medium, strconv.FormatUint(s.index, 10), "a key of "+t.Principal+", made by an invitation of "+t.MadeBy
+	default:
+		return
+	}
+	s.alarms = append(s.alarms, Alarm{
+		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: Change, Grade: g, Principal: s.e.Principal, Lineage: s.e.Lineage, Role: s.e.Role,
+		Usual: "two people for acts by which somebody sees more, and a key by its holder alone", Seen: seen,
+		Key: fmt.Sprintf("%d/%s/%s/%s/%s", s.d.brand, Change, about, g, s.now.at.Format(time.DateOnly)),
+	})
 }
 
 // mail says that a canary was written to, and by which way its address left.

@@ -90,6 +90,9 @@ const (
 	Emails     Rule = "emails"
 	Rewrite    Rule = "rewrite"
 	Probe      Rule = "probe"
+	// Change is an act that needs two people, or a key that somebody made for another. No
+	// file of rules switches it off.
+	Change Rule = "second-person"
 )
 
 // AllRules returns every rule.

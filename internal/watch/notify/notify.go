@@ -51,6 +51,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
+	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
@@ -153,6 +154,8 @@ type Desk struct {
 	Ring   *keys.Ring
 	DB     *db.DB
 	Alarms *alarm.Store
+
+	remove *change.Handle[receiverRemoved, bool] // set by Register
 }
 
 // Add registers a receiver and returns its secret, once. It gets alarms from now on,
@@ -219,9 +222,14 @@ func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api
 	return out, nil
 }
 
-// Remove ends a receiver.
+// Remove ends a receiver. It takes a second person, and the receiver is told before.
 func (d *Desk) Remove(ctx context.Context, c identity.Caller, brand, name string) error {
-	return d.change(ctx, c, brand, name, entry.ReceiverRemoved{Receiver: name}, sqlDeleteReceiver)
+	v, err := d.known(ctx, c, brand, name)
+	if err != nil {
+		return err
+	}
+	_, err = d.remove.Do(ctx, v, "", receiverRemoved{Brand: v.Brand.ID, Name: name})
+	return err
 }
 
 // Resume sends a receiver again what it was not sent, from now on, whatever it answered
@@ -232,16 +240,9 @@ func (d *Desk) Resume(ctx context.Context, c identity.Caller, brand, name string
 
 // change logs a change of a receiver that there is, and makes it.
 func (d *Desk) change(ctx context.Context, c identity.Caller, brand, name string, what entry.Detail, sql string) error {
-	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
+	v, err := d.known(ctx, c, brand, name)
 	if err != nil {
 		return err
-	}
-	list, err := d.List(ctx, c, brand)
-	if err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(list, func(r api.Receiver) bool { return r.Name == name }) {
-		return ErrNoReceiver
 	}
 	if _, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who, Detail: what}); err != nil {
 		return err
@@ -250,6 +251,22 @@ func (d *Desk) change(ctx context.Context, c identity.Caller, brand, name string
 		return fmt.Errorf("changing a receiver: %w", err)
 	}
 	return nil
+}
+
+// known returns the visit of an administrator, where a receiver has the name.
+func (d *Desk) known(ctx context.Context, c identity.Caller, brand, name string) (*door.Visit, error) {
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
+	if err != nil {
+		return nil, err
+	}
+	list, err := d.List(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(list, func(r api.Receiver) bool { return r.Name == name }) {
+		return nil, ErrNoReceiver
+	}
+	return v, nil
 }
 
 // List returns a brand's receivers, without secrets and addresses.

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -116,6 +117,8 @@ func testTheWayOfAnAlarm(t *testing.T, h *house) {
 	var list api.Alarms
 	eventually(t, "there is an alarm", func() bool {
 		h.must(responder.Do(ctx, "GET", alarms()+"?state=new", nil, &list))
+		// One hand made the principals: that is an alarm each, and not what this is about.
+		list.Alarms = slices.DeleteFunc(list.Alarms, func(a api.Alarm) bool { return a.Rule == "second-person" })
 		return len(list.Alarms) == 1
 	})
 	a := list.Alarms[0]
@@ -176,6 +179,7 @@ func testTheWayOfAnAlarm(t *testing.T, h *house) {
 		}
 	}
 	h.must(responder.Do(ctx, "GET", alarms()+"?state=open", nil, &list))
+	list.Alarms = slices.DeleteFunc(list.Alarms, func(a api.Alarm) bool { return a.Rule == "second-person" })
 	if len(list.Alarms) != 0 {
 		t.Errorf("open: %+v", list.Alarms)
 	}

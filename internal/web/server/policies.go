@@ -20,7 +20,7 @@ func (s *Server) showPolicy(ctx context.Context, c identity.Caller, in *BrandPat
 }
 
 func (s *Server) applyPolicy(ctx context.Context, c identity.Caller, in *triedAt[api.Policy]) (*api.PolicyDiff, error) {
-	return s.vault.Admin.ApplyPolicy(ctx, c, in.Brand, in.Body.Text, !in.DryRun)
+	return s.vault.Admin.ApplyPolicy(ctx, c, in.Brand, in.Body, !in.DryRun)
 }
 
 func (s *Server) showBudgets(ctx context.Context, c identity.Caller, in *BrandPath) (*api.BudgetRules, error) {

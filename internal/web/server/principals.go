@@ -10,6 +10,9 @@ import (
 // principalRoutes serve who may do what: principals and their roles.
 func (s *Server) principalRoutes() {
 	route(s, "POST", "/v1/principals", "principal-create", "Register a principal with its roles", s.createPrincipal, once)
+	route(s, "POST", "/v1/invitations", "principal-invite", "Invite people to make their own keys; takes a second person, who is shown the codes that no mail brings", s.invite, onceSecret)
+	route(s, "POST", redeemPath, "invitation-redeem", "Make the key of an invitation with its code; needs no other key", s.redeem)
+	route(s, "POST", "/v1/credentials/redeem", "credential-redeem", "Make a service's key with its code, as the service's owner", s.redeem, onceSecret)
 	route(s, "GET", "/v1/principals", "principal-list", "List up to 1,000 principals after a number", s.listPrincipals)
 	route(s, "PUT", "/v1/principals/{name}/roles/{brand}", "role-set", "Grant a role at a brand, or at the group", s.setRole, once)
 	route(s, "DELETE", "/v1/principals/{name}/roles/{brand}", "role-remove", "Remove a role at a brand", s.removeRole, once)
@@ -17,6 +20,17 @@ func (s *Server) principalRoutes() {
 
 func (s *Server) createPrincipal(ctx context.Context, c identity.Caller, in *sent[api.Principal]) (*api.Principal, error) {
 	return s.vault.Admin.CreatePrincipal(ctx, c, in.Body)
+}
+
+func (s *Server) invite(ctx context.Context, c identity.Caller, in *sent[api.InviteRequest]) (*api.Invitations, error) {
+	return s.vault.Admin.Invite(ctx, c, in.Body)
+}
+
+// redeemPath is open to anybody: the code is the proof.
+const redeemPath = "/v1/invitations/redeem"
+
+func (s *Server) redeem(ctx context.Context, c identity.Caller, in *sent[api.RedeemRequest]) (*api.Credential, error) {
+	return s.vault.Admin.Redeem(ctx, c, in.Body)
 }
 
 func (s *Server) listPrincipals(ctx context.Context, c identity.Caller, in *principalsQuery) ([]api.Principal, error) {

@@ -163,7 +163,7 @@ type shown struct {
 
 // open lists the paths that anybody may ask for.
 func open(path string) bool {
-	return path == "/v1/health" || path == "/v1/live" || path == "/v1/ready" || path == "/v1/openapi.json" || path == "/v1/openapi.yaml"
+	return path == redeemPath || path == "/v1/health" || path == "/v1/live" || path == "/v1/ready" || path == "/v1/openapi.json" || path == "/v1/openapi.yaml"
 }
 
 // identify sets the request's deadline, and turns away whom nobody knows before their

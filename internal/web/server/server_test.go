@@ -63,6 +63,7 @@ func newHouseWithin(t *testing.T, database string, timeout time.Duration) *house
 	if err != nil {
 		t.Fatal(err)
 	}
+	v.Changes.Patience = time.Nanosecond // its own tests wait for receivers
 	h := &house{t: t, dir: dir, logged: &lockedBuffer{}, as: map[string]*client.Client{}}
 	s := server.NewWithin(v.Desks(), slog.New(slog.NewJSONHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})), timeout)
 	h.server, h.vault = s, v
