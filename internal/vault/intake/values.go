@@ -319,6 +319,13 @@ func parseAmount(s string) (record.Amount, error) {
 // split takes a full name apart. The first word is one part, the rest the other. What is
 // one word, or has a sign of a company in it, is a family name.
 func (p namePart) split(s string) string {
+	if family, given, ok := strings.Cut(s, ","); ok && (p == givenOfLast || p == familyOfLast) && !strings.Contains(given, ",") {
+		// Family name, comma, given names: the comma says where.
+		if p == familyOfLast {
+			return strings.TrimSpace(family)
+		}
+		return strings.TrimSpace(given)
+	}
 	words := strings.Fields(s)
 	whole := len(words) < 2 || strings.ContainsAny(s, "&@0123456789")
 	switch p {
