@@ -418,10 +418,53 @@ type Disclosures struct {
 	Disclosures []Disclosure `json:"disclosures"`
 }
 
-// Erased answers an erasure.
+// EraseRequest begins an erasure.
+type EraseRequest struct {
+	Token      string `json:"token" maxLength:"64"`
+	ByCustomer bool   `json:"by_customer,omitempty" doc:"The customer asked for it and was proven to be them: the answer has a code with which they alone can take the erasure back."`
+}
+
+// Erased answers an erasure, and one that was taken back.
 type Erased struct {
 	Receipt Receipt `json:"receipt"`
 	Token   string  `json:"token"`
+	// Due is when the key is destroyed; until then an erasure can be taken back.
+	Due time.Time `json:"due,omitzero" doc:"When the key is destroyed. Nobody can read, find or count the customer from now on; until then the erasure can be taken back. Absent: the key is destroyed."`
+	// TakeBackCode is shown once.
+	TakeBackCode string `json:"take_back_code,omitempty" doc:"Shown once: put it into the confirmation to the customer. With it and an address of theirs they take the erasure back."`
+}
+
+// ErasureQuery pages through erasures that cool.
+type ErasureQuery struct {
+	After uint64 `json:"after,omitempty" query:"after" doc:"Where the last page ended."`
+	Limit int    `json:"limit,omitempty" query:"limit" minimum:"0" maximum:"1000"`
+}
+
+// Erasures lists erasures that have begun and whose keys are not destroyed yet.
+type Erasures struct {
+	Erasures []Cooling `json:"erasures"`
+	Next     uint64    `json:"next,omitempty" doc:"Where the next page begins; absent: this is the last."`
+}
+
+// Cooling is an erasure that can still be taken back.
+type Cooling struct {
+	Token      string    `json:"token"`
+	Entry      uint64    `json:"entry" doc:"The entry of the log that began it."`
+	Begun      time.Time `json:"begun"`
+	Due        time.Time `json:"due" doc:"When the key is destroyed."`
+	ByCustomer bool      `json:"by_customer" doc:"The customer asked for it, and alone takes it back."`
+}
+
+// TakeBackRequest takes back what a customer asked for.
+type TakeBackRequest struct {
+	Code    string `json:"code" maxLength:"64" doc:"The code of the confirmation."`
+	Address string `json:"address" maxLength:"400" doc:"The customer's e-mail address, phone number or postal code."`
+	Country string `json:"country,omitempty" maxLength:"2" doc:"For a phone number without its country."`
+}
+
+// ErasureCooling is how long erased customers' keys lie aside at a brand.
+type ErasureCooling struct {
+	Days int `json:"days" minimum:"0" maximum:"21" doc:"0: keys are destroyed at once."`
 }
 
 // Entry is an entry of a brand's log.

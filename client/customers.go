@@ -58,7 +58,35 @@ func (c *Client) WhoRead(ctx context.Context, brand, token string) (*api.Disclos
 	return ask[api.Disclosures](ctx, c, http.MethodGet, at(brand, "customers", token, "disclosures"), nil)
 }
 
-// Erase erases a customer. It cannot be undone.
+// EraseFor erases a customer who asked for it and was proven to be them. The answer has a
+// code, shown once, with which they take it back: put it into the confirmation.
+func (c *Client) EraseFor(ctx context.Context, brand, token string) (*api.Erased, error) {
+	return ask[api.Erased](ctx, c, http.MethodPost, at(brand, "erasures"), api.EraseRequest{Token: token, ByCustomer: true})
+}
+
+// Erasures lists erasures that can still be taken back, those after a page's Next; limit 0
+// is a page of the server's size.
+func (c *Client) Erasures(ctx context.Context, brand string, after uint64, limit int) (*api.Erasures, error) {
+	return ask[api.Erasures](ctx, c, http.MethodGet, query(at(brand, "erasures"), "after", some(after), "limit", some(limit)), nil)
+}
+
+// TakeBackErasure takes back what a customer asked for, with their code and an address.
+func (c *Client) TakeBackErasure(ctx context.Context, brand string, req api.TakeBackRequest) (*api.Erased, error) {
+	return ask[api.Erased](ctx, c, http.MethodPost, at(brand, "erasures", "take-back"), req)
+}
+
+// ErasureCooling returns how long erased customers' keys lie aside at a brand.
+func (c *Client) ErasureCooling(ctx context.Context, brand string) (*api.ErasureCooling, error) {
+	return ask[api.ErasureCooling](ctx, c, http.MethodGet, at(brand, "erasure-cooling"), nil)
+}
+
+// SetErasureCooling sets how long erased customers' keys lie aside at a brand.
+func (c *Client) SetErasureCooling(ctx context.Context, brand string, req api.ErasureCooling) (*api.ErasureCooling, error) {
+	return ask[api.ErasureCooling](ctx, c, http.MethodPut, at(brand, "erasure-cooling"), req)
+}
+
+// Erase erases a customer: from now on nobody reads, finds or counts them, and after the
+// brand's cooling time their key is destroyed.
 func (c *Client) Erase(ctx context.Context, brand, token string) (*api.Erased, error) {
 	return ask[api.Erased](ctx, c, http.MethodDelete, at(brand, "customers", token), nil)
 }

@@ -1,23 +1,31 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
+	"strings"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 )
 
 type eraseCmd struct {
 	forBrand
-	Yes   bool   `help:"Erase; without it, only show what would be erased."`
-	Token string `arg:"" help:"Customer token."`
+	Yes        bool   `help:"Erase; without it, only show what would be erased."`
+	ByCustomer bool   `name:"by-customer" help:"The customer asked for it and was proven to be them: print a code with which they alone take it back."`
+	Token      string `arg:"" help:"Customer token."`
 }
 
 // Help is the long help text.
 func (eraseCmd) Help() string {
-	return `Destroys the customer's key, records, indexes and former values. A copy of the data
-tables without customer_keys is dead with that. A full copy of the database from before
+	return `From now on nobody reads, finds or counts the customer. Their key lies aside for the
+brand's cooling time (cloakroom erasure cooling), in which the erasure can be taken back:
+by two people, or, where the customer asked for it (--by-customer), by the customer alone,
+with the code that this prints once and an address of theirs.
+
+Then the key, the records and the former values are destroyed. A copy of the data tables without customer_keys is dead with that. A full copy of the database from before
 still opens with root.key until both keys were replaced since:
 cloakroom key rotate --brand B, then cloakroom key rotate-root.`
 }
@@ -27,12 +35,107 @@ func (c *eraseCmd) Run(ctx context.Context, std Streams) error {
 	if !c.Yes {
 		would := map[string]any{"dry_run": true, "brand": c.Brand, "token": c.Token}
 		return c.print(std, would, func(w io.Writer) {
-			fmt.Fprintf(w, "Would erase %s of %s: the key, the records, the indexes, the former values. This cannot be undone. Add --yes to do it.\n", c.Token, c.Brand)
+			fmt.Fprintf(w, "Would erase %s of %s: the key, the records, the indexes, the former values. Until the cooling time is over it can be taken back, afterwards not. Add --yes to do it.\n", c.Token, c.Brand)
 			fmt.Fprintln(w, "Full copies of the database from before, older copies of customer_keys too, open until the keys are rotated: cloakroom key rotate, key rotate-root.")
 		})
 	}
-	call := func(v *connection) (*api.Erased, error) { return v.Erase(ctx, c.Brand, c.Token) }
+	call := func(v *connection) (*api.Erased, error) {
+		if c.ByCustomer {
+			return v.EraseFor(ctx, c.Brand, c.Token)
+		}
+		return v.Erase(ctx, c.Brand, c.Token)
+	}
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Erased) {
 		fmt.Fprintf(w, "erased %s; logged as entry %d of %s\n", out.Token, out.Receipt.Entry, out.Receipt.Brand)
+		if !out.Due.IsZero() {
+			fmt.Fprintf(w, "nobody can read or find them; the key is destroyed on %s, and until then the erasure can be taken back\n", out.Due.Format(time.DateOnly))
+		}
+		if out.TakeBackCode != "" {
+			fmt.Fprintf(w, "take-back code, shown once, for the confirmation to the customer: %s\n", out.TakeBackCode)
+		}
+	})
+}
+
+type erasureCmd struct {
+	List     erasureListCmd     `cmd:"" help:"List erasures that can still be taken back."`
+	TakeBack erasureTakeBackCmd `cmd:"" name:"take-back" help:"Take back what a customer asked for, with their code and address."`
+	Cooling  erasureCoolingCmd  `cmd:"" help:"Show or set how long erased customers' keys lie aside."`
+}
+
+type erasureListCmd struct{ forBrand }
+
+// Run lists erasures that cool.
+func (c *erasureListCmd) Run(ctx context.Context, std Streams) error {
+	call := func(v *connection) (*api.Erasures, error) {
+		all := &api.Erasures{Erasures: []api.Cooling{}}
+		for after := uint64(0); ; {
+			page, err := v.Erasures(ctx, c.Brand, after, 0)
+			if err != nil {
+				return nil, err
+			}
+			all.Erasures = append(all.Erasures, page.Erasures...)
+			if after = page.Next; after == 0 {
+				return all, nil
+			}
+		}
+	}
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, list *api.Erasures) {
+		for _, x := range list.Erasures {
+			who := "two people take it back"
+			if x.ByCustomer {
+				who = "the customer takes it back"
+			}
+			fmt.Fprintf(w, "%s\tbegun %s\tdestroyed %s\t%s\n", x.Token, x.Begun.Format(time.DateOnly), x.Due.Format(time.DateOnly), who)
+		}
+		fmt.Fprintf(w, "%d erasures can still be taken back\n", len(list.Erasures))
+	})
+}
+
+type erasureTakeBackCmd struct {
+	forBrand
+	Code    string `required:"" help:"The code of the confirmation; - reads it from standard input."`
+	Address string `required:"" help:"The customer's e-mail address, phone number or postal code; - reads it from standard input after the code."`
+	Country string `help:"For a phone number without its country." placeholder:"CC"`
+}
+
+// Help is the long help text.
+func (erasureTakeBackCmd) Help() string {
+	return `The customer sends back the code of their confirmation and names an address that the
+vault had of them. Both must be right: a wrong pair is answered as for a stranger.
+
+Example: cloakroom erasure take-back --brand gucci --code - --address - < answer.txt`
+}
+
+// Run takes an erasure back.
+func (c *erasureTakeBackCmd) Run(ctx context.Context, std Streams) error {
+	in := bufio.NewScanner(std.In)
+	for _, v := range []*string{&c.Code, &c.Address} {
+		if *v == "-" && in.Scan() {
+			*v = strings.TrimSpace(in.Text())
+		}
+	}
+	call := func(v *connection) (*api.Erased, error) {
+		return v.TakeBackErasure(ctx, c.Brand, api.TakeBackRequest{Code: c.Code, Address: c.Address, Country: c.Country})
+	}
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Erased) {
+		fmt.Fprintf(w, "%s is there again; logged as entry %d of %s\n", out.Token, out.Receipt.Entry, out.Receipt.Brand)
+	})
+}
+
+type erasureCoolingCmd struct {
+	forBrand
+	Days *int `help:"Set it: 0 to 21 days; 0 destroys keys at once." placeholder:"N"`
+}
+
+// Run shows or sets the cooling time.
+func (c *erasureCoolingCmd) Run(ctx context.Context, std Streams) error {
+	call := func(v *connection) (*api.ErasureCooling, error) {
+		if c.Days != nil {
+			return v.SetErasureCooling(ctx, c.Brand, api.ErasureCooling{Days: *c.Days})
+		}
+		return v.ErasureCooling(ctx, c.Brand)
+	}
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.ErasureCooling) {
+		fmt.Fprintf(w, "keys of erased customers of %s lie aside for %d days\n", c.Brand, out.Days)
 	})
 }

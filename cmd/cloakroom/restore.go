@@ -80,6 +80,9 @@ func (c *restoreCmd) say(w io.Writer, r *backup.Report) {
 	if r.Finished > 0 {
 		fmt.Fprintf(w, "%d customers had a key still, and the log says that they were erased: they are erased now.\n", r.Finished)
 	}
+	if r.Cooling > 0 {
+		fmt.Fprintf(w, "%d customers are erased and their keys lie aside: until the cooling time is over that can be taken back.\n", r.Cooling)
+	}
 	if r.Unlogged > 0 {
 		fmt.Fprintf(w, "WARNING: %d customers of the data have no key, and the log does not say that they were erased. Somebody took their keys out of the database or of the backup. They cannot be read.\n", r.Unlogged)
 	}

@@ -79,5 +79,5 @@ func (t *target) Resume(ctx context.Context, origin string) (*backup.Restored, e
 	if err := t.Start(ctx, t.o); err != nil {
 		return nil, err
 	}
-	return &backup.Restored{Ledger: t.Ledger, Identity: t.Identity, Admin: t.Admin, Erase: t.Erase, Canaries: t.Upkeep.Canaries}, nil
+	return &backup.Restored{Ledger: t.Ledger, Identity: t.Identity, Admin: t.Admin, Erase: t.Erase, Seal: t.Upkeep.Seal, Canaries: t.Upkeep.Canaries}, nil
 }

@@ -63,6 +63,10 @@ var guards = []guard{
 	{"P6.1", "internal/vault/seal/erase.go", "`DELETE FROM customer_keys WHERE ord = $1 AND version = $2`", "`UPDATE customer_keys SET version = version WHERE ord = $1 AND version = $2`", "internal/vault/seal.TestAnErasedCustomerIsGoneFromEveryFile"},
 	{"P6.2", "internal/vault/erase/erase.go", "slices.Chunk(list, finishedAtOnce)", "slices.Chunk(list[:0], finishedAtOnce)", "internal/govern/backup.TestLogErasesAgain"},
 	{"P6.3", "internal/platform/keys/rotate.go", "`DELETE FROM brand_keys WHERE brand = $1 AND kind = $2 AND version < $3`", "`DELETE FROM brand_keys WHERE brand = $1 AND kind = $2 AND version < $3 - 1000`", "internal/vault/seal.TestNoOlderCopyOpensAfterBothRotations"},
+	{"P6.4", "internal/vault/ledger/erasures.go", "(released(e.Kind) || e.Kind == entry.KindErasureBegun) && at == fateCooling", "at == fateCooling && at == fateErased", "internal/web/server.TestStepsOfErasuresThatWereCutOffAreCarriedOut"},
+	{"P6.4", "internal/vault/seal/cooling.go", "\"cloakroom key laid aside 1\"", "\"cloakroom customer key 1\"", "internal/web/server.TestAKeyPutBackByHandDoesNotOpen"},
+	{"P6.5", "internal/vault/erase/cooling.go", "if err == nil && l.Asked {", "if err == nil && l.Asked && l.Ord == 0 {", "internal/web/server.TestOnlyTheCustomerTakesTheirErasureBack"},
+	{"P6.6", "internal/govern/backup/load.go", "case live && row[erased] != int64(0):", "case live && row[erased] == int64(-1):", "internal/govern/backup.TestARestoreKnowsEveryStateOfAnErasure"},
 
 	{"P7.1", "internal/vault/disclose/disclose.go", "if !errors.As(err, &unknown) {", "if errors.As(err, &unknown) || err == nil {", "internal/vault/disclose.TestOneForeignTokenFailsAll"},
 	{"P7.2", "internal/vault/door/door.go", "\t\treturn nil, brands.ErrNoBrand\n", "\t\treturn nil, err\n", "internal/web/server.TestOneBrandIsAFence"},

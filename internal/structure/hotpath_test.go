@@ -138,6 +138,13 @@ var everyShard = map[string]string{
 	"sqlNextLookups":             "a check walks everything",
 	"sqlFirstExternals":          "a check walks everything",
 	"sqlNextExternals":           "a check walks everything",
+	"sqlInspectCooling":          "a check walks everything",
+	"sqlListCooling":             "somebody lists the erasures that cool",
+	"sqlCoolingDue":              "a server looks once a minute, in a table of days",
+	"sqlCountCooling":            "`doctor` counts the erasures that cool",
+	"sqlCoolingBelow":            "a rotation walks all keys",
+	"sqlCountOldLaid":            "a rotation walks all keys",
+	"sqlDropTakeBack":            "an erasure ends, or is taken back: few, and in a table of days",
 	"sqlHeads":                   "a backup reads every log",
 	"sqlSizes":                   "twice a second, which logs have grown",
 }

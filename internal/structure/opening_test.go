@@ -57,9 +57,14 @@ var openings = map[string]opening{
 	"(*internal/vault/seal.Store).PreparePurchasesBut": {false, "compares the external id that was asked for with the stored one: an index value may be shared"},
 	"(*internal/vault/seal.packer).append":             {false, "compares purchases with those stored, and packs them anew"},
 	"(*internal/vault/seal.Store).Erase":               {false, "reads which index values to delete with the customer"},
-	"(*internal/vault/seal.inspector).customer":        {false, "`db check`: says of each record whether it opens, and which index rows it should have"},
+	"(*internal/vault/seal.inspector).customer":        {false, "`db check`: which index rows a customer should have"},
 	"(*internal/vault/seal.inspector).index":           {false, "`db check`: says whether an index row is its customer's"},
 	"(*internal/vault/seal.mover).plan":                {false, "a rotation: index values under the new key, from the profiles"},
+	"(*internal/vault/seal.Store).LayAside":            {false, "reads which index values to delete with the customer, and by which address an erasure is taken back"},
+	"(*internal/vault/seal.Store).Untaken":             {false, "says whether the external id of a customer whose erasure is taken back became another's"},
+	"(*internal/vault/seal.brandKeys).indexes":         {false, "indexes a customer anew whose erasure is taken back"},
+	"(*internal/vault/seal.inspector).opens":           {true, "`db check`: says of each record whether it opens"},
+	"(*internal/vault/seal.inspector).cooling":         {false, "`db check`: the same of a customer whose erasure cools"},
 
 	// What passes customers on inside the store.
 	openerDir + ".OpenBy":                       {true, "the cipher"},
@@ -69,6 +74,7 @@ var openings = map[string]opening{
 
 	// Keys, and what is sealed and no customer's.
 	"(*internal/vault/seal.unwrapper).unwrap":   {false, "a customer's key, into the rows of the store: the log key makes the entry's commitment"},
+	"(*internal/vault/seal.Store).unlay":        {false, "a customer's key that lies aside, into the rows of the store"},
 	"(*internal/vault/seal.wrapper).rewrap":     {false, "a customer's key, from under one KEK to under another"},
 	"internal/vault/seal.openProduct":           {true, "a product of the catalogue, which several customers bought"},
 	"(*internal/vault/seal.Store).products":     {false, "the catalogue, to decode purchases with"},

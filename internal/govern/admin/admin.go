@@ -442,6 +442,39 @@ func (d *Desk) SetLoyaltyPrefixes(ctx context.Context, c identity.Caller, brand 
 	return &req, nil
 }
 
+// SetCooling sets how long erased customers' keys lie aside at a brand.
+func (d *Desk) SetCooling(ctx context.Context, c identity.Caller, brand string, req api.ErasureCooling) (*api.ErasureCooling, error) {
+	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
+	if err != nil {
+		return nil, err
+	}
+	if v.Brand.ID == record.Group {
+		return nil, fmt.Errorf("%w: the group has no customers: name a brand", ErrRequest)
+	}
+	cooling := time.Duration(req.Days) * 24 * time.Hour
+	if req.Days < 0 || cooling > brands.MaxCooling {
+		return nil, brands.ErrCooling
+	}
+	detail := entry.CoolingSet{Days: req.Days, Were: int(v.Brand.Cooling / (24 * time.Hour))}
+	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, _ time.Time) error {
+		return d.Door.Brands.SetCooling(ctx, q, v.Brand.ID, cooling)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &req, nil
+}
+
+// Cooling returns how long erased customers' keys lie aside at a brand, to anybody with a
+// role there.
+func (d *Desk) Cooling(ctx context.Context, c identity.Caller, brand string) (*api.ErasureCooling, error) {
+	v, err := d.Door.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	return &api.ErasureCooling{Days: int(v.Brand.Cooling / (24 * time.Hour))}, nil
+}
+
 // checkLoyalty names what is wrong by its place: a prefix may be more than was meant, and
 // is not repeated.
 func checkLoyalty(req api.LoyaltyPrefixes) error {

@@ -142,9 +142,16 @@ func (m *Manifest) log(brand record.BrandID) *Log {
 	return nil
 }
 
-// versionsTable stands in the data part in place of customer_keys: what a customer's
-// records need to open, without the key.
+// versionsTable stands in the data part in place of customer_keys and of coolingTable: what
+// a customer's records need to open, without the key.
 const versionsTable = "customer_versions"
+
+// coolingTable holds the keys of customers whose erasure has begun, and takeBacksTable how
+// they take it back. Copies made by older releases do not have them.
+const (
+	coolingTable   = "cooling"
+	takeBacksTable = "take_backs"
+)
 
 // keyless are the columns of customer_keys that go into versionsTable.
 var keyless = []string{"ord", "brand", "version", "epoch", "segments"}
@@ -391,6 +398,12 @@ func writePart(ctx context.Context, q db.Queryer, m *Manifest, dir string, p db.
 	slices.SortStableFunc(tables, func(a, b db.Table) int {
 		return strings.Compare(order(a.Name), order(b.Name))
 	})
+	var laid [][]any // of versionsTable, of customers whose erasure cools: few, and those of weeks
+	if p == db.PartData {
+		if laid, err = laidVersions(ctx, q, tables); err != nil {
+			return nil, err
+		}
+	}
 	for _, t := range tables {
 		as := t.Name
 		pick := t.Columns
@@ -413,12 +426,22 @@ func writePart(ctx context.Context, q db.Queryer, m *Manifest, dir string, p db.
 			for i, j := range at {
 				out[i] = row[j]
 			}
+			for as == versionsTable && len(laid) > 0 && laid[0][0].(int64) < out[0].(int64) {
+				if err := w.row(laid[0]); err != nil {
+					return err
+				}
+				laid = laid[1:]
+			}
 			if progress != nil && time.Since(drawn) > progressEvery {
 				drawn = time.Now()
 				progress(Progress{Part: string(p), Table: as, Rows: w.count, Bytes: w.sum.n})
 			}
 			return w.row(out)
 		})
+		for as == versionsTable && err == nil && len(laid) > 0 {
+			err = w.row(laid[0])
+			laid = laid[1:]
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -435,6 +458,23 @@ func writePart(ctx context.Context, q db.Queryer, m *Manifest, dir string, p db.
 	}
 	f.Bytes, f.SHA256 = w.sum.n, hex.EncodeToString(w.sum.hash.Sum(nil))
 	return f, nil
+}
+
+// laidVersions reads the rows of versionsTable of customers whose erasure cools, ascending.
+func laidVersions(ctx context.Context, q db.Queryer, tables []db.Table) (out [][]any, err error) {
+	i := slices.IndexFunc(tables, func(t db.Table) bool { return t.Name == coolingTable })
+	if i < 0 {
+		return nil, nil
+	}
+	err = db.ReadTable(ctx, q, tables[i], func(row []any) error {
+		short := make([]any, len(keyless))
+		for n, c := range keyless {
+			short[n] = row[slices.Index(tables[i].Columns, c)]
+		}
+		out = append(out, short)
+		return nil
+	})
+	return out, err
 }
 
 func order(table string) string {

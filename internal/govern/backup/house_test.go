@@ -97,6 +97,8 @@ func newHouse(t *testing.T, engine string, customers int) *house {
 	admin := h.as("")
 	for _, b := range brands() {
 		must(t, admin.Do(ctx, "POST", "/v1/brands", api.Brand{Name: b}, nil))
+		_, err := admin.SetErasureCooling(ctx, b, api.ErasureCooling{Days: 0})
+		must(t, err)
 		must(t, admin.Do(ctx, "PUT", client.Path("brands", b, "budgets"), api.BudgetRules{Rules: wide(t)}, nil))
 	}
 	for name, role := range map[string]string{"shop": "application", "officer": "data-protection-officer", "alice": "support-agent"} {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 // load brings the parts in, each at the schema that it was written with, and the
@@ -66,12 +67,14 @@ func (r *restore) loadPart(ctx context.Context, s *source, p db.Part) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, pr.close()) }()
-	var versions *merge
+	var versions, laid *merge
 	if p == db.PartKeys {
-		if versions, err = r.openMerge(); err != nil {
-			return err
+		for _, m := range []**merge{&versions, &laid} {
+			if *m, err = r.openMerge(); err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, (*m).close()) }()
 		}
-		defer func() { err = errors.Join(err, versions.close()) }()
 	}
 	b := &batch{r: r, f: f, part: p}
 	for {
@@ -94,10 +97,16 @@ func (r *restore) loadPart(ctx context.Context, s *source, p db.Part) (err error
 			keep = false
 		case pr.table == "customer_keys":
 			keep, err = versions.apply(pr, row)
+		case pr.table == coolingTable:
+			keep, err = laid.apply(pr, row)
+		case pr.table == takeBacksTable:
+			var ord int64
+			ord, err = pr.int(row, "ord")
+			keep = r.cold.Contains(uint32(ord))
 		case pr.table == erasuresTable: // of customers who are not here, nothing is due
 			var ord int64
 			ord, err = pr.int(row, "ord")
-			keep = r.live.Contains(uint32(ord))
+			keep = r.live.Contains(uint32(ord)) || r.cold.Contains(uint32(ord))
 		case p == db.PartData:
 			keep, err = r.alive(pr, row)
 		}
@@ -121,11 +130,13 @@ func (r *restore) loadPart(ctx context.Context, s *source, p db.Part) (err error
 
 // wanted leaves out of a dry run what the logs can be checked without.
 func (r *restore) wanted(p db.Part, table string) bool {
-	return !r.DryRun || p != db.PartData && table != "customer_keys"
+	return !r.DryRun || p != db.PartData && table != "customer_keys" && table != coolingTable && table != takeBacksTable
 }
 
 // alive decides over a row of the data. A customer whose key is gone leaves a row that
-// says that they were erased, and nothing else.
+// says that they were erased, and nothing else. Of one whose key lies aside everything is
+// brought back but the index. The copies may be of different times: who cooled in the data
+// and is there by the keys is indexed anew.
 func (r *restore) alive(pr *partReader, row []any) (bool, error) {
 	if !slices.Contains(pr.columns, "ord") {
 		return true, nil
@@ -135,15 +146,30 @@ func (r *restore) alive(pr *partReader, row []any) (bool, error) {
 		return false, err
 	}
 	live := r.live.Contains(uint32(ord))
+	cold := r.cold.Contains(uint32(ord))
 	if pr.table != "customers" {
-		return live, nil
+		return live || cold && pr.table != "lookups" && pr.table != "externals", nil
 	}
 	sealed, erased := slices.Index(pr.columns, "sealed"), slices.Index(pr.columns, "erased")
 	if sealed < 0 || erased < 0 {
 		return false, pr.damaged("the customers have no sealed records")
 	}
-	if !live && row[sealed] != nil {
+	switch {
+	case row[sealed] == nil:
+	case live && row[erased] != int64(0):
+		row[erased] = int64(0)
+		brand, err := pr.int(row, "brand")
+		if err != nil {
+			return false, err
+		}
+		r.again[record.BrandID(brand)] = append(r.again[record.BrandID(brand)], record.Ordinal(ord))
+	case cold && row[erased] == int64(0):
+		row[erased] = r.keys.Made.UnixMicro()
+	case !live && !cold:
 		row[sealed], row[erased] = nil, r.keys.Made.UnixMicro()
+		if bought := slices.Index(pr.columns, "bought"); bought >= 0 {
+			row[bought] = nil
+		}
 	}
 	return true, nil
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/erase"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/vault/seal"
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
 )
 
@@ -57,6 +58,7 @@ type Report struct {
 	Erased    uint64    `json:"erased"`        // in the data, and erased after it
 	Finished  uint64    `json:"erased_by_log"` // had a key still, and are erased now, as the log says
 	Unlogged  uint64    `json:"missing_keys"`  // in the data, without a key, and the log does not say that they were erased
+	Cooling   uint64    `json:"cooling"`       // whose erasure can still be taken back
 	Later     uint64    `json:"later"`         // written for the first time after the data
 	Logs      []LogRead `json:"logs"`
 }
@@ -88,6 +90,7 @@ type Restored struct {
 	Identity *identity.Store
 	Admin    *admin.Desk // logs the restore
 	Erase    *erase.Desk
+	Seal     *seal.Store
 	Canaries *canary.Store
 }
 
@@ -117,10 +120,12 @@ type restore struct {
 	v          Target
 	restored   *Restored // once its logs are loaded
 	tables     map[string]db.Table
-	in, keyed  *roaring.Bitmap // customers of the data; customers with a key
-	live       *roaring.Bitmap // both
-	erased     *roaring.Bitmap // as the log says
-	due        *roaring.Bitmap // whose erasure was logged and not carried out when the keys were copied
+	in, keyed  *roaring.Bitmap                     // customers of the data; customers with a key
+	laid, cold *roaring.Bitmap                     // customers whose key lies aside; those of them in the data
+	live       *roaring.Bitmap                     // in the data and with a key
+	again      map[record.BrandID][]record.Ordinal // who cooled in the data and is there now
+	erased     *roaring.Bitmap                     // as the log says
+	due        *roaring.Bitmap                     // whose erasure was logged and not carried out when the keys were copied
 	progress   func(Progress)
 }
 
@@ -128,7 +133,7 @@ type restore struct {
 // and until the logs are found to be what was signed, the place is marked as not whole,
 // so that no vault opens there. After a kill, run it again: it begins anew.
 func Restore(ctx context.Context, o Options, prepare Prepare, progress func(Progress)) (_ *Report, err error) {
-	r := &restore{Options: o, in: roaring.New(), keyed: roaring.New(), erased: roaring.New(), due: roaring.New(), progress: progress}
+	r := &restore{Options: o, in: roaring.New(), keyed: roaring.New(), laid: roaring.New(), again: map[record.BrandID][]record.Ordinal{}, erased: roaring.New(), due: roaring.New(), progress: progress}
 	if r.progress == nil {
 		r.progress = func(Progress) {}
 	}
@@ -281,7 +286,7 @@ func (r *restore) people(ctx context.Context) error {
 		into map[string]*roaring.Bitmap
 	}{
 		{r.data, db.PartData, map[string]*roaring.Bitmap{versionsTable: r.in}},
-		{r.keys, db.PartKeys, map[string]*roaring.Bitmap{"customer_keys": r.keyed, erasuresTable: r.due}},
+		{r.keys, db.PartKeys, map[string]*roaring.Bitmap{"customer_keys": r.keyed, coolingTable: r.laid, erasuresTable: r.due}},
 	} {
 		pr, _, err := r.part(x.s, x.p)
 		if err != nil {
@@ -299,8 +304,9 @@ func (r *restore) people(ctx context.Context) error {
 		}
 	}
 	r.live = roaring.And(r.in, r.keyed)
-	r.report.Customers = r.live.GetCardinality()
-	r.report.Erased = r.in.GetCardinality() - r.report.Customers
+	r.cold = roaring.And(r.in, r.laid)
+	r.report.Customers, r.report.Cooling = r.live.GetCardinality(), r.cold.GetCardinality()
+	r.report.Erased = r.in.GetCardinality() - r.report.Customers - r.report.Cooling
 	r.report.Later = r.keyed.GetCardinality() - r.report.Customers
 	return nil
 }
@@ -373,7 +379,7 @@ func (r *restore) verify(ctx context.Context) error {
 		return err
 	}
 	used := make([]bool, len(r.Checkpoints))
-	finish := roaring.New()
+	finish, begun, back := roaring.New(), roaring.New(), roaring.New()
 	for _, l := range r.log.Logs {
 		was, err := r.restored.Ledger.Checkpoint(ctx, l.Brand)
 		if err == nil && string(was) != l.Checkpoint {
@@ -424,9 +430,19 @@ func (r *restore) verify(ctx context.Context) error {
 				next = max(next, int64(ord)+1)
 				if e.Kind == entry.KindErasure {
 					r.erased.Add(uint32(ord))
-					if r.unfinished(l.Brand, index, ord) {
-						finish.Add(uint32(ord))
-					}
+				}
+				if !r.unfinished(l.Brand, index, ord) {
+					continue
+				}
+				switch e.Kind {
+				case entry.KindErasure:
+					finish.Add(uint32(ord))
+				case entry.KindErasureBegun:
+					begun.Add(uint32(ord))
+					back.Remove(uint32(ord))
+				case entry.KindErasureUndone:
+					back.Add(uint32(ord))
+					begun.Remove(uint32(ord))
 				}
 			}
 			return nil
@@ -442,11 +458,16 @@ func (r *restore) verify(ctx context.Context) error {
 			return fmt.Errorf("the checkpoint that you kept is of the log %q, and there is no such log in this backup", name)
 		}
 	}
-	gone := roaring.AndNot(r.in, r.live)
+	gone := roaring.AndNot(roaring.AndNot(r.in, r.live), r.cold)
 	r.report.Unlogged = roaring.AndNot(gone, r.erased).GetCardinality()
+	begun.AndNot(finish)
+	back.AndNot(finish)
+	begun.And(r.live)
+	back.And(r.cold)
+	r.report.Customers += back.GetCardinality() - begun.GetCardinality() - roaring.And(r.live, finish).GetCardinality()
+	r.report.Cooling += begun.GetCardinality() - back.GetCardinality() - roaring.And(r.cold, finish).GetCardinality()
+	r.report.Finished = roaring.And(roaring.Or(r.live, r.cold), finish).GetCardinality()
 	if r.DryRun {
-		r.report.Finished = roaring.And(r.live, finish).GetCardinality()
-		r.report.Customers -= r.report.Finished
 		return nil
 	}
 	// An ordinal is given once, whatever was lost.
@@ -510,14 +531,20 @@ func (r *restore) unfinished(brand record.BrandID, index uint64, ord record.Ordi
 // finish carries out the erasures that the log holds, logs that the vault was restored,
 // and lets it open.
 func (r *restore) finish(ctx context.Context) error {
+	for brand, ords := range r.again {
+		if err := r.restored.Seal.Reappear(ctx, brand, ords); err != nil {
+			return err
+		}
+	}
+	finished := uint64(0)
 	for _, l := range r.log.Logs {
 		n, err := r.restored.Erase.FinishErasures(ctx, l.Brand, func(index uint64, ord record.Ordinal) bool { return r.unfinished(l.Brand, index, ord) })
 		if err != nil {
 			return fmt.Errorf("erasing again who the log of %s says was erased: %w", l.Name, err)
 		}
-		r.report.Finished += uint64(n)
+		finished += uint64(n)
 	}
-	r.report.Customers -= r.report.Finished
+	r.report.Finished = finished
 	who, err := r.restored.Identity.EnsureLocal(ctx, access.Administrator)
 	if err != nil {
 		return err

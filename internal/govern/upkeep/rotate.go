@@ -138,6 +138,13 @@ func (d *Desk) Tend(ctx context.Context, log *slog.Logger) {
 		if err != nil && ctx.Err() == nil {
 			log.Error("carrying out erasures that were cut off", "cause", err)
 		}
+		n, err = d.Erase.DestroyCooled(ctx, 0)
+		if n > 0 {
+			log.Info("keys of erased customers were destroyed after their cooling time", "customers", n)
+		}
+		if err != nil && ctx.Err() == nil {
+			log.Error("destroying keys of erased customers", "cause", err)
+		}
 	}
 	finish(0)
 	finishing := time.NewTicker(finishEvery)

@@ -487,6 +487,28 @@ var migrations = []string{
 	ALTER TABLE changes ADD COLUMN glass_in bigint NOT NULL DEFAULT 0;
 	ALTER TABLE changes ADD COLUMN acked bigint NOT NULL DEFAULT 0;
 	ALTER TABLE changes ADD COLUMN acked_in bigint NOT NULL DEFAULT 0;`,
+	// seal
+	`CREATE TABLE cooling (
+		ord      bigint PRIMARY KEY,
+		brand    integer NOT NULL,
+		kek      integer NOT NULL,
+		version  bigint NOT NULL,
+		epoch    bigint NOT NULL,
+		segments integer NOT NULL,
+		wrapped  {blob} NOT NULL,
+		entry    bigint NOT NULL,
+		begun    bigint NOT NULL,
+		due      bigint NOT NULL,
+		asked    integer NOT NULL
+	);
+	CREATE TABLE take_backs (
+		value {blob} PRIMARY KEY,
+		ord   bigint NOT NULL
+	);` +
+		// brands: days that an erased customer's key lies aside
+		`ALTER TABLE brands ADD COLUMN cooling integer NOT NULL DEFAULT 7;` +
+		// revision: a rotation by an older release would not reach the keys that lie aside
+		`UPDATE revisions SET writer = 3 WHERE writer < 3;`,
 }
 
 const (

@@ -54,6 +54,8 @@ var parts = []struct {
 	{"customer_keys", PartKeys},
 	{"rotations", PartKeys},
 	{"root_key", PartKeys},
+	{"cooling", PartKeys},
+	{"take_backs", PartKeys},
 	{"log_erasures", PartKeys}, // of the state in which the keys are
 	{"log_heads", PartLog},
 	{"log_groups", PartLog},

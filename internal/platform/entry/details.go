@@ -207,6 +207,12 @@ type (
 		Country string `log:"country,clear"`
 		Extra
 	}
+	// CoolingSet: the time was set for which erased customers' keys lie aside.
+	CoolingSet struct {
+		Days int `log:"days,clear,always"`
+		Were int `log:"were,clear,always"`
+		Extra
+	}
 	// PurposeRetired: a purpose was ended at the brand.
 	PurposeRetired struct {
 		Purpose string `log:"purpose,clear"`
@@ -556,7 +562,36 @@ type Outcome struct {
 	Extra
 }
 
+// Who asked for an erasure, or took one back.
+const (
+	ByCustomer = "customer" // proven to be the customer
+	ByStaff    = "staff"
+)
+
+// The details of erasures.
+type (
+	// ErasureBegun is the detail of a KindErasureBegun entry.
+	ErasureBegun struct {
+		Due string `log:"due,clear,always"` // the UTC day with which the key is destroyed
+		By  string `log:"by,clear,always"`
+		Extra
+	}
+	// ErasureUndone is the detail of a KindErasureUndone entry.
+	ErasureUndone struct {
+		By string `log:"by,clear,always"`
+		Extra
+	}
+	// ErasureCooled is the detail of a KindErasure entry of a customer whose key lay aside.
+	ErasureCooled struct {
+		Begun uint64 `log:"begun,clear,always"` // the entry that began it
+		Extra
+	}
+)
+
 func init() {
+	register(KindErasureBegun, "", ErasureBegun{})
+	register(KindErasureUndone, "", ErasureUndone{})
+	register(KindErasure, "", ErasureCooled{})
 	register(KindOutcome, "", Outcome{})
 	register(KindSearch, "", Search{})
 	register(KindDisclosure, "", ExportPart{})
@@ -579,6 +614,7 @@ func init() {
 	register(KindAdministration, "purpose-retire", PurposeRetired{})
 	register(KindAdministration, "loyalty-prefixes", LoyaltyPrefixesSet{})
 	register(KindAdministration, "brand-country", BrandCountrySet{})
+	register(KindAdministration, "erasure-cooling", CoolingSet{})
 	register(KindAdministration, "receiver-create", ReceiverCreated{})
 	register(KindAdministration, "receiver-remove", ReceiverRemoved{})
 	register(KindAdministration, "receiver-resume", ReceiverResumed{})

@@ -77,6 +77,8 @@ const (
 	KindContainment                    // somebody or something stopped, or let go on again
 	KindCanary                         // canaries placed or retired, mail to one received
 	KindOutcome                        // what became of an act that an earlier entry announced
+	KindErasureBegun                   // a customer's key laid aside, to be destroyed after a time
+	KindErasureUndone                  // an erasure taken back while the key lay aside
 
 	lastOfVersion1 = KindCanary
 )
@@ -98,6 +100,8 @@ var kindNames = [...]string{
 	KindContainment:    "containment",
 	KindCanary:         "canary",
 	KindOutcome:        "outcome",
+	KindErasureBegun:   "erasure-begun",
+	KindErasureUndone:  "erasure-undone",
 }
 
 // criticalKinds move budgets or rights: a server that does not know such an entry
@@ -105,6 +109,7 @@ var kindNames = [...]string{
 var criticalKinds = [...]bool{
 	KindDisclosure: true, KindSearch: true, KindErasure: true, KindAdministration: true,
 	KindPolicy: true, KindBudget: true, KindContainment: true, KindOutcome: false,
+	KindErasureBegun: true, KindErasureUndone: true,
 }
 
 // Known reports whether this release knows the kind.

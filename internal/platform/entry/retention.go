@@ -40,6 +40,8 @@ var retention = [...]Retention{
 	KindContainment:    {BudgetWindow, "the containment is undone, and for its first entry every other, too"},
 	KindCanary:         {BudgetWindow, ""},
 	KindOutcome:        {BudgetWindow, ""},
+	KindErasureBegun:   {BudgetWindow, ""}, // its due day is in clear
+	KindErasureUndone:  {BudgetWindow, ""},
 }
 
 // exportEnds is after how long without a step an export grants nothing any more: its

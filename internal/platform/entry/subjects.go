@@ -80,6 +80,13 @@ func (s *Set) Add(ords ...record.Ordinal) {
 	}
 }
 
+// Remove removes customers from the set.
+func (s *Set) Remove(ords ...record.Ordinal) {
+	for _, o := range ords {
+		s.m.Remove(uint32(o))
+	}
+}
+
 // Has reports whether a customer is in the set.
 func (s *Set) Has(ord record.Ordinal) bool { return s.m.Contains(uint32(ord)) }
 

@@ -26,6 +26,8 @@ var (
 	ErrExists = fault.New(fault.Conflict, "is registered already")
 	// ErrName is returned for a name that cannot be one.
 	ErrName = fault.New(fault.Invalid, "a name is 1 to 40 lower-case letters, digits and hyphens and begins with a letter; group is taken")
+	// ErrCooling is returned for a cooling time that a brand cannot have.
+	ErrCooling = fault.New(fault.Invalid, "the cooling time of erasures is 0 to 21 days")
 	// ErrNoPurpose is returned for a purpose that is not registered, or retired.
 	ErrNoPurpose = fault.Typed(fault.Denied, api.TypeUnknownPurpose, "no such purpose at this brand: `cloakroom purpose list` shows all")
 	// ErrLegalBasis is returned for a legal basis that GDPR Art. 6(1) does not know.
@@ -47,7 +49,18 @@ type Brand struct {
 	// Country is that of national phone numbers, where neither the row nor the customer
 	// has one: an ISO 3166-1 alpha-2 code, or empty.
 	Country string
+	// Cooling is how long the key of an erased customer lies aside before it is destroyed.
+	Cooling time.Duration
 }
+
+// DefaultCooling is the cooling time of a new brand: a week in which somebody notices that
+// customers are missing, well within the month in which a request is due (GDPR Art. 12(3)).
+const DefaultCooling = 7 * 24 * time.Hour
+
+// MaxCooling keeps the cooling time within the month in which a request is due.
+const MaxCooling = 21 * 24 * time.Hour
+
+const coolingDay = 24 * time.Hour
 
 // Purpose is what data may be processed for.
 type Purpose struct {
@@ -104,11 +117,12 @@ func New(d *db.DB) *Store { return &Store{db: d} }
 const (
 	sqlNextBrand     = `SELECT coalesce(max(id), 0) + 1 FROM brands`
 	sqlInsertBrand   = `INSERT INTO brands (id, name, title, created) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
-	sqlBrandByName   = `SELECT id, name, title, created, loyalty, country FROM brands WHERE name = $1`
-	sqlBrandByID     = `SELECT id, name, title, created, loyalty, country FROM brands WHERE id = $1`
-	sqlListBrands    = `SELECT id, name, title, created, loyalty, country FROM brands ORDER BY id`
+	sqlBrandByName   = `SELECT id, name, title, created, loyalty, country, cooling FROM brands WHERE name = $1`
+	sqlBrandByID     = `SELECT id, name, title, created, loyalty, country, cooling FROM brands WHERE id = $1`
+	sqlListBrands    = `SELECT id, name, title, created, loyalty, country, cooling FROM brands ORDER BY id`
 	sqlSetLoyalty    = `UPDATE brands SET loyalty = $2 WHERE id = $1`
 	sqlSetCountry    = `UPDATE brands SET country = $2 WHERE id = $1`
+	sqlSetCooling    = `UPDATE brands SET cooling = $2 WHERE id = $1`
 	sqlInsertPurpose = `INSERT INTO purposes (brand, name, legal_basis, description, created, retired) VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT DO NOTHING`
 	sqlRetirePurpose = `UPDATE purposes SET retired = $3 WHERE brand = $1 AND name = $2 AND retired = 0`
 	sqlReadPurpose   = `SELECT name, legal_basis, description, created, retired FROM purposes WHERE brand = $1 AND name = $2`
@@ -138,18 +152,35 @@ func (s *Store) Create(ctx context.Context, q db.Queryer, name, title string, at
 	if n == 0 {
 		return Brand{}, fmt.Errorf("the brand %s %w", name, ErrExists)
 	}
-	return Brand{ID: record.BrandID(id), Name: name, Title: title, Created: at}, nil
+	return Brand{ID: record.BrandID(id), Name: name, Title: title, Created: at, Cooling: DefaultCooling}, nil
 }
 
 func scanBrand(r db.Row) (Brand, error) {
 	var b Brand
-	var id, created int64
+	var id, created, days int64
 	var own string
-	if err := r.Scan(&id, &b.Name, &b.Title, &created, &own, &b.Country); err != nil {
+	if err := r.Scan(&id, &b.Name, &b.Title, &created, &own, &b.Country, &days); err != nil {
 		return b, err
 	}
 	b.ID, b.Created, b.Own = record.BrandID(id), time.UnixMicro(created).UTC(), decodeOwn(own)
+	b.Cooling = time.Duration(days) * coolingDay
 	return b, nil
+}
+
+// SetCooling sets the cooling time of a brand's erasures inside the caller's transaction, in
+// whole days. Erasures that have begun keep theirs.
+func (s *Store) SetCooling(ctx context.Context, q db.Queryer, brand record.BrandID, cooling time.Duration) error {
+	if cooling < 0 || cooling > MaxCooling || cooling%coolingDay != 0 {
+		return ErrCooling
+	}
+	n, err := q.Exec(ctx, sqlSetCooling, int64(brand), int64(cooling/coolingDay))
+	if err != nil {
+		return fmt.Errorf("setting a brand's cooling time: %w", err)
+	}
+	if n == 0 {
+		return ErrNoBrand
+	}
+	return revision.Bump(ctx, q)
 }
 
 // SetOwn declares the brand's own numbers inside the caller's transaction. No prefixes

@@ -1,6 +1,10 @@
-// Package erase erases customers: an entry says who, and then the customer's key is
-// destroyed. From the entry on nothing refuses an erasure; what a kill cuts off is carried
-// out later. Before the key is gone, what the proofs of others need of the log is kept.
+// Package erase erases customers. An entry says whose erasure begins, and then their key is
+// laid aside: from there on nobody reads, finds or counts them. After the brand's cooling
+// time another entry says so, and the key is destroyed. In between an erasure can be taken
+// back, which is an entry too. A brand with a cooling time of 0 destroys at once.
+//
+// From an entry on nothing refuses what it says; what a kill cuts off is carried out later.
+// Before the key is gone, what the proofs of others need of the log is kept.
 package erase
 
 import (
@@ -36,8 +40,10 @@ type Desk struct {
 	Seal   *seal.Store
 }
 
-// Erase erases a customer. It cannot be undone.
-func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string) (*api.Erased, error) {
+// Erase begins the erasure of a customer, or destroys their key at once where the brand has
+// no cooling time. Where the customer asked for it, and was proven to be them, the answer
+// has a code with which they alone take it back.
+func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string, asked bool) (*api.Erased, error) {
 	v, err := d.Door.Admit(ctx, c, brand, access.ActErase)
 	if err != nil {
 		return nil, err
@@ -62,11 +68,15 @@ func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string
 	}
 	x := d.erasing(id, logKeys)
 	x.class = budget.Erase.String()
-	r, err := x.one(ctx, v, ords[0])
+	b, err := x.one(ctx, v, ords[0], asked)
 	if err != nil {
 		return nil, err
 	}
-	return &api.Erased{Receipt: api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}, Token: token}, nil
+	return &api.Erased{Receipt: receiptOf(v, b.receipt), Token: token, Due: b.due, TakeBackCode: b.code}, nil
+}
+
+func receiptOf(v *door.Visit, r ledger.Receipt) api.Receipt {
+	return api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}
 }
 
 // EraseFor logs and erases customers, each as if alone, for a visit that was let do so. It
@@ -81,7 +91,7 @@ func (d *Desk) EraseFor(ctx context.Context, v *door.Visit, ords []record.Ordina
 	x := d.erasing(v.Brand.ID, logKeys)
 	for over := false; !over && len(gone) < len(ords); {
 		ord := ords[len(gone)]
-		if _, err = x.one(ctx, v, ord); err != nil && !errors.Is(err, seal.ErrUnknownToken) && !errors.Is(err, seal.ErrNoCustomer) {
+		if _, err = x.one(ctx, v, ord, false); err != nil && !errors.Is(err, seal.ErrUnknownToken) && !errors.Is(err, seal.ErrNoCustomer) {
 			break
 		}
 		gone, err = append(gone, ord), nil
@@ -97,18 +107,29 @@ func (d *Desk) EraseFor(ctx context.Context, v *door.Visit, ords []record.Ordina
 // finishedAtOnce is how many erasures are finished with one reading of the log.
 const finishedAtOnce = 1000
 
-// FinishErasures erases the customers of a brand whose erasure is in the log and who
-// are there all the same: a restored copy that is older than its log has them. Of those
-// customers only the ones that due names are erased. It returns how many it erased.
+// FinishErasures carries out what the log says of erasures and what is not so: a restored
+// copy may be older than its log. Of a brand's customers only those are touched that due
+// names. It returns how many it erased for good.
 func (d *Desk) FinishErasures(ctx context.Context, brand record.BrandID, due func(entry uint64, ord record.Ordinal) bool) (n int, err error) {
 	type found struct {
 		receipt ledger.Receipt
 		ord     record.Ordinal
 		logKey  []byte
 	}
+	type step struct {
+		receipt ledger.Receipt
+		detail  entry.Detail
+	}
 	var list []found
 	seen := map[record.Ordinal]bool{}
-	err = d.Ledger.Erasures(ctx, brand, func(r ledger.Receipt, ords []record.Ordinal) error {
+	last := map[record.Ordinal]step{} // of erasures that begin or are taken back
+	err = d.Ledger.Erasures(ctx, brand, func(r ledger.Receipt, detail entry.Detail, ords []record.Ordinal) error {
+		if r.Kind() != entry.KindErasure {
+			for _, ord := range ords {
+				last[ord] = step{r, detail}
+			}
+			return nil
+		}
 		ords = slices.DeleteFunc(slices.Clone(ords), func(ord record.Ordinal) bool { return seen[ord] || !due(r.Entry(), ord) })
 		logKeys, err := d.Seal.LogKeys(ctx, brand, ords)
 		for ord, key := range logKeys {
@@ -119,6 +140,14 @@ func (d *Desk) FinishErasures(ctx context.Context, brand record.BrandID, due fun
 	})
 	if err != nil {
 		return 0, err
+	}
+	for ord, s := range last {
+		if seen[ord] || !due(s.receipt.Entry(), ord) {
+			continue
+		}
+		if err := d.carryOut(ctx, s.receipt, s.detail, ord); err != nil {
+			return 0, err
+		}
 	}
 	for some := range slices.Chunk(list, finishedAtOnce) {
 		logKeys := map[record.Ordinal][]byte{}
@@ -158,12 +187,15 @@ func (d *Desk) FinishCutOff(ctx context.Context, age time.Duration) (n int, err 
 	return n, errors.Join(errs...)
 }
 
-// finish carries out one erasure that is due, and reports whether the customer was still
-// there.
+// finish carries out one step of an erasure that is due, and reports whether a customer was
+// erased for good who was still there.
 func (d *Desk) finish(ctx context.Context, due ledger.Due) (bool, error) {
-	r, err := d.Ledger.Erasure(ctx, due)
+	r, detail, err := d.Ledger.Erasure(ctx, due)
 	if err != nil {
 		return false, err
+	}
+	if r.Kind() != entry.KindErasure {
+		return false, d.carryOut(ctx, r, detail, due.Ord)
 	}
 	logKeys, err := d.Seal.LogKeys(ctx, due.Brand, []record.Ordinal{due.Ord})
 	if err != nil {
@@ -192,23 +224,51 @@ func (d *Desk) erasing(brand record.BrandID, logKeys map[record.Ordinal][]byte) 
 // answer any more.
 const patience = 10 * time.Second
 
-// one logs the erasure of a customer and carries it out. From the entry on nothing refuses
-// it: what stops it here leaves it to FinishCutOff, and is ErrErasing.
-func (x *erasing) one(ctx context.Context, v *door.Visit, ord record.Ordinal) (r ledger.Receipt, err error) {
+// begun is an erasure that was logged.
+type begun struct {
+	receipt ledger.Receipt
+	due     time.Time // zero: the key is destroyed
+	code    string    // empty: nobody has one
+}
+
+// one logs the erasure of a customer, or its beginning, and carries it out. From the entry
+// on nothing refuses it: what stops it here leaves it to FinishCutOff, and is ErrErasing.
+func (x *erasing) one(ctx context.Context, v *door.Visit, ord record.Ordinal, asked bool) (b begun, err error) {
 	u, err := x.d.Seal.Fetch(ctx, x.brand, []record.Ordinal{ord}, 0)
 	if err != nil {
-		return r, err
+		return b, err
 	}
-	r, err = x.d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindErasure, Who: v.Who, Class: x.class, Ords: u.Ords(), Commit: u.Commitment(0)})
+	ev := ledger.Event{Kind: entry.KindErasure, Who: v.Who, Class: x.class, Ords: u.Ords(), Commit: u.Commitment(0)}
+	if v.Brand.Cooling > 0 {
+		now, err := x.d.DB.Now(ctx)
+		if err != nil {
+			return b, err
+		}
+		b.due = dueAfter(now, v.Brand.Cooling)
+		by := entry.ByStaff
+		if asked {
+			b.code, by = seal.NewCode(), entry.ByCustomer
+		}
+		ev.Kind, ev.Detail = entry.KindErasureBegun, entry.ErasureBegun{Due: b.due.Format(time.DateOnly), By: by}
+	}
+	b.receipt, err = x.d.Ledger.Record(ctx, ev)
+	if errors.Is(err, ledger.ErrErased) { // another request was faster
+		err = seal.ErrNoCustomer
+	}
 	if err != nil {
-		return r, err
+		return b, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	if err := x.erase(ctx, r, ord); err != nil {
-		return r, fmt.Errorf("%w: %w", ErrErasing, err)
+	if b.due.IsZero() {
+		err = x.erase(ctx, b.receipt, ord)
+	} else {
+		err = x.d.layAside(ctx, b.receipt, ord, b.due, b.code)
 	}
-	return r, nil
+	if err != nil {
+		return b, fmt.Errorf("%w: %w", ErrErasing, err)
+	}
+	return b, nil
 }
 
 // erase destroys a customer's key, and keeps before what the proofs of others need of the
@@ -226,13 +286,13 @@ func (x *erasing) erase(ctx context.Context, r ledger.Receipt, ord record.Ordina
 			if err := x.d.Ledger.Keep(ctx, q, x.brand, ord, x.kept[ord]); err != nil {
 				return err
 			}
-			return x.d.Ledger.ErasureEnded(ctx, q, x.brand, ord)
+			return x.d.Ledger.ErasureEnded(ctx, q, r, ord)
 		})
 		switch {
 		case (errors.Is(err, seal.ErrConflict) || errors.Is(err, keys.ErrRotated)) && ctx.Err() == nil:
 			continue
 		case errors.Is(err, seal.ErrNoCustomer): // another request or server erased them
-			err = x.d.Ledger.ErasureEnded(ctx, x.d.DB, x.brand, ord)
+			err = x.d.Ledger.ErasureEnded(ctx, x.d.DB, r, ord)
 		}
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package erase_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -29,6 +30,12 @@ func view(h *apptest.House, t *testing.T, c identity.Caller, token string) error
 	return err
 }
 
+// atOnce has gucci destroy the keys of erased customers at once.
+func atOnce(h *apptest.House) error {
+	_, err := h.Admin.SetCooling(context.Background(), h.Local, "gucci", api.ErasureCooling{Days: 0})
+	return err
+}
+
 // Whoever is erased is gone for everybody, and the log has one erasure.
 func TestAnErasedCustomerIsGone(t *testing.T) {
 	h := apptest.Open(t)
@@ -37,8 +44,9 @@ func TestAnErasedCustomerIsGone(t *testing.T) {
 	alice := h.Person("alice", map[string]string{"gucci": "support-agent"})
 	tokens := h.Put("gucci", api.Fields{"external_id": "C-1", "email": "zoe@example.com"}, api.Fields{"external_id": "C-2"})
 	h.Must(view(h, t, alice, tokens[0]))
+	h.Must(atOnce(h))
 	from := h.Size("gucci")
-	erased, err := h.Erase.Erase(ctx, officer, "gucci", tokens[0])
+	erased, err := h.Erase.Erase(ctx, officer, "gucci", tokens[0], false)
 	if err != nil || erased.Receipt.Entry != from || erased.Token != tokens[0] {
 		t.Fatalf("%+v, %v", erased, err)
 	}
@@ -65,12 +73,12 @@ func TestWhatIsNotErased(t *testing.T) {
 	ours := h.Put("gucci", api.Fields{"external_id": "C-1"})[0]
 	theirs := h.Put("balenciaga", api.Fields{"external_id": "C-1"})[0]
 	var denied *access.DeniedError
-	if _, err := h.Erase.Erase(ctx, alice, "gucci", ours); !errors.As(err, &denied) {
+	if _, err := h.Erase.Erase(ctx, alice, "gucci", ours, false); !errors.As(err, &denied) {
 		t.Errorf("support erased: %v", err)
 	}
 	for _, token := range []string{theirs, "tok_none"} {
 		from := h.Size("gucci")
-		if _, err := h.Erase.Erase(ctx, officer, "gucci", token); !errors.Is(err, seal.ErrUnknownToken) {
+		if _, err := h.Erase.Erase(ctx, officer, "gucci", token, false); !errors.Is(err, seal.ErrUnknownToken) {
 			t.Errorf("a token of nobody here: %v", err)
 		}
 		if got := kinds(h, from); !slices.Equal(got, []string{"refusal"}) {
@@ -87,11 +95,12 @@ func TestErasingManyGoesAsFarAsTheTime(t *testing.T) {
 	ctx := t.Context()
 	officer := h.Person("dana", map[string]string{"gucci": "data-protection-officer"})
 	tokens := h.Put("gucci", api.Fields{"external_id": "C-1"}, api.Fields{"external_id": "C-2"}, api.Fields{"external_id": "C-3"})
+	h.Must(atOnce(h))
 	v, err := h.Disclose.Door.Enter(ctx, officer, "gucci")
 	h.Must(err)
 	ords, err := h.Disclose.Seal.Resolve(ctx, v.Brand.ID, tokens)
 	h.Must(err)
-	_, err = h.Erase.Erase(ctx, officer, "gucci", tokens[0])
+	_, err = h.Erase.Erase(ctx, officer, "gucci", tokens[0], false)
 	h.Must(err)
 	from := h.Size("gucci")
 	if gone, err := h.Erase.EraseFor(ctx, v, ords, -1); err != nil || !slices.Equal(gone, ords[:1]) || h.Size("gucci") != from {

@@ -155,7 +155,7 @@ func TestTheErasedDoNotLeave(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Erase.Erase(t.Context(), h.officer, "gucci", h.tokens[0]); err != nil {
+	if _, err := h.Erase.Erase(t.Context(), h.officer, "gucci", h.tokens[0], false); err != nil {
 		t.Fatal(err)
 	}
 	f, err := h.file(x.ID)

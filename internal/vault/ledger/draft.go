@@ -30,10 +30,10 @@ type draft struct {
 	cp      []byte
 	rs      []*request // those accepted
 	es      []entry.Entry
-	gone    entry.Set // whom the group itself erases
-	stopped stops     // what the group itself stops
-	kept    []db.Stmt // commitments of who was erased before their entry came, and erasures that are due
-	moved   int64     // heads that the commit moved
+	fates   map[record.Ordinal]fate // of those whom the group itself moves
+	stopped stops                   // what the group itself stops
+	kept    []db.Stmt               // commitments of who was erased before their entry came, and steps of erasures that are due
+	moved   int64                   // heads that the commit moved
 	month   keys.MonthKey
 }
 
@@ -124,6 +124,9 @@ func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
 		r.failed = ErrStopped
 		return nil
 	}
+	if r.failed = d.refused(&e, r.ords); r.failed != nil {
+		return nil
+	}
 	if asked, err := r.asks(&e); err != nil {
 		r.failed = err
 		return nil
@@ -200,8 +203,8 @@ func (d *draft) place(r *request, e entry.Entry) error {
 		}
 		d.stopped.note(e.Detail)
 	}
-	if e.Kind == entry.KindErasure {
-		d.gone.Add(r.ords...)
+	if erases(e.Kind) {
+		d.move(e.Kind, r.ords)
 		d.due(r)
 	}
 	d.keep(r)
@@ -243,7 +246,7 @@ func (d *draft) keep(r *request) {
 		return
 	}
 	for i, ord := range r.ords {
-		if d.p.erased.Has(ord) || d.gone.Has(ord) {
+		if d.p.erased.Has(ord) || d.fates[ord] == fateErased {
 			d.kept = append(d.kept, keepStmt(d.c.brand, ord, Kept{r.index, r.commitments[i]}))
 		}
 	}

@@ -5,18 +5,21 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
-// An erasure is two transactions: its entry, and the end of the customer's key. The first
-// also writes a row here, and the second deletes the row. So a row stands for an erasure
-// that the log promises and that is not carried out yet, whatever ended the server.
+// The beginning of an erasure, taking one back and its end are two transactions each: the
+// entry, and the change of the customer's key. The first also writes a row here, and the
+// second deletes the row. So a row stands for a step that the log promises and that is not
+// carried out yet, whatever ended the server.
 const (
 	sqlErasureDue   = `INSERT INTO log_erasures (brand, entry, ord, at) VALUES ($1, $2, $3, $4)`
 	sqlErasuresDue  = `SELECT brand, entry, ord, at FROM log_erasures WHERE at <= $1 ORDER BY brand, entry, ord`
-	sqlErasureEnded = `DELETE FROM log_erasures WHERE brand = $1 AND ord = $2`
+	sqlErasureEnded = `DELETE FROM log_erasures WHERE brand = $1 AND ord = $2 AND entry <= $3`
 )
 
 // due adds the rows of an erasure to the group.
@@ -26,15 +29,101 @@ func (d *draft) due(r *request) {
 	}
 }
 
-// ErasureEnded notes that a customer is erased, inside the transaction that erases them.
-func (l *Ledger) ErasureEnded(ctx context.Context, q db.Queryer, brand record.BrandID, ord record.Ordinal) error {
-	if _, err := q.Exec(ctx, sqlErasureEnded, int64(brand), int64(ord)); err != nil {
-		return fmt.Errorf("noting that an erasure has ended: %w", err)
+// ErasureEnded notes that a step of an erasure is carried out, inside the transaction that
+// does it. Steps that were logged later are still due.
+func (l *Ledger) ErasureEnded(ctx context.Context, q db.Queryer, r Receipt, ord record.Ordinal) error {
+	if _, err := q.Exec(ctx, sqlErasureEnded, int64(r.brand), int64(ord), r.index); err != nil {
+		return fmt.Errorf("noting that a step of an erasure is carried out: %w", err)
 	}
 	return nil
 }
 
-// Due is an erasure that the log promises and that is not carried out yet.
+// erases reports whether a kind is a step of an erasure.
+func erases(k entry.Kind) bool {
+	return k == entry.KindErasure || k == entry.KindErasureBegun || k == entry.KindErasureUndone
+}
+
+var (
+	// ErrErased is returned for a customer whose erasure has begun.
+	ErrErased = fault.Typed(fault.NotFound, api.TypeUnknownToken, "no customer has this token")
+	// ErrNotCooling is returned for a customer whose key does not lie aside.
+	ErrNotCooling = fault.New(fault.Conflict, "the erasure is not cooling: it was taken back, or the key is destroyed")
+)
+
+// fate is where a customer stands between being there and being erased.
+type fate uint8
+
+const (
+	fateThere   fate = iota // and never was anything else
+	fateCooling             // the key lies aside
+	fateBack                // an erasure was taken back
+	fateErased              // the key is destroyed
+)
+
+// fate is what the committed entries say of a customer.
+func (p *projection) fate(ord record.Ordinal) fate {
+	switch {
+	case p.erased.Has(ord):
+		return fateErased
+	case p.cooling.Has(ord):
+		return fateCooling
+	case p.back.Has(ord):
+		return fateBack
+	}
+	return fateThere
+}
+
+// fates counts a step of an erasure.
+func (p *projection) fates(kind entry.Kind, ords []record.Ordinal) {
+	switch kind {
+	case entry.KindErasure:
+		p.erased.Add(ords...)
+		p.cooling.Remove(ords...)
+		p.back.Remove(ords...)
+	case entry.KindErasureBegun:
+		p.cooling.Add(ords...)
+		p.back.Remove(ords...)
+	case entry.KindErasureUndone:
+		p.cooling.Remove(ords...)
+		p.back.Add(ords...)
+	}
+}
+
+// refused says why an entry may not follow those before it: nothing is released of a
+// customer whose key lies aside, and a step of an erasure follows its own beginning. An
+// older copy of the log may lack the beginning, so its absence refuses nothing.
+func (d *draft) refused(e *entry.Entry, ords []record.Ordinal) error {
+	if !released(e.Kind) && !erases(e.Kind) {
+		return nil
+	}
+	_, cooled := e.Detail.(entry.ErasureCooled)
+	for _, ord := range ords {
+		at, moved := d.fates[ord]
+		if !moved {
+			at = d.p.fate(ord)
+		}
+		switch {
+		case (released(e.Kind) || e.Kind == entry.KindErasureBegun) && at == fateCooling:
+			return ErrErased
+		case (e.Kind == entry.KindErasureUndone || cooled) && (at == fateBack || at == fateErased):
+			return ErrNotCooling
+		}
+	}
+	return nil
+}
+
+// move notes a step of an erasure within the group.
+func (d *draft) move(kind entry.Kind, ords []record.Ordinal) {
+	to := map[entry.Kind]fate{entry.KindErasure: fateErased, entry.KindErasureBegun: fateCooling, entry.KindErasureUndone: fateBack}[kind]
+	if d.fates == nil {
+		d.fates = map[record.Ordinal]fate{}
+	}
+	for _, ord := range ords {
+		d.fates[ord] = to
+	}
+}
+
+// Due is a step of an erasure that the log promises and that is not carried out yet.
 type Due struct {
 	Brand record.BrandID
 	Entry uint64
@@ -61,40 +150,40 @@ func (l *Ledger) ErasuresDue(ctx context.Context, age time.Duration) ([]Due, err
 	return out, nil
 }
 
-// Erasure returns the receipt of an erasure that is due, from its entry. Where the entry
-// says something else it is ErrTampered.
-func (l *Ledger) Erasure(ctx context.Context, due Due) (Receipt, error) {
+// Erasure returns the receipt of a step of an erasure that is due, from its entry, with
+// what the entry says. Where it says something else it is ErrTampered.
+func (l *Ledger) Erasure(ctx context.Context, due Due) (Receipt, entry.Detail, error) {
 	size, err := l.Size(ctx, due.Brand)
 	if err != nil {
-		return Receipt{}, err
+		return Receipt{}, nil, err
 	}
 	it, err := l.rows(ctx, due.Brand).item(due.Entry)
 	if err != nil {
-		return Receipt{}, err
+		return Receipt{}, nil, err
 	}
 	e, ords, err := it.open()
 	if err != nil {
-		return Receipt{}, err
+		return Receipt{}, nil, err
 	}
 	r := erasureReceipt(due.Brand, due.Entry, size, e, ords)
-	if e.Kind != entry.KindErasure || !r.Recorded(due.Ord) {
-		return Receipt{}, fmt.Errorf("an erasure is noted at entry %d, which does not say so: %w", due.Entry, ErrTampered)
+	if !erases(e.Kind) || !r.Recorded(due.Ord) {
+		return Receipt{}, nil, fmt.Errorf("an erasure is noted at entry %d, which does not say so: %w", due.Entry, ErrTampered)
 	}
-	return r, nil
+	return r, e.Detail, nil
 }
 
-// Erasures hands fn the receipt of every entry that says that customers were erased,
-// with the customers: for a restored copy, which may be older than the erasures.
-func (l *Ledger) Erasures(ctx context.Context, brand record.BrandID, fn func(r Receipt, ords []record.Ordinal) error) error {
+// Erasures hands fn the receipt of every entry that is a step of an erasure, with the
+// customers and what the entry says: for a restored copy, which may be older than it.
+func (l *Ledger) Erasures(ctx context.Context, brand record.BrandID, fn func(r Receipt, detail entry.Detail, ords []record.Ordinal) error) error {
 	size, err := l.Size(ctx, brand)
 	if err != nil {
 		return err
 	}
 	return l.Scan(ctx, brand, 0, func(index uint64, e entry.Entry, ords []record.Ordinal) error {
-		if e.Kind != entry.KindErasure {
+		if !erases(e.Kind) {
 			return nil
 		}
-		return fn(erasureReceipt(brand, index, size, e, ords), ords)
+		return fn(erasureReceipt(brand, index, size, e, ords), e.Detail, ords)
 	})
 }
 

@@ -26,7 +26,9 @@ type projection struct {
 	edge       map[int64]tlog.Hash // the right edge of the tree: all that appending needs
 	book       *budget.Book
 	counters   map[uint32]*[pageSize]uint32
-	erased     entry.Set // the committer's, who alone asks and adds
+	erased     entry.Set // this and the next two are the committer's, who alone asks and adds
+	cooling    entry.Set // whose key lies aside
+	back       entry.Set // whose erasure was taken back
 	rights     *rights.Book
 	stops      stops   // by entries of this log, see stops.go
 	recent     *recent // nil where nothing is kept: while a log is read that may be long
@@ -220,7 +222,7 @@ func mayCount(e *entry.Entry) bool {
 	switch {
 	case released(e.Kind):
 		return true
-	case e.Kind == entry.KindErasure:
+	case e.Kind == entry.KindErasure, e.Kind == entry.KindErasureBegun:
 		return e.Class != ""
 	}
 	w, ok := entry.WroteOf(e.Detail)
@@ -274,8 +276,8 @@ func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) er
 			return fmt.Errorf("%w: %w", ErrTampered, err)
 		}
 		p.book.SetRules(rules)
-	case e.Kind == entry.KindErasure:
-		p.erased.Add(ords...)
+	case erases(e.Kind):
+		p.fates(e.Kind, ords)
 	case e.Kind == entry.KindContainment:
 		p.stops.note(e.Detail)
 	}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/rights"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
@@ -42,12 +43,14 @@ const (
 	// transaction of its own, so that commits in between wait for no large one.
 	snapshotPart = 256 << 10
 
-	snapshotVersion = "cloakroom log projection 5"
-	// Those of earlier releases: the third knows no rights, the second counted a search
-	// that found nobody as a customer, the first did not say who was erased either.
+	snapshotVersion = "cloakroom log projection 6"
+	// Those of earlier releases: the fifth did not know erasures that cool, the third neither
+	// rights nor stops, the second counted a search that found nobody as a
+	// customer, the first did not say who was erased either.
 	snapshotVersion1 = "cloakroom log projection 1"
 	snapshotVersion2 = "cloakroom log projection 2"
 	snapshotVersion3 = "cloakroom log projection 3"
+	snapshotVersion5 = "cloakroom log projection 5"
 )
 
 const (
@@ -136,11 +139,13 @@ func (p *projection) encode(w *bufio.Writer) error {
 			}
 		}
 	}
-	put(uint64(p.erased.Len()))
-	last := uint64(0)
-	for ord := range p.erased.All() {
-		put(uint64(ord) - last)
-		last = uint64(ord)
+	for _, s := range []*entry.Set{&p.erased, &p.cooling, &p.back} {
+		put(uint64(s.Len()))
+		last := uint64(0)
+		for ord := range s.All() {
+			put(uint64(ord) - last)
+			last = uint64(ord)
+		}
 	}
 	p.rights.Encode(w)
 	p.stops.encode(w)
@@ -177,7 +182,7 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 	version := string(text())
 	decode := budget.DecodeBook
 	switch version {
-	case snapshotVersion, snapshotVersion3:
+	case snapshotVersion, snapshotVersion5, snapshotVersion3:
 	case snapshotVersion1, snapshotVersion2:
 		decode = budget.DecodeOlderBook
 	default:
@@ -204,19 +209,26 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 		}
 		p.counters[at] = page
 	}
-	if version != snapshotVersion1 {
+	sets := []*entry.Set{&p.erased, &p.cooling, &p.back}
+	switch version {
+	case snapshotVersion1:
+		sets = nil
+	case snapshotVersion2, snapshotVersion3, snapshotVersion5:
+		sets = sets[:1]
+	}
+	for _, s := range sets {
 		ord := uint64(0)
 		for range next(1 << 32) {
 			if ord += next(1<<32 - 1 - ord); failed != nil {
 				break
 			}
-			p.erased.Add(record.Ordinal(ord))
+			s.Add(record.Ordinal(ord))
 		}
 	}
-	if failed == nil && version == snapshotVersion {
+	if failed == nil && (version == snapshotVersion || version == snapshotVersion5) {
 		p.rights, failed = rights.Decode(r)
 	}
-	if failed == nil && version == snapshotVersion {
+	if failed == nil && (version == snapshotVersion || version == snapshotVersion5) {
 		p.stops, failed = decodeStops(r)
 	}
 	if failed == nil {

@@ -22,7 +22,7 @@ const (
 // the log key, and keeps what other customers' proofs need.
 //
 // A customer whose profile does not open any more is erased too: their lookups then
-// stay, as numbers that lead to nobody.
+// stay, as numbers that lead to nobody. Of one whose key lies aside that key is destroyed.
 func (s *Store) Erase(ctx context.Context, receipt ledger.Receipt, ord record.Ordinal, keep func(ctx context.Context, q db.Queryer, logKey []byte) error) error {
 	if !receipt.Recorded(ord) {
 		return ledger.ErrNotLogged
@@ -38,7 +38,7 @@ func (s *Store) Erase(ctx context.Context, receipt ledger.Receipt, ord record.Or
 	}
 	r := found[ord]
 	if r == nil {
-		return ErrNoCustomer
+		return s.destroy(ctx, receipt, ord, keep)
 	}
 	var stmts []db.Stmt
 	add := func(sql string, args ...any) { stmts = append(stmts, db.Stmt{SQL: sql, Args: args}) }

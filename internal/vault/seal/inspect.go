@@ -46,9 +46,10 @@ func (p Place) Done() bool { return p.Phase >= inspectDone }
 
 const (
 	sqlInspectBrands    = `SELECT id FROM brands ORDER BY id`
-	sqlInspectLast      = `SELECT coalesce(max(ord), 0) FROM customers UNION ALL SELECT coalesce(max(ord), 0) FROM customer_keys UNION ALL SELECT coalesce(max(ord), 0) FROM purchases UNION ALL SELECT coalesce(max(ord), 0) FROM former_values`
+	sqlInspectLast      = `SELECT coalesce(max(ord), 0) FROM customers UNION ALL SELECT coalesce(max(ord), 0) FROM customer_keys UNION ALL SELECT coalesce(max(ord), 0) FROM purchases UNION ALL SELECT coalesce(max(ord), 0) FROM former_values UNION ALL SELECT coalesce(max(ord), 0) FROM cooling`
 	sqlInspectCustomers = `SELECT ord, brand, erased, sealed, bought FROM customers WHERE ord >= $1 AND ord < $2`
 	sqlInspectSecrets   = `SELECT ord, brand, kek, version, epoch, segments, wrapped FROM customer_keys WHERE ord >= $1 AND ord < $2`
+	sqlInspectCooling   = `SELECT ord, brand, kek, version, epoch, segments, wrapped FROM cooling WHERE ord >= $1 AND ord < $2`
 	sqlInspectSegments  = `SELECT ord, segment, sealed FROM purchases WHERE ord >= $1 AND ord < $2 ORDER BY ord, segment`
 	sqlInspectFormer    = `SELECT DISTINCT ord FROM former_values WHERE ord >= $1 AND ord < $2`
 	sqlCountLookups     = `SELECT count(*) FROM lookups`
@@ -235,6 +236,7 @@ type seen struct {
 	rows
 	customer, hasKey bool
 	erased           bool
+	laid             bool // the key lies aside
 	former           bool
 	brand, keyBrand  record.BrandID
 	kek              int
@@ -259,6 +261,11 @@ func (i *inspector) customers(ctx context.Context, from, to int64) error {
 			fault("ordinals", "an ordinal that was not given out yet: it would be given twice")
 		}
 		switch {
+		case x.laid:
+			if err := i.cooling(ctx, x, fault); err != nil {
+				return err
+			}
+			continue
 		case x.customer && x.erased:
 			x.checkErased(fault)
 			continue
@@ -285,6 +292,30 @@ func (i *inspector) customers(ctx context.Context, from, to int64) error {
 	}
 	i.place.Expected += int64(len(w.lookups)) + int64(len(w.externals))
 	return w.check(ctx, i, from, to)
+}
+
+// cooling opens everything of a customer whose erasure cools.
+func (i *inspector) cooling(ctx context.Context, x *seen, fault func(table, what string)) error {
+	if !x.customer || x.keyBrand != x.brand {
+		fault("cooling", "a key laid aside of no customer, or of another brand's")
+		return nil
+	}
+	if x.hasKey || !x.erased {
+		fault("cooling", "the erasure of a customer cools who is there still")
+	}
+	var err error
+	x.secret, err = i.s.unlay(ctx, x.brand, x.ord, x.kek, x.wrapped)
+	switch {
+	case errors.Is(err, ErrDamaged), errors.Is(err, keys.ErrNoKey):
+		fault("cooling", "the key laid aside does not open")
+		return nil
+	case errors.Is(err, ErrNoCustomer):
+		return nil // destroyed or taken back since
+	case err != nil:
+		return err
+	}
+	_, _, err = i.opens(ctx, x, fault)
+	return err
 }
 
 func (x *seen) checkErased(fault func(table, what string)) {
@@ -320,6 +351,15 @@ func (i *inspector) customer(ctx context.Context, x *seen, w *wanted, fault func
 	case err != nil:
 		return err
 	}
+	c, ok, err := i.opens(ctx, x, fault)
+	if err == nil && ok {
+		w.add(k, x.ord, c)
+	}
+	return err
+}
+
+// opens opens the records of a customer, and returns the profile if it is what it should be.
+func (i *inspector) opens(ctx context.Context, x *seen, fault func(table, what string)) (_ *record.Customer, ok bool, err error) {
 	if len(x.packed) != x.segments {
 		fault("purchases", fmt.Sprintf("%d segments are there and %d should be", len(x.packed), x.segments))
 	}
@@ -331,17 +371,30 @@ func (i *inspector) customer(ctx context.Context, x *seen, w *wanted, fault func
 	}
 	if _, err := x.openPurchases(x.brand, i.s.products(ctx, x.brand)); err != nil {
 		if !errors.Is(err, ErrDamaged) {
-			return err
+			return nil, false, err
 		}
 		fault("purchases", "a segment does not open, or is not what it should be")
 	}
 	var c record.Customer
 	if err := x.openProfile(x.brand, &c); err != nil {
 		fault("customers", "the profile does not open, or is not what it should be")
-		return nil
+		return nil, false, nil
 	}
-	w.add(k, x.ord, &c)
-	return nil
+	return &c, true, nil
+}
+
+// scanKey reads a customer's key.
+func scanKey(r db.Row, at func(ord int64) *seen) (*seen, error) {
+	var ord, brand int64
+	var wrapped []byte
+	var x seen
+	if err := r.Scan(&ord, &brand, &x.kek, &x.version, &x.epoch, &x.segments, &wrapped); err != nil {
+		return &x, err
+	}
+	y := at(ord)
+	y.keyBrand, y.kek, y.wrapped = record.BrandID(brand), x.kek, slices.Clone(wrapped)
+	y.version, y.epoch, y.segments = x.version, x.epoch, x.segments
+	return y, nil
 }
 
 func (i *inspector) read(ctx context.Context, from, to int64) ([]*seen, error) {
@@ -369,16 +422,14 @@ func (i *inspector) read(ctx context.Context, from, to int64) ([]*seen, error) {
 			return nil
 		}},
 		{SQL: sqlInspectSecrets, Args: span, Scan: func(r db.Row) error {
-			var ord, brand int64
-			var wrapped []byte
-			var x seen
-			if err := r.Scan(&ord, &brand, &x.kek, &x.version, &x.epoch, &x.segments, &wrapped); err != nil {
-				return err
-			}
-			y := at(ord)
-			y.hasKey, y.keyBrand, y.kek, y.wrapped = true, record.BrandID(brand), x.kek, slices.Clone(wrapped)
-			y.version, y.epoch, y.segments = x.version, x.epoch, x.segments
-			return nil
+			x, err := scanKey(r, at)
+			x.hasKey = true
+			return err
+		}},
+		{SQL: sqlInspectCooling, Args: span, Scan: func(r db.Row) error {
+			x, err := scanKey(r, at)
+			x.laid = true
+			return err
 		}},
 		{SQL: sqlInspectSegments, Args: span, Scan: func(r db.Row) error {
 			var ord int64

@@ -205,7 +205,8 @@ func (s *Store) Open(ctx context.Context, by opener.Permit, receipt ledger.Recei
 }
 
 // LogKeys returns the log keys of those of the customers that there are, to prove
-// what entries say of them.
+// what entries say of them. Those whose erasure cools are among them: others' proofs need
+// them until the key is destroyed.
 func (s *Store) LogKeys(ctx context.Context, brand record.BrandID, ords []record.Ordinal) (map[record.Ordinal][]byte, error) {
 	found, err := s.fetch(ctx, brand, ords, false)
 	if err != nil {
@@ -215,5 +216,5 @@ func (s *Store) LogKeys(ctx context.Context, brand record.BrandID, ords []record
 	for ord, r := range found {
 		out[ord] = r.secret.logKey()
 	}
-	return out, nil
+	return out, s.laidLogKeys(ctx, brand, ords, out)
 }

@@ -160,8 +160,15 @@ func (s *Store) Rewrap(ctx context.Context, rot *keys.Rotation) error {
 			return fmt.Errorf("wrapping customers' keys anew: %w", err)
 		}
 		left, err := s.underOldKEK(ctx, rot)
-		if err != nil || left == 0 {
+		if err != nil {
 			return err
+		}
+		laid, err := s.rewrapLaid(ctx, rot)
+		if err != nil {
+			return fmt.Errorf("wrapping keys that lie aside anew: %w", err)
+		}
+		if left += laid; left == 0 {
+			return nil
 		}
 		if whole {
 			return errors.Join(ErrStuck, s.ring.Stall(ctx, rot, left))

@@ -170,7 +170,7 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 	default:
 		s.novelties()
 		switch s.e.Kind {
-		case entry.KindWrite, entry.KindImport, entry.KindErasure:
+		case entry.KindWrite, entry.KindImport, entry.KindErasure, entry.KindErasureBegun, entry.KindErasureUndone:
 			s.writes()
 		}
 		if s.released() {

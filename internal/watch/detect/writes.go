@@ -51,7 +51,14 @@ func (s *sight) writes() {
 	h := &s.p.harms
 	h.turn(s.now.day)
 	rules := s.d.rules
-	if s.e.Kind == entry.KindErasure {
+	if s.e.Kind == entry.KindErasureUndone {
+		s.d.stored += len(s.ords)
+		return
+	}
+	if _, cooled := s.e.Detail.(entry.ErasureCooled); cooled {
+		return // counted when it began
+	}
+	if s.e.Kind == entry.KindErasure || s.e.Kind == entry.KindErasureBegun {
 		s.d.stored -= len(s.ords)
 		for _, ord := range s.ords {
 			h.of[ofErasures].today.add(ord)

@@ -13,6 +13,8 @@ func (s *Server) brandRoutes() {
 	route(s, "POST", "/v1/brands", "brand-create", "Create a brand", s.createBrand, once)
 	route(s, "GET", "/v1/brands", "brand-list", "List the brands where you have a role", s.listBrands)
 	route(s, "GET", "/v1/brands/{brand}/loyalty-prefixes", "loyalty-prefix-list", "Show the ranges of the brand's own numbers", s.loyaltyPrefixes)
+	route(s, "GET", "/v1/brands/{brand}/erasure-cooling", "erasure-cooling-show", "Show how long erased customers' keys lie aside", s.cooling)
+	route(s, "PUT", "/v1/brands/{brand}/erasure-cooling", "erasure-cooling-set", "Set how long erased customers' keys lie aside", s.setCooling, once)
 	route(s, "PUT", "/v1/brands/{brand}/loyalty-prefixes", "loyalty-prefix-set", "Declare the ranges of the brand's own numbers", s.setLoyaltyPrefixes, once)
 	route(s, "GET", "/v1/brands/{brand}/default-country", "default-country-show", "Show the country of the brand's national phone numbers", s.brandCountry)
 	route(s, "PUT", "/v1/brands/{brand}/default-country", "default-country-set", "Set the country of the brand's national phone numbers", s.setBrandCountry, once)
@@ -27,6 +29,14 @@ func (s *Server) createBrand(ctx context.Context, c identity.Caller, in *sent[ap
 
 func (s *Server) listBrands(ctx context.Context, c identity.Caller, _ *none) ([]api.Brand, error) {
 	return s.vault.Admin.Brands(ctx, c)
+}
+
+func (s *Server) cooling(ctx context.Context, c identity.Caller, in *BrandPath) (*api.ErasureCooling, error) {
+	return s.vault.Admin.Cooling(ctx, c, in.Brand)
+}
+
+func (s *Server) setCooling(ctx context.Context, c identity.Caller, in *sentTo[api.ErasureCooling]) (*api.ErasureCooling, error) {
+	return s.vault.Admin.SetCooling(ctx, c, in.Brand, in.Body)
 }
 
 func (s *Server) loyaltyPrefixes(ctx context.Context, c identity.Caller, in *BrandPath) (*api.LoyaltyPrefixes, error) {

@@ -18,7 +18,10 @@ func (s *Server) customerRoutes() {
 	route(s, "GET", "/v1/brands/{brand}/customers/{token}", "customer-view", "See a customer masked", s.viewCustomer)
 	route(s, "PATCH", "/v1/brands/{brand}/customers/{token}", "customer-patch", "Change fields of a customer", s.patchCustomer, once)
 	route(s, "PUT", "/v1/brands/{brand}/customers/{token}/standing", "standing-set", "Set the standing of a customer: deceased, minor, represented, do not write", s.setStanding, once)
-	route(s, "DELETE", "/v1/brands/{brand}/customers/{token}", "customer-erase", "Erase a customer (GDPR Art. 17); cannot be undone", s.eraseCustomer, once)
+	route(s, "DELETE", "/v1/brands/{brand}/customers/{token}", "customer-erase", "Erase a customer (GDPR Art. 17)", s.eraseCustomer, once)
+	route(s, "POST", "/v1/brands/{brand}/erasures", "erasure-begin", "Erase a customer, also one who asked for it", s.beginErasure)
+	route(s, "GET", "/v1/brands/{brand}/erasures", "erasure-list", "List erasures that can still be taken back", s.erasures)
+	route(s, "POST", "/v1/brands/{brand}/erasures/take-back", "erasure-take-back", "Take back what a customer asked for, with their code and address", s.takeBack, once)
 	route(s, "POST", "/v1/brands/{brand}/purchases", "purchases-add", "Add purchases", s.addPurchases, once, bulk)
 	route(s, "POST", "/v1/brands/{brand}/feed", "feed", "Take records in from a feed, as a JSON array or as JSON lines, in any order and any number of times", s.feed, bulk)
 	route(s, "GET", "/v1/brands/{brand}/customers/{token}/purchases", "purchases-list", "See a customer's purchases masked", s.viewPurchases)
@@ -44,7 +47,20 @@ func (s *Server) setStanding(ctx context.Context, c identity.Caller, in *standin
 }
 
 func (s *Server) eraseCustomer(ctx context.Context, c identity.Caller, in *CustomerPath) (*api.Erased, error) {
-	return s.vault.Erase.Erase(ctx, c, in.Brand, in.Token)
+	return s.vault.Erase.Erase(ctx, c, in.Brand, in.Token, false)
+}
+
+// beginErasure is not answered from a store of answers: its code is shown once.
+func (s *Server) beginErasure(ctx context.Context, c identity.Caller, in *sentTo[api.EraseRequest]) (*api.Erased, error) {
+	return s.vault.Erase.Erase(ctx, c, in.Brand, in.Body.Token, in.Body.ByCustomer)
+}
+
+func (s *Server) erasures(ctx context.Context, c identity.Caller, in *erasureQuery) (*api.Erasures, error) {
+	return s.vault.Erase.Cooling(ctx, c, in.Brand, in.ErasureQuery)
+}
+
+func (s *Server) takeBack(ctx context.Context, c identity.Caller, in *sentTo[api.TakeBackRequest]) (*api.Erased, error) {
+	return s.vault.Erase.TakeBack(ctx, c, in.Brand, in.Body)
 }
 
 func (s *Server) addPurchases(ctx context.Context, c identity.Caller, in *sentTo[api.PurchasesRequest]) (*api.Written, error) {
@@ -86,6 +102,11 @@ type ViewQuery struct {
 type viewRequest struct {
 	CustomerPath
 	ViewQuery
+}
+
+type erasureQuery struct {
+	BrandPath
+	api.ErasureQuery
 }
 
 type patchRequest struct {
