@@ -69,6 +69,8 @@ func madeUp(t *testing.T, typ reflect.Type) reflect.Value {
 		}
 	case reflect.Map:
 		v.Set(reflect.MakeMap(typ))
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(typ, 1, 1))
 	case reflect.Interface:
 		switch {
 		case typ == reflect.TypeFor[context.Context]():

@@ -40,7 +40,8 @@ type Desk struct {
 
 	acts map[string]registered
 	mu   sync.Mutex
-	ever bool // two people have once existed; it never goes back
+	ever bool            // two people have once existed; it never goes back
+	busy map[string]bool // the requests that this server makes now
 }
 
 // DefaultWait is how long a caller waits for a receiver of the alarm, before they are

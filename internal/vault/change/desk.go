@@ -98,6 +98,8 @@ func (d *Desk) do(ctx context.Context, v *door.Visit, name, ticket string, paylo
 		return nil, err
 	}
 	x := &request{ID: "chg_" + strings.ToLower(rand.Text()[:16]), Act: name, State: Asked, Who: v.Who, Ticket: ticket}
+	release, _ := d.claim(x.ID) // nobody else knows it yet
+	defer release()
 	now, err := d.DB.Now(ctx)
 	if err != nil {
 		return nil, err
@@ -382,7 +384,14 @@ func (d *Desk) take(ctx context.Context, a registered, x *request, payload []byt
 		return nil, err
 	case err != nil:
 		x.State, x.Reason = Failed, "refused"
-		return nil, errors.Join(err, d.move(unbound, d.DB, x, Approved))
+		moved := d.move(unbound, d.DB, x, Approved)
+		if errors.Is(moved, ErrState) { // another server was faster
+			if now, readErr := d.get(unbound, x.ID); readErr == nil && now.State == Done {
+				*x = *now
+				return nil, fmt.Errorf("%w: another server has just made it: `cloakroom change show %s`", ErrState, x.ID)
+			}
+		}
+		return nil, errors.Join(err, moved)
 	default:
 		if err := finish(context.WithValue(unbound, finishKey{}, f), d.DB, x.at(d, unbound)); err != nil {
 			return nil, err
@@ -592,6 +601,11 @@ func (d *Desk) Approve(ctx context.Context, c identity.Caller, id string) (*api.
 	if err != nil {
 		return nil, err
 	}
+	release, ok := d.claim(x.ID)
+	if !ok {
+		return nil, fmt.Errorf("%w: it is about to take effect", ErrState)
+	}
+	defer release()
 	if !again {
 		who, err := d.asker(ctx, a, x)
 		if err == nil {

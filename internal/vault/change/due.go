@@ -54,25 +54,60 @@ func (d *Desk) Due(ctx context.Context) error {
 		}
 	}
 	for _, x := range list {
-		a, err := d.act(x.Act)
-		if err != nil || a.answers || a.toAsker {
-			continue
-		}
-		if err := d.approved(ctx, x); err != nil {
-			if !errors.Is(err, ErrForged) {
-				failed = errors.Join(failed, err)
-			}
-			continue
-		}
-		payload, err := d.open(ctx, x)
-		if err == nil {
-			_, err = d.take(withoutWait(ctx), a, x, payload)
-		}
-		if x.State != Failed { // that it was refused is said where people look
-			failed = errors.Join(failed, err)
-		}
+		failed = errors.Join(failed, d.due(ctx, x.ID))
 	}
 	return failed
+}
+
+// due makes one approved act, unless somebody makes it already.
+func (d *Desk) due(ctx context.Context, id string) error {
+	release, ok := d.claim(id)
+	if !ok {
+		return nil
+	}
+	defer release()
+	x, err := d.get(ctx, id) // as it is now that nobody else on this server makes it
+	if err != nil || x.State != Approved {
+		return err
+	}
+	a, err := d.act(x.Act)
+	if err != nil || a.answers || a.toAsker {
+		return nil
+	}
+	switch err := d.approved(ctx, x); {
+	case errors.Is(err, ErrForged):
+		return nil
+	case err != nil:
+		return err
+	}
+	payload, err := d.open(ctx, x)
+	if err == nil {
+		_, err = d.take(withoutWait(ctx), a, x, payload)
+	}
+	if x.State == Failed { // that it was refused is said where people look
+		return nil
+	}
+	return err
+}
+
+// claim makes a request this goroutine's until it is released: who asks or approves, and
+// the loop that makes what is due, would otherwise make the same act at once, and one of
+// them be told that it exists already.
+func (d *Desk) claim(id string) (release func(), ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.busy[id] {
+		return nil, false
+	}
+	if d.busy == nil {
+		d.busy = map[string]bool{}
+	}
+	d.busy[id] = true
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.busy, id)
+	}, true
 }
 
 // approved holds a row that says that it was approved against the log: the request, and
