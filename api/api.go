@@ -41,7 +41,7 @@ type Purchase struct {
 // RevealRequest asks for fields of up to MaxReveal customers in clear.
 type RevealRequest struct {
 	Tokens  []string `json:"tokens" minItems:"1" maxItems:"1000"`
-	Fields  []string `json:"fields" minItems:"1" maxItems:"15"`
+	Fields  []string `json:"fields" minItems:"1" maxItems:"16"`
 	Purpose string   `json:"purpose" maxLength:"40"`
 	Ticket  string   `json:"ticket,omitempty" maxLength:"64"`
 }

@@ -6,7 +6,7 @@ import "time"
 type ExportRequest struct {
 	Form      string        `json:"form,omitempty" enum:"extract,masked,clear" doc:"extract (the default): without names and addresses, under pseudonyms of this file alone."`
 	Format    string        `json:"format,omitempty" enum:"csv,csv-spreadsheet,jsonl,parquet" doc:"Default csv. In csv-spreadsheet, cells that a spreadsheet would take for formulas begin with an apostrophe."`
-	Fields    []string      `json:"fields" minItems:"1" maxItems:"15"`
+	Fields    []string      `json:"fields" minItems:"1" maxItems:"16"`
 	Purpose   string        `json:"purpose" maxLength:"40"`
 	Ticket    string        `json:"ticket,omitempty" maxLength:"64"`
 	Recipient string        `json:"recipient" maxLength:"4096" doc:"age public key (age1...) that the files are encrypted to."`

@@ -12,6 +12,11 @@ func (c *Client) Health(ctx context.Context) (*api.Health, error) {
 	return ask[api.Health](ctx, c, http.MethodGet, Path("health"), nil)
 }
 
+// Live returns whether the process answers at all, whatever the state of its database.
+func (c *Client) Live(ctx context.Context) (*api.Health, error) {
+	return ask[api.Health](ctx, c, http.MethodGet, Path("live"), nil)
+}
+
 // Ready returns whether the server can serve now.
 func (c *Client) Ready(ctx context.Context) (*api.Health, error) {
 	return ask[api.Health](ctx, c, http.MethodGet, Path("ready"), nil)
