@@ -123,6 +123,8 @@ func (p *pair) race(principal uint64, c *client.Client, typ string, change func(
 				switch {
 				case isType(err, typ):
 					return
+				case isType(err, api.TypeContained): // by the brand's log, before this server read what changed
+					after++
 				case err != nil:
 					p.t.Error(err)
 					return
