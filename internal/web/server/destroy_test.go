@@ -101,6 +101,13 @@ func TestAStolenKeyDestroysNoMoreThanItsBudget(t *testing.T) {
 		t.Errorf("the owner's write is logged as %+v", e.Detail)
 	}
 
+	for _, class := range budget.InUse() { // each is one that exposure can be asked for
+		x, err := h.Exposure(ctx, "gucci", client.ExposureQuery{Class: class.String(), Principal: access.Administrator})
+		h.must(err)
+		if class.Effect() == budget.Destroys && (len(x.Rows) == 0 || x.Rows[0].Destroy.Day == 0) {
+			t.Errorf("an administrator's exposure in the class %s: %+v", class, x.Rows)
+		}
+	}
 	h.limits(5, budget.Erase)
 	erased := 0
 	for _, token := range tokens {
