@@ -1,4 +1,4 @@
-// Package detect reads a brand's log as it is written and says what is unusual, in
+// Package detect reads a brand's log as it is written and reports unusual entries, in
 // words with figures.
 //
 // What it says is a projection of the log: a [Detector] is fed every entry in order
@@ -61,7 +61,7 @@ func (a *Alarm) ID() string { return strconv.FormatUint(a.Entry, 10) + "-" + str
 
 // Canaries knows which customers are canaries.
 type Canaries interface {
-	// Refresh reads anew which they are: before the entries are looked at that may be
+	// Refresh rereads which they are: before the entries are looked at that may be
 	// about them.
 	Refresh(ctx context.Context, brand record.BrandID) error
 	Contains(brand record.BrandID, ord record.Ordinal) bool
@@ -140,9 +140,12 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 	absent += e.Absent()
 	d.space.add(ords)
 	if e.Kind == entry.KindDetection {
-		if rules, ok := e.Detail.(entry.DetectionRules); ok && !d.pinned {
-			if r, err := ParseRules(rules.Rules); err == nil { // an older release's rules may not be ours
-				d.rules, d.rulesText = r, rules.Rules
+		switch detail := e.Detail.(type) {
+		case entry.AlarmClosed:
+			d.close(detail.Alarm)
+		case entry.DetectionRules:
+			if r, err := ParseRules(detail.Rules); err == nil && !d.pinned { // an older release's rules may not be ours
+				d.rules, d.rulesText = r, detail.Rules
 			}
 		}
 		return nil
@@ -152,7 +155,7 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 	}
 	s := &sight{d: d, index: index, e: e, ords: ords, absent: absent, now: now}
 	if mail, ok := e.Detail.(entry.CanaryMail); ok {
-		s.mail(&mail) // whoever reports it has done nothing
+		s.mail(&mail) // anyone who reports it has done nothing
 		return s.alarms
 	}
 	if !d.tried { // rules that are tried say nothing of these

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,12 +56,12 @@ func TestEveryTouchOfACanaryIsAnAlarm(t *testing.T) {
 	}
 	e.Class, e.Detail = "export", entry.ExportPart{Export: "exp-1"}
 	if got := d.Observe(12, e, []record.Ordinal{6, 7}); slices.ContainsFunc(got, func(a Alarm) bool { return a.Rule == Canary }) {
-		t.Fatalf("an approved export has decoys by intention: %+v", got)
+		t.Fatalf("an approved export has canaries by intention: %+v", got)
 	}
 	for export, ord := range map[string]record.Ordinal{"exp-1": 9, "exp-2": 7} {
 		e.Detail = entry.ExportPart{Export: export}
 		if got := d.Observe(12, e, []record.Ordinal{6, ord}); len(got) != 1 || got[0].Rule != Canary {
-			t.Fatalf("somebody named the decoy %d for the export %s: %+v", ord, export, got)
+			t.Fatalf("somebody named the canary %d for the export %s: %+v", ord, export, got)
 		}
 	}
 	e.Kind, e.Class = entry.KindImport, "clear"
@@ -340,7 +341,7 @@ func TestDistinctCountsAndMerges(t *testing.T) {
 	})
 }
 
-// A crowd at its own budgets is noticed by whoever has seen a few refused on some days, and
+// A crowd at its own budgets is noticed by anyone who has seen a few refused on some days, and
 // a role's budget that is used up for everybody neither is one nor hides the next.
 func TestACrowdIsOfThoseWhomTheirOwnBudgetsRefuse(t *testing.T) {
 	t.Parallel()
@@ -378,7 +379,7 @@ func TestACrowdIsOfThoseWhomTheirOwnBudgetsRefuse(t *testing.T) {
 	}
 }
 
-// Whoever tries values from a list is as unusual as whoever takes customers: a search that
+// Anyone who tries values from a list is as unusual as anyone who takes customers: a search that
 // found nobody counts as one, each time, whichever release logged it.
 func TestSearchesForNobodyAreVolume(t *testing.T) {
 	t.Parallel()
@@ -423,5 +424,79 @@ func TestSearchesForNobodyAreVolume(t *testing.T) {
 	}
 	if len(surges) != 3 {
 		t.Errorf("surges of %d kinds", len(surges))
+	}
+}
+
+// A closed alarm of a rule that counts comes again with the same principal, long before
+// the number has doubled, and does not come for the next customer alone. While it is open,
+// only a doubled number speaks.
+func TestAClosedAlarmThatCountsComesAgain(t *testing.T) {
+	t.Parallel()
+	d := New(1, rules(t), nil)
+	i := uint64(0)
+	feed := func(e *entry.Entry, ords []record.Ordinal) []Alarm {
+		i++
+		return d.Observe(i, e, ords)
+	}
+	closes := func(a Alarm, when time.Time) {
+		id := strconv.FormatUint(a.Entry, 10) + "-" + string(a.Rule)
+		feed(&entry.Entry{Kind: entry.KindDetection, Brand: 1, Principal: 8, Role: access.IncidentResponder, At: when,
+			Detail: entry.AlarmClosed{Alarm: id, Reason: "mistaken"}}, nil)
+	}
+	ord := record.Ordinal(0)
+	// until reads one customer after another, and returns after how many the rule spoke.
+	until := func(day, hour int, rule Rule, most int) (int, Alarm) {
+		for n := 1; n <= most; n++ {
+			ord += 1000
+			e, ords := read(3, at(day, hour, n), ord)
+			for _, a := range feed(e, ords) {
+				if a.Rule == rule {
+					return n, a
+				}
+			}
+		}
+		return 0, Alarm{}
+	}
+	first, a := until(0, 9, Surge, 500)
+	if first == 0 {
+		t.Fatal("no surge")
+	}
+	if n, _ := until(0, 9, Surge, first/2); n != 0 {
+		t.Errorf("an open alarm spoke again after %d of %d more", n, first)
+	}
+	closes(a, at(0, 9, 1800))
+	d = copied(t, d) // also where another server takes over
+	n, again := until(0, 9, Surge, 500)
+	if n == 0 || n > first/2 {
+		t.Fatalf("a closed alarm came again after %d more, and the first after %d", n, first)
+	}
+	if m, _ := until(0, 9, Surge, first/16); m != 0 {
+		t.Errorf("it came again twice, after %d", m)
+	}
+	closes(again, at(0, 9, 3000))
+	if n, _ := until(0, 10, Surge, 2*first); n == 0 {
+		t.Error("closed, it did not come again in the next hour")
+	}
+
+	// Refusals, in the hour.
+	refused := func(n int) (got []Alarm) {
+		for range n {
+			got = append(got, feed(&entry.Entry{Kind: entry.KindRefusal, Brand: 1, Principal: 4, Role: access.SupportAgent, At: at(1, 9, 0),
+				Detail: entry.Refused{Reason: "unknown-token", Times: 1}}, nil)...)
+		}
+		return got
+	}
+	one := refused(12)
+	if len(one) != 1 {
+		t.Fatalf("%+v", one)
+	}
+	closes(one[0], at(1, 9, 1))
+	if two := refused(5); len(two) != 1 || two[0].Key != one[0].Key {
+		t.Errorf("closed refusals: %+v", two)
+	}
+	// One of another principal that is closed changes nothing.
+	closes(Alarm{Entry: one[0].Entry - 1, Rule: Refusals}, at(1, 9, 2))
+	if more := refused(5); len(more) != 0 {
+		t.Errorf("another's closed alarm: %+v", more)
 	}
 }

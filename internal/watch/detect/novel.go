@@ -56,7 +56,7 @@ func (s *sight) novelties() {
 }
 
 // youth is for how many hours a credential is held against what its principal did
-// before: whoever consented to an app, or lost a key, is not there at the first minute.
+// before: anyone who consented to an app, or lost a key, is not there at the first minute.
 const youth = 24
 
 // young is the newest credential of a principal.
@@ -172,7 +172,7 @@ func (s *sight) refusals() {
 		}
 		c.n += times
 		mean := c.usual.mean(0, 2)
-		if threshold == 0 || c.n < threshold || float64(c.n) < 3*mean || !c.episode.due(s.now.hour, 1, c.n) {
+		if threshold == 0 || c.n < threshold || float64(c.n) < 3*mean || !c.episode.due(s.index, s.now.hour, 1, c.n, restarts) {
 			return
 		}
 		s.raise(Refusals, s.d.rules.Refusals.Grade, 0,
@@ -183,7 +183,7 @@ func (s *sight) refusals() {
 }
 
 // ownBudget reports whether the budget that refused is the principal's own: that of a role
-// or a brand refuses everybody at once when it is used up, whoever used it. Entries of older
+// or a brand refuses everybody at once when it is used up, no matter who used it. Entries of older
 // releases do not say.
 func (s *sight) ownBudget() bool {
 	refused, _ := s.e.Detail.(entry.Refused)

@@ -3,6 +3,9 @@ package detect
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
@@ -76,12 +79,23 @@ type profile struct {
 }
 
 // episode keeps a rule from saying the same at every entry: it speaks again when the
-// number has doubled, or after a while.
+// number has doubled, or after a while, and soon after somebody closed what it said.
 type episode struct {
-	at int64
-	n  int
-	on bool
+	at     int64
+	n      int
+	on     bool
+	last   int64    // when it spoke last
+	closed bool     // and an alarm of it was closed since
+	said   []uint64 // the entries of its alarms since the last that was closed, the newest
 }
+
+// maxSaid bounds the alarms of an episode that can be closed: numbers double no more often.
+const maxSaid = 32
+
+// regrown is by which part a number must have grown since an alarm that was closed, where
+// its window has not begun again: a person who closed it has seen the number as it was, and is
+// not to be notified of the next customer alone.
+const regrown = 8
 
 const (
 	ofSurge = iota
@@ -89,21 +103,77 @@ const (
 	ofDayRule
 	ofWeekRule
 	ofWalk
-	ofPeers
 	maxEpisodes
 )
 
-// due reports whether to speak, at a time in any unit, of a number.
-func (e *episode) due(at, hold int64, n int) bool {
-	if e.on && at < e.at+hold && n < 2*e.n {
+// due reports whether to speak, at a time in any unit, of a number. window is what the
+// number is counted in: one that begins again with the unit, or one that moves along.
+func (e *episode) due(entry uint64, at, hold int64, n int, w window) bool {
+	if e.on && at < e.at+hold && n < 2*e.n && !e.again(at, n, w) {
 		return false
 	}
-	if !e.on || at >= e.at+hold {
+	if !e.on || e.closed || at >= e.at+hold {
 		e.at = at
 	}
-	e.on, e.n = true, n
+	if e.closed {
+		e.said = nil
+	}
+	if len(e.said) == maxSaid {
+		e.said = append(e.said[:0:0], e.said[1:]...)
+	}
+	e.on, e.n, e.last, e.closed, e.said = true, n, at, false, append(e.said, entry)
 	return true
 }
+
+// window is how a number is counted in time.
+type window int
+
+const (
+	restarts window = iota // with each hour or day
+	moves                  // the last so many
+)
+
+// again reports whether what was closed has come again.
+func (e *episode) again(at int64, n int, w window) bool {
+	return e.closed && (w == restarts && at > e.last || n >= e.n+max(1, e.n/regrown))
+}
+
+// close notes that somebody closed the alarm of an entry.
+func (e *episode) close(entry uint64) {
+	e.closed = e.closed || slices.Contains(e.said, entry)
+}
+
+// close notes that somebody closed an alarm: what it was about speaks again when it comes
+// again. The entry may be of anybody, and its person may be forgotten since.
+func (d *Detector) close(id string) {
+	number, rule, _ := strings.Cut(id, "-")
+	at, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return
+	}
+	for _, p := range d.people {
+		if i := slices.Index(episodes(), Rule(rule)); i >= 0 {
+			p.raised[i].close(at)
+		}
+		for i := range p.refused {
+			if Rule(rule) == Refusals {
+				p.refused[i].episode.close(at)
+			}
+		}
+		p.harms.close(Rule(rule), at)
+	}
+	for _, r := range d.roles {
+		switch Rule(rule) {
+		case Peers:
+			r.high.episode.close(at)
+		case Crowd:
+			r.full.episode.close(at)
+		}
+	}
+}
+
+// episodes are the rules that have an episode for each principal, in its order.
+func episodes() []Rule { return []Rule{Surge, Drift, Day, Week, Walk} }
 
 // role is what is kept of the principals of one role together.
 type role struct {
@@ -136,9 +206,9 @@ func (c *crowd) mean(day int64) float64 {
 func (c *crowd) alpha() float64 { return c.spread.alpha(0.5, 0.1) }
 
 // unusual counts one more, and reports whether they are so many that it is to be said.
-func (c *crowd) unusual(day int64, sigma float64, least int, known bool) bool {
+func (c *crowd) unusual(entry uint64, day int64, sigma float64, least int, known bool) bool {
 	c.today++
-	return known && c.today >= least && excess(c.today, c.mean(day), c.alpha()) >= sigma && c.episode.due(day, 1, c.today)
+	return known && c.today >= least && excess(c.today, c.mean(day), c.alpha()) >= sigma && c.episode.due(entry, day, 1, c.today, restarts)
 }
 
 // close makes the day part of what is usual.

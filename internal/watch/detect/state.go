@@ -14,8 +14,8 @@ import (
 )
 
 // StateVersion is of what a detector learns and how Encode writes it. Raise it with
-// every change of either, and servers learn anew from the log.
-const StateVersion = 2
+// every change of either, and servers learn again from the log.
+const StateVersion = 3
 
 var errState = errors.New("not the state of a detector")
 
@@ -156,8 +156,14 @@ func (e *episode) code(c *coder) {
 	if e.on {
 		on = 1
 	}
+	if e.closed {
+		on |= 2
+	}
 	code(c, &on)
-	e.on = on == 1
+	e.on = on&1 == 1
+	e.closed = on&2 == 2
+	code(c, &e.last)
+	codeList(c, &e.said, func(x *uint64) { code(c, x) })
 }
 
 func (l *level) code(c *coder) { c.floats(&l.Sum, &l.Weight) }

@@ -17,7 +17,7 @@ func (s *sight) volumes() {
 		func() (float64, float64) { return r.hours.mean(1, 1), r.hourSpread.alpha(priorHours, leastHours) },
 		r.activeHours >= roleHours)
 	n := p.inHour.count()
-	if over(n, hour, rules.Surge) && p.raised[ofSurge].due(s.now.hour, hold(hour, 1, 7*hoursPerDay), n) {
+	if over(n, hour, rules.Surge) && p.raised[ofSurge].due(s.index, s.now.hour, hold(hour, 1, 7*hoursPerDay), n, restarts) {
 		s.raise(Surge, graver(rules.Surge.Grade, n, hour), n, s.wording(hour, "an hour", s.now.at.Format("Monday 15:00 UTC")),
 			fmt.Sprintf("%s in the hour from %s UTC, within %d minutes", customers(n), s.now.at.Truncate(time.Hour).Format("2006-01-02 15:04"), s.now.at.Minute()+1))
 	}
@@ -26,7 +26,7 @@ func (s *sight) volumes() {
 		func() (float64, float64) { return r.days.mean(1, 1), r.daySpread.alpha(priorDays, leastDays) },
 		r.activeDays >= roleDays)
 	n = p.days[p.day%7].count()
-	if over(n, day, rules.Day) && p.raised[ofDayRule].due(s.now.day, hold(day, 1, 7), n) {
+	if over(n, day, rules.Day) && p.raised[ofDayRule].due(s.index, s.now.day, hold(day, 1, 7), n, restarts) {
 		s.raise(Day, graver(rules.Day.Grade, n, day), n, s.wording(day, "a day", s.now.at.Format("Monday")),
 			fmt.Sprintf("%s on %s until %s UTC", customers(n), s.now.at.Format(time.DateOnly), s.now.at.Format("15:04")))
 	}
@@ -38,7 +38,7 @@ func (s *sight) volumes() {
 		func() (float64, float64) { return r.weeks.mean(1, 1), r.weekSpread.alpha(priorWeeks, leastWeeks) },
 		r.activeDays >= roleDays && r.weeks.Weight > roleDays)
 	n = p.inWeek.count()
-	if over(n, week, rules.Week) && p.raised[ofWeekRule].due(s.now.day, 7, n) {
+	if over(n, week, rules.Week) && p.raised[ofWeekRule].due(s.index, s.now.day, 7, n, moves) {
 		s.raise(Week, graver(rules.Week.Grade, n, week), n, s.wording(week, "seven days", ""),
 			fmt.Sprintf("%s in the seven days up to %s", customers(n), s.now.at.Format(time.DateOnly)))
 	}
@@ -94,7 +94,7 @@ func (s *sight) drift() {
 		return
 	}
 	const days = 7
-	if p.raised[ofDrift].due(s.now.day, days, int(z)) {
+	if p.raised[ofDrift].due(s.index, s.now.day, days, int(z), moves) {
 		hours := int(1 / rules.Weight)
 		n := p.inWeek.count()
 		s.raise(Drift, rules.Grade, n,
@@ -110,7 +110,7 @@ func (s *sight) peers(n int, u usual) {
 		return
 	}
 	p.highDay = s.now.day
-	if !r.high.unusual(s.now.day, rules.Sigma, rules.Least, r.daysKnown >= s.d.rules.Warmup.Days) {
+	if !r.high.unusual(s.index, s.now.day, rules.Sigma, rules.Least, r.daysKnown >= s.d.rules.Warmup.Days) {
 		return
 	}
 	mean, alpha := r.high.mean(s.now.day), r.high.alpha()
@@ -133,7 +133,7 @@ func (s *sight) refused() {
 		return
 	}
 	p.fullDay = s.now.day
-	if !r.full.unusual(s.now.day, rules.Sigma, rules.Least, r.daysKnown >= s.d.rules.Warmup.Days) {
+	if !r.full.unusual(s.index, s.now.day, rules.Sigma, rules.Least, r.daysKnown >= s.d.rules.Warmup.Days) {
 		return
 	}
 	mean := r.full.mean(s.now.day)

@@ -21,7 +21,7 @@ const (
 	// readers: families, and customers of one import.
 	walkAlpha = 0.3
 	// walkLearn is how much more of neighbours than usual is learned at a time, so that
-	// a walk does not become usual while it goes on.
+	// a walk does not become usual while it continues.
 	walkLearn = 0.05
 )
 
@@ -73,7 +73,7 @@ func (s *sight) neighbours(ords []record.Ordinal) {
 	chance := 1 - math.Pow(1-min(float64(rules.Gap)/s.d.space.size(), 1), n)
 	own := p.walking.mean(r.walking.mean(0, 20), 2)
 	mean := max(n*max(chance, own), 0.5)
-	if near >= rules.Least && excess(near, mean, walkAlpha) >= rules.Sigma && p.raised[ofWalk].due(s.now.hour, hoursPerDay, p.inWeek.count()) {
+	if near >= rules.Least && excess(near, mean, walkAlpha) >= rules.Sigma && p.raised[ofWalk].due(s.index, s.now.hour, hoursPerDay, p.inWeek.count(), moves) {
 		s.raise(Walk, rules.Grade, len(ords),
 			fmt.Sprintf("of %d customers chance makes %s neighbours in the vault's numbering, and this principal's or role's own ways %s", len(ords), figure(n*chance), figure(n*own)),
 			fmt.Sprintf("%d of the last %d are neighbours, the longest run %d: somebody goes through a list", near, len(ords), longest))

@@ -23,7 +23,7 @@ type harm struct {
 	episode episode
 }
 
-// harms are what a principal, or with owner whoever has the machine, did on a day.
+// harms are what a principal, or with owner anyone who has the machine, did on a day.
 type harms struct {
 	day int64
 	of  [maxHarms]harm
@@ -46,7 +46,7 @@ func (h *harms) turn(day int64) {
 }
 
 // writes are the rules on what changes and destroys. An approval has its own limit, and
-// whoever has the machine is held against what is stored.
+// anyone who has the machine is held against what is stored.
 func (s *sight) writes() {
 	h := &s.p.harms
 	h.turn(s.now.day)
@@ -109,7 +109,7 @@ func (s *sight) probe(x *harm, met int) {
 		return
 	}
 	x.today.absent += met
-	if n := x.today.count(); n >= probeLeast && x.episode.due(s.now.day, 1, n) {
+	if n := x.today.count(); n >= probeLeast && x.episode.due(s.index, s.now.day, 1, n, restarts) {
 		s.raise(Probe, s.d.rules.Probe.Grade, 0, "no writes to the numbers of canaries",
 			"writes or rehearsals named customers who are nobody: somebody goes through a list of numbers")
 	}
@@ -118,7 +118,7 @@ func (s *sight) probe(x *harm, met int) {
 // harm raises an alarm where a day has more than some times the principal's usual.
 func (s *sight) harm(x *harm, rule Rule, r times, what string) {
 	n, mean := x.today.count(), x.usual.mean(0, 1)
-	if n < r.Floor || float64(n) < r.Times*mean || !x.episode.due(s.now.day, 1, n) {
+	if n < r.Floor || float64(n) < r.Times*mean || !x.episode.due(s.index, s.now.day, 1, n, restarts) {
 		return
 	}
 	usual := fmt.Sprintf("about %s %s on a day that has any", figure(mean), what)
@@ -129,15 +129,29 @@ func (s *sight) harm(x *harm, rule Rule, r times, what string) {
 		fmt.Sprintf("%s %s on %s until %s UTC", customers(n), what, s.now.at.Format("2006-01-02"), s.now.at.Format("15:04")))
 }
 
-// rewrite raises an alarm where whoever has the machine changes a large share of what is
+// rewrite raises an alarm where anyone who has the machine changes a large share of what is
 // stored in a day.
 func (s *sight) rewrite(x *harm) {
 	r, n, stored := s.d.rules.Rewrite, x.today.count(), max(s.d.stored, 1)
-	if n < r.Floor || float64(n) < r.Share*float64(stored) || !x.episode.due(s.now.day, 1, n) {
+	if n < r.Floor || float64(n) < r.Share*float64(stored) || !x.episode.due(s.index, s.now.day, 1, n, restarts) {
 		return
 	}
 	s.raise(Rewrite, r.Grade, n, fmt.Sprintf("less than %s %% of about %d stored profiles in a day", figure(100*r.Share), stored),
 		fmt.Sprintf("%s changed by the machine's owner on %s until %s UTC", customers(n), s.now.at.Format("2006-01-02"), s.now.at.Format("15:04")))
+}
+
+// close notes that somebody closed an alarm on what changes and destroys.
+func (h *harms) close(rule Rule, entry uint64) {
+	switch rule {
+	case Erasures:
+		h.of[ofErasures].episode.close(entry)
+	case Overwrite, Rewrite:
+		h.of[ofOverwrite].episode.close(entry)
+	case Emails:
+		h.of[ofEmails].episode.close(entry)
+	case Probe:
+		h.of[ofProbes].episode.close(entry)
+	}
 }
 
 func (h *harms) code(c *coder) {
