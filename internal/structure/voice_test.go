@@ -4,16 +4,22 @@ import (
 	"fmt"
 	"go/ast"
 	"go/token"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
+// phrase is a pattern that people must not read, and what to write instead.
+type phrase struct{ pattern, instead string }
+
 // retired are phrases that people read and that have a better word: the pattern, and what
 // to write instead. Text for people says who acts, in terms of art.
-var retired = []struct{ pattern, instead string }{
+var retired = []phrase{
 	{`who are you`, "Authentication required"},
 	{`another request"`, "Idempotency key reused"},
 	{`not with this method`, "Method not allowed"},
@@ -44,6 +50,32 @@ var retired = []struct{ pattern, instead string }{
 	{`for good\b`, "permanently"},
 	{`under way`, "in flight"},
 	{`meanwhile|in the meantime`, "concurrently"},
+	{`^horizon\b|wrong mapping`, "never stopped; mapping line N: write ..."},
+}
+
+// written are the phrases that prose must not use: documents say it so.
+var written = []phrase{
+	{`\bwhoever\b`, "a noun: the caller, the holder, anyone who"},
+	{`\banew\b`, "again, re-"},
+	{`\bmeanwhile\b|in the meantime`, "concurrently"},
+	{`that there is not\b|there is nobody\b`, "no such X"},
+	{`(is|are) there already\b`, "existing, exists already"},
+	{`\bunder way\b`, "in flight"},
+	{`\bstands? still\b|\bstood still\b`, "is stuck"},
+	{`(is|are) tried again\b|\btry again\b`, "retry"},
+	{`\bwas let do so\b`, "authorised"},
+	{`\bfor good\b`, "permanently"},
+	{`\bdecoys\b`, "canaries"},
+	{`\bhonest days?\b`, "baseline period"},
+}
+
+// documents are the same, and what only a document for readers says.
+var documents = []phrase{
+	{`\b(goes|went) on\b`, "continues, resumes"},
+	{`(is|are|was|were) told\b`, "is notified, sees"},
+	{`\bhonest(ly)?\b`, "normal"},
+	{`\bbeside any honest\b|\bwhence\b|\bwhomever\b`, "a noun"},
+	{`^## what there is not|^## what is not there|^## letting it go on`, "Limits, Undoing"},
 }
 
 // explained are the texts that say what a canary is.
@@ -61,10 +93,6 @@ var spoken = []string{
 // checkVoice finds retired phrases in literals: texts of errors, help, titles, alarms and
 // the API's description, which stand in tags.
 func checkVoice(t *tree) []string {
-	var patterns []*regexp.Regexp
-	for _, r := range retired {
-		patterns = append(patterns, regexp.MustCompile(r.pattern))
-	}
 	var faults []string
 	for _, p := range t.pkgs {
 		if !slices.Contains(spoken, p.dir) {
@@ -80,9 +108,9 @@ func checkVoice(t *tree) []string {
 				if err != nil || !strings.Contains(text, " ") || isSQL(text) {
 					return true
 				}
-				for i, re := range patterns {
-					if found := re.FindString(explained(strings.ToLower(text))); found != "" {
-						faults = append(faults, fmt.Sprintf("%s: %q: write %q", t.at(lit.Pos()), found, retired[i].instead))
+				for _, r := range retired {
+					if found := compiled(r.pattern).FindString(explained(strings.ToLower(text))); found != "" {
+						faults = append(faults, fmt.Sprintf("%s: %q: write %q", t.at(lit.Pos()), found, r.instead))
 					}
 				}
 				return true
@@ -90,6 +118,56 @@ func checkVoice(t *tree) []string {
 		}
 	}
 	return faults
+}
+
+// patterns are those that were compiled: thousands of comments are held against each.
+var patterns sync.Map
+
+func compiled(pattern string) *regexp.Regexp {
+	if re, ok := patterns.Load(pattern); ok {
+		return re.(*regexp.Regexp)
+	}
+	re := regexp.MustCompile(pattern)
+	patterns.Store(pattern, re)
+	return re
+}
+
+// quoted is a name or a command within prose.
+var quoted = regexp.MustCompile("`[^`]*`|\"[^\"]*\"|\\([^)]*\\.md[^)]*\\)")
+
+// prose finds retired phrases in one text.
+func prose(at, text string, phrases []phrase) []string {
+	var faults []string
+	text = strings.ToLower(quoted.ReplaceAllString(text, ""))
+	for _, r := range phrases {
+		if found := compiled(r.pattern).FindString(text); found != "" {
+			faults = append(faults, fmt.Sprintf("%s: %q: write %q", at, found, r.instead))
+		}
+	}
+	return faults
+}
+
+// Every document, line by line: those of docs, and the README.
+func TestDocumentsArePlainEnglish(t *testing.T) {
+	root := filepath.Join("..", "..")
+	names, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no documents: %v", err)
+	}
+	names = append(names, filepath.Join(root, "README.md"))
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range strings.Split(string(b), "\n") {
+			at := fmt.Sprintf("%s:%d", filepath.Base(name), i+1)
+			report(t, append(prose(at, line, written), prose(at, line, documents)...))
+		}
+	}
+	if len(prose("x", "Whoever asks is told; the word `anew` stays.", slices.Concat(written, documents))) != 2 {
+		t.Error("planted phrases are not found")
+	}
 }
 
 // isSQL reports whether a literal is a statement, whose words are those of columns.
