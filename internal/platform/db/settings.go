@@ -29,7 +29,7 @@ const MaxApart = 5 * time.Minute
 // where the two are one, or the clock is a simulation's.
 func (d *DB) Apart(there time.Time) time.Duration {
 	if p, ok := d.engine.(*postgresDB); ok && p.clock == nil {
-		return there.Sub(time.Now())
+		return time.Until(there)
 	}
 	return 0
 }
