@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // docBlock is a block of commands of a page, as a reader copies it.
@@ -86,7 +88,7 @@ serving() { # waits for what the command that stays says when it serves
   return 1
 }
 running=()
-trap 'for p in "${running[@]}"; do kill "$p" 2>/dev/null || true; done; wait' EXIT
+trap 'for p in "${running[@]}"; do kill "$p" 2>/dev/null || true; done' EXIT
 `)
 	for _, k := range blocks {
 		if k.why != "" {
@@ -173,7 +175,15 @@ func TestDocsCommands(t *testing.T) {
 				"PATH="+filepath.Join(dir, "bin")+string(os.PathListSeparator)+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "CLOAKROOM_LISTEN=127.0.0.1:0", "CLOAKROOM_MAIL_LISTEN=127.0.0.1:0", "XDG_DATA_HOME=", "XDG_CONFIG_HOME=")
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &out
-			if err := cmd.Run(); err != nil {
+			// What a page leaves running is of one group, also the program that `go run` starts.
+			cmd.WaitDelay = 5 * time.Second // they hold its output open
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			err := cmd.Start()
+			if err == nil {
+				defer syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+				err = cmd.Wait()
+			}
+			if err != nil {
 				t.Errorf("%v\n%s", err, out.String())
 			}
 		})
