@@ -57,7 +57,7 @@ func TestASecondMachineNeedsTheRootKey(t *testing.T) {
 	says(at.run(t, "brand", "list", "--data", second, "--root-key", filepath.Join(first, app.RootKeyFile)), "gucci")
 	says(at.run(t, "doctor", "--data", second, "--root-key", filepath.Join(first, app.RootKeyFile)), "synchronous_commit")
 
-	says(alone.fails(t, "brand", "list", "--data", first), "or its PostgreSQL database with --database")
+	says(alone.fails(t, "brand", "list", "--data", first), "name its database with --database")
 	says(alone.fails(t, "serve", "--data", first, "--listen", "127.0.0.1:0"), "name the PostgreSQL database that it belongs to")
 	if _, err := os.Stat(filepath.Join(first, app.DatabaseFile)); err == nil {
 		t.Error("an embedded vault was made beside the root key of another")

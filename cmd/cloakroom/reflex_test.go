@@ -236,7 +236,7 @@ func TestARuleContainsThoughBothServersAreKilled(t *testing.T) {
 	f.end(0, syscall.SIGTERM)
 	f.end(1, syscall.SIGTERM)
 	steps := containmentSteps(t, f.first, app.Options{Database: dsn})
-	if steps[fmt.Sprint("contain", lineage)] != 2 || steps["contained"] != 1 {
-		t.Errorf("logged %v: it was about to be contained twice, and was once", steps)
+	if n := steps[fmt.Sprint("contain", lineage)]; n < 1 || n > 2 || steps["contained"] != 1 {
+		t.Errorf("logged %v: it was about to be contained once or, after the kill, twice, and was once", steps)
 	}
 }

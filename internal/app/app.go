@@ -216,7 +216,7 @@ func Prepare(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
 		err = v.openPostgres(ctx, o)
 	}
 	if err == nil {
-		v.seen, err = ledger.OpenSeen(filepath.Join(dir, SeenDir))
+		v.seen, err = ledger.ReadSeen(filepath.Join(dir, SeenDir))
 	}
 	if err != nil {
 		return nil, err
@@ -269,7 +269,10 @@ func (v *Vault) Start(ctx context.Context, o Options) error {
 		if o.Begin == MustExist || !v.seen.Empty() {
 			return v.none()
 		}
-		if root, err = keys.OpenFile(o.RootKey, true); err != nil {
+		if root, err = keys.OpenFile(o.RootKey, true); err == nil {
+			err = v.keep()
+		}
+		if err != nil {
 			return err
 		}
 		now, err := q.Now(ctx)
@@ -303,8 +306,17 @@ func (v *Vault) Start(ctx context.Context, o Options) error {
 	} else if err != nil {
 		return err
 	}
+	if err := v.keep(); err != nil {
+		return err
+	}
 	v.assemble(root, o)
 	return nil
+}
+
+// keep begins to keep checkpoints in the data directory, now that it is a vault's.
+func (v *Vault) keep() (err error) {
+	v.seen, err = ledger.OpenSeen(filepath.Join(v.Dir, SeenDir))
+	return err
 }
 
 // sqlGroupHead reads the first line that every checkpoint of the group begins with.

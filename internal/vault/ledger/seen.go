@@ -60,17 +60,27 @@ const (
 	seenSuffix = ".seen"
 )
 
+// ReadSeen reads what the processes of a directory kept, and keeps and makes nothing: for
+// who does not know yet whether there is a vault.
+func ReadSeen(dir string) (*Seen, error) {
+	s := &Seen{dir: dir, before: map[record.BrandID][]seenCheckpoint{}, mine: map[record.BrandID]seenCheckpoint{}, next: map[record.BrandID]int{}, other: map[string]map[record.BrandID]int{}}
+	if err := s.read(); err != nil {
+		return nil, fmt.Errorf("reading the checkpoints that were kept: %w", err)
+	}
+	return s, nil
+}
+
 // OpenSeen reads what the processes of a directory kept, and takes a file for this one.
 // It makes the directory. Where it cannot be written, this process keeps nothing, and goes
 // by what the others kept.
 func OpenSeen(dir string) (*Seen, error) {
-	s := &Seen{dir: dir, before: map[record.BrandID][]seenCheckpoint{}, mine: map[record.BrandID]seenCheckpoint{}, next: map[record.BrandID]int{}, other: map[string]map[record.BrandID]int{}}
 	err := os.MkdirAll(dir, 0o700)
 	if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
 		return nil, fmt.Errorf("keeping checkpoints: %w", err)
 	}
-	if err := s.read(); err != nil {
-		return nil, fmt.Errorf("reading the checkpoints that were kept: %w", err)
+	s, err := ReadSeen(dir)
+	if err != nil {
+		return nil, err
 	}
 	for i := range maxSeenFiles {
 		name := strconv.Itoa(i) + seenSuffix

@@ -57,6 +57,10 @@ BEGIN
 	END IF;
 	INSERT INTO fake_citus_calls (call) VALUES (format('truncate %s', t));
 END $$`
+	// No workers: nothing to ask.
+	fakeWorkers = `CREATE FUNCTION run_command_on_workers(command text, parallel boolean DEFAULT true) RETURNS TABLE (nodename text, nodeport integer, success boolean, result text) LANGUAGE sql AS $$
+	SELECT ''::text, 0, true, ''::text WHERE false
+$$`
 	fakeRead  = `SELECT call FROM fake_citus_calls ORDER BY n`
 	fakeClear = `TRUNCATE fake_citus_calls`
 )
@@ -71,7 +75,7 @@ func FakeCitus(t testing.TB, d *db.DB) func() []string {
 		return func() []string { return nil }
 	}
 	ctx := t.Context()
-	for _, s := range []string{fakeCatalogue, fakeCalls, fakeColumn, fakeTable, fakeReference, fakeTruncate} {
+	for _, s := range []string{fakeCatalogue, fakeCalls, fakeColumn, fakeTable, fakeReference, fakeTruncate, fakeWorkers} {
 		if _, err := d.Exec(ctx, s); err != nil {
 			t.Fatal(fmt.Errorf("installing %s: %w", s[:strings.IndexByte(s, '(')], err))
 		}
