@@ -91,19 +91,22 @@ func (s *Store) hold(ctx context.Context, q db.Queryer, uses []keys.Use) error {
 	return err
 }
 
+// changeOne runs a statement that has to change one row: where another was faster, it is
+// ErrConflict.
+func changeOne(ctx context.Context, q db.Queryer, sql string, args ...any) error {
+	n, err := q.Exec(ctx, sql, args...)
+	if err == nil && n != 1 {
+		err = ErrConflict
+	}
+	return err
+}
+
 func (c *change) write(ctx context.Context, q db.Queryer, brand record.BrandID, at time.Time) error {
 	ord, us := int64(c.ord), at.UnixMicro()
-	one := func(sql string, args ...any) error {
-		n, err := q.Exec(ctx, sql, args...)
-		if err == nil && n != 1 {
-			return ErrConflict
-		}
-		return err
-	}
 	var stmts []db.Stmt
 	add := func(sql string, args ...any) { stmts = append(stmts, db.Stmt{SQL: sql, Args: args}) }
 	if c.made {
-		if err := one(sqlInsertExternal, c.external, ord); err != nil {
+		if err := changeOne(ctx, q, sqlInsertExternal, c.external, ord); err != nil {
 			return err
 		}
 		add(sqlInsertCustomer, ord, int64(brand), us, c.profile, c.first())
@@ -116,11 +119,11 @@ func (c *change) write(ctx context.Context, q db.Queryer, brand record.BrandID, 
 		if c.rewrite {
 			epoch, segments = epoch+1, len(c.packed)
 		}
-		if err := one(sqlMoveVersion, ord, version, epoch, segments, c.version, c.epoch, c.segments); err != nil {
+		if err := changeOne(ctx, q, sqlMoveVersion, ord, version, epoch, segments, c.version, c.epoch, c.segments); err != nil {
 			return err
 		}
 		if len(c.oldExt) > 0 {
-			if err := one(sqlInsertExternal, c.external, ord); err != nil {
+			if err := changeOne(ctx, q, sqlInsertExternal, c.external, ord); err != nil {
 				return err
 			}
 			for _, v := range c.oldExt {

@@ -251,38 +251,25 @@ func (s *Store) LayAside(ctx context.Context, receipt ledger.Receipt, ord record
 	if code != "" {
 		asked = 1
 	}
-	var stmts []db.Stmt
+	c, stmts, err := k.unindex(brand, r)
+	if err != nil {
+		return err
+	}
 	add := func(sql string, args ...any) { stmts = append(stmts, db.Stmt{SQL: sql, Args: args}) }
 	add(sqlLayAside, int64(ord), int64(brand), k.kek.Version, r.version, r.epoch, r.segments, wrapped, receipt.Entry(), receipt.At().UnixMicro(), due.UnixMicro(), asked)
 	add(sqlHideCustomer, int64(ord), receipt.At().UnixMicro())
-	var c record.Customer
-	switch err := r.openProfile(brand, &c); {
-	case err == nil:
-		for v := range k.everyLookup(&c) {
-			add(sqlDeleteLookup, v, int64(ord))
-		}
-		if values, err := k.externals(c.Get(record.ExternalID)); err == nil {
-			for _, v := range values {
-				add(sqlDeleteExternal, v, int64(ord))
-			}
-		}
+	if code != "" && c != nil {
 		for _, f := range addressed() {
-			if n, err := normalAddress(f, c.Get(f), c.Get(record.Country)); code != "" && err == nil && c.Get(f) != "" {
+			if n, err := normalAddress(f, c.Get(f), c.Get(record.Country)); err == nil && c.Get(f) != "" {
 				add(sqlNoteTakeBack, takeBack(brand, code, f, n), int64(ord))
 			}
 		}
-	case !errors.Is(err, ErrDamaged):
-		return err
 	}
 	err = s.db.Tx(ctx, func(q db.Queryer) error {
 		if err := s.hold(ctx, q, append(k.indexUses(), keys.Use{Brand: brand, Kind: keys.KEK, Version: k.kek.Version})); err != nil {
 			return err
 		}
-		n, err := q.Exec(ctx, sqlEraseSecret, int64(ord), int64(r.version))
-		if err == nil && n != 1 {
-			err = ErrConflict
-		}
-		if err != nil {
+		if err := changeOne(ctx, q, sqlEraseSecret, int64(ord), int64(r.version)); err != nil {
 			return err
 		}
 		if err := q.Batch(ctx, stmts); err != nil {
@@ -306,11 +293,7 @@ func (s *Store) destroy(ctx context.Context, receipt ledger.Receipt, ord record.
 		if err := keep(ctx, q, l.secret.logKey()); err != nil {
 			return err
 		}
-		n, err := q.Exec(ctx, sqlEndLaid, int64(ord), l.Entry)
-		if err == nil && n != 1 {
-			err = ErrConflict
-		}
-		if err != nil {
+		if err := changeOne(ctx, q, sqlEndLaid, int64(ord), l.Entry); err != nil {
 			return err
 		}
 		return q.Batch(ctx, []db.Stmt{
@@ -425,11 +408,7 @@ func (s *Store) TakeBack(ctx context.Context, receipt ledger.Receipt, ord record
 		if err := s.hold(ctx, q, append(k.indexUses(), keys.Use{Brand: brand, Kind: keys.KEK, Version: k.kek.Version})); err != nil {
 			return err
 		}
-		n, err := q.Exec(ctx, sqlEndLaid, int64(ord), l.Entry)
-		if err == nil && n != 1 {
-			err = ErrConflict
-		}
-		if err != nil {
+		if err := changeOne(ctx, q, sqlEndLaid, int64(ord), l.Entry); err != nil {
 			return err
 		}
 		if err := q.Batch(ctx, stmts); err != nil {

@@ -40,22 +40,11 @@ func (s *Store) Erase(ctx context.Context, receipt ledger.Receipt, ord record.Or
 	if r == nil {
 		return s.destroy(ctx, receipt, ord, keep)
 	}
-	var stmts []db.Stmt
-	add := func(sql string, args ...any) { stmts = append(stmts, db.Stmt{SQL: sql, Args: args}) }
-	var c record.Customer
-	switch err := r.openProfile(brand, &c); {
-	case err == nil:
-		for v := range k.everyLookup(&c) {
-			add(sqlDeleteLookup, v, int64(ord))
-		}
-		if values, err := k.externals(c.Get(record.ExternalID)); err == nil {
-			for _, v := range values {
-				add(sqlDeleteExternal, v, int64(ord))
-			}
-		}
-	case !errors.Is(err, ErrDamaged):
+	_, stmts, err := k.unindex(brand, r)
+	if err != nil {
 		return err
 	}
+	add := func(sql string, args ...any) { stmts = append(stmts, db.Stmt{SQL: sql, Args: args}) }
 	add(sqlClearSegments, int64(ord))
 	add(sqlEraseFormer, int64(ord))
 	add(sqlEraseCustomer, int64(ord), receipt.At().UnixMicro())
@@ -68,11 +57,7 @@ func (s *Store) Erase(ctx context.Context, receipt ledger.Receipt, ord record.Or
 		}
 		// The key first: it waits for whoever moves this customer's indexes. A write in
 		// between has moved the version, and with it perhaps the lookups.
-		n, err := q.Exec(ctx, sqlEraseSecret, int64(ord), int64(r.version))
-		if err == nil && n != 1 {
-			err = ErrConflict
-		}
-		if err != nil {
+		if err := changeOne(ctx, q, sqlEraseSecret, int64(ord), int64(r.version)); err != nil {
 			return err
 		}
 		return q.Batch(ctx, stmts)
@@ -81,4 +66,26 @@ func (s *Store) Erase(ctx context.Context, receipt ledger.Receipt, ord record.Or
 		return fmt.Errorf("erasing a customer: %w", err)
 	}
 	return nil
+}
+
+// unindex returns the statements that take a customer out of the indexes, and their
+// profile. Of one whose profile does not open any more there are neither, and no error.
+func (k *brandKeys) unindex(brand record.BrandID, r *rows) (*record.Customer, []db.Stmt, error) {
+	var c record.Customer
+	switch err := r.openProfile(brand, &c); {
+	case errors.Is(err, ErrDamaged):
+		return nil, nil, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	var stmts []db.Stmt
+	for v := range k.everyLookup(&c) {
+		stmts = append(stmts, db.Stmt{SQL: sqlDeleteLookup, Args: []any{v, int64(r.ord)}})
+	}
+	if values, err := k.externals(c.Get(record.ExternalID)); err == nil {
+		for _, v := range values {
+			stmts = append(stmts, db.Stmt{SQL: sqlDeleteExternal, Args: []any{v, int64(r.ord)}})
+		}
+	}
+	return &c, stmts, nil
 }
