@@ -58,7 +58,7 @@ var guards = []guard{
 	{"P5.1", "internal/vault/seal/index.go", "\t\tif ok {\n\t\t\tkept", "\t\tif ok = true; ok {\n\t\t\tkept", "internal/vault/disclose.TestASearchDropsChanceMatchesBeforeItLogs"},
 	{"P5.2", "internal/vault/audit/audit.go", "if !rel.Released() || ", "if ", "internal/web/server.TestTheWayOfOneCustomer"},
 	{"P5.3", "evidence/disclosures.go", "if x.Proof.Counter != uint32(i) {", "if x.Proof.Counter > 1<<30 {", "evidence.TestDisclosuresVerifyOffline"},
-	{"P5.4", "internal/vault/ledger/snapshot.go", "put(uint64(i), uint64(count))", "put(uint64(i), uint64(count)+1)", "internal/vault/ledger.TestWhatFollowsFromTheLogIsTheSameByEveryWay"},
+	{"P5.4", "internal/vault/ledger/snapshot.go", "codec.Put(w, uint64(i), uint64(count))", "codec.Put(w, uint64(i), uint64(count)+1)", "internal/vault/ledger.TestWhatFollowsFromTheLogIsTheSameByEveryWay"},
 
 	{"P6.1", "internal/vault/seal/erase.go", "`DELETE FROM customer_keys WHERE ord = $1 AND version = $2`", "`UPDATE customer_keys SET version = version WHERE ord = $1 AND version = $2`", "internal/vault/seal.TestAnErasedCustomerIsGoneFromEveryFile"},
 	{"P6.2", "internal/vault/erase/erase.go", "slices.Chunk(list, finishedAtOnce)", "slices.Chunk(list[:0], finishedAtOnce)", "internal/govern/backup.TestLogErasesAgain"},

@@ -34,6 +34,7 @@ var wings = []string{
 var order = []string{
 	"internal/platform/build",
 	"internal/platform/fault",
+	"internal/platform/codec",
 	"internal/platform/record",
 	"internal/platform/cards",
 	"internal/platform/entry",
@@ -89,6 +90,7 @@ var only = map[string][]string{
 	"internal/platform/entry": {"internal/platform/record", "internal/platform/fault"},
 	"internal/platform/cards": {},
 	"internal/platform/fault": {},
+	"internal/platform/codec": {},
 }
 
 func place(dir string) int {

@@ -28,10 +28,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 
+	"github.com/cloakroom/cloakroom/internal/platform/codec"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
@@ -275,27 +275,22 @@ func (b *Book) Inherited() (out []entry.Row) {
 
 // Encode writes the book for a snapshot of its log.
 func (b *Book) Encode(w *bufio.Writer) {
-	put := func(n uint64) { w.Write(binary.AppendUvarint(w.AvailableBuffer(), n)) }
-	text := func(s string) {
-		put(uint64(len(s)))
-		w.WriteString(s)
-	}
 	flag := func(set bool) {
 		if set {
-			put(1)
+			codec.Put(w, 1)
 		} else {
-			put(0)
+			codec.Put(w, 0)
 		}
 	}
 	flag(b.sealed)
-	put(uint64(len(b.tables)))
+	codec.Put(w, uint64(len(b.tables)))
 	for _, table := range slices.Sorted(maps.Keys(b.tables)) {
 		keys := b.tables[table]
-		text(table)
-		put(uint64(len(keys)))
+		codec.PutText(w, table)
+		codec.Put(w, uint64(len(keys)))
 		for _, key := range slices.Sorted(maps.Keys(keys)) {
 			k := keys[key]
-			text(key)
+			codec.PutText(w, key)
 			flag(k.inherited)
 			w.Write(k.digest[:])
 		}
@@ -306,44 +301,22 @@ var errBook = errors.New("not what a log says of its rights")
 
 // Decode reads what Encode wrote.
 func Decode(r *bufio.Reader) (*Book, error) {
-	var failed error
-	next := func(most uint64) uint64 {
-		if failed != nil {
-			return 0
-		}
-		n, err := binary.ReadUvarint(r)
-		if err == nil && n > most {
-			err = errBook
-		}
-		if err != nil {
-			failed = err
-			return 0
-		}
-		return n
-	}
-	text := func() string {
-		b := make([]byte, next(entry.MaxText))
-		if failed == nil {
-			_, failed = io.ReadFull(r, b)
-		}
-		return string(b)
-	}
+	in := codec.NewReader(r, errBook)
+	text := func() string { return string(in.Text(entry.MaxText)) }
 	b := NewBook()
-	b.sealed = next(1) == 1
-	for range next(1 << 10) {
+	b.sealed = in.Number(1) == 1
+	for range in.Number(1 << 10) {
 		table := text()
 		keys := map[string]known{}
-		for range next(1 << 32) {
-			key, k := text(), known{inherited: next(1) == 1}
-			if failed == nil {
-				_, failed = io.ReadFull(r, k.digest[:])
-			}
-			if failed != nil {
-				return nil, failed
+		for range in.Number(1 << 32) {
+			key, k := text(), known{inherited: in.Number(1) == 1}
+			in.Fill(k.digest[:])
+			if err := in.Err(); err != nil {
+				return nil, err
 			}
 			keys[key] = k
 		}
 		b.tables[table] = keys
 	}
-	return b, failed
+	return b, in.Err()
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cloakroom/cloakroom/internal/platform/codec"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
@@ -313,26 +314,25 @@ func (t *track) use(now uint32) Use {
 
 // Encode writes the history, so that DecodeHistory gives one that measures alike.
 func (h *History) Encode(w *bufio.Writer) error {
-	put := putter(w)
-	put(uint64(h.swept), uint64(h.newest), uint64(len(h.only)))
+	codec.Put(w, uint64(h.swept), uint64(h.newest), uint64(len(h.only)))
 	for _, principal := range slices.Sorted(maps.Keys(h.only)) {
-		put(principal, h.only[principal])
+		codec.Put(w, principal, h.only[principal])
 	}
-	put(uint64(len(h.holders)))
+	codec.Put(w, uint64(len(h.holders)))
 	keys := slices.SortedFunc(maps.Keys(h.holders), func(x, y Holder) int {
 		return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.ID, y.ID), cmp.Compare(x.Role, y.Role))
 	})
 	for _, holder := range keys {
-		put(uint64(holder.Kind), holder.ID, uint64(len(holder.Role)))
-		w.WriteString(holder.Role)
+		codec.Put(w, uint64(holder.Kind), holder.ID)
+		codec.PutText(w, holder.Role)
 		for _, t := range h.holders[holder] {
 			if t == nil {
-				put(0)
+				codec.Put(w, 0)
 				continue
 			}
-			put(1, uint64(t.step), uint64(t.steps.first), uint64(t.steps.last), uint64(len(t.steps.data)))
+			codec.Put(w, 1, uint64(t.step), uint64(t.steps.first), uint64(t.steps.last), uint64(len(t.steps.data)))
 			w.Write(t.steps.data)
-			t.account.encode(put)
+			t.account.encode(w)
 		}
 	}
 	return w.Flush() // the first error of all writes
@@ -340,30 +340,30 @@ func (h *History) Encode(w *bufio.Writer) error {
 
 // DecodeHistory reads what Encode wrote. It reads no further.
 func DecodeHistory(r *bufio.Reader) (*History, error) {
-	in := reader{r: r}
+	in := newReader(r)
 	h := NewHistory()
-	h.swept, h.newest = int64(in.next(1<<40)), uint32(in.next(1<<31))
-	for range in.next(1 << 40) {
-		if in.err != nil {
+	h.swept, h.newest = int64(in.Number(1<<40)), uint32(in.Number(1<<31))
+	for range in.Number(1 << 40) {
+		if in.Err() != nil {
 			break
 		}
-		principal := in.next(1<<64 - 1)
-		h.only[principal] = in.next(1<<64 - 1)
+		principal := in.Number(1<<64 - 1)
+		h.only[principal] = in.Number(1<<64 - 1)
 	}
-	for range in.next(1 << 40) {
-		if in.err != nil {
+	for range in.Number(1 << 40) {
+		if in.Err() != nil {
 			break
 		}
-		holder := Holder{Kind: HolderKind(in.next(uint64(Approval))), ID: in.next(1<<64 - 1)}
-		holder.Role = string(in.text())
+		holder := Holder{Kind: HolderKind(in.Number(uint64(Approval))), ID: in.Number(1<<64 - 1)}
+		holder.Role = string(in.Text(maxSnapshotText))
 		all := &tracks{}
 		for c := range all {
-			if in.next(1) == 0 {
+			if in.Number(1) == 0 {
 				continue
 			}
-			t := &track{step: uint32(in.next(1<<31 - 1))}
-			t.steps.first, t.steps.last = uint32(in.next(1<<31-1)), uint32(in.next(1<<31-1))
-			t.steps.data = in.text()
+			t := &track{step: uint32(in.Number(1<<31 - 1))}
+			t.steps.first, t.steps.last = uint32(in.Number(1<<31-1)), uint32(in.Number(1<<31-1))
+			t.steps.data = in.Text(maxSnapshotText)
 			t.account = *in.account(true)
 			all[c] = t
 		}

@@ -3,12 +3,11 @@ package budget
 import (
 	"bufio"
 	"cmp"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 
+	"github.com/cloakroom/cloakroom/internal/platform/codec"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
@@ -29,37 +28,23 @@ func (b *Book) Rules() *Rules {
 func (b *Book) Encode(w *bufio.Writer) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	put := putter(w)
-	text := func(s []byte) {
-		put(uint64(len(s)))
-		w.Write(s)
-	}
-	text(b.rules.Encode())
-	put(uint64(b.logged), uint64(len(b.accounts)))
+	codec.PutText(w, b.rules.Encode())
+	codec.Put(w, uint64(b.logged), uint64(len(b.accounts)))
 	keys := slices.SortedFunc(maps.Keys(b.accounts), func(x, y accountKey) int {
 		return cmp.Or(cmp.Compare(x.class, y.class), cmp.Compare(x.holder.Kind, y.holder.Kind),
 			cmp.Compare(x.holder.ID, y.holder.ID), cmp.Compare(x.holder.Role, y.holder.Role))
 	})
 	for _, key := range keys {
 		a := b.accounts[key]
-		put(uint64(key.class), uint64(key.holder.Kind), key.holder.ID)
-		text([]byte(key.holder.Role))
-		a.encode(put)
+		codec.Put(w, uint64(key.class), uint64(key.holder.Kind), key.holder.ID)
+		codec.PutText(w, key.holder.Role)
+		a.encode(w)
 	}
 	return w.Flush() // the first error of all writes
 }
 
-// putter returns what writes numbers. The first error stays with the writer.
-func putter(w *bufio.Writer) func(ns ...uint64) {
-	return func(ns ...uint64) {
-		for _, n := range ns {
-			w.Write(binary.AppendUvarint(w.AvailableBuffer(), n))
-		}
-	}
-}
-
 // encode writes an account, without what is forgotten and only not yet swept.
-func (a *account) encode(put func(...uint64)) {
+func (a *account) encode(w *bufio.Writer) {
 	n, searches := 0, 0
 	for _, t := range a.tallies {
 		n += t.count - t.absent
@@ -67,35 +52,35 @@ func (a *account) encode(put func(...uint64)) {
 			searches++
 		}
 	}
-	put(uint64(a.horizon), uint64(n))
+	codec.Put(w, uint64(a.horizon), uint64(n))
 	last := record.Ordinal(0)
 	for ord, bucket := range a.last.all() {
 		if bucket >= a.horizon {
-			put(uint64(ord-last), uint64(bucket-a.horizon))
+			codec.Put(w, uint64(ord-last), uint64(bucket-a.horizon))
 			last = ord
 		}
 	}
-	put(uint64(searches))
+	codec.Put(w, uint64(searches))
 	for _, t := range a.tallies {
 		if t.absent > 0 {
-			put(uint64(t.bucket-a.horizon), uint64(t.absent))
+			codec.Put(w, uint64(t.bucket-a.horizon), uint64(t.absent))
 		}
 	}
 }
 
 // account reads what encode wrote; that of earlier releases had no searches.
-func (r *reader) account(absent bool) *account {
+func (r reader) account(absent bool) *account {
 	a := newAccount()
-	a.horizon = uint32(r.next(1<<31 - 1))
+	a.horizon = uint32(r.Number(1<<31 - 1))
 	count := map[uint32]int{}
 	at := uint64(0)
-	for range r.next(1 << 32) {
-		at += r.next(1 << 32)
-		bucket := a.horizon + uint32(r.next(1<<31-1))
-		if r.err == nil && (at == 0 || at >= uint64(record.FirstNobody) || bucket == 0) {
-			r.err = ErrSnapshot
+	for range r.Number(1 << 32) {
+		at += r.Number(1 << 32)
+		bucket := a.horizon + uint32(r.Number(1<<31-1))
+		if at == 0 || at >= uint64(record.FirstNobody) || bucket == 0 {
+			r.Fail(ErrSnapshot)
 		}
-		if r.err != nil {
+		if r.Err() != nil {
 			break
 		}
 		a.last.set(record.Ordinal(at), bucket)
@@ -126,20 +111,18 @@ func DecodeBook(r *bufio.Reader) (*Book, error) { return decodeBook(r, true) }
 func DecodeOlderBook(r *bufio.Reader) (*Book, error) { return decodeBook(r, false) }
 
 func decodeBook(r *bufio.Reader, absent bool) (*Book, error) {
-	in := reader{r: r}
-	rules, err := DecodeRules(in.text())
-	if in.err == nil && err != nil {
-		in.err = err
-	}
+	in := newReader(r)
+	rules, err := DecodeRules(in.Text(maxSnapshotText))
+	in.Fail(err)
 	b := NewBook(rules)
-	b.logged = int64(in.next(1 << 62))
-	for range in.next(1 << 40) {
+	b.logged = int64(in.Number(1 << 62))
+	for range in.Number(1 << 40) {
 		var key accountKey
-		key.class = Class(in.next(uint64(numClasses) - 1))
-		key.holder.Kind = HolderKind(in.next(uint64(Approval)))
-		key.holder.ID = in.next(1<<64 - 1)
-		key.holder.Role = string(in.text())
-		if in.err != nil {
+		key.class = Class(in.Number(uint64(numClasses) - 1))
+		key.holder.Kind = HolderKind(in.Number(uint64(Approval)))
+		key.holder.ID = in.Number(1<<64 - 1)
+		key.holder.Role = string(in.Text(maxSnapshotText))
+		if in.Err() != nil {
 			break
 		}
 		b.accounts[key] = in.account(absent)
@@ -151,22 +134,22 @@ func decodeBook(r *bufio.Reader, absent bool) (*Book, error) {
 }
 
 // fault is the first error, as that of a snapshot.
-func (r *reader) fault() error {
-	if r.err != nil {
-		return fmt.Errorf("%w: %w", ErrSnapshot, r.err)
+func (r reader) fault() error {
+	if err := r.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
 	return nil
 }
 
 // absent reads the searches of an account that found nobody.
-func (r *reader) absent(a *account) {
+func (r reader) absent(a *account) {
 	last := uint32(0)
-	for range r.next(1 << 31) {
-		bucket, n := a.horizon+uint32(r.next(1<<31-1)), r.next(maxAbsent)
-		if r.err == nil && (bucket <= last || n == 0 || bucket >= 1<<31) {
-			r.err = ErrSnapshot
+	for range r.Number(1 << 31) {
+		bucket, n := a.horizon+uint32(r.Number(1<<31-1)), r.Number(maxAbsent)
+		if bucket <= last || n == 0 || bucket >= 1<<31 {
+			r.Fail(ErrSnapshot)
 		}
-		if r.err != nil {
+		if r.Err() != nil {
 			return
 		}
 		a.miss(int(n), bucket)
@@ -174,31 +157,7 @@ func (r *reader) absent(a *account) {
 	}
 }
 
-// reader keeps the first error; after it everything is 0.
-type reader struct {
-	r   *bufio.Reader
-	err error
-}
+// reader reads accounts.
+type reader struct{ *codec.Reader }
 
-func (r *reader) next(most uint64) uint64 {
-	if r.err != nil {
-		return 0
-	}
-	n, err := binary.ReadUvarint(r.r)
-	if err == nil && n > most {
-		err = ErrSnapshot
-	}
-	if err != nil {
-		r.err = err
-		return 0
-	}
-	return n
-}
-
-func (r *reader) text() []byte {
-	b := make([]byte, r.next(maxSnapshotText))
-	if r.err == nil {
-		_, r.err = io.ReadFull(r.r, b)
-	}
-	return b
-}
+func newReader(r *bufio.Reader) reader { return reader{codec.NewReader(r, ErrSnapshot)} }

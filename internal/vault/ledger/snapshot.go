@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/cloakroom/cloakroom/internal/platform/codec"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
@@ -105,26 +106,17 @@ func (c *chain) vouched(size uint64, data []byte) (*snapshotHead, bool) {
 
 // encode writes a projection that nobody changes meanwhile.
 func (p *projection) encode(w *bufio.Writer) error {
-	put := func(ns ...uint64) {
-		for _, n := range ns {
-			w.Write(binary.AppendUvarint(w.AvailableBuffer(), n))
-		}
-	}
-	text := func(s []byte) {
-		put(uint64(len(s)))
-		w.Write(s)
-	}
-	text([]byte(snapshotVersion))
-	put(p.size, uint64(p.at))
-	text(p.checkpoint)
-	put(uint64(len(p.edge)))
+	codec.PutText(w, snapshotVersion)
+	codec.Put(w, p.size, uint64(p.at))
+	codec.PutText(w, p.checkpoint)
+	codec.Put(w, uint64(len(p.edge)))
 	for _, x := range slices.Sorted(maps.Keys(p.edge)) {
 		h := p.edge[x]
-		put(uint64(x))
+		codec.Put(w, uint64(x))
 		w.Write(h[:])
 	}
 	pages := slices.Sorted(maps.Keys(p.counters))
-	put(uint64(len(pages)))
+	codec.Put(w, uint64(len(pages)))
 	for _, at := range pages {
 		page, n := p.counters[at], 0
 		for _, count := range page {
@@ -132,18 +124,18 @@ func (p *projection) encode(w *bufio.Writer) error {
 				n++
 			}
 		}
-		put(uint64(at), uint64(n))
+		codec.Put(w, uint64(at), uint64(n))
 		for i, count := range page {
 			if count > 0 {
-				put(uint64(i), uint64(count))
+				codec.Put(w, uint64(i), uint64(count))
 			}
 		}
 	}
 	for _, s := range []*entry.Set{&p.erased, &p.cooling, &p.back} {
-		put(uint64(s.Len()))
+		codec.Put(w, uint64(s.Len()))
 		last := uint64(0)
 		for ord := range s.All() {
-			put(uint64(ord) - last)
+			codec.Put(w, uint64(ord)-last)
 			last = uint64(ord)
 		}
 	}
@@ -152,59 +144,39 @@ func (p *projection) encode(w *bufio.Writer) error {
 	return p.book.Encode(w)
 }
 
+// maxSnapshotText bounds the texts of a projection.
+const maxSnapshotText = 1 << 16
+
 var errSnapshot = errors.New("not a snapshot of a log")
 
 // decodeProjection reads what encode wrote.
 func decodeProjection(r *bufio.Reader) (*projection, error) {
 	p := newProjection()
-	var failed error
-	next := func(most uint64) uint64 {
-		if failed != nil {
-			return 0
-		}
-		n, err := binary.ReadUvarint(r)
-		if err == nil && n > most {
-			err = errSnapshot
-		}
-		if err != nil {
-			failed = err
-			return 0
-		}
-		return n
-	}
-	text := func() []byte {
-		b := make([]byte, next(1<<16))
-		if failed == nil {
-			_, failed = io.ReadFull(r, b)
-		}
-		return b
-	}
-	version := string(text())
+	in := codec.NewReader(r, errSnapshot)
+	version := string(in.Text(maxSnapshotText))
 	decode := budget.DecodeBook
 	switch version {
 	case snapshotVersion, snapshotVersion5, snapshotVersion3:
 	case snapshotVersion1, snapshotVersion2:
 		decode = budget.DecodeOlderBook
 	default:
-		failed = errors.Join(failed, errSnapshot) // of another release
+		in.Fail(errSnapshot) // of another release
 	}
-	p.size, p.at = next(1<<62), int64(next(1<<62))
-	p.checkpoint = text()
-	for range next(1 << 8) {
-		x := int64(next(1 << 62))
+	p.size, p.at = in.Number(1<<62), int64(in.Number(1<<62))
+	p.checkpoint = in.Text(maxSnapshotText)
+	for range in.Number(1 << 8) {
+		x := int64(in.Number(1 << 62))
 		var h tlog.Hash
-		if failed == nil {
-			_, failed = io.ReadFull(r, h[:])
-		}
+		in.Fill(h[:])
 		p.edge[x] = h
 	}
-	for range next(1<<32/pageSize + 1) {
-		at := uint32(next(1<<32/pageSize - 1))
+	for range in.Number(1<<32/pageSize + 1) {
+		at := uint32(in.Number(1<<32/pageSize - 1))
 		page := new([pageSize]uint32)
-		for range next(pageSize) {
-			page[next(pageSize-1)] = uint32(next(1<<32 - 1))
+		for range in.Number(pageSize) {
+			page[in.Number(pageSize-1)] = uint32(in.Number(1<<32 - 1))
 		}
-		if failed != nil {
+		if in.Err() != nil {
 			break
 		}
 		p.counters[at] = page
@@ -218,18 +190,18 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 	}
 	for _, s := range sets {
 		ord := uint64(0)
-		for range next(1 << 32) {
-			if ord += next(1<<32 - 1 - ord); failed != nil {
+		for range in.Number(1 << 32) {
+			if ord += in.Number(1<<32 - 1 - ord); in.Err() != nil {
 				break
 			}
 			s.Add(record.Ordinal(ord))
 		}
 	}
+	failed := in.Err()
 	if failed == nil && (version == snapshotVersion || version == snapshotVersion5) {
-		p.rights, failed = rights.Decode(r)
-	}
-	if failed == nil && (version == snapshotVersion || version == snapshotVersion5) {
-		p.stops, failed = decodeStops(r)
+		if p.rights, failed = rights.Decode(r); failed == nil {
+			p.stops, failed = decodeStops(r)
+		}
 	}
 	if failed == nil {
 		p.book, failed = decode(r)

@@ -3,11 +3,9 @@ package ledger
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -18,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloakroom/cloakroom/internal/platform/codec"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
@@ -104,57 +103,37 @@ func (s stops) note(d entry.Detail) {
 }
 
 func (s stops) encode(w *bufio.Writer) {
-	put := func(text string) {
-		w.Write(binary.AppendUvarint(w.AvailableBuffer(), uint64(len(text))))
-		w.WriteString(text)
-	}
-	w.Write(binary.AppendUvarint(w.AvailableBuffer(), uint64(len(s))))
+	codec.Put(w, uint64(len(s)))
 	for _, t := range slices.SortedFunc(maps.Keys(s), func(a, b stopTarget) int { return strings.Compare(a.text(), b.text()) }) {
-		put(t.text())
-		w.Write(binary.AppendUvarint(w.AvailableBuffer(), uint64(len(s[t]))))
+		codec.PutText(w, t.text())
+		codec.Put(w, uint64(len(s[t])))
 		for _, cause := range slices.Sorted(maps.Keys(s[t])) {
-			put(cause)
-			put(s[t][cause])
+			codec.PutText(w, cause)
+			codec.PutText(w, s[t][cause])
 		}
 	}
 }
 
 func decodeStops(r *bufio.Reader) (stops, error) {
-	var failed error
-	number := func(most uint64) uint64 {
-		n, err := binary.ReadUvarint(r)
-		if err == nil && n > most {
-			err = errSnapshot
-		}
-		if failed = errors.Join(failed, err); failed != nil {
-			return 0
-		}
-		return n
-	}
-	text := func() string {
-		b := make([]byte, number(1<<10))
-		if failed == nil {
-			_, failed = io.ReadFull(r, b)
-		}
-		return string(b)
-	}
+	in := codec.NewReader(r, errSnapshot)
+	text := func() string { return string(in.Text(1 << 10)) }
 	s := stops{}
-	for range number(maxStops) {
+	for range in.Number(maxStops) {
 		t, ok := parseStopTarget(text())
 		if !ok {
-			failed = errors.Join(failed, errSnapshot)
+			in.Fail(errSnapshot)
 		}
 		causes := map[string]string{}
-		for range number(1 << 8) {
+		for range in.Number(1 << 8) {
 			cause := text()
 			causes[cause] = text()
 		}
-		if failed != nil {
-			return nil, failed
+		if err := in.Err(); err != nil {
+			return nil, err
 		}
 		s[t] = causes
 	}
-	return s, failed
+	return s, in.Err()
 }
 
 // tags remembers the tags of numbers, which cost more to make than to look up. The committer
