@@ -200,17 +200,9 @@ func (d *Desk) principal(ctx context.Context, name string) (*api.Principal, erro
 	if err != nil {
 		return nil, err
 	}
-	out := &api.Principal{Name: p.Name, Kind: p.Kind, ID: p.ID, Country: p.Country, Entity: p.Entity, Disabled: p.Disabled, Roles: map[string]string{}}
-	roles, err := d.Door.Identity.Roles(ctx, p.ID)
-	if err != nil {
+	out := &api.Principal{Name: p.Name, Kind: p.Kind, ID: p.ID, Country: p.Country, Entity: p.Entity, Disabled: p.Disabled}
+	if out.Roles, err = d.roles(ctx, p.ID); err != nil {
 		return nil, err
-	}
-	for _, r := range roles {
-		b, err := d.Door.Brands.Get(ctx, r.Brand)
-		if err != nil {
-			return nil, err
-		}
-		out.Roles[b.Name] = r.Role
 	}
 	creds, err := d.Door.Identity.Credentials(ctx, p.ID)
 	if err != nil {
@@ -220,6 +212,23 @@ func (d *Desk) principal(ctx context.Context, name string) (*api.Principal, erro
 		out.Credentials = append(out.Credentials, api.Credential{
 			ID: c.ID, Lineage: c.Lineage, Label: c.Label, Export: c.Export, Created: c.Created, Expires: c.Expires, Revoked: c.Revoked,
 		})
+	}
+	return out, nil
+}
+
+// roles returns a principal's roles, by the name of the brand.
+func (d *Desk) roles(ctx context.Context, principal uint64) (map[string]string, error) {
+	list, err := d.Door.Identity.Roles(ctx, principal)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for _, r := range list {
+		b, err := d.Door.Brands.Get(ctx, r.Brand)
+		if err != nil {
+			return nil, err
+		}
+		out[b.Name] = r.Role
 	}
 	return out, nil
 }

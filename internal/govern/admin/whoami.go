@@ -14,17 +14,9 @@ func (d *Desk) Whoami(ctx context.Context, c identity.Caller) (*api.Whoami, erro
 		return nil, err
 	}
 	out := &api.Whoami{Principal: p.ID, Name: p.Name, Kind: p.Kind, Local: p.Name == identity.LocalAdministrator,
-		Credential: c.Credential, Lineage: c.Lineage, Roles: map[string]string{}}
-	roles, err := d.Door.Identity.Roles(ctx, p.ID)
-	if err != nil {
+		Credential: c.Credential, Lineage: c.Lineage}
+	if out.Roles, err = d.roles(ctx, p.ID); err != nil {
 		return nil, err
-	}
-	for _, r := range roles {
-		b, err := d.Door.Brands.Get(ctx, r.Brand)
-		if err != nil {
-			return nil, err
-		}
-		out.Roles[b.Name] = r.Role
 	}
 	list, err := d.Door.Identity.Credentials(ctx, p.ID)
 	if err != nil {
