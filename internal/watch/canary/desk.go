@@ -79,11 +79,7 @@ func (d *Desk) Customers(ctx context.Context, c identity.Caller, brand string) (
 	if err != nil {
 		return nil, err
 	}
-	st, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
-	if err != nil {
-		return nil, err
-	}
-	there, err := d.present(ctx, v.Brand.ID, st.Canaries)
+	_, there, err := d.present(ctx, v.Brand.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -94,17 +90,21 @@ func (d *Desk) Customers(ctx context.Context, c identity.Caller, brand string) (
 	return &api.Count{Customers: max(0, all-int64(len(there)))}, nil
 }
 
-// present are the live canaries that are customers: of an import that was killed some are
-// on the list and were never made.
-func (d *Desk) present(ctx context.Context, brand record.BrandID, list []Canary) ([]Canary, error) {
-	list = live(list)
+// present returns what is kept of a brand's canaries, and the live ones that are customers:
+// of an import that was killed some are on the list and were never made.
+func (d *Desk) present(ctx context.Context, brand record.BrandID) (*state, []Canary, error) {
+	st, _, err := d.Store.read(ctx, d.Store.db, brand)
+	if err != nil {
+		return nil, nil, err
+	}
+	list := live(st.Canaries)
 	ords := make([]record.Ordinal, len(list))
 	for i := range list {
 		ords[i] = list[i].Ord
 	}
 	there, err := d.Seal.Present(ctx, brand, ords)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out := list[:0]
 	for i := range list {
@@ -112,7 +112,7 @@ func (d *Desk) present(ctx context.Context, brand record.BrandID, list []Canary)
 			out = append(out, list[i])
 		}
 	}
-	return out, nil
+	return st, out, nil
 }
 
 // Place orders canaries to go in with the customers that applications bring in next, or
@@ -129,11 +129,7 @@ func (d *Desk) Place(ctx context.Context, c identity.Caller, brand string, req a
 	if err != nil {
 		return nil, err
 	}
-	st, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
-	if err != nil {
-		return nil, err
-	}
-	there, err := d.present(ctx, v.Brand.ID, st.Canaries)
+	st, there, err := d.present(ctx, v.Brand.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -337,11 +333,7 @@ func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api
 
 // show lists the canaries to a visitor.
 func (d *Desk) show(ctx context.Context, v *door.Visit) ([]api.Canary, error) {
-	st, _, err := d.Store.read(ctx, d.Store.db, v.Brand.ID)
-	if err != nil {
-		return nil, err
-	}
-	list, err := d.present(ctx, v.Brand.ID, st.Canaries)
+	_, list, err := d.present(ctx, v.Brand.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -409,13 +401,12 @@ func (d *Desk) retireSome(ctx context.Context, v *door.Visit) (*api.CanariesReti
 // export, it returns those it gave. They are ascending. The export's right is the caller's
 // to check, and what is returned is for no answer.
 func (d *Desk) ForExport(ctx context.Context, brand record.BrandID, export string, n int) (out []record.Ordinal, err error) {
-	st, _, err := d.Store.read(ctx, d.Store.db, brand)
+	_, there, err := d.present(ctx, brand)
 	if err != nil {
 		return nil, fmt.Errorf("drawing canaries for the export %s: %w", export, err)
 	}
-	there, err := d.present(ctx, brand, st.Canaries)
-	if err != nil || len(there) == 0 {
-		return nil, err
+	if len(there) == 0 {
+		return nil, nil
 	}
 	is := make(map[record.Ordinal]bool, len(there))
 	for _, x := range there {
