@@ -183,17 +183,21 @@ func (v *Vault) there(ctx context.Context) error {
 	}
 	version, err := v.DB.Version(ctx)
 	if err == nil && version == 0 {
-		err = v.none()
+		if err = v.emptied(); err == nil {
+			err = ErrNoVault
+		}
 	}
 	return err
 }
 
-// none is the error of a database without a vault.
-func (v *Vault) none() error {
-	if !v.seen.Empty() {
-		return ErrEmptied
+// emptied returns ErrEmptied for a database without a vault, where the data directory kept
+// checkpoints of one.
+func (v *Vault) emptied() error {
+	seen, err := ledger.ReadSeen(filepath.Join(v.Dir, SeenDir))
+	if err == nil && !seen.Empty() {
+		err = ErrEmptied
 	}
-	return ErrNoVault
+	return err
 }
 
 // Prepare opens the directory and the database of a vault, the embedded one locked, and
@@ -214,9 +218,6 @@ func Prepare(ctx context.Context, dir string, o Options) (_ *Vault, err error) {
 		err = v.openEmbedded(ctx, o)
 	} else {
 		err = v.openPostgres(ctx, o)
-	}
-	if err == nil {
-		v.seen, err = ledger.ReadSeen(filepath.Join(dir, SeenDir))
 	}
 	if err != nil {
 		return nil, err
@@ -266,8 +267,11 @@ func (v *Vault) Start(ctx context.Context, o Options) error {
 		if !errors.Is(err, db.ErrNoRows) {
 			return fmt.Errorf("reading the database: %w", err)
 		}
-		if o.Begin == MustExist || !v.seen.Empty() {
-			return v.none()
+		if err := v.emptied(); err != nil {
+			return err
+		}
+		if o.Begin == MustExist {
+			return ErrNoVault
 		}
 		if root, err = keys.OpenFile(o.RootKey, true); err == nil {
 			err = v.keep()
