@@ -40,21 +40,66 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// shape is how many clients reveal at once, and how many customers each time.
+type shape struct{ clients, batch int }
+
+func shapeOf(text string) (c shape) {
+	_, err := fmt.Sscanf(text, "%d/%d", &c.clients, &c.batch)
+	fatal(err)
+	return c
+}
+
+// revealed returns a vault to reveal from, over the engine that is measured, and what its
+// database's sessions cost so far.
+func (b *bench) revealed(ctx context.Context) (f *filled, database func() time.Duration, stop func()) {
+	const customers = 5000
+	var o app.Options
+	drop := func() {}
+	database = func() time.Duration { return 0 }
+	if b.database != "" {
+		o.Database, drop = b.postgres(ctx)
+		database = func() time.Duration { return sessionTime(o.Database[strings.LastIndexByte(o.Database, '/')+1:]) }
+	}
+	f = b.vault(ctx, customers, o)
+	return f, database, func() {
+		f.stop()
+		drop()
+	}
+}
+
+// round measures a service once, and adds that to what was measured of it.
+func (b *bench) round(ctx context.Context, f *filled, s *service, c shape, database func() time.Duration) {
+	h := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: c.clients}}
+	cl := client.New(s.url, f.key, h)
+	before, dbBefore := cpuTime(), database()
+	took, times := b.times(c.clients, func(w, i int) {
+		at := (w*7919 + i*c.batch) % (len(f.tokens) - c.batch)
+		d, err := cl.Reveal(ctx, "gucci", api.RevealRequest{Tokens: f.tokens[at : at+c.batch], Fields: []string{"given_name", "email", "phone"}, Purpose: "customer-support", Ticket: "CASE-1"})
+		fatal(err)
+		if len(d.Customers) != c.batch {
+			fatal(fmt.Errorf("%s gave %d customers of %d", s.name, len(d.Customers), c.batch))
+		}
+	})
+	h.CloseIdleConnections()
+	s.cpu += cpuTime() - before
+	s.dbs += database() - dbBefore
+	s.took, s.all = s.took+took, append(s.all, times...)
+}
+
+// rate is how many customers a service gave in a second.
+func (s *service) rate(c shape) float64 { return float64(len(s.all)*c.batch) / s.took.Seconds() }
+
+// each is what of a time falls to one customer.
+func (s *service) each(c shape, d time.Duration) time.Duration {
+	return (d / time.Duration(len(s.all)*c.batch)).Round(100 * time.Nanosecond)
+}
+
 // reveals compares reveals over HTTP with two services over HTTP: the same steps but
 // for the log, where one receipt, made beforehand, covers every customer; and plain
 // rows, selected by the same key, for anybody. Rounds alternate between them.
 func (b *bench) reveals(ctx context.Context) {
-	const customers = 5000
-	var o app.Options
-	database := func() time.Duration { return 0 }
-	if b.database != "" {
-		dsn, drop := b.postgres(ctx)
-		defer drop()
-		o.Database = dsn
-		database = func() time.Duration { return sessionTime(dsn[strings.LastIndexByte(dsn, '/')+1:]) }
-	}
-	f := b.vault(ctx, customers, o)
-	defer f.stop()
+	f, database, stop := b.revealed(ctx)
+	defer stop()
 	unlogged := httptest.NewServer(f.unlogged(ctx))
 	defer unlogged.Close()
 	plain := httptest.NewServer(f.plain(ctx))
@@ -63,9 +108,7 @@ func (b *bench) reveals(ctx context.Context) {
 	fmt.Printf("## Reveals over HTTP, %s: customers a second, CPU for each; ratios of this run, %d rounds of %v each\n", b.engine(), b.rounds, b.seconds)
 	fmt.Println("clients, batch | logged p50 p95 p99 CPU+database | without log p50 p95 p99 CPU+database | plain rows p50 p95 p99 CPU+database | to without log | to plain rows | entries a group")
 	for shape := range strings.SplitSeq(b.shapes, ",") {
-		var c struct{ clients, batch int }
-		_, err := fmt.Sscanf(shape, "%d/%d", &c.clients, &c.batch)
-		fatal(err)
+		c := shapeOf(shape)
 		all := []*service{{name: "logged", url: f.url}, {name: "without", url: unlogged.URL}, {name: "plain", url: plain.URL}}
 		var groups, entries int64
 		for range b.rounds {
@@ -74,26 +117,11 @@ func (b *bench) reveals(ctx context.Context) {
 					continue
 				}
 				was, size := f.groups(ctx)
-				h := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: c.clients}}
-				cl := client.New(s.url, f.key, h)
-				before, dbBefore := cpuTime(), database()
-				took, times := b.times(c.clients, func(w, i int) {
-					at := (w*7919 + i*c.batch) % (len(f.tokens) - c.batch)
-					d, err := cl.Reveal(ctx, "gucci", api.RevealRequest{Tokens: f.tokens[at : at+c.batch], Fields: []string{"given_name", "email", "phone"}, Purpose: "customer-support", Ticket: "CASE-1"})
-					fatal(err)
-					if len(d.Customers) != c.batch {
-						fatal(fmt.Errorf("%s gave %d customers of %d", s.name, len(d.Customers), c.batch))
-					}
-				})
-				h.CloseIdleConnections()
-				s.cpu += cpuTime() - before
-				s.dbs += database() - dbBefore
+				b.round(ctx, f, s, c, database)
 				now, grown := f.groups(ctx)
 				groups, entries = groups+now-was, entries+grown-size
-				s.took, s.all = s.took+took, append(s.all, times...)
 			}
 		}
-		rate := func(s *service) float64 { return float64(len(s.all)*c.batch) / s.took.Seconds() }
 		fmt.Printf("%d, %d", c.clients, c.batch)
 		for _, s := range all {
 			if len(s.all) == 0 {
@@ -101,12 +129,9 @@ func (b *bench) reveals(ctx context.Context) {
 			}
 			slices.Sort(s.all)
 			at := func(percent int) time.Duration { return s.all[len(s.all)*percent/100].Round(10 * time.Microsecond) }
-			each := func(d time.Duration) time.Duration {
-				return (d / time.Duration(len(s.all)*c.batch)).Round(100 * time.Nanosecond)
-			}
-			fmt.Printf(" | %.0f %v %v %v %v+%v", rate(s), at(50), at(95), at(99), each(s.cpu), each(s.dbs))
+			fmt.Printf(" | %.0f %v %v %v %v+%v", s.rate(c), at(50), at(95), at(99), s.each(c, s.cpu), s.each(c, s.dbs))
 		}
-		fmt.Printf(" | %.2f | %.2f | %.1f\n", rate(all[0])/rate(all[1]), rate(all[0])/rate(all[2]), float64(entries)/float64(max(1, groups)))
+		fmt.Printf(" | %.2f | %.2f | %.1f\n", all[0].rate(c)/all[1].rate(c), all[0].rate(c)/all[2].rate(c), float64(entries)/float64(max(1, groups)))
 	}
 }
 
