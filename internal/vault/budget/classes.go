@@ -2,7 +2,6 @@ package budget
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
@@ -74,9 +73,6 @@ var specs = [numClasses]Spec{
 	{Self, "self", Takes, "distinct customers who see their own data", []HolderKind{Brand}, "", false},
 	{Portal, "portal", Reaches, "distinct addresses that ask to sign in, found or not", []HolderKind{Brand}, "", false},
 }
-
-// Specs returns the table of classes.
-func Specs() []Spec { return slices.Clone(specs[:]) }
 
 // InUse returns the classes that operations of this release use, in order.
 func InUse() (out []Class) {

@@ -281,17 +281,8 @@ func (c *csvRows) header(t *table, m *Mapping, rules Rules) error {
 	return nil
 }
 
-// record reads one record into buf and ends. Its error is io.EOF, a *rowFault or
-// what ends reading.
-func (c *csvRows) record() (start int64, err error) {
-	start, line, err := c.begin()
-	if err != nil {
-		return start, err
-	}
-	return start, c.fields(start, line)
-}
-
-// begin reads the first line of a record. Its errors are record's.
+// begin reads the first line of a record. Its error is io.EOF, a *rowFault or what ends
+// reading.
 func (c *csvRows) begin() (start int64, line string, err error) {
 	for line == "" { // lines without anything are no rows
 		var long bool
@@ -306,7 +297,7 @@ func (c *csvRows) begin() (start int64, line string, err error) {
 	return c.lines.n, line, nil
 }
 
-// fields takes apart the record that begins with this line. Its errors are record's.
+// fields takes apart the record that begins with this line. Its errors are begin's.
 func (c *csvRows) fields(start int64, line string) (err error) {
 	c.buf, c.ends = c.buf[:0], c.ends[:0]
 	if c.comma == 0 {
