@@ -130,8 +130,8 @@ func (h *House) Renewed(name string, credential uint64) identity.Caller {
 	return c
 }
 
-// invited makes a key of a principal as two people have it made: the local administrator
-// asks, and whoever of TwoPeople it is not for approves.
+// invited makes a key of a principal by two people: the local administrator asks, and of
+// TwoPeople the one that the key is not for approves.
 func (h *House) invited(name string, credential uint64) (*api.Credential, error) {
 	h.t.Helper()
 	ctx := h.t.Context()

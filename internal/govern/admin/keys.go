@@ -30,8 +30,8 @@ type Mailer interface {
 	Write(ctx context.Context, to, subject, text string) error
 }
 
-// keyGiven asks for a key that is answered to whoever asks: of a service, or in the alone
-// phase of anybody.
+// keyGiven asks for a key that the requester is answered: a service's, or in the alone phase
+// anybody's.
 type keyGiven struct {
 	Principal  uint64        `json:"principal"`
 	Label      string        `json:"label"`
@@ -448,8 +448,8 @@ func (d *Desk) inviteOne(ctx context.Context, q db.Queryer, p api.Invitee, roles
 	return id, err
 }
 
-// Redeem makes the key of an invitation, for whoever has its code. A code for the owner of
-// a service is redeemed by the owner, with a key of their own.
+// Redeem makes the key of an invitation for the holder of its code. The owner of a service
+// redeems a code for its key with a key of their own.
 func (d *Desk) Redeem(ctx context.Context, c identity.Caller, req api.RedeemRequest) (*api.Credential, error) {
 	now, err := d.DB.Now(ctx)
 	if err != nil {

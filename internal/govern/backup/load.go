@@ -135,8 +135,8 @@ func (r *restore) wanted(p db.Part, table string) bool {
 
 // alive decides over a row of the data. A customer whose key is gone leaves a row that
 // says that they were erased, and nothing else. Of one whose key lies aside everything is
-// brought back but the index. The copies may be of different times: who cooled in the data
-// and is there by the keys is indexed anew.
+// brought back but the index. The copies may be of different times: a customer who was
+// cooling in the copy of the data, and is there in the copy of the keys, is indexed again.
 func (r *restore) alive(pr *partReader, row []any) (bool, error) {
 	if !slices.Contains(pr.columns, "ord") {
 		return true, nil

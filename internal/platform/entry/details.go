@@ -50,7 +50,7 @@ type Wrote struct {
 
 // Under what a write runs, see Wrote.By.
 const (
-	ByOwner    = "owner"    // whoever has the machine: over the vault's socket, or with the vault open
+	ByOwner    = "owner"    // the machine's owner: over the vault's socket, or with the vault open
 	ByApproval = "approval" // of two people
 )
 

@@ -696,7 +696,7 @@ func (d *Desk) end(ctx context.Context, x *request, who identity.Who, to State, 
 	return d.shown(unbound, x)
 }
 
-// Show returns a request to whoever asked for it and to those who approve.
+// Show returns a request to its requester and to those who may approve it.
 func (d *Desk) Show(ctx context.Context, c identity.Caller, id string) (*api.Change, error) {
 	x, _, err := d.found(ctx, c, id)
 	if err != nil {

@@ -88,7 +88,7 @@ func TestWhatIsNotErased(t *testing.T) {
 	h.Must(view(h, t, alice, ours))
 }
 
-// Many are erased one after another; whoever was gone before counts as gone, and when the
+// Many are erased one after another; a customer who was gone before counts as gone, and when the
 // time is over the rest stays as it was.
 func TestErasingManyGoesAsFarAsTheTime(t *testing.T) {
 	h := apptest.Open(t)

@@ -315,7 +315,7 @@ func (s *Seen) Retire(brand record.BrandID) (files []string, err error) {
 	return files, nil
 }
 
-// RetireAll is Retire for every log: for whoever restores a vault in a directory that has
+// RetireAll is Retire for every log: for a restore into a directory that has
 // belonged to one.
 func (s *Seen) RetireAll() (files []string, err error) {
 	if s == nil {

@@ -422,7 +422,7 @@ func (s *Store) TakeBack(ctx context.Context, receipt ledger.Receipt, ord record
 	return nil
 }
 
-// indexes returns the statements that index a customer anew. An external id that became
+// indexes returns the statements that index a customer again. An external id that became
 // another customer's meanwhile stays theirs; one whose profile does not open has no index.
 func (k *brandKeys) indexes(brand record.BrandID, r *rows) (stmts []db.Stmt, err error) {
 	var c record.Customer
@@ -441,7 +441,7 @@ func (k *brandKeys) indexes(brand record.BrandID, r *rows) (stmts []db.Stmt, err
 	return stmts, nil
 }
 
-// Reappear indexes customers anew whose rows in a restored copy are of a time when their
+// Reappear indexes customers again whose rows in a restored copy are of a time when their
 // erasure cooled.
 func (s *Store) Reappear(ctx context.Context, brand record.BrandID, ords []record.Ordinal) error {
 	k, err := s.brandKeys(ctx, brand)
@@ -464,7 +464,7 @@ func (s *Store) Reappear(ctx context.Context, brand record.BrandID, ords []recor
 			}
 		}
 		if err := s.db.Tx(ctx, func(q db.Queryer) error { return q.Batch(ctx, all) }); err != nil {
-			return fmt.Errorf("indexing customers anew: %w", err)
+			return fmt.Errorf("indexing customers again: %w", err)
 		}
 	}
 	return nil
@@ -510,7 +510,7 @@ func (s *Store) CountCooling(ctx context.Context, brand record.BrandID) (n int64
 const laidAtOnce = 500
 
 // rewrapLaid wraps the keys of a brand that lie aside under the newest KEK, and returns how
-// many do not open. None comes under an older one meanwhile: whoever lays one aside holds
+// many do not open. None comes under an older one meanwhile: a request that lays one aside holds
 // the newest.
 func (s *Store) rewrapLaid(ctx context.Context, rot *keys.Rotation) (left int64, err error) {
 	type row struct {
