@@ -71,29 +71,9 @@ func TestSeveralServersCountEachSearchForNobody(t *testing.T) {
 		if _, err := reveal(t, servers[0], who, 5); err != nil { // of another class
 			t.Fatal(err)
 		}
-		var answered, refused atomic.Int64
-		var wg sync.WaitGroup
-		for _, l := range servers {
-			for range 4 {
-				wg.Go(func() {
-					for range limit {
-						var full *budget.ExhaustedError
-						switch err := absent(t, l, who); {
-						case err == nil:
-							answered.Add(1)
-						case errors.As(err, &full):
-							refused.Add(1)
-						default:
-							t.Error(err)
-							return
-						}
-					}
-				})
-			}
-		}
-		wg.Wait()
-		if n := answered.Load(); n != limit-old || refused.Load() != 8*limit-n {
-			t.Fatalf("%d searches were answered after %d of %d", n, old, limit)
+		answered, refused := contended(t, servers, 4, limit, func(l *Ledger, _, _ int) error { return absent(t, l, who) })
+		if answered != limit-old || refused != 8*limit-answered {
+			t.Fatalf("%d searches were answered after %d of %d", answered, old, limit)
 		}
 		for range 3 * limit { // a retry is no lottery
 			if err := absent(t, servers[1], who); err == nil {
@@ -119,8 +99,7 @@ func TestSeveralServersCountEachSearchForNobody(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		c := reading(t, servers[0])
-		c.l.opts.SnapshotEvery = 1
+		c := reading(t, openWith(t, d, Options{SnapshotEvery: 1}))
 		if err := c.snapshot(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -172,4 +151,33 @@ func TestASnapshotOfAnEarlierReleaseIsTakenWhereItFits(t *testing.T) {
 	if _, err := decode("projection-2-stranger"); !errors.Is(err, budget.ErrSnapshot) {
 		t.Errorf("two searches that it counts as one were taken: %v", err)
 	}
+}
+
+// contended does something so many times by each of so many workers of each server, all at
+// once, and returns how often it went through and how often a budget was used up. Workers
+// have numbers of their own. Every other error is the test's.
+func contended(t *testing.T, servers []*Ledger, workers, times int, do func(l *Ledger, worker, n int) error) (done, refused int) {
+	t.Helper()
+	var through, exhausted atomic.Int64
+	var wg sync.WaitGroup
+	for i, l := range servers {
+		for j := range workers {
+			wg.Go(func() {
+				for n := range times {
+					var full *budget.ExhaustedError
+					switch err := do(l, workers*i+j, n); {
+					case err == nil:
+						through.Add(1)
+					case errors.As(err, &full):
+						exhausted.Add(1)
+					default:
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	return int(through.Load()), int(exhausted.Load())
 }

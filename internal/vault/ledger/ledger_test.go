@@ -95,7 +95,12 @@ func begin(t testing.TB, d *db.DB) {
 
 func open(t testing.TB, d *db.DB) *Ledger {
 	t.Helper()
-	l := Open(d, keystest.Ring(d), signer, Options{})
+	return openWith(t, d, Options{})
+}
+
+func openWith(t testing.TB, d *db.DB, o Options) *Ledger {
+	t.Helper()
+	l := Open(d, keystest.Ring(d), signer, o)
 	t.Cleanup(func() { l.Close() })
 	return l
 }

@@ -2,8 +2,6 @@ package ledger
 
 import (
 	"errors"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
@@ -50,29 +48,11 @@ func TestSeveralServersShareTheBudgetOfWrites(t *testing.T) {
 		const limit = 40
 		setRules(t, servers[0], rules(t, limit))
 		who, brandwide := agent(1, 1), budget.Holder{Kind: budget.Brand}
-		var changed, refused atomic.Int64
-		var wg sync.WaitGroup
-		for i, l := range servers {
-			for j := range 2 {
-				wg.Go(func() {
-					for n := range limit {
-						var full *budget.ExhaustedError
-						switch err := overwrite(t, l, who, 0, record.Ordinal(1+(2*i+j)*limit+n)); {
-						case err == nil:
-							changed.Add(1)
-						case errors.As(err, &full):
-							refused.Add(1)
-						default:
-							t.Error(err)
-							return
-						}
-					}
-				})
-			}
-		}
-		wg.Wait()
-		if changed.Load() != limit || refused.Load() != 3*limit {
-			t.Fatalf("%d were changed and %d refused, with a budget of %d", changed.Load(), refused.Load(), limit)
+		changed, refused := contended(t, servers, 2, limit, func(l *Ledger, worker, n int) error {
+			return overwrite(t, l, who, 0, record.Ordinal(1+worker*limit+n))
+		})
+		if changed != limit || refused != 3*limit {
+			t.Fatalf("%d were changed and %d refused, with a budget of %d", changed, refused, limit)
 		}
 		if n := usage(t, servers[0], brandwide, budget.Search); n != 0 {
 			t.Fatalf("%d searches were counted of writes that met nobody", n)
@@ -87,8 +67,7 @@ func TestSeveralServersShareTheBudgetOfWrites(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := reading(t, servers[0])
-		c.l.opts.SnapshotEvery = 1
+		c := reading(t, openWith(t, d, Options{SnapshotEvery: 1}))
 		if err := c.snapshot(t.Context()); err != nil {
 			t.Fatal(err)
 		}
