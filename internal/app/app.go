@@ -136,6 +136,9 @@ type Vault struct {
 	seen      *ledger.Seen
 	feed      *notify.Feed // of events, while a server writes one
 	names     sync.Map     // of brands, as they were last read
+	voided    sync.Map     // when a row that is not what its log says last raised an alarm
+	// restoring: rows may be older than the logs, until the end of the restore seals them.
+	restoring bool
 }
 
 // Open opens a vault, and makes it where there is none and o.Begin lets it: the data
@@ -163,6 +166,12 @@ func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
 	}
 	if err == nil {
 		err = v.Start(ctx, o)
+	}
+	if err == nil {
+		err = v.Upkeep.SealRows(ctx)
+	}
+	if err == nil {
+		err = v.Admin.Finish(ctx)
 	}
 	if err == nil {
 		err = v.Disclose.Seal.Mend(ctx)
@@ -288,7 +297,7 @@ func (v *Vault) Start(ctx context.Context, o Options) error {
 			first.Origin = DefaultOrigin
 		}
 		v.assemble(root, first)
-		return v.Admin.Begin(ctx, q, brands.Brand{ID: record.Group, Name: brands.GroupName}, 0, now)
+		return v.Admin.Begin(ctx, q, brands.Brand{ID: record.Group, Name: brands.GroupName}, now)
 	})
 	switch {
 	case err != nil:
@@ -352,7 +361,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.brands = bs
 	feed := follow.NewFeed()
 	v.Sender = notify.NewSender(v.DB, ring, bs, alarms)
-	o.Ledger.Committed, o.Ledger.Seen = feed.Committed, v.seen
+	o.Ledger.Committed, o.Ledger.Seen, o.Ledger.Void = feed.Committed, v.seen, v.void
 	v.Ledger = ledger.Open(v.DB, ring, func(ctx context.Context, id record.BrandID) (note.Signer, error) {
 		b, err := bs.Get(ctx, id)
 		if err != nil {
@@ -366,8 +375,14 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	}, o.Ledger)
 	v.Revisions = revision.New(v.DB)
 	contained := containment.New(v.DB)
+	policies := access.NewStore(v.DB)
+	exports := export.NewStore(v.DB)
+	if !v.restoring {
+		bs.Rights, v.Identity.Rights, contained.Rights, policies.Rights, exports.Rights = v.Ledger, v.Ledger, v.Ledger, v.Ledger, v.Ledger
+	}
+	granted := []upkeep.Granted{bs.Granted, v.Identity.Granted, policies.Granted, contained.Granted, exports.Granted, notify.Granted}
 	v.Sender.Contained = contained
-	door := &door.Door{Contained: contained, Brands: bs, Identity: v.Identity, Access: access.NewStore(v.DB), Ledger: v.Ledger, Revisions: v.Revisions}
+	door := &door.Door{Contained: contained, Brands: bs, Identity: v.Identity, Access: policies, Ledger: v.Ledger, Revisions: v.Revisions}
 	v.Alarms = &alarm.Desk{Door: door, Ledger: v.Ledger, Store: alarms}
 	v.Notify = &notify.Desk{Door: door, Ledger: v.Ledger, Ring: ring, DB: v.DB, Alarms: alarms}
 	v.Changes = &change.Desk{Door: door, Ledger: v.Ledger, DB: v.DB, Ring: ring, Revisions: v.Revisions, Loop: change.NewLoop()}
@@ -378,7 +393,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Once = idempotency.New(v.DB)
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Audit = &audit.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose}
-	v.Exports = &export.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose, DB: v.DB, Store: export.NewStore(v.DB), Second: v.Changes}
+	v.Exports = &export.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose, DB: v.DB, Store: exports, Second: v.Changes}
 	v.Intake = &intake.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Followers = follow.New(v.DB, v.Ledger, feed)
 	v.Exposure = exposure.New(door, v.Ledger, v.DB, v.Followers)
@@ -386,8 +401,9 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	changes := &change.Maker{DB: v.DB, Ledger: v.Ledger, Brands: bs}
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Exposure: v.Exposure, Signer: signer}
 	v.Admin.Register(v.Changes)
+	v.Identity.Begin = v.Admin.BeginLocal
 	v.Erase = &erase.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Seal: store}
-	v.Upkeep = &upkeep.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Seal: store, Erase: v.Erase, Canaries: canaries}
+	v.Upkeep = &upkeep.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Seal: store, Erase: v.Erase, Canaries: canaries, Granted: granted}
 	v.Upkeep.Register(v.Changes)
 	v.Contain = &contain.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Changes: changes, Alarms: alarms, Exports: v.Exports.Store, Second: v.Changes}
 	v.Reflex = contain.NewReflex(v.Contain)

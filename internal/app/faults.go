@@ -3,10 +3,12 @@ package app
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/rights"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
@@ -18,7 +20,7 @@ const nameWithin = 2 * time.Second
 
 // logs returns the brands that have a log, and the group.
 func (v *Vault) logs(ctx context.Context) ([]record.BrandID, error) {
-	list, err := v.brands.List(ctx)
+	list, err := v.brands.Registered(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -59,5 +61,30 @@ func (v *Vault) urgent(ctx context.Context, log *slog.Logger, f ledger.Fault) {
 		if err := v.feed.Urgent(u); err != nil {
 			log.Error("an urgent alarm is not in the file of events", "cause", err)
 		}
+	}
+}
+
+// voidAgain is how long a row that is not what its log says raises no second alarm.
+const voidAgain = time.Hour
+
+// void alarms, from memory, of rows of rights that are not what their log says.
+func (v *Vault) void(list []rights.Void) {
+	for _, x := range list {
+		now := time.Now()
+		if last, ok := v.voided.Load(x); ok && now.Sub(last.(time.Time)) < voidAgain {
+			continue
+		}
+		v.voided.Store(x, now)
+		name := fmt.Sprintf("brand %d", x.Brand)
+		if x.Brand == record.Group {
+			name = brands.GroupName
+		} else if known, ok := v.names.Load(x.Brand); ok {
+			name, _ = known.(string)
+		}
+		h := fnv.New32a()
+		h.Write([]byte(x.Table + "/" + x.Key))
+		v.Sender.Urgent(notify.Urgent{Brand: x.Brand, Name: name, Rule: "void-right", Entry: uint64(h.Sum32()), At: now.UTC(),
+			Usual: "rights are what the log says",
+			Seen:  fmt.Sprintf("Row %s of %s %s. It grants nothing. Somebody changed the database outside the vault: run cloakroom doctor", x.Key, x.Table, x.What)})
 	}
 }

@@ -71,7 +71,7 @@ func (t *target) Database() *db.DB { return t.DB }
 
 // Resume implements backup.Target.
 func (t *target) Resume(ctx context.Context, origin string) (*backup.Restored, error) {
-	t.o.Origin, t.o.Begin = origin, MustExist
+	t.o.Origin, t.o.Begin, t.restoring = origin, MustExist, true
 	// A directory may have belonged to the vault whose backup this is, and have seen more.
 	if _, err := t.seen.RetireAll(); err != nil {
 		return nil, err
@@ -79,5 +79,5 @@ func (t *target) Resume(ctx context.Context, origin string) (*backup.Restored, e
 	if err := t.Start(ctx, t.o); err != nil {
 		return nil, err
 	}
-	return &backup.Restored{Ledger: t.Ledger, Identity: t.Identity, Admin: t.Admin, Erase: t.Erase, Seal: t.Upkeep.Seal, Canaries: t.Upkeep.Canaries}, nil
+	return &backup.Restored{Ledger: t.Ledger, Identity: t.Identity, Admin: t.Admin, Erase: t.Erase, Seal: t.Upkeep.Seal, Canaries: t.Upkeep.Canaries, Reseal: t.Upkeep.ResealRows}, nil
 }

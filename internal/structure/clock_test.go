@@ -12,6 +12,7 @@ import (
 // that decides or is logged goes by the database's, which all servers share: their own
 // clocks may differ by minutes.
 var hostClock = map[string]string{
+	"internal/app/faults.go":                    "an alarm from memory has the time of this machine, and is not repeated within an hour",
 	"internal/app/apptest/apptest.go":           "a test's vault has a clock that the test moves on",
 	"internal/respond/contain/contain.go":       "how long it took to contain",
 	"internal/vault/containment/outcome.go":     "what a contained caller quotes to the security team",

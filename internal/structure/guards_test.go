@@ -54,6 +54,9 @@ var guards = []guard{
 	{"P4.6", "internal/vault/ledger/commit.go", "		err = c.holdSeen(ctx, p)\n", "		_ = c.holdSeen\n", "internal/vault/ledger.TestARestartedServerSignsNoSecondHistory"},
 	{"P4.7", "internal/vault/ledger/watch.go", "return tree.add(it.leaf)\n\t\t})\n\t\tif err != nil {\n\t\t\treturn err", "return tree.add(it.leaf)\n\t\t})\n\t\tif err != nil {\n\t\t\treturn nil", "internal/vault/ledger.TestAServerLooksAfterItsLogs"},
 	{"P4.8", "internal/app/app.go", "if err == nil && !seen.Empty() {", "if err == nil && !seen.Empty() && false {", "internal/app.TestAnEmptiedDatabaseIsNoNewVault"},
+	{"P4.9", "internal/vault/ledger/rights.go", "fits := size == c.proj.known && len(c.proj.rights.Hold(c.secret, brand, found)) == 0", "fits := size > 0 || len(c.proj.rights.Hold(c.secret, brand, found)) == 0", "internal/app.TestWhatTheLogDidNotGrantDoesNotExist"},
+	{"P4.9", "internal/vault/ledger/rights.go", "fits := size == c.proj.known && len(", "fits := size > 0 && len(", "internal/vault/ledger.TestAServerThatIsBehindAsksTheLog"},
+	{"P4.9", "internal/vault/containment/containment.go", "lost = lost || v.What != rights.Forged", "lost = lost || v.What == \"\"", "internal/app.TestWhatTheLogDidNotGrantDoesNotExist"},
 
 	{"P5.1", "internal/vault/seal/index.go", "\t\tif ok {\n\t\t\tkept", "\t\tif ok = true; ok {\n\t\t\tkept", "internal/vault/disclose.TestASearchDropsChanceMatchesBeforeItLogs"},
 	{"P5.2", "internal/vault/audit/audit.go", "if !rel.Released() || ", "if ", "internal/web/server.TestTheWayOfOneCustomer"},

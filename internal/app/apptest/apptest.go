@@ -18,6 +18,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
@@ -35,15 +36,29 @@ type House struct {
 	ahead atomic.Int64 // of the machine's clock, in nanoseconds
 	// second are the people of TwoPeople.
 	second [2]identity.Caller
+	dir    string
+	opts   app.Options
 }
 
 // Open opens a vault until the test ends.
 func Open(t testing.TB) *House {
 	t.Helper()
-	h := &House{t: t}
-	var err error
+	return open(t, "")
+}
+
+// Each runs a test on a vault of each engine.
+func Each(t *testing.T, test func(t *testing.T, h *House)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, open(t, "")) })
+	t.Run("postgres", func(t *testing.T) { test(t, open(t, dbtest.VaultDSN(t))) })
+}
+
+func open(t testing.TB, dsn string) *House {
+	t.Helper()
+	h := &House{t: t, dir: t.TempDir()}
 	// Each refusal is logged by itself, so that a test sees it at once.
-	h.Vault, err = app.Open(t.Context(), t.TempDir(), app.Options{Ledger: ledger.Options{RefusalWindow: -1}, DB: db.Options{Clock: h.now}})
+	h.opts = app.Options{Database: dsn, Ledger: ledger.Options{RefusalWindow: -1}, DB: db.Options{Clock: h.now}}
+	var err error
+	h.Vault, err = app.Open(t.Context(), h.dir, h.opts)
 	h.Must(err)
 	t.Cleanup(func() {
 		if err := h.Close(); err != nil {
@@ -57,6 +72,15 @@ func Open(t testing.TB) *House {
 		h.Must(err)
 	}
 	return h
+}
+
+// Restart closes the vault and opens it again.
+func (h *House) Restart() {
+	h.t.Helper()
+	h.Must(h.Close())
+	v, err := app.Open(h.t.Context(), h.dir, h.opts)
+	h.Must(err)
+	h.Vault = v
 }
 
 func (h *House) now() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }

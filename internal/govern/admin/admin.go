@@ -6,6 +6,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -24,6 +25,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
@@ -57,9 +59,9 @@ type Desk struct {
 	acts   acts
 }
 
-// Begin makes what a brand needs: keys, an empty log, the default policy, and for a
-// brand with customers its purposes. The group's own is begun the same way.
-func (d *Desk) Begin(ctx context.Context, q db.Queryer, b brands.Brand, author uint64, at time.Time) error {
+// Begin makes what a brand's log needs: keys, and the log, empty. The group's own is begun
+// the same way. The first entry of the log is [Desk.Equip]'s.
+func (d *Desk) Begin(ctx context.Context, q db.Queryer, b brands.Brand, at time.Time) error {
 	if err := d.Ring.Create(ctx, q, b.ID, at); err != nil {
 		return err
 	}
@@ -71,22 +73,70 @@ func (d *Desk) Begin(ctx context.Context, q db.Queryer, b brands.Brand, author u
 	if err != nil {
 		return err
 	}
-	if err := ledger.Create(ctx, q, b.ID, signer, at); err != nil {
-		return err
-	}
+	return ledger.Create(ctx, q, b.ID, signer, at)
+}
+
+// BeginLocal makes the local administrator with its entry: see identity.Store.Begin.
+func (d *Desk) BeginLocal(ctx context.Context, role string, fn func(q db.Queryer, at time.Time) error) error {
+	detail := entry.PrincipalCreated{Principal: identity.LocalAdministrator, Roles: map[string]string{brands.GroupName: role}}
+	_, _, err := d.Ledger.Change(revision.Unbound(ctx), ledger.Event{Kind: entry.KindAdministration, Who: identity.Who{Brand: record.Group}, Detail: detail}, fn)
+	return err
+}
+
+// errEquipped ends the equipping of a brand that has what it needs.
+var errEquipped = fault.New(fault.Conflict, "the brand is equipped already")
+
+// Equip gives a brand whose log is empty the default policy, and one with customers its
+// default purposes and budgets. Its entry is the first of the log.
+func (d *Desk) Equip(ctx context.Context, who identity.Who, b brands.Brand) error {
 	p, err := access.Load(access.DefaultText())
 	if err != nil {
 		return err
 	}
-	if _, err := d.Door.Access.Put(ctx, q, b.ID, p, author, at); err != nil {
-		return err
+	who.Brand = b.ID
+	ev := ledger.Event{Kind: entry.KindAdministration, Who: who, Detail: entry.BrandCreated{Brand: b.Name}}
+	if b.ID != record.Group {
+		ev.Kind, ev.Detail = entry.KindBudget, entry.BudgetRules{Rules: string(budget.DefaultRules().Encode())}
 	}
-	if b.ID == record.Group {
+	_, _, err = d.Ledger.Change(ctx, ev, func(q db.Queryer, at time.Time) error {
+		if size, err := d.Ledger.SizeIn(ctx, q, b.ID); err != nil || size > 0 {
+			return cmp.Or(err, errEquipped)
+		}
+		if n, err := d.Door.Access.Put(ctx, q, b.ID, p, who.Principal, at); err != nil || n > 1 {
+			return cmp.Or(err, errEquipped) // by an earlier release
+		}
+		if b.ID == record.Group {
+			return nil
+		}
+		for _, p := range brands.DefaultPurposes() {
+			if err := d.Door.Brands.AddPurpose(ctx, q, b.ID, p, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, errEquipped) {
 		return nil
 	}
-	for _, p := range brands.DefaultPurposes() {
-		if err := d.Door.Brands.AddPurpose(ctx, q, b.ID, p, at); err != nil {
-			return err
+	return err
+}
+
+// Finish equips brands whose making was cut short.
+func (d *Desk) Finish(ctx context.Context) error {
+	sizes, err := d.Ledger.Sizes(ctx)
+	if err != nil {
+		return err
+	}
+	for id, size := range sizes {
+		if size > 0 {
+			continue
+		}
+		b, err := d.Door.Brands.Get(ctx, id)
+		if err == nil {
+			err = d.Equip(ctx, identity.Who{}, b)
+		}
+		if err != nil {
+			return fmt.Errorf("finishing the brand %d: %w", id, err)
 		}
 	}
 	return nil
@@ -126,17 +176,13 @@ func (d *Desk) CreateBrand(ctx context.Context, c identity.Caller, req api.Brand
 		if b, err = d.Door.Brands.Create(ctx, q, req.Name, req.Title, at); err != nil {
 			return err
 		}
-		return d.Begin(ctx, q, b, v.Who.Principal, at)
+		return d.Begin(ctx, q, b, at)
 	})
 	if err != nil {
 		return nil, err
 	}
-	who := v.Who
-	who.Brand = b.ID
-	_, err = d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: who,
-		Detail: entry.BudgetRules{Rules: string(budget.DefaultRules().Encode())}})
-	if err != nil {
-		return nil, fmt.Errorf("the brand is there, and its budgets are not, so that nothing leaves it; set them with `cloakroom budget set --default`: %w", err)
+	if err := d.Equip(revision.Unbound(ctx), v.Who, b); err != nil {
+		return nil, fmt.Errorf("the brand is there, and its policy and budgets are not, so that nothing leaves it; a server that starts completes it: %w", err)
 	}
 	return brandOf(b), nil
 }

@@ -92,6 +92,9 @@ type Restored struct {
 	Erase    *erase.Desk
 	Seal     *seal.Store
 	Canaries *canary.Store
+	// Reseal lets the rights of the copy hold as they are, where its tables are older than
+	// its logs.
+	Reseal func(ctx context.Context) error
 }
 
 // Place says where a vault is restored.
@@ -551,6 +554,9 @@ func (r *restore) finish(ctx context.Context) error {
 	}
 	_, err = r.restored.Admin.Announce(ctx, who, entry.Restored{Data: r.data.Backup, Keys: r.keys.Backup, Log: r.log.Backup})
 	if err != nil {
+		return err
+	}
+	if err := r.restored.Reseal(ctx); err != nil {
 		return err
 	}
 	return r.v.Database().EndRestore(ctx)

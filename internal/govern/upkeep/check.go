@@ -47,6 +47,11 @@ func (d *Desk) Check(ctx context.Context, c identity.Caller, at api.CheckPlace) 
 		if err := d.checkCanaries(ctx, out); err != nil {
 			return nil, err
 		}
+		void, err := d.checkRights(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out.Faults = append(out.Faults, void...)
 	}
 	if out.Last, err = d.Seal.Last(ctx); err != nil {
 		return nil, err

@@ -26,6 +26,12 @@ func (d *Desk) Mend(ctx context.Context, c identity.Caller, req api.MendRequest)
 		return nil, err
 	}
 	out := &api.Mended{Faults: []api.CheckFault{}, Repairs: []string{}}
+	if out.Faults, err = d.checkRights(ctx); err != nil {
+		return nil, err
+	}
+	if out.Faults == nil {
+		out.Faults = []api.CheckFault{}
+	}
 	o, err := d.Seal.Ordinals(ctx)
 	if err != nil {
 		return nil, err

@@ -31,6 +31,8 @@ type Desk struct {
 	Seal     *seal.Store
 	Erase    *erase.Desk
 	Canaries *canary.Store
+	// Granted are the tables that grant or stop something.
+	Granted []Granted
 
 	once  sync.Once
 	begun chan struct{} // by wake: a rotation was begun here

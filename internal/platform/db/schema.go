@@ -509,6 +509,10 @@ var migrations = []string{
 		`ALTER TABLE brands ADD COLUMN cooling integer NOT NULL DEFAULT 7;` +
 		// revision: a rotation by an older release would not reach the keys that lie aside
 		`UPDATE revisions SET writer = 3 WHERE writer < 3;`,
+	// ledger
+	`CREATE TABLE unsealed_rights (brand integer PRIMARY KEY);
+	INSERT INTO unsealed_rights (brand) SELECT brand FROM log_heads;
+	UPDATE revisions SET writer = 4 WHERE writer < 4;`,
 }
 
 const (

@@ -57,6 +57,7 @@ var parts = []struct {
 	{"cooling", PartKeys},
 	{"take_backs", PartKeys},
 	{"log_erasures", PartKeys}, // of the state in which the keys are
+	{"unsealed_rights", PartNone},
 	{"log_heads", PartLog},
 	{"log_groups", PartLog},
 	{"log_checkpoints", PartLog},

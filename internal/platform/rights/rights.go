@@ -49,6 +49,16 @@ type Row struct {
 	Cells []any
 	// Gone says that the row was deleted, or grants and stops nothing any more.
 	Gone bool
+	// Hidden says that the key may be somebody's name: in the log stands a [Tag] for it.
+	Hidden bool
+}
+
+// place is the row's key in the log.
+func (r *Row) place(secret []byte) string {
+	if r.Hidden {
+		return Tag(secret, r.Key)
+	}
+	return r.Key
 }
 
 // Key joins the parts of a row's key.
@@ -115,7 +125,19 @@ func (r *Row) encode() []byte {
 // Tx is the transaction of an act on rights: it gathers which rows the act changed.
 type Tx struct {
 	db.Queryer
+	// Void returns which rows are not what the log of the act says, which is locked.
+	Void func(f Found) []Void
 	rows []Row
+}
+
+// Holds refuses rows that are not what the log of the act says whose transaction q is:
+// for rows that an act hangs on, and that are of the same log. Outside of an act it
+// refuses nothing.
+func Holds(q db.Queryer, rows ...Row) error {
+	if tx, ok := q.(*Tx); ok && tx.Void != nil && len(tx.Void(Found{Rows: rows})) > 0 {
+		return ErrVoid
+	}
+	return nil
 }
 
 // Changed notes rows that a statement of the transaction q has just written, as they are
@@ -131,17 +153,19 @@ func Changed(q db.Queryer, rows ...Row) {
 func (tx *Tx) Entries(secret []byte) []entry.Row {
 	out := make([]entry.Row, 0, len(tx.rows))
 	for _, r := range tx.rows {
-		out = append(out, entry.Row{Table: r.Table, Key: r.Key, Digest: Digest(secret, r)})
+		out = append(out, entry.Row{Table: r.Table, Key: r.place(secret), Digest: Digest(secret, r)})
 	}
 	return entry.SortRows(out)
 }
 
-// Found is what a store read.
+// Found is what a store read. A row that is Gone was looked for, and is not there.
 type Found struct {
 	Rows []Row
-	// Whole names a table of which Rows are all rows that grant or stop something at the
+	// Whole names tables of which Rows are all rows that grant or stop something at the
 	// brand: one that the log knows and that is not among them is missing.
-	Whole string
+	Whole []string
+	// All: Rows are those of every table.
+	All bool
 }
 
 // Void is a row that is not what the log says.
@@ -235,25 +259,31 @@ func (b *Book) Adopt() {
 
 // Hold returns which rows are not what the log says.
 func (b *Book) Hold(secret []byte, brand record.BrandID, f Found) (void []Void) {
-	seen := map[string]bool{}
+	if f.All {
+		f.Whole = b.Tables()
+	}
+	seen := map[entry.Row]bool{}
 	for _, r := range f.Rows {
-		if r.Table == f.Whole {
-			seen[r.Key] = true
+		key := r.place(secret)
+		if len(f.Whole) > 0 && !r.Gone {
+			seen[entry.Row{Table: r.Table, Key: key}] = true
 		}
-		k, there := b.tables[r.Table][r.Key]
-		if there && Digest(secret, r) == k.digest {
-			continue
-		}
+		k, there := b.tables[r.Table][key]
 		what := Forged
-		if there {
+		switch {
+		case r.Gone && !there, there && !r.Gone && Digest(secret, r) == k.digest:
+			continue
+		case r.Gone:
+			what = Missing
+		case there:
 			what = Altered
 		}
 		void = append(void, Void{brand, r.Table, r.Key, what})
 	}
-	if f.Whole != "" {
-		for key := range b.tables[f.Whole] {
-			if !seen[key] {
-				void = append(void, Void{brand, f.Whole, key, Missing})
+	for _, table := range f.Whole {
+		for key := range b.tables[table] {
+			if !seen[entry.Row{Table: table, Key: key}] {
+				void = append(void, Void{brand, table, key, Missing})
 			}
 		}
 	}
@@ -320,3 +350,6 @@ func Decode(r *bufio.Reader) (*Book, error) {
 	}
 	return b, in.Err()
 }
+
+// Tables returns the tables of which the log knows rows.
+func (b *Book) Tables() []string { return slices.Sorted(maps.Keys(b.tables)) }

@@ -17,6 +17,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/platform/rights"
 )
 
 var (
@@ -46,6 +47,7 @@ type Brand struct {
 	// Own is what the brand says of its own numbers that could be card numbers; nil if
 	// nothing. It is shared: do not change it.
 	Own *cards.Own
+	own string // as it is stored
 	// Country is that of national phone numbers, where neither the row nor the customer
 	// has one: an ISO 3166-1 alpha-2 code, or empty.
 	Country string
@@ -101,6 +103,9 @@ func ValidName(s string) bool {
 
 // Store reads and writes brands and purposes.
 type Store struct {
+	// Rights is what rows are held against; nil for nothing, as in a test of this package.
+	Rights rights.Log
+
 	db       *db.DB
 	named    revision.Cache[string, Brand]
 	purposes revision.Cache[purposeKey, Purpose]
@@ -126,6 +131,7 @@ const (
 	sqlInsertPurpose = `INSERT INTO purposes (brand, name, legal_basis, description, created, retired) VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT DO NOTHING`
 	sqlRetirePurpose = `UPDATE purposes SET retired = $3 WHERE brand = $1 AND name = $2 AND retired = 0`
 	sqlReadPurpose   = `SELECT name, legal_basis, description, created, retired FROM purposes WHERE brand = $1 AND name = $2`
+	sqlAllPurposes   = `SELECT brand, name, legal_basis, description, created, retired FROM purposes ORDER BY brand, name`
 	sqlListPurposes  = `SELECT name, legal_basis, description, created, retired FROM purposes WHERE brand = $1 ORDER BY name`
 )
 
@@ -152,19 +158,43 @@ func (s *Store) Create(ctx context.Context, q db.Queryer, name, title string, at
 	if n == 0 {
 		return Brand{}, fmt.Errorf("the brand %s %w", name, ErrExists)
 	}
-	return Brand{ID: record.BrandID(id), Name: name, Title: title, Created: at, Cooling: DefaultCooling}, nil
+	b := Brand{ID: record.BrandID(id), Name: name, Title: title, Created: at, Cooling: DefaultCooling}
+	rights.Changed(q, b.row())
+	return b, nil
 }
 
 func scanBrand(r db.Row) (Brand, error) {
 	var b Brand
 	var id, created, days int64
-	var own string
-	if err := r.Scan(&id, &b.Name, &b.Title, &created, &own, &b.Country, &days); err != nil {
+	if err := r.Scan(&id, &b.Name, &b.Title, &created, &b.own, &b.Country, &days); err != nil {
 		return b, err
 	}
-	b.ID, b.Created, b.Own = record.BrandID(id), time.UnixMicro(created).UTC(), decodeOwn(own)
+	b.ID, b.Created, b.Own = record.BrandID(id), time.UnixMicro(created).UTC(), decodeOwn(b.own)
 	b.Cooling = time.Duration(days) * coolingDay
 	return b, nil
+}
+
+// The tables whose rows logs have digests of: brands in the group's, purposes and settings,
+// which are columns of brands, in the brand's own. See package rights.
+const (
+	tableBrands   = "brands"
+	tableSettings = "settings"
+	tablePurposes = "purposes"
+)
+
+func (b *Brand) row() rights.Row {
+	return rights.Row{Table: tableBrands, Key: rights.Key(uint16(b.ID)), Cells: []any{int64(b.ID), b.Name, b.Title, db.Micros(b.Created)}}
+}
+
+// setting is what the brand says of its own numbers, its country, and how long an erasure
+// cools. The defaults of a new brand are no row.
+func (b *Brand) setting() rights.Row {
+	return rights.Row{Table: tableSettings, Key: "brand", Cells: []any{b.own, b.Country, int64(b.Cooling / coolingDay)},
+		Gone: b.own+b.Country == "" && b.Cooling == DefaultCooling}
+}
+
+func (p *Purpose) row(brand record.BrandID) rights.Row {
+	return rights.Row{Table: tablePurposes, Key: p.Name, Cells: []any{int64(brand), p.Name, p.LegalBasis, p.Description, db.Micros(p.Created), db.Micros(p.Retired)}}
 }
 
 // SetCooling sets the cooling time of a brand's erasures inside the caller's transaction, in
@@ -180,7 +210,7 @@ func (s *Store) SetCooling(ctx context.Context, q db.Queryer, brand record.Brand
 	if n == 0 {
 		return ErrNoBrand
 	}
-	return revision.Bump(ctx, q)
+	return changedSetting(ctx, q, brand)
 }
 
 // SetOwn declares the brand's own numbers inside the caller's transaction. No prefixes
@@ -193,6 +223,16 @@ func (s *Store) SetOwn(ctx context.Context, q db.Queryer, brand record.BrandID, 
 	if n == 0 {
 		return ErrNoBrand
 	}
+	return changedSetting(ctx, q, brand)
+}
+
+// changedSetting notes the settings of a brand that the transaction has just changed.
+func changedSetting(ctx context.Context, q db.Queryer, brand record.BrandID) error {
+	b, err := scanBrand(q.Row(ctx, sqlBrandByID, int64(brand)))
+	if err != nil {
+		return found(err)
+	}
+	rights.Changed(q, b.setting())
 	return revision.Bump(ctx, q)
 }
 
@@ -206,7 +246,7 @@ func (s *Store) SetCountry(ctx context.Context, q db.Queryer, brand record.Brand
 	if n == 0 {
 		return ErrNoBrand
 	}
-	return revision.Bump(ctx, q)
+	return changedSetting(ctx, q, brand)
 }
 
 // encodeOwn writes prefixes and fields, none of which has a space in it.
@@ -233,18 +273,34 @@ func (s *Store) ByName(ctx context.Context, name string) (Brand, error) {
 		return group(), nil
 	}
 	return s.named.Get(ctx, name, func() (Brand, error) {
-		b, err := scanBrand(s.db.Row(ctx, sqlBrandByName, name))
-		return b, found(err)
+		b, err := s.brand(ctx, sqlBrandByName, name)
+		if err != nil {
+			return b, err
+		}
+		return b, rights.One(ctx, s.Rights, s.db, b.ID, func(q db.Queryer) (_ []rights.Row, err error) {
+			b, err = scanBrand(q.Row(ctx, sqlBrandByName, name))
+			return []rights.Row{b.setting()}, found(err)
+		})
 	})
 }
 
-// Get returns a brand by its number.
+// Get returns a brand by its number, without its settings.
 func (s *Store) Get(ctx context.Context, id record.BrandID) (Brand, error) {
 	if id == record.Group {
 		return group(), nil
 	}
-	b, err := scanBrand(s.db.Row(ctx, sqlBrandByID, int64(id)))
-	return b, found(err)
+	b, err := s.brand(ctx, sqlBrandByID, int64(id))
+	b.Own, b.Country = nil, ""
+	return b, err
+}
+
+// brand reads one, and refuses one that the log does not know so.
+func (s *Store) brand(ctx context.Context, sql string, by any) (b Brand, err error) {
+	err = rights.One(ctx, s.Rights, s.db, record.Group, func(q db.Queryer) (_ []rights.Row, err error) {
+		b, err = scanBrand(q.Row(ctx, sql, by))
+		return []rights.Row{b.row()}, found(err)
+	})
+	return b, err
 }
 
 // found never repeats the name that was asked for: it comes from a request's path.
@@ -259,7 +315,29 @@ func found(err error) error {
 }
 
 // List returns every brand, without the group.
-func (s *Store) List(ctx context.Context) ([]Brand, error) {
+func (s *Store) List(ctx context.Context) (out []Brand, err error) {
+	void, err := rights.Hold(ctx, s.Rights, s.db, record.Group, func(q db.Queryer) (f rights.Found, err error) {
+		out = nil
+		err = q.Rows(ctx, func(r db.Row) error {
+			b, err := scanBrand(r)
+			out = append(out, b)
+			f.Rows = append(f.Rows, b.row())
+			return err
+		}, sqlListBrands)
+		if err != nil {
+			return f, fmt.Errorf("listing brands: %w", err)
+		}
+		return f, nil
+	})
+	for _, v := range void { // a brand that nobody registered is none
+		out = slices.DeleteFunc(out, func(b Brand) bool { return rights.Key(uint16(b.ID)) == v.Key })
+	}
+	return out, err
+}
+
+// Registered is List as the table has it, for who looks after logs: also while the group's
+// log cannot be asked.
+func (s *Store) Registered(ctx context.Context) ([]Brand, error) {
 	var out []Brand
 	err := s.db.Rows(ctx, func(r db.Row) error {
 		b, err := scanBrand(r)
@@ -287,6 +365,8 @@ func (s *Store) AddPurpose(ctx context.Context, q db.Queryer, brand record.Brand
 	if n == 0 {
 		return fmt.Errorf("the purpose %s %w", p.Name, ErrExists)
 	}
+	p.Created, p.Retired = at, time.Time{}
+	rights.Changed(q, p.row(brand))
 	return nil
 }
 
@@ -300,6 +380,11 @@ func (s *Store) RetirePurpose(ctx context.Context, q db.Queryer, brand record.Br
 	if n == 0 {
 		return ErrNoPurpose
 	}
+	p, err := scanPurpose(q.Row(ctx, sqlReadPurpose, int64(brand), name))
+	if err != nil {
+		return fmt.Errorf("retiring the purpose %s: %w", name, err)
+	}
+	rights.Changed(q, p.row(brand))
 	return revision.Bump(ctx, q)
 }
 
@@ -318,13 +403,22 @@ func scanPurpose(r db.Row) (Purpose, error) {
 
 // Purpose returns a purpose that is in use.
 func (s *Store) Purpose(ctx context.Context, brand record.BrandID, name string) (Purpose, error) {
-	return s.purposes.Get(ctx, purposeKey{brand, name}, func() (Purpose, error) {
-		p, err := scanPurpose(s.db.Row(ctx, sqlReadPurpose, int64(brand), name))
-		if errors.Is(err, db.ErrNoRows) || err == nil && !p.Retired.IsZero() {
-			return Purpose{}, ErrNoPurpose
+	return s.purposes.Get(ctx, purposeKey{brand, name}, func() (p Purpose, err error) {
+		err = rights.One(ctx, s.Rights, s.db, brand, func(q db.Queryer) ([]rights.Row, error) {
+			p, err = scanPurpose(q.Row(ctx, sqlReadPurpose, int64(brand), name))
+			if errors.Is(err, db.ErrNoRows) {
+				return nil, ErrNoPurpose
+			}
+			if err != nil {
+				return nil, fmt.Errorf("reading a purpose: %w", err)
+			}
+			return []rights.Row{p.row(brand)}, nil
+		})
+		if err == nil && !p.Retired.IsZero() {
+			err = ErrNoPurpose
 		}
 		if err != nil {
-			return Purpose{}, fmt.Errorf("reading a purpose: %w", err)
+			return Purpose{}, err
 		}
 		return p, nil
 	})
@@ -343,3 +437,34 @@ func (s *Store) Purposes(ctx context.Context, brand record.BrandID) ([]Purpose, 
 	}
 	return out, nil
 }
+
+// Granted hands fn every brand and purpose, with the brand whose log has it.
+func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.BrandID, r rights.Row)) error {
+	err := q.Rows(ctx, func(r db.Row) error {
+		b, err := scanBrand(r)
+		fn(record.Group, b.row())
+		fn(b.ID, b.setting())
+		return err
+	}, sqlListBrands)
+	if err == nil {
+		err = q.Rows(ctx, func(r db.Row) error {
+			var brand int64
+			p, err := scanPurpose(prefixed{r, &brand})
+			fn(record.BrandID(brand), p.row(record.BrandID(brand)))
+			return err
+		}, sqlAllPurposes)
+	}
+	if err != nil {
+		return fmt.Errorf("reading brands and purposes: %w", err)
+	}
+	return nil
+}
+
+// prefixed is a row with one more column before those that are scanned.
+type prefixed struct {
+	db.Row
+	first *int64
+}
+
+// Scan implements db.Row.
+func (p prefixed) Scan(to ...any) error { return p.Row.Scan(append([]any{p.first}, to...)...) }

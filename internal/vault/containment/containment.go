@@ -17,6 +17,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/platform/rights"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
@@ -112,8 +113,11 @@ func (s *Stop) keep(k Keep) {
 
 // Store reads and writes containments.
 type Store struct {
+	// Rights is what rows are held against; nil for nothing, as in a test of this package.
+	Rights rights.Log
+
 	db     *db.DB
-	active revision.Cache[struct{}, []Containment]
+	active revision.Cache[record.BrandID, []Containment] // of that brand's log alone
 }
 
 // New returns the store of a database.
@@ -122,14 +126,15 @@ func New(d *db.DB) *Store { return &Store{db: d} }
 const (
 	columns = `id, brand, kind, target, role, keep, alarm, at, made_by, asked, asked_by, asked_in, ended, ended_by`
 
-	sqlNext   = `SELECT coalesce(max(id), 0) + 1 FROM containments`
-	sqlInsert = `INSERT INTO containments (id, brand, kind, target, role, keep, alarm, at, made_by, asked, asked_by, asked_in, ended, ended_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, 0, 0)`
-	sqlSince  = `SELECT coalesce(max(id), 0) FROM containments WHERE brand IN ($1, 0) AND kind = 'lineage' AND target = $2 AND at >= $3`
-	sqlActive = `SELECT ` + columns + ` FROM containments WHERE ended = 0 ORDER BY id LIMIT 10000`
-	sqlGet    = `SELECT ` + columns + ` FROM containments WHERE brand = $1 AND id = $2`
-	sqlList   = `SELECT ` + columns + ` FROM containments WHERE brand = $1 ORDER BY id DESC LIMIT $2`
-	sqlAsk    = `UPDATE containments SET asked = $3, asked_by = $4, asked_in = $5 WHERE brand = $1 AND id = $2 AND ended = 0`
-	sqlEnd    = `UPDATE containments SET ended = $3, ended_by = $4 WHERE brand = $1 AND id = $2 AND ended = 0 AND asked = $5 AND asked_by <> $4`
+	sqlNext     = `SELECT coalesce(max(id), 0) + 1 FROM containments`
+	sqlInsert   = `INSERT INTO containments (id, brand, kind, target, role, keep, alarm, at, made_by, asked, asked_by, asked_in, ended, ended_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, 0, 0)`
+	sqlSince    = `SELECT coalesce(max(id), 0) FROM containments WHERE brand IN ($1, 0) AND kind = 'lineage' AND target = $2 AND at >= $3`
+	sqlActiveOf = `SELECT ` + columns + ` FROM containments WHERE brand = $1 AND ended = 0 ORDER BY id LIMIT 10001`
+	sqlActive   = `SELECT ` + columns + ` FROM containments WHERE ended = 0 ORDER BY id LIMIT 10000`
+	sqlGet      = `SELECT ` + columns + ` FROM containments WHERE brand = $1 AND id = $2`
+	sqlList     = `SELECT ` + columns + ` FROM containments WHERE brand = $1 ORDER BY id DESC LIMIT $2`
+	sqlAsk      = `UPDATE containments SET asked = $3, asked_by = $4, asked_in = $5 WHERE brand = $1 AND id = $2 AND ended = 0`
+	sqlEnd      = `UPDATE containments SET ended = $3, ended_by = $4 WHERE brand = $1 AND id = $2 AND ended = 0 AND asked = $5 AND asked_by <> $4`
 )
 
 func scan(r db.Row) (c Containment, err error) {
@@ -152,14 +157,65 @@ func list(ctx context.Context, q db.Queryer, sql string, args ...any) (out []Con
 	return out, nil
 }
 
-// Active returns what holds.
-func (s *Store) Active(ctx context.Context) ([]Containment, error) {
-	return s.active.Get(ctx, struct{}{}, func() ([]Containment, error) { return list(ctx, s.db, sqlActive) })
+// tableContainments is the table of which a brand's log has the rows in force.
+const tableContainments = "containments"
+
+func (c *Containment) row() rights.Row {
+	return rights.Row{Table: tableContainments, Key: rights.Key(c.ID), Gone: !c.Ended.IsZero(), Cells: []any{
+		c.ID, int64(c.Brand), string(c.Kind), int64(c.Target), c.Role, string(c.Keep), c.Alarm, db.Micros(c.At), int64(c.By),
+		db.Micros(c.Asked), int64(c.AskedBy), int64(c.AskedIn), db.Micros(c.Ended), int64(c.EndedBy)}}
+}
+
+// Active returns what holds at a brand: its own, and the group's.
+func (s *Store) Active(ctx context.Context, brand record.BrandID) ([]Containment, error) {
+	own, err := s.ofLog(ctx, record.Group)
+	if err != nil || brand == record.Group {
+		return own, err
+	}
+	more, err := s.ofLog(ctx, brand)
+	return slices.Concat(own, more), err
+}
+
+// ofLog returns what holds by one log. A row that the log does not know holds nothing. For
+// one that the log knows and that is changed or missing, nobody can say whom it stopped: so
+// nothing that anybody could be shown leaves, until it is mended.
+func (s *Store) ofLog(ctx context.Context, brand record.BrandID) ([]Containment, error) {
+	return s.active.Get(ctx, brand, func() (active []Containment, err error) {
+		void, err := rights.Hold(ctx, s.Rights, s.db, brand, func(q db.Queryer) (rights.Found, error) {
+			active, err = list(ctx, q, sqlActiveOf, int64(brand))
+			f := rights.Found{Whole: []string{tableContainments}}
+			for i := range active {
+				f.Rows = append(f.Rows, active[i].row())
+			}
+			return f, err
+		})
+		if err != nil || len(void) == 0 {
+			return active, err
+		}
+		lost := false
+		for _, v := range void {
+			lost = lost || v.What != rights.Forged
+			active = slices.DeleteFunc(active, func(c Containment) bool { return rights.Key(c.ID) == v.Key })
+		}
+		if lost {
+			active = append(active, Containment{Brand: brand, Kind: Brand, Keep: KeepNothing})
+		}
+		return active, nil
+	})
+}
+
+// Granted hands fn every containment in force, with the brand whose log has it.
+func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.BrandID, r rights.Row)) error {
+	active, err := list(ctx, q, sqlActive)
+	for i := range active {
+		fn(active[i].Brand, active[i].row())
+	}
+	return err
 }
 
 // Of says what is stopped for a caller at a brand.
 func (s *Store) Of(ctx context.Context, who identity.Who) (Stop, error) {
-	active, err := s.Active(ctx)
+	active, err := s.Active(ctx, who.Brand)
 	if err != nil {
 		return Stop{All: true}, err
 	}
@@ -222,7 +278,7 @@ func locksOut(c Containment, active []Containment, undoers []Undoer) bool {
 
 // Refuse returns [ErrLast] where Begin would return it now.
 func (s *Store) Refuse(ctx context.Context, c Containment, undoers []Undoer) error {
-	active, err := s.Active(ctx)
+	active, err := s.Active(ctx, c.Brand)
 	if err == nil && locksOut(c, active, undoers) {
 		err = ErrLast
 	}
@@ -231,7 +287,7 @@ func (s *Store) Refuse(ctx context.Context, c Containment, undoers []Undoer) err
 
 // Same returns an identical containment that is already in force, and false for none.
 func (s *Store) Same(ctx context.Context, c Containment) (Containment, bool, error) {
-	active, err := s.Active(ctx)
+	active, err := s.Active(ctx, c.Brand)
 	if err != nil {
 		return c, false, err
 	}
@@ -276,6 +332,7 @@ func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, who iden
 	if err != nil {
 		return c, false, fmt.Errorf("containing: %w", err)
 	}
+	rights.Changed(q, c.row())
 	return c, true, nil
 }
 
@@ -299,15 +356,18 @@ func (s *Store) Since(ctx context.Context, brand record.BrandID, lineage uint64,
 }
 
 // Get returns one.
-func (s *Store) Get(ctx context.Context, brand record.BrandID, id int64) (Containment, error) {
-	c, err := scan(s.db.Row(ctx, sqlGet, int64(brand), id))
-	if errors.Is(err, db.ErrNoRows) {
-		return c, ErrNone
-	}
-	if err != nil {
-		return c, fmt.Errorf("reading what is contained: %w", err)
-	}
-	return c, nil
+func (s *Store) Get(ctx context.Context, brand record.BrandID, id int64) (c Containment, err error) {
+	err = rights.One(ctx, s.Rights, s.db, brand, func(q db.Queryer) (_ []rights.Row, err error) {
+		c, err = scan(q.Row(ctx, sqlGet, int64(brand), id))
+		if errors.Is(err, db.ErrNoRows) {
+			return nil, ErrNone
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading what is contained: %w", err)
+		}
+		return []rights.Row{c.row()}, nil
+	})
+	return c, err
 }
 
 // List returns the newest of a brand, up to a limit, also those that ended.
@@ -323,6 +383,7 @@ func (s *Store) Ask(ctx context.Context, q db.Queryer, c Containment, who identi
 		err = ErrState
 	}
 	c.Asked, c.AskedBy, c.AskedIn = at, who.Principal, who.Lineage
+	rights.Changed(q, c.row())
 	return c, err
 }
 
@@ -347,5 +408,6 @@ func (s *Store) End(ctx context.Context, q db.Queryer, c Containment, by identit
 		err = ErrState
 	}
 	c.Ended, c.EndedBy = at, by.Principal
+	rights.Changed(q, c.row())
 	return c, err
 }

@@ -1,14 +1,19 @@
 package export
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
 )
@@ -95,10 +100,8 @@ func (d *Desk) Gather(ctx context.Context, c identity.Caller, brand, id string) 
 				err = bad("nobody meets the filter")
 			}
 			x.State, x.Customers, x.Cohort = Refused, 0, nil
-			if _, lerr := d.record(ctx, v, x, entry.ExportRefused{ExportFacts: x.facts()}); lerr != nil {
-				return nil, lerr
-			}
-			if _, serr := d.Store.gathered(ctx, x, from); serr != nil {
+			serr := d.frozen(ctx, v, x, from, entry.ExportRefused{ExportFacts: x.facts()})
+			if serr != nil && !errors.Is(serr, errOvertaken) {
 				return nil, serr
 			}
 			return nil, err
@@ -109,16 +112,28 @@ func (d *Desk) Gather(ctx context.Context, c identity.Caller, brand, id string) 
 		return nil, err
 	}
 	if x.State == Requested {
-		if _, err := d.record(ctx, v, x, entry.ExportFrozen{ExportFacts: x.facts()}); err != nil {
-			return nil, err
-		}
+		err = d.frozen(ctx, v, x, from, entry.ExportFrozen{ExportFacts: x.facts()})
+	} else if ok, gerr := d.Store.gathered(ctx, d.DB, x, from); gerr != nil || !ok {
+		err = cmp.Or(gerr, errOvertaken)
 	}
-	if ok, err := d.Store.gathered(ctx, x, from); err != nil {
-		return nil, err
-	} else if !ok { // another call did this step, or it was stopped
+	if errors.Is(err, errOvertaken) { // another call did this step, or it was stopped
 		return d.Show(ctx, c, brand, id)
 	}
+	if err != nil {
+		return nil, err
+	}
 	return d.shown(ctx, v, x)
+}
+
+// frozen ends the gathering of an export: with its entry, its list changes no more.
+func (d *Desk) frozen(ctx context.Context, v *door.Visit, x *Export, from record.Ordinal, detail entry.Detail) error {
+	return d.change(ctx, v, x, detail, func(q db.Queryer, _ time.Time) error {
+		ok, err := d.Store.gathered(ctx, q, x, from)
+		if err == nil && !ok {
+			err = errOvertaken
+		}
+		return err
+	})
 }
 
 // keptOrders bounds the exports whose order is in memory.

@@ -28,6 +28,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -154,9 +155,22 @@ func (x *Export) digest() string {
 	return hex.EncodeToString(h[:])
 }
 
-func (d *Desk) record(ctx context.Context, v *door.Visit, x *Export, detail entry.Detail) (ledger.Receipt, error) {
-	return d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindExport, Who: v.Who, Purpose: x.Purpose, Ticket: x.Ticket, Fields: x.Fields, Detail: detail})
+func (x *Export) event(v *door.Visit, detail entry.Detail) ledger.Event {
+	return ledger.Event{Kind: entry.KindExport, Who: v.Who, Purpose: x.Purpose, Ticket: x.Ticket, Fields: x.Fields, Detail: detail}
 }
+
+func (d *Desk) record(ctx context.Context, v *door.Visit, x *Export, detail entry.Detail) (ledger.Receipt, error) {
+	return d.Ledger.Record(ctx, x.event(v, detail))
+}
+
+// change logs a step of an export and makes it, in one transaction.
+func (d *Desk) change(ctx context.Context, v *door.Visit, x *Export, detail entry.Detail, fn func(q db.Queryer, at time.Time) error) error {
+	_, _, err := d.Ledger.Change(ctx, x.event(v, detail), fn)
+	return err
+}
+
+// errOvertaken ends a change that another request made before.
+var errOvertaken = fmt.Errorf("%w: another request changed the export concurrently", ErrState)
 
 // live refuses an export that is over, and says in the log that its time ended when
 // somebody first comes too late.
@@ -167,10 +181,14 @@ func (d *Desk) live(ctx context.Context, v *door.Visit, x *Export) error {
 	}
 	if !now.Before(x.Expires) && x.State.open() {
 		v.Refuse(ctx, reasonExpired)
-		if _, err := d.record(ctx, v, x, entry.ExportExpired{ExportFacts: x.facts()}); err != nil {
+		err := d.change(ctx, v, x, entry.ExportExpired{ExportFacts: x.facts()}, func(q db.Queryer, _ time.Time) error {
+			n, err := d.Store.move(ctx, q, x, Expired, 0, now)
+			if err == nil && n == 0 {
+				err = errOvertaken
+			}
 			return err
-		}
-		if _, err := d.Store.move(ctx, d.DB, x, Expired, 0, now); err != nil {
+		})
+		if err != nil && !errors.Is(err, errOvertaken) {
 			return err
 		}
 		return ErrExpired
@@ -196,7 +214,7 @@ func (d *Desk) decide(ctx context.Context, c identity.Caller, brand, id string, 
 	if err != nil {
 		return nil, err
 	}
-	x, err := d.Store.get(ctx, d.DB, v.Brand.ID, id)
+	x, err := d.Store.get(ctx, v.Brand.ID, id)
 	if err != nil {
 		return nil, err
 	}
@@ -219,18 +237,14 @@ func (d *Desk) decide(ctx context.Context, c identity.Caller, brand, id string, 
 	if to == Approved {
 		detail = entry.ExportApproved{ExportFacts: x.facts()}
 	}
-	r, err := d.record(ctx, v, x, detail)
-	if err != nil {
-		return nil, err
-	}
 	var canaries []byte
 	if to == Approved && d.Marker != nil {
 		if canaries, err = d.canaries(ctx, x); err != nil {
 			return nil, err
 		}
 	}
-	err = d.DB.Tx(ctx, func(q db.Queryer) error {
-		n, err := d.Store.decide(ctx, q, x, to, canaries, v.Who.Principal, r.At())
+	err = d.change(ctx, v, x, detail, func(q db.Queryer, at time.Time) error {
+		n, err := d.Store.decide(ctx, q, x, to, canaries, v.Who.Principal, at)
 		if err == nil && n == 0 {
 			err = fmt.Errorf("%w: another request decided or stopped the export concurrently", ErrState)
 		}
@@ -273,7 +287,7 @@ func (d *Desk) Stop(ctx context.Context, c identity.Caller, brand, id string) (*
 	if err != nil {
 		return nil, err
 	}
-	x, err := d.Store.get(ctx, d.DB, v.Brand.ID, id)
+	x, err := d.Store.get(ctx, v.Brand.ID, id)
 	if err != nil {
 		return nil, err
 	}
@@ -285,12 +299,8 @@ func (d *Desk) Stop(ctx context.Context, c identity.Caller, brand, id string) (*
 	if !x.State.open() {
 		return nil, fmt.Errorf("%w: the export is already %s", ErrState, x.State)
 	}
-	r, err := d.record(ctx, v, x, entry.ExportStopped{ExportFacts: x.facts()})
-	if err != nil {
-		return nil, err
-	}
-	err = d.DB.Tx(ctx, func(q db.Queryer) error {
-		return d.Store.stop(ctx, q, x, v.Who.Principal, r.At())
+	err = d.change(ctx, v, x, entry.ExportStopped{ExportFacts: x.facts()}, func(q db.Queryer, at time.Time) error {
+		return d.Store.stop(ctx, q, x, v.Who.Principal, at)
 	})
 	if err == nil {
 		err = d.Ledger.Fence(ctx, x.Brand)
@@ -314,7 +324,7 @@ func (d *Desk) sees(v *door.Visit, x *Export) bool {
 
 // find returns an export, and ErrNoExport also for one that the visitor may not see.
 func (d *Desk) find(ctx context.Context, v *door.Visit, id string) (*Export, error) {
-	x, err := d.Store.get(ctx, d.DB, v.Brand.ID, id)
+	x, err := d.Store.get(ctx, v.Brand.ID, id)
 	if err == nil && !d.sees(v, x) {
 		err = ErrNoExport
 	}

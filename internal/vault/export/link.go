@@ -2,11 +2,14 @@ package export
 
 import (
 	"context"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
 // Link makes a key that downloads one approved export and can do nothing else, so that
@@ -18,14 +21,15 @@ func (d *Desk) Link(ctx context.Context, c identity.Caller, brand, id string) (*
 	if err != nil {
 		return nil, err
 	}
-	r, err := d.record(ctx, v, x, entry.ExportLinked{ExportFacts: x.facts()})
-	if err != nil {
+	if _, err := d.record(ctx, v, x, entry.ExportLinked{ExportFacts: x.facts()}); err != nil {
 		return nil, err
 	}
-	out := &api.Credential{Lineage: c.Lineage, Label: x.ID, Export: x.ID, Created: r.At(), Expires: x.Expires}
-	err = d.DB.Tx(ctx, func(q db.Queryer) error {
-		n, key, err := d.Door.Identity.CreateLink(ctx, q, c.Principal, c.Credential, x.ID, x.Expires, r.At())
-		out.ID, out.Key = n, key.Reveal()
+	out := &api.Credential{Lineage: c.Lineage, Label: x.ID, Export: x.ID, Expires: x.Expires}
+	// Credentials are of the group's log.
+	ev := ledger.Event{Kind: entry.KindAdministration, Who: identity.Who{Caller: c, Brand: record.Group}, Detail: entry.CredentialConnected{Principal: c.Name}}
+	_, _, err = d.Ledger.Change(ctx, ev, func(q db.Queryer, at time.Time) error {
+		n, key, err := d.Door.Identity.CreateLink(ctx, q, c.Principal, c.Credential, x.ID, x.Expires, at)
+		out.ID, out.Key, out.Created = n, key.Reveal(), at
 		return err
 	})
 	if err != nil {

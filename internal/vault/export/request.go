@@ -179,12 +179,8 @@ func (d *Desk) Request(ctx context.Context, c identity.Caller, brand string, req
 		return nil, err
 	}
 	detail := entry.ExportRequested{ExportFacts: x.facts(), Form: x.Form, Format: x.Format, Recipient: x.Recipient}
-	r, err := d.record(ctx, v, x, detail)
-	if err != nil {
-		return nil, err
-	}
-	x.Created, x.Expires = r.At(), r.At().Add(a.valid)
-	err = d.DB.Tx(ctx, func(q db.Queryer) error {
+	err = d.change(ctx, v, x, detail, func(q db.Queryer, at time.Time) error {
+		x.Created, x.Expires = at, at.Add(a.valid)
 		if x.State == Gathering {
 			next, err := d.Seal.NextOrdinal(ctx, q)
 			if err != nil {

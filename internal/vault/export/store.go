@@ -9,6 +9,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/platform/rights"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
@@ -54,10 +55,54 @@ type Export struct {
 }
 
 // Store keeps exports.
-type Store struct{ db *db.DB }
+type Store struct {
+	// Rights is what rows are held against; nil for nothing, as in a test of this package.
+	Rights rights.Log
+
+	db *db.DB
+}
 
 // NewStore returns the store of a database.
-func NewStore(d *db.DB) *Store { return &Store{d} }
+func NewStore(d *db.DB) *Store { return &Store{db: d} }
+
+// tableExports is the table of which a brand's log has the rows that are not ended.
+const tableExports = "exports"
+
+// row is what the log has a digest of. How far the filter is, and what it found until then,
+// is not: the list is sealed, and frozen by an entry. Nor is the first download.
+func (x *Export) row() rights.Row {
+	customers, cohort := int64(x.Customers), x.Cohort
+	if x.State == Gathering {
+		customers, cohort = 0, nil
+	}
+	return rights.Row{Table: tableExports, Key: x.ID, Gone: !x.State.open(), Cells: []any{
+		int64(x.Brand), x.ID, string(x.State), int64(x.Who.Principal), int64(x.Who.Credential), int64(x.Who.Lineage), x.Who.Role,
+		x.Form, x.Format, int64(x.Fields), x.Purpose, x.Ticket, x.Recipient, db.Micros(x.Created), db.Micros(x.Expires), int64(x.Bound),
+		customers, x.Filter, cohort, x.Canaries, int64(x.DecidedBy), db.Micros(x.DecidedAt)}}
+}
+
+// changed notes the row of an export that the transaction has just changed.
+func (s *Store) changed(ctx context.Context, q db.Queryer, brand record.BrandID, id string) error {
+	x, err := scan(q.Row(ctx, sqlGet, int64(brand), id))
+	if err != nil {
+		return fmt.Errorf("reading an export: %w", err)
+	}
+	rights.Changed(q, x.row())
+	return nil
+}
+
+// Granted hands fn every export that is not ended, with the brand whose log has it.
+func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.BrandID, r rights.Row)) error {
+	err := q.Rows(ctx, func(r db.Row) error {
+		x, err := scan(r)
+		fn(x.Brand, x.row())
+		return err
+	}, sqlAllOpen)
+	if err != nil {
+		return fmt.Errorf("reading the exports: %w", err)
+	}
+	return nil
+}
 
 const (
 	columns   = `brand, id, state, principal, credential, lineage, role, form, format, fields, purpose, ticket, recipient, created, expires, position, bound, customers, filter, cohort, decoys, decided_by, decided_at, began`
@@ -67,6 +112,7 @@ const (
 	sqlInsert  = `INSERT INTO exports (` + columns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`
 	sqlGet     = `SELECT ` + columns + ` FROM exports WHERE brand = $1 AND id = $2`
 	sqlList    = `SELECT ` + columns + ` FROM exports WHERE brand = $1 AND ($2 = 0 OR principal = $2) ORDER BY created DESC, id LIMIT $3`
+	sqlAllOpen = `SELECT ` + columns + ` FROM exports WHERE ` + openState + ` ORDER BY brand, id`
 	sqlOpen    = `SELECT count(*) FROM exports WHERE lineage = $1 AND ` + openState + ` AND expires > $2`
 	sqlGather  = `UPDATE exports SET state = $3, position = $4, customers = $5, cohort = $6 WHERE brand = $1 AND id = $2 AND state = 'gathering' AND position = $7`
 	sqlDecide  = `UPDATE exports SET state = $3, decoys = $4, decided_by = $5, decided_at = $6 WHERE brand = $1 AND id = $2 AND state = 'requested'`
@@ -90,6 +136,7 @@ func (s *Store) insert(ctx context.Context, q db.Queryer, x *Export) error {
 	if err != nil {
 		return fmt.Errorf("storing an export: %w", err)
 	}
+	rights.Changed(q, x.row())
 	return nil
 }
 
@@ -106,13 +153,19 @@ func scan(r db.Row) (*Export, error) {
 	return x, err
 }
 
-func (s *Store) get(ctx context.Context, q db.Queryer, brand record.BrandID, id string) (*Export, error) {
-	x, err := scan(q.Row(ctx, sqlGet, int64(brand), id))
-	if errors.Is(err, db.ErrNoRows) {
-		return nil, ErrNoExport
-	}
+func (s *Store) get(ctx context.Context, brand record.BrandID, id string) (x *Export, err error) {
+	err = rights.One(ctx, s.Rights, s.db, brand, func(q db.Queryer) (_ []rights.Row, err error) {
+		x, err = scan(q.Row(ctx, sqlGet, int64(brand), id))
+		if errors.Is(err, db.ErrNoRows) {
+			return nil, ErrNoExport
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading an export: %w", err)
+		}
+		return []rights.Row{x.row()}, nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("reading an export: %w", err)
+		return nil, err
 	}
 	return x, nil
 }
@@ -143,12 +196,15 @@ func (s *Store) open(ctx context.Context, lineage uint64) (n int, err error) {
 }
 
 // gathered stores how far a filter is, unless somebody else went on meanwhile.
-func (s *Store) gathered(ctx context.Context, x *Export, from record.Ordinal) (bool, error) {
-	n, err := s.db.Exec(ctx, sqlGather, int64(x.Brand), x.ID, string(x.State), int64(x.Position), int64(x.Customers), some(x.Cohort), int64(from))
+func (s *Store) gathered(ctx context.Context, q db.Queryer, x *Export, from record.Ordinal) (bool, error) {
+	n, err := q.Exec(ctx, sqlGather, int64(x.Brand), x.ID, string(x.State), int64(x.Position), int64(x.Customers), some(x.Cohort), int64(from))
 	if err != nil {
 		return false, fmt.Errorf("storing how far an export is: %w", err)
 	}
-	return n > 0, nil
+	if n == 0 {
+		return false, nil
+	}
+	return true, s.changed(ctx, q, x.Brand, x.ID)
 }
 
 func (s *Store) decide(ctx context.Context, q db.Queryer, x *Export, to State, canaries []byte, by uint64, at time.Time) (int64, error) {
@@ -156,7 +212,10 @@ func (s *Store) decide(ctx context.Context, q db.Queryer, x *Export, to State, c
 	if err != nil {
 		return 0, fmt.Errorf("deciding on an export: %w", err)
 	}
-	return n, nil
+	if n == 0 {
+		return 0, nil
+	}
+	return n, s.changed(ctx, q, x.Brand, x.ID)
 }
 
 func (s *Store) move(ctx context.Context, q db.Queryer, x *Export, to State, by uint64, at time.Time) (int64, error) {
@@ -164,7 +223,10 @@ func (s *Store) move(ctx context.Context, q db.Queryer, x *Export, to State, by 
 	if err != nil {
 		return 0, fmt.Errorf("ending an export: %w", err)
 	}
-	return n, nil
+	if n == 0 {
+		return 0, nil
+	}
+	return n, s.changed(ctx, q, x.Brand, x.ID)
 }
 
 func (s *Store) begin(ctx context.Context, x *Export, at time.Time) error {
@@ -174,8 +236,7 @@ func (s *Store) begin(ctx context.Context, x *Export, at time.Time) error {
 	return nil
 }
 
-// stop ends an open export inside the caller's transaction. The caller has logged it, and
-// waits with Ledger.Fence after the commit: no file begins after that.
+// stop ends an open export inside the transaction that logs it. The caller waits with Ledger.Fence after the commit: no file begins after that.
 func (s *Store) stop(ctx context.Context, q db.Queryer, x *Export, by uint64, at time.Time) error {
 	if err := revision.Bump(ctx, q); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/rights"
 )
 
 const (
@@ -29,22 +30,27 @@ func scanPrincipal(r db.Row) (Principal, error) {
 
 // ByName returns a principal.
 func (s *Store) ByName(ctx context.Context, name string) (Principal, error) {
-	return principal(scanPrincipal(s.db.Row(ctx, sqlPrincipalByName, name)))
+	return s.principal(ctx, sqlPrincipalByName, name)
 }
 
 // Get returns a principal by its number.
 func (s *Store) Get(ctx context.Context, id uint64) (Principal, error) {
-	return principal(scanPrincipal(s.db.Row(ctx, sqlPrincipalByID, int64(id))))
+	return s.principal(ctx, sqlPrincipalByID, int64(id))
 }
 
-func principal(p Principal, err error) (Principal, error) {
-	if errors.Is(err, db.ErrNoRows) {
-		return p, ErrNoPrincipal
-	}
-	if err != nil {
-		return p, fmt.Errorf("reading a principal: %w", err)
-	}
-	return p, nil
+// principal reads one, and refuses one that the log does not know so.
+func (s *Store) principal(ctx context.Context, sql string, by any) (p Principal, err error) {
+	err = rights.One(ctx, s.Rights, s.db, record.Group, func(q db.Queryer) (_ []rights.Row, err error) {
+		p, err = scanPrincipal(q.Row(ctx, sql, by))
+		if errors.Is(err, db.ErrNoRows) {
+			return nil, ErrNoPrincipal
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading a principal: %w", err)
+		}
+		return []rights.Row{p.row()}, nil
+	})
+	return p, err
 }
 
 // List returns up to limit principals after a number, in order of it.

@@ -12,6 +12,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/platform/rights"
 )
 
 var (
@@ -88,6 +89,12 @@ type Role struct {
 
 // Store reads and writes principals, roles and credentials.
 type Store struct {
+	// Rights is what rows are held against; nil for nothing, as in a test of this package.
+	Rights rights.Log
+	// Begin makes the local administrator together with the entry that says so; nil where
+	// there is no log.
+	Begin func(ctx context.Context, role string, fn func(q db.Queryer, at time.Time) error) error
+
 	db       *db.DB
 	accepted revision.Cache[[32]byte, accepted] // by the key's hash
 	local    revision.Cache[string, Caller]     // by role
@@ -117,12 +124,15 @@ const (
 	sqlSetRole          = `INSERT INTO roles (principal, brand, role, since) VALUES ($1, $2, $3, $4) ON CONFLICT (principal, brand) DO UPDATE SET role = excluded.role,
 		since = CASE WHEN roles.role = excluded.role THEN roles.since ELSE excluded.since END`
 	sqlRemoveRole     = `DELETE FROM roles WHERE principal = $1 AND brand = $2`
-	sqlFindRole       = `SELECT role FROM roles WHERE principal = $1 AND brand IN ($2, 0) ORDER BY brand DESC LIMIT 1`
+	sqlFindRoles      = `SELECT brand, role, since FROM roles WHERE principal = $1 AND brand IN ($2, 0) ORDER BY brand DESC`
 	sqlNextCredential = `SELECT coalesce(max(id), 0) + 1 FROM credentials`
 	sqlCredentialRoot = `SELECT root, principal, revoked FROM credentials WHERE id = $1`
 	sqlAncestry       = `WITH RECURSIVE up(parent, expires, revoked) AS (SELECT parent, expires, revoked FROM credentials WHERE id = $1
 		UNION ALL SELECT c.parent, c.expires, c.revoked FROM credentials c JOIN up ON c.id = up.parent)
 		SELECT coalesce(min(CASE WHEN expires > 0 THEN expires END), 0), coalesce(max(revoked), 0) FROM up`
+	sqlAbove = `WITH RECURSIVE up(id, parent) AS (SELECT id, parent FROM credentials WHERE id = $1
+		UNION ALL SELECT c.id, c.parent FROM credentials c JOIN up ON c.id = up.parent)
+		SELECT ` + credentialColumns + ` FROM credentials c JOIN up ON up.id = c.id`
 	sqlDescends = `WITH RECURSIVE up(id, parent) AS (SELECT id, parent FROM credentials WHERE id = $1
 		UNION ALL SELECT c.id, c.parent FROM credentials c JOIN up ON c.id = up.parent)
 		SELECT count(*) FROM up WHERE id = $2`
@@ -138,7 +148,7 @@ const (
 	sqlThrough = `WITH RECURSIVE down(id) AS (SELECT id FROM credentials WHERE id = $1
 		UNION ALL SELECT c.id FROM credentials c JOIN down ON c.parent = down.id) SELECT id FROM down ORDER BY id LIMIT 1000`
 	sqlRevocations     = `SELECT count(DISTINCT revoked) FROM credentials WHERE root = $1 AND revoked > $2`
-	sqlAuthenticate    = `SELECT c.id, c.root, c.parent, c.expires, c.revoked, c.scope, p.id, p.name, p.country, p.entity, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.hash = $1`
+	sqlAuthenticate    = `SELECT ` + credentialColumns + `, ` + principalColumns + ` FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.hash = $1`
 	sqlLive            = `SELECT c.parent, c.revoked, p.disabled FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.id = $1`
 	sqlLocalCredential = `SELECT c.id, c.root FROM credentials c WHERE c.principal = $1 AND c.label = $2 ORDER BY c.id LIMIT 1`
 )
@@ -176,7 +186,9 @@ func (s *Store) CreatePrincipal(ctx context.Context, q db.Queryer, name, kind st
 			return 0, fmt.Errorf("registering the principal %s: %w", name, err)
 		}
 		if n == 1 {
-			return uint64(id), nil
+			p := Principal{ID: uint64(id), Name: name, Kind: kind, Created: at}
+			rights.Changed(q, p.row())
+			return p.ID, nil
 		}
 		if _, err := scanPrincipal(q.Row(ctx, sqlPrincipalByName, name)); err == nil {
 			return 0, fmt.Errorf("%s: %w", name, ErrExists)
@@ -198,6 +210,9 @@ func (s *Store) SetParty(ctx context.Context, q db.Queryer, principal uint64, co
 	if _, err := q.Exec(ctx, sqlSetParty, int64(principal), country, entity); err != nil {
 		return fmt.Errorf("setting where a principal works: %w", err)
 	}
+	if err := changedPrincipal(ctx, q, principal); err != nil {
+		return err
+	}
 	return revision.Bump(ctx, q)
 }
 
@@ -216,6 +231,11 @@ func (s *Store) FirstRole(ctx context.Context, q db.Queryer, principal uint64, b
 	if _, err := q.Exec(ctx, sqlSetRole, int64(principal), int64(brand), role, at.UnixMicro()); err != nil {
 		return fmt.Errorf("giving a role: %w", err)
 	}
+	var since int64 // of a role that was there already, its own
+	if err := q.Row(ctx, sqlRoleSince, int64(principal), int64(brand)).Scan(&since); err != nil {
+		return fmt.Errorf("giving a role: %w", err)
+	}
+	rights.Changed(q, roleRow(principal, brand, role, since))
 	return nil
 }
 
@@ -228,6 +248,7 @@ func (s *Store) RemoveRole(ctx context.Context, q db.Queryer, principal uint64, 
 	if n == 0 {
 		return ErrNoRole
 	}
+	rights.Changed(q, noRole(principal, brand))
 	return revision.Bump(ctx, q)
 }
 
@@ -239,6 +260,9 @@ func (s *Store) Disable(ctx context.Context, q db.Queryer, principal uint64, at 
 	}
 	if err != nil {
 		return fmt.Errorf("disabling a principal: %w", err)
+	}
+	if err := changedPrincipal(ctx, q, principal); err != nil {
+		return err
 	}
 	return revision.Bump(ctx, q)
 }
@@ -319,7 +343,12 @@ func (s *Store) insertCredential(ctx context.Context, q db.Queryer, principal, p
 			return 0, fmt.Errorf("storing a credential: %w", err)
 		}
 		if n == 1 {
-			return uint64(id), nil
+			c := credential{
+				Credential: Credential{ID: uint64(id), Parent: parent, Lineage: uint64(r), Label: label, Export: export, Created: at, Expires: expires},
+				principal:  principal, hash: hash,
+			}
+			rights.Changed(q, c.row())
+			return c.ID, nil
 		}
 	}
 	return 0, errors.New("storing a credential: too many concurrent creations; retry")
@@ -374,6 +403,9 @@ func (s *Store) Renew(ctx context.Context, q db.Queryer, credential uint64, at t
 	if err != nil {
 		return 0, Key{}, fmt.Errorf("renewing a credential: %w", err)
 	}
+	if err := changedCredentials(ctx, q, sqlCredentialByID, int64(credential)); err != nil {
+		return 0, Key{}, err
+	}
 	return uint64(root), key, revision.Bump(ctx, q)
 }
 
@@ -425,7 +457,7 @@ func (s *Store) Revoke(ctx context.Context, q db.Queryer, lineage uint64, at tim
 	if err != nil {
 		return 0, fmt.Errorf("revoking a lineage: %w", err)
 	}
-	return int(n), nil
+	return int(n), changedCredentials(ctx, q, sqlRevokedAt, int64(lineage), at.UnixMicro())
 }
 
 // RevokeOne ends a credential and all made through it, and returns how many those were:
@@ -452,7 +484,7 @@ func (s *Store) RevokeOne(ctx context.Context, q db.Queryer, credential uint64, 
 	if n == 0 {
 		return 0, ErrNoCredential
 	}
-	return int(n), nil
+	return int(n), changedCredentials(ctx, q, sqlRevokedAt, root, at.UnixMicro())
 }
 
 // Through returns a credential and all made through it: of the first of a lineage, the
@@ -510,53 +542,94 @@ func (s *Store) Authenticate(ctx context.Context, key Key) (Caller, error) {
 	return a.caller, nil
 }
 
-func (s *Store) accept(ctx context.Context, hash [32]byte) (accepted, error) {
-	var a accepted
-	var id, root, parent, revoked, principal, disabled int64
-	err := s.db.Row(ctx, sqlAuthenticate, hash[:]).Scan(&id, &root, &parent, &a.expires, &revoked, &a.caller.Export, &principal, &a.caller.Name, &a.caller.Country, &a.caller.Entity, &disabled)
+func (s *Store) accept(ctx context.Context, hash [32]byte) (a accepted, err error) {
+	var c credential
+	var p Principal
+	var above []credential
+	err = rights.One(ctx, s.Rights, s.db, record.Group, func(q db.Queryer) ([]rights.Row, error) {
+		err := scanBoth(q.Row(ctx, sqlAuthenticate, hash[:]), &c, &p)
+		above = nil
+		if errors.Is(err, db.ErrNoRows) {
+			return nil, ErrUnknownKey
+		}
+		if err == nil && c.Parent != 0 {
+			above, err = credentials(ctx, q, sqlAbove, int64(c.Parent))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("authenticating: %w", err)
+		}
+		rows := []rights.Row{c.row(), p.row()}
+		for i := range above {
+			rows = append(rows, above[i].row())
+		}
+		return rows, nil
+	})
 	switch {
-	case errors.Is(err, db.ErrNoRows):
-		return accepted{}, ErrUnknownKey
 	case err != nil:
-		return accepted{}, fmt.Errorf("authenticating: %w", err)
-	case revoked != 0:
+		return accepted{}, err
+	case !c.Revoked.IsZero():
 		return accepted{}, ErrRevoked
-	case disabled != 0:
+	case !p.Disabled.IsZero():
 		return accepted{}, ErrDisabled
 	}
-	if parent != 0 {
-		latest, gone, err := ancestry(ctx, s.db, parent)
-		if err != nil {
-			return accepted{}, fmt.Errorf("authenticating: %w", err)
-		}
-		if gone {
+	for i := range above {
+		if !above[i].Revoked.IsZero() {
 			return accepted{}, ErrRevoked
 		}
-		if a.caller.Export == "" { // a link ends with its export
-			a.expires = db.Micros(Earlier(db.Time(a.expires), latest))
+		if c.Export == "" { // a link ends with its export
+			c.Expires = Earlier(c.Expires, above[i].Expires)
 		}
 	}
-	a.caller.Principal, a.caller.Credential, a.caller.Lineage = uint64(principal), uint64(id), uint64(root)
+	a.expires = db.Micros(c.Expires)
+	a.caller = Caller{Name: p.Name, Country: p.Country, Entity: p.Entity, Export: c.Export, Principal: p.ID, Credential: c.ID, Lineage: c.Lineage}
 	return a, nil
 }
 
 // Who returns a caller in its role at a brand: the brand's own, else the group's.
 func (s *Store) Who(ctx context.Context, c Caller, brand record.BrandID) (Who, error) {
-	role, err := s.roles.Get(ctx, roleKey{c.Principal, brand}, func() (string, error) {
-		var role string
-		err := s.db.Row(ctx, sqlFindRole, int64(c.Principal), int64(brand)).Scan(&role)
-		if errors.Is(err, db.ErrNoRows) {
-			return "", ErrNoRole
-		}
-		if err != nil {
-			return "", fmt.Errorf("reading a role: %w", err)
-		}
-		return role, nil
-	})
+	role, err := s.roles.Get(ctx, roleKey{c.Principal, brand}, func() (string, error) { return s.role(ctx, c.Principal, brand) })
 	if err != nil {
 		return Who{}, err
 	}
 	return Who{Caller: c, Brand: brand, Role: role}, nil
+}
+
+func (s *Store) role(ctx context.Context, principal uint64, brand record.BrandID) (role string, err error) {
+	err = rights.One(ctx, s.Rights, s.db, record.Group, func(q db.Queryer) ([]rights.Row, error) {
+		role = ""
+		type have struct {
+			role  string
+			since int64
+		}
+		found := map[record.BrandID]have{}
+		err := q.Rows(ctx, func(r db.Row) error {
+			var b int64
+			var given have
+			err := r.Scan(&b, &given.role, &given.since)
+			found[record.BrandID(b)] = given
+			return err
+		}, sqlFindRoles, int64(principal), int64(brand))
+		if err != nil {
+			return nil, fmt.Errorf("reading a role: %w", err)
+		}
+		var rows []rights.Row
+		for _, b := range []record.BrandID{brand, record.Group} { // where the brand's own was deleted, the group's does not count
+			given, ok := found[b]
+			if !ok {
+				rows = append(rows, noRole(principal, b))
+				continue
+			}
+			rows = append(rows, roleRow(principal, b, given.role, given.since))
+			if role == "" {
+				role = given.role
+			}
+		}
+		return rows, nil
+	})
+	if err == nil && role == "" {
+		err = ErrNoRole
+	}
+	return role, err
 }
 
 const localLabel = "local"
@@ -568,35 +641,49 @@ func (s *Store) EnsureLocal(ctx context.Context, role string) (Caller, error) {
 }
 
 func (s *Store) ensureLocal(ctx context.Context, role string) (Caller, error) {
-	c := Caller{Name: LocalAdministrator, Owner: true}
-	err := s.db.Tx(ctx, func(q db.Queryer) error {
-		now, err := q.Now(ctx)
-		if err != nil {
-			return err
+	c, err := s.findLocal(ctx)
+	if errors.Is(err, db.ErrNoRows) {
+		begin := s.Begin
+		if begin == nil {
+			begin = s.unlogged
 		}
-		var id, root int64
-		p, err := scanPrincipal(q.Row(ctx, sqlPrincipalByName, LocalAdministrator))
-		if errors.Is(err, db.ErrNoRows) {
-			if p.ID, err = s.CreatePrincipal(ctx, q, LocalAdministrator, Person, now); err != nil {
-				return err
-			}
-			if err := s.FirstRole(ctx, q, p.ID, record.Group, role, now); err != nil {
-				return err
-			}
-			// No key has an empty hash.
-			_, err = s.insertCredential(ctx, q, p.ID, 0, []byte{}, localLabel, "", time.Time{}, now)
+		if err = begin(ctx, role, func(q db.Queryer, at time.Time) error { return s.createLocal(ctx, q, role, at) }); err == nil || errors.Is(err, ErrExists) {
+			c, err = s.findLocal(ctx) // another server was faster, perhaps
 		}
-		if err != nil {
-			return err
-		}
-		if err := q.Row(ctx, sqlLocalCredential, int64(p.ID), localLabel).Scan(&id, &root); err != nil {
-			return err
-		}
-		c.Principal, c.Credential, c.Lineage = p.ID, uint64(id), uint64(root)
-		return nil
-	})
+	}
 	if err != nil {
 		return Caller{}, fmt.Errorf("finding the local administrator: %w", err)
 	}
 	return c, nil
+}
+
+// unlogged begins where there is no log.
+func (s *Store) unlogged(ctx context.Context, _ string, fn func(q db.Queryer, at time.Time) error) error {
+	return s.db.Tx(ctx, func(q db.Queryer) error {
+		now, err := q.Now(ctx)
+		if err != nil {
+			return err
+		}
+		return fn(q, now)
+	})
+}
+
+func (s *Store) findLocal(ctx context.Context) (Caller, error) {
+	var id, root int64
+	p, err := scanPrincipal(s.db.Row(ctx, sqlPrincipalByName, LocalAdministrator))
+	if err == nil {
+		err = s.db.Row(ctx, sqlLocalCredential, int64(p.ID), localLabel).Scan(&id, &root)
+	}
+	return Caller{Name: LocalAdministrator, Owner: true, Principal: p.ID, Credential: uint64(id), Lineage: uint64(root)}, err
+}
+
+func (s *Store) createLocal(ctx context.Context, q db.Queryer, role string, at time.Time) error {
+	id, err := s.CreatePrincipal(ctx, q, LocalAdministrator, Person, at)
+	if err == nil {
+		err = s.FirstRole(ctx, q, id, record.Group, role, at)
+	}
+	if err == nil { // no key has an empty hash
+		_, err = s.insertCredential(ctx, q, id, 0, []byte{}, localLabel, "", time.Time{}, at)
+	}
+	return err
 }

@@ -36,13 +36,24 @@ func (l *Ledger) Size(ctx context.Context, brand record.BrandID) (uint64, error)
 	return n, err
 }
 
+// SizeIn is Size inside a transaction: in that of [Ledger.Change], the index of the entry
+// that it logs.
+func (l *Ledger) SizeIn(ctx context.Context, q db.Queryer, brand record.BrandID) (uint64, error) {
+	n, _, _, err := l.headIn(ctx, q, brand)
+	return n, err
+}
+
 func (l *Ledger) head(ctx context.Context, brand record.BrandID) (size uint64, cp []byte, err error) {
 	size, _, cp, err = l.headAt(ctx, brand)
 	return size, cp, err
 }
 
 func (l *Ledger) headAt(ctx context.Context, brand record.BrandID) (size uint64, at int64, cp []byte, err error) {
-	err = l.db.Row(ctx, sqlReadHead, int64(brand)).Scan(&size, &at, &cp)
+	return l.headIn(ctx, l.db, brand)
+}
+
+func (l *Ledger) headIn(ctx context.Context, q db.Queryer, brand record.BrandID) (size uint64, at int64, cp []byte, err error) {
+	err = q.Row(ctx, sqlReadHead, int64(brand)).Scan(&size, &at, &cp)
 	if errors.Is(err, db.ErrNoRows) {
 		return 0, 0, nil, ErrNoLog
 	}

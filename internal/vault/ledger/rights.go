@@ -75,7 +75,7 @@ func (d *draft) run(ctx context.Context, q db.Queryer, r *request) error {
 		r.failed = ErrSealed
 		return nil
 	}
-	tx := &rights.Tx{Queryer: q}
+	tx := &rights.Tx{Queryer: q, Void: func(f rights.Found) []rights.Void { return d.p.rights.Hold(d.c.secret, d.c.brand, f) }}
 	if err := r.act.make(tx, d.at); err != nil {
 		return &actError{err}
 	}
@@ -161,12 +161,17 @@ func (l *Ledger) change(ctx context.Context, ev Event, a *act) (Receipt, bool, e
 // the log, and asks under the log's lock where a row does not fit.
 func (l *Ledger) Void(ctx context.Context, brand record.BrandID, read func(q db.Queryer) (rights.Found, error)) ([]rights.Void, error) {
 	c, err := l.chain(ctx, brand)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNoLog) {
 		return nil, err
 	}
-	found, err := read(l.db)
-	if err != nil {
-		return nil, err
+	found, rerr := read(l.db)
+	if rerr != nil {
+		return nil, rerr
+	}
+	if err != nil { // what is of no log, nobody granted
+		void := rights.NewBook().Hold(nil, brand, found)
+		l.found(void)
+		return void, nil
 	}
 	size, err := l.Size(ctx, brand)
 	if err != nil {
@@ -186,10 +191,17 @@ func (l *Ledger) Void(ctx context.Context, brand record.BrandID, read func(q db.
 		}
 		return err
 	})
-	if err == nil && len(void) > 0 && l.opts.Void != nil {
-		l.opts.Void(slices.Clone(void))
+	if err == nil {
+		l.found(void)
 	}
 	return void, err
+}
+
+// found tells the server what is not what the log says.
+func (l *Ledger) found(void []rights.Void) {
+	if len(void) > 0 && l.opts.Void != nil {
+		l.opts.Void(slices.Clone(void))
+	}
 }
 
 // under runs fn under the lock of the log, with a projection that has all of it.
@@ -198,9 +210,28 @@ func (c *chain) under(ctx context.Context, fn func(q db.Queryer) error) error {
 	return c.await(ctx, r)
 }
 
+const (
+	sqlUnsealed  = `SELECT brand FROM unsealed_rights ORDER BY brand`
+	sqlSealedNow = `DELETE FROM unsealed_rights WHERE brand = $1`
+)
+
+// Unsealed returns the brands whose rows a migration left to be sealed.
+func (l *Ledger) Unsealed(ctx context.Context) (out []record.BrandID, err error) {
+	err = l.db.Rows(ctx, func(r db.Row) error {
+		var brand int64
+		err := r.Scan(&brand)
+		out = append(out, record.BrandID(brand))
+		return err
+	}, sqlUnsealed)
+	if err != nil {
+		return nil, fmt.Errorf("reading which rights are to be sealed: %w", err)
+	}
+	return out, nil
+}
+
 // SealRows seals the rows of a log in which entries of before had no digests: they stay in
-// force as they are, and inherited until somebody confirms them. Of a log that has sealed
-// its rows it changes nothing.
+// force as they are, and inherited until somebody confirms them. A log seals its rows once:
+// that is in the log, so that nobody brings rows into it later.
 func (l *Ledger) SealRows(ctx context.Context, brand record.BrandID, read func(q db.Queryer) ([]rights.Row, error)) error {
 	ev := Event{Kind: entry.KindAdministration, Who: identity.Who{Brand: brand}, Detail: entry.RowsSealed{}}
 	_, _, err := l.change(ctx, ev, &act{seals: true, make: func(q db.Queryer, _ time.Time) error {
@@ -208,8 +239,65 @@ func (l *Ledger) SealRows(ctx context.Context, brand record.BrandID, read func(q
 		rights.Changed(q, rows...)
 		return err
 	}})
-	if errors.Is(err, ErrSealed) {
-		return nil
+	if err == nil || errors.Is(err, ErrSealed) {
+		_, err = l.db.Exec(ctx, sqlSealedNow, int64(brand))
 	}
 	return err
+}
+
+// ResealRows seals what differs from the log, as it stands in a copy that was restored: its
+// rows may be older than its log. What was sealed is inherited until somebody confirms it.
+func (l *Ledger) ResealRows(ctx context.Context, brand record.BrandID, read func(q db.Queryer) ([]rights.Row, error)) error {
+	c, err := l.chain(ctx, brand)
+	if err != nil {
+		return err
+	}
+	differing := func(q db.Queryer) (out []rights.Row, err error) {
+		rows, err := read(q)
+		if err != nil {
+			return nil, err
+		}
+		book := c.proj.rights
+		for _, v := range book.Hold(c.secret, brand, rights.Found{Rows: rows, All: true}) {
+			if v.What == rights.Missing {
+				out = append(out, rights.Row{Table: v.Table, Key: v.Key, Gone: true})
+			}
+			for _, r := range rows {
+				if v.What != rights.Missing && r.Table == v.Table && r.Key == v.Key {
+					out = append(out, r)
+				}
+			}
+		}
+		return out, nil
+	}
+	differs := false
+	err = c.under(ctx, func(q db.Queryer) error {
+		rows, err := differing(q)
+		differs = len(rows) > 0
+		return err
+	})
+	if err != nil || !differs {
+		return err
+	}
+	ev := Event{Kind: entry.KindAdministration, Who: identity.Who{Brand: brand}, Detail: entry.RowsSealed{}}
+	_, _, err = l.change(ctx, ev, &act{make: func(q db.Queryer, _ time.Time) error {
+		rows, err := differing(q)
+		rights.Changed(q, rows...)
+		return err
+	}})
+	return err
+}
+
+// Inherited returns the rows of a brand that were sealed as they were found and that nobody
+// has confirmed or changed since.
+func (l *Ledger) Inherited(ctx context.Context, brand record.BrandID) (rows []entry.Row, err error) {
+	c, err := l.chain(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	err = c.under(ctx, func(db.Queryer) error {
+		rows = c.proj.rights.Inherited()
+		return nil
+	})
+	return rows, err
 }

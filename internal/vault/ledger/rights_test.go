@@ -47,7 +47,7 @@ func change(t testing.TB, l *Ledger, sql, name, text string, r rights.Row) {
 func void(t testing.TB, l *Ledger) (out []string) {
 	t.Helper()
 	list, err := l.Void(t.Context(), brand, func(q db.Queryer) (rights.Found, error) {
-		f := rights.Found{Whole: "purposes"}
+		f := rights.Found{Whole: []string{"purposes"}}
 		err := q.Rows(t.Context(), func(r db.Row) error {
 			var name, text string
 			err := r.Scan(&name, &text)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/rights"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
 	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 )
@@ -34,8 +35,8 @@ func noticeOf(ctx context.Context, name string, brand record.BrandID, told alarm
 	n = notice{Notice: told, brand: name}
 	if e := told.Event; e != nil && e.Containment != 0 && c != nil {
 		n.contained, err = c.Get(ctx, brand, e.Containment)
-		if errors.Is(err, containment.ErrNone) { // the log has it, and the table was restored
-			err = nil
+		if errors.Is(err, containment.ErrNone) || errors.Is(err, rights.ErrVoid) { // the table is not what the log says
+			n.contained, err = containment.Containment{}, nil
 		}
 	}
 	return n, err

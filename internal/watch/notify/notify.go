@@ -49,6 +49,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/rights"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/change"
@@ -74,6 +75,7 @@ const (
 	sqlDeleteReceiver = `DELETE FROM receivers WHERE brand = $1 AND name = $2`
 	sqlListReceivers  = `SELECT name, url, grade, key, created, delivered, failures, status, next, fault, stopped FROM receivers WHERE brand = $1 ORDER BY name`
 	sqlFailing        = `SELECT count(*) FROM receivers WHERE failures > 0 OR stopped <> 0`
+	sqlAllReceivers   = `SELECT brand, name, url, grade, key, created, entry, rule, since FROM receivers ORDER BY brand, name`
 	sqlDueReceivers   = `SELECT brand, name, url, grade, key, created, entry, rule, since FROM receivers WHERE next <= $1 AND stopped = 0 ORDER BY brand, name`
 	sqlTakenReceiver  = `SELECT entry, rule, failures, refused FROM receivers WHERE brand = $1 AND name = $2 AND next <= $3 AND stopped = 0`
 	sqlServed         = `UPDATE receivers SET entry = $3, rule = $4, delivered = delivered + $5, failures = $6, status = $7, next = $8, fault = $9, refused = $10, stopped = $11
@@ -99,6 +101,37 @@ type receiver struct {
 	fault     string // why the last try failed
 	refused   int64  // microseconds: since when it has refused for good, and nothing else
 	stopped   int64  // microseconds: when it was given up, 0 if it was not
+}
+
+// tableReceivers is the table of which a brand's log has the rows: who is alarmed, not how
+// far they were.
+const tableReceivers = "receivers"
+
+func (r *receiver) row() rights.Row {
+	return rights.Row{Table: tableReceivers, Key: r.name, Hidden: true, Cells: []any{
+		int64(r.brand), r.name, r.url, int64(r.grade), int64(r.key), r.created, int64(r.since)}}
+}
+
+// Granted hands fn every receiver, with the brand whose log has it.
+func Granted(ctx context.Context, q db.Queryer, fn func(brand record.BrandID, r rights.Row)) error {
+	err := q.Rows(ctx, func(row db.Row) error {
+		r, err := scanReceiver(row)
+		fn(r.brand, r.row())
+		return err
+	}, sqlAllReceivers)
+	if err != nil {
+		return fmt.Errorf("reading the receivers: %w", err)
+	}
+	return nil
+}
+
+func scanReceiver(row db.Row) (r receiver, err error) {
+	var brand, grade, at, since int64
+	var rule string
+	err = row.Scan(&brand, &r.name, &r.url, &grade, &r.key, &r.created, &at, &rule, &since)
+	r.brand, r.grade, r.place = record.BrandID(brand), detect.Grade(grade), alarm.Place{Entry: uint64(at), Rule: detect.Rule(rule)}
+	r.since = uint64(since)
+	return r, err
 }
 
 // SecretPrefix begins a secret of Standard Webhooks.
@@ -182,23 +215,22 @@ func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api
 	if err != nil {
 		return nil, errors.Join(alarm.ErrAsk, err)
 	}
-	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who,
-		Detail: entry.ReceiverCreated{Receiver: req.Name, Host: hostOf(u), Grade: grade.String()}})
-	if err != nil {
-		return nil, err
-	}
-	out := &api.Receiver{Name: req.Name, Kind: kindOf(u), Host: hostOf(u), Severity: grade.String(), Created: r.At()}
-	from := alarm.Place{Entry: r.Entry()}
-	if req.Past {
-		from.Entry = 0
-	}
+	out := &api.Receiver{Name: req.Name, Kind: kindOf(u), Host: hostOf(u), Severity: grade.String()}
 	brandID := v.Brand.ID
-	err = d.DB.Tx(ctx, func(q db.Queryer) error {
-		k, err := d.Ring.Ensure(ctx, q, brandID, keys.Alarm, r.At())
+	ev := ledger.Event{Kind: entry.KindAdministration, Who: v.Who, Detail: entry.ReceiverCreated{Receiver: req.Name, Host: hostOf(u), Grade: grade.String()}}
+	_, _, err = d.Ledger.Change(ctx, ev, func(q db.Queryer, now time.Time) error {
+		k, err := d.Ring.Ensure(ctx, q, brandID, keys.Alarm, now)
 		if err != nil {
 			return err
 		}
-		at := r.At().UnixMicro()
+		out.Created = now
+		at := now.UnixMicro()
+		var from alarm.Place
+		if !req.Past { // the entry of this act is the next one of the log, which is locked
+			if from.Entry, err = d.Ledger.SizeIn(ctx, q, brandID); err != nil {
+				return err
+			}
+		}
 		aead, err := keys.GCM(derive(k, "address", brandID, req.Name, at))
 		if err != nil {
 			return err
@@ -211,6 +243,8 @@ func (d *Desk) Add(ctx context.Context, c identity.Caller, brand string, req api
 		if n == 0 {
 			return ErrExists
 		}
+		r := receiver{brand: brandID, name: req.Name, url: sealed, grade: grade, key: k.Version, created: at, since: from.Entry}
+		rights.Changed(q, r.row())
 		if u.Scheme != mailScheme {
 			out.Secret = SecretPrefix + base64.StdEncoding.EncodeToString(derive(k, "signature", brandID, req.Name, at))
 		}
@@ -244,13 +278,13 @@ func (d *Desk) change(ctx context.Context, c identity.Caller, brand, name string
 	if err != nil {
 		return err
 	}
-	if _, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who, Detail: what}); err != nil {
-		return err
-	}
-	if _, err := d.DB.Exec(ctx, sql, int64(v.Brand.ID), name); err != nil {
-		return fmt.Errorf("changing a receiver: %w", err)
-	}
-	return nil
+	_, _, err = d.Ledger.Change(ctx, ledger.Event{Kind: entry.KindAdministration, Who: v.Who, Detail: what}, func(q db.Queryer, _ time.Time) error {
+		if _, err := q.Exec(ctx, sql, int64(v.Brand.ID), name); err != nil {
+			return fmt.Errorf("changing a receiver: %w", err)
+		}
+		return nil
+	})
+	return err
 }
 
 // known returns the visit of an administrator, where a receiver has the name.

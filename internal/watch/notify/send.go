@@ -15,7 +15,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
-	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
 	"github.com/cloakroom/cloakroom/internal/watch/alarm"
@@ -130,12 +129,7 @@ func (s *Sender) due(ctx context.Context) ([]receiver, error) {
 	}
 	var all []receiver
 	err = s.DB.Rows(ctx, func(row db.Row) error {
-		var r receiver
-		var brand, grade, at, since int64
-		var rule string
-		err := row.Scan(&brand, &r.name, &r.url, &grade, &r.key, &r.created, &at, &rule, &since)
-		r.brand, r.grade, r.place = record.BrandID(brand), detect.Grade(grade), alarm.Place{Entry: uint64(at), Rule: detect.Rule(rule)}
-		r.since = uint64(since)
+		r, err := scanReceiver(row)
 		all = append(all, r)
 		return err
 	}, sqlDueReceivers, now.UnixMicro())

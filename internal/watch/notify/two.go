@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/rights"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
@@ -46,13 +48,15 @@ func (d *Desk) Register(c *change.Desk) {
 			return err
 		},
 		Apply: func(ctx context.Context, o change.Order, p receiverRemoved) (bool, error) {
-			if _, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindAdministration, Who: o.Who, Detail: entry.ReceiverRemoved{Receiver: p.Name}}); err != nil {
-				return false, err
-			}
-			if _, err := d.DB.Exec(ctx, sqlDeleteReceiver, int64(p.Brand), p.Name); err != nil {
-				return false, fmt.Errorf("removing a receiver: %w", err)
-			}
-			return true, nil
+			ev := ledger.Event{Kind: entry.KindAdministration, Who: o.Who, Detail: entry.ReceiverRemoved{Receiver: p.Name}}
+			_, _, err := d.Ledger.Change(ctx, ev, func(q db.Queryer, _ time.Time) error {
+				if _, err := q.Exec(ctx, sqlDeleteReceiver, int64(p.Brand), p.Name); err != nil {
+					return fmt.Errorf("removing a receiver: %w", err)
+				}
+				rights.Changed(q, rights.Row{Table: tableReceivers, Key: p.Name, Hidden: true, Gone: true})
+				return nil
+			})
+			return err == nil, err
 		},
 	})
 }

@@ -314,6 +314,7 @@ func anExportEnds(t *testing.T, s *shelf) {
 	past := func(id string) {
 		_, err := d.Exec(ctx, `UPDATE exports SET expires = 1 WHERE id = $1`, id)
 		s.must(err)
+		s.must(s.vault.Upkeep.ResealRows(ctx))
 	}
 	x, err := s.asked(analyst, req)
 	s.must(err)

@@ -123,6 +123,7 @@ func linkLetsNobodyElseIn(t *testing.T, s *shelf) {
 	s.must(stop())
 	_, err := s.vault.DB.Exec(ctx, `UPDATE credentials SET expires = 1 WHERE id = $1`, int64(own.ID))
 	s.must(err)
+	s.must(s.vault.Upkeep.ResealRows(ctx))
 	if err := stop(); !isType(err, api.TypeConflict) {
 		t.Errorf("whoever has a link alone counts among those who could undo it: %v", err)
 	}

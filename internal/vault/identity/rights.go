@@ -1,0 +1,200 @@
+package identity
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/rights"
+)
+
+// The tables whose rows the group's log has digests of, see package rights.
+const (
+	tablePrincipals  = "principals"
+	tableRoles       = "roles"
+	tableCredentials = "credentials"
+)
+
+const (
+	principalColumns  = `p.id, p.name, p.kind, p.country, p.entity, p.created, p.disabled`
+	credentialColumns = `c.id, c.principal, c.parent, c.root, c.hash, c.label, c.created, c.expires, c.revoked, c.scope, c.keyed`
+
+	sqlCredentialByID = `SELECT ` + credentialColumns + ` FROM credentials c WHERE c.id = $1`
+	sqlRevokedAt      = `SELECT ` + credentialColumns + ` FROM credentials c WHERE c.root = $1 AND c.revoked = $2`
+	sqlRoleSince      = `SELECT since FROM roles WHERE principal = $1 AND brand = $2`
+	sqlRolesOf        = `SELECT brand, role, since FROM roles WHERE principal = $1`
+	sqlCredentialsOf  = `SELECT ` + credentialColumns + ` FROM credentials c WHERE c.principal = $1`
+	sqlAllOwners      = `SELECT id, owner FROM principals WHERE owner <> 0 ORDER BY id`
+	sqlAllPrincipals  = `SELECT ` + principalColumns + ` FROM principals p ORDER BY p.id`
+	sqlAllRoles       = `SELECT principal, brand, role, since FROM roles ORDER BY principal, brand`
+	sqlAllCredentials = `SELECT ` + credentialColumns + ` FROM credentials c ORDER BY c.id`
+)
+
+// credential is a Credential with the rest of its row.
+type credential struct {
+	Credential
+	principal uint64
+	hash      []byte
+	keyed     int64
+}
+
+func (p *Principal) row() rights.Row {
+	return rights.Row{Table: tablePrincipals, Key: rights.Key(p.ID),
+		Cells: []any{int64(p.ID), p.Name, p.Kind, db.Micros(p.Created), db.Micros(p.Disabled), p.Country, p.Entity}}
+}
+
+func roleRow(principal uint64, brand record.BrandID, role string, since int64) rights.Row {
+	return rights.Row{Table: tableRoles, Key: rights.Key(principal, uint16(brand)), Cells: []any{int64(principal), int64(brand), role, since}}
+}
+
+func noRole(principal uint64, brand record.BrandID) rights.Row {
+	return rights.Row{Table: tableRoles, Key: rights.Key(principal, uint16(brand)), Gone: true}
+}
+
+func (c *credential) row() rights.Row {
+	return rights.Row{Table: tableCredentials, Key: rights.Key(c.ID),
+		Cells: []any{int64(c.ID), int64(c.principal), int64(c.Parent), int64(c.Lineage), c.hash, c.Label,
+			db.Micros(c.Created), db.Micros(c.Expires), db.Micros(c.Revoked), c.Export, c.keyed}}
+}
+
+// numbers are the columns of a credential and of a principal that are not kept as they are.
+type numbers struct {
+	id, principal, root, parent, created, expires, revoked int64
+	pid, pcreated, pdisabled                               int64
+}
+
+func (n *numbers) credential(c *credential) []any {
+	return []any{&n.id, &n.principal, &n.parent, &n.root, &c.hash, &c.Label, &n.created, &n.expires, &n.revoked, &c.Export, &c.keyed}
+}
+
+func (n *numbers) principals(p *Principal) []any {
+	return []any{&n.pid, &p.Name, &p.Kind, &p.Country, &p.Entity, &n.pcreated, &n.pdisabled}
+}
+
+func (n *numbers) set(c *credential) {
+	c.ID, c.principal, c.Parent, c.Lineage = uint64(n.id), uint64(n.principal), uint64(n.parent), uint64(n.root)
+	c.Created, c.Expires, c.Revoked = db.Time(n.created), db.Time(n.expires), db.Time(n.revoked)
+}
+
+// scanBoth reads a credential and whose it is.
+func scanBoth(r db.Row, c *credential, p *Principal) error {
+	var n numbers
+	if err := r.Scan(append(n.credential(c), n.principals(p)...)...); err != nil {
+		return err
+	}
+	n.set(c)
+	p.ID, p.Created, p.Disabled = uint64(n.pid), db.Time(n.pcreated), db.Time(n.pdisabled)
+	return nil
+}
+
+func scanCredential(r db.Row) (c credential, err error) {
+	var n numbers
+	if err := r.Scan(n.credential(&c)...); err != nil {
+		return c, err
+	}
+	n.set(&c)
+	return c, nil
+}
+
+func credentials(ctx context.Context, q db.Queryer, sql string, args ...any) (out []credential, err error) {
+	err = q.Rows(ctx, func(r db.Row) error {
+		c, err := scanCredential(r)
+		out = append(out, c)
+		return err
+	}, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading credentials: %w", err)
+	}
+	return out, nil
+}
+
+// changedPrincipal notes a principal that the transaction has just changed.
+func changedPrincipal(ctx context.Context, q db.Queryer, id uint64) error {
+	p, err := scanPrincipal(q.Row(ctx, sqlPrincipalByID, int64(id)))
+	if err != nil {
+		return fmt.Errorf("reading a principal: %w", err)
+	}
+	rights.Changed(q, p.row())
+	return nil
+}
+
+// changedCredentials notes credentials that the transaction has just changed.
+func changedCredentials(ctx context.Context, q db.Queryer, sql string, args ...any) error {
+	list, err := credentials(ctx, q, sql, args...)
+	for i := range list {
+		rights.Changed(q, list[i].row())
+	}
+	return err
+}
+
+// Holds refuses a principal of whom any row is not what the log says, for decisions that
+// hang on the ages of rows.
+func (s *Store) Holds(ctx context.Context, principal uint64) error {
+	return rights.One(ctx, s.Rights, s.db, record.Group, func(q db.Queryer) ([]rights.Row, error) {
+		p, err := scanPrincipal(q.Row(ctx, sqlPrincipalByID, int64(principal)))
+		if err != nil {
+			return nil, fmt.Errorf("reading a principal: %w", err)
+		}
+		rows := []rights.Row{p.row()}
+		err = q.Rows(ctx, func(r db.Row) error {
+			var brand, since int64
+			var role string
+			err := r.Scan(&brand, &role, &since)
+			rows = append(rows, roleRow(principal, record.BrandID(brand), role, since))
+			return err
+		}, sqlRolesOf, int64(principal))
+		if err != nil {
+			return nil, fmt.Errorf("reading the roles of a principal: %w", err)
+		}
+		list, err := credentials(ctx, q, sqlCredentialsOf, int64(principal))
+		for i := range list {
+			rows = append(rows, list[i].row())
+		}
+		return rows, err
+	})
+}
+
+// Granted hands fn every row that grants something, all of the group's log.
+func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.BrandID, r rights.Row)) error {
+	err := q.Rows(ctx, func(r db.Row) error {
+		p, err := scanPrincipal(r)
+		fn(record.Group, p.row())
+		return err
+	}, sqlAllPrincipals)
+	if err == nil {
+		err = q.Rows(ctx, func(r db.Row) error {
+			var principal, brand, since int64
+			var role string
+			err := r.Scan(&principal, &brand, &role, &since)
+			fn(record.Group, roleRow(uint64(principal), record.BrandID(brand), role, since))
+			return err
+		}, sqlAllRoles)
+	}
+	if err == nil {
+		err = q.Rows(ctx, func(r db.Row) error {
+			c, err := scanCredential(r)
+			fn(record.Group, c.row())
+			return err
+		}, sqlAllCredentials)
+	}
+	if err == nil {
+		err = q.Rows(ctx, func(r db.Row) error {
+			var service, owner int64
+			err := r.Scan(&service, &owner)
+			fn(record.Group, ownerRow(uint64(service), uint64(owner)))
+			return err
+		}, sqlAllOwners)
+	}
+	if err == nil {
+		err = q.Rows(ctx, func(r db.Row) error {
+			i, err := scanInvited(r)
+			fn(record.Group, i.row())
+			return err
+		}, sqlAllInvites)
+	}
+	if err != nil {
+		return fmt.Errorf("reading who has which rights: %w", err)
+	}
+	return nil
+}
