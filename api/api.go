@@ -462,6 +462,34 @@ type TakeBackRequest struct {
 	Country string `json:"country,omitempty" maxLength:"2" doc:"For a phone number without its country."`
 }
 
+// ErasureUndo takes back what staff erased, with a second person.
+type ErasureUndo struct {
+	Tokens    []string `json:"tokens,omitempty" maxItems:"10000" doc:"Whose erasure; or:"`
+	FromEntry uint64   `json:"from_entry,omitempty" doc:"All whose erasure staff began by entries from this one"`
+	ToEntry   uint64   `json:"to_entry,omitempty" doc:"to this one. What customers asked for is left."`
+	Ticket    string   `json:"ticket,omitempty" maxLength:"64"`
+}
+
+// EraseNow destroys keys without a cooling time, with a second person.
+type EraseNow struct {
+	Tokens []string `json:"tokens" minItems:"1" maxItems:"10000"`
+	Ticket string   `json:"ticket,omitempty" maxLength:"64"`
+}
+
+// ErasuresDone answers an act of two people about erasures.
+type ErasuresDone struct {
+	Brand  string   `json:"brand"`
+	Tokens []string `json:"tokens" doc:"Of the customers whom the act was about in the end."`
+}
+
+// ErasureState says what is left of erasures at a brand.
+type ErasureState struct {
+	Cooling   int64     `json:"cooling" doc:"Erasures that can still be taken back."`
+	NextDue   time.Time `json:"next_due,omitzero" doc:"When the next key is destroyed."`
+	Unrotated int64     `json:"unrotated" doc:"Keys destroyed since the KEK and the root key were both rotated: full copies of the database from before those still open them."`
+	Oldest    time.Time `json:"oldest_unrotated,omitzero" doc:"When the first of those was destroyed."`
+}
+
 // ErasureCooling is how long erased customers' keys lie aside at a brand.
 type ErasureCooling struct {
 	Days int `json:"days" minimum:"0" maximum:"21" doc:"0: keys are destroyed at once."`

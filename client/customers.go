@@ -75,6 +75,21 @@ func (c *Client) TakeBackErasure(ctx context.Context, brand string, req api.Take
 	return ask[api.Erased](ctx, c, http.MethodPost, at(brand, "erasures", "take-back"), req)
 }
 
+// UndoErasures asks to take back what staff erased; another person approves it.
+func (c *Client) UndoErasures(ctx context.Context, brand string, req api.ErasureUndo) (*api.ErasuresDone, error) {
+	return ask[api.ErasuresDone](ctx, c, http.MethodPost, at(brand, "erasures", "undo"), req)
+}
+
+// EraseNow asks to destroy keys without a cooling time; another person approves it.
+func (c *Client) EraseNow(ctx context.Context, brand string, req api.EraseNow) (*api.ErasuresDone, error) {
+	return ask[api.ErasuresDone](ctx, c, http.MethodPost, at(brand, "erasures", "now"), req)
+}
+
+// ErasureState says what is left of erasures at a brand.
+func (c *Client) ErasureState(ctx context.Context, brand string) (*api.ErasureState, error) {
+	return ask[api.ErasureState](ctx, c, http.MethodGet, at(brand, "erasure-state"), nil)
+}
+
 // ErasureCooling returns how long erased customers' keys lie aside at a brand.
 func (c *Client) ErasureCooling(ctx context.Context, brand string) (*api.ErasureCooling, error) {
 	return ask[api.ErasureCooling](ctx, c, http.MethodGet, at(brand, "erasure-cooling"), nil)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/app"
@@ -119,6 +120,13 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 				}
 			}
 			add("keys of "+b.Name, err, fmt.Sprintf("%d rotations; no rotation is stuck", len(rotations)))
+			if b.Name != "group" {
+				state, err := v.ErasureState(ctx, b.Name)
+				if e, ok := errors.AsType[*api.Error](err); ok && (e.Type == api.TypeUnknownBrand || e.Type == api.TypePolicyDenied) {
+					continue
+				}
+				add("erasures of "+b.Name, err, erasureLine(state, time.Now()))
+			}
 		}
 		return nil
 	})
@@ -171,6 +179,19 @@ func shorter(l api.LogState, size uint64) error {
 		return errors.New(f.What())
 	}
 	return nil
+}
+
+// erasureLine says what is left of erasures.
+func erasureLine(s *api.ErasureState, now time.Time) string {
+	if s == nil {
+		return ""
+	}
+	line := fmt.Sprintf("%d can still be taken back; no destroyed key opens in an older copy", s.Cooling)
+	if s.Unrotated > 0 {
+		line = fmt.Sprintf("%d can still be taken back; %d destroyed keys open in older full copies, the oldest destroyed %d days ago: run cloakroom key rotate, then key rotate-root",
+			s.Cooling, s.Unrotated, int(now.Sub(s.Oldest)/(24*time.Hour)))
+	}
+	return line
 }
 
 // ordinals asks whether new customers can be given ordinals, and says what to do if not.

@@ -14,7 +14,9 @@ import (
 type eraseCmd struct {
 	forBrand
 	Yes        bool   `help:"Erase; without it, only show what would be erased."`
+	Now        bool   `help:"Ask to destroy the key without a cooling time; a second person approves it."`
 	ByCustomer bool   `name:"by-customer" help:"The customer asked for it and was proven to be them: print a code with which they alone take it back."`
+	Ticket     string `help:"Ticket of the request, with --now." placeholder:"TICKET"`
 	Token      string `arg:"" help:"Customer token."`
 }
 
@@ -39,6 +41,14 @@ func (c *eraseCmd) Run(ctx context.Context, std Streams) error {
 			fmt.Fprintln(w, "Full copies of the database from before, older copies of customer_keys too, open until the keys are rotated: cloakroom key rotate, key rotate-root.")
 		})
 	}
+	if c.Now {
+		call := func(v *connection) (*api.ErasuresDone, error) {
+			return v.EraseNow(ctx, c.Brand, api.EraseNow{Tokens: []string{c.Token}, Ticket: c.Ticket})
+		}
+		return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.ErasuresDone) {
+			fmt.Fprintf(w, "the keys of %d customers of %s are destroyed\n", len(out.Tokens), out.Brand)
+		})
+	}
 	call := func(v *connection) (*api.Erased, error) {
 		if c.ByCustomer {
 			return v.EraseFor(ctx, c.Brand, c.Token)
@@ -58,6 +68,7 @@ func (c *eraseCmd) Run(ctx context.Context, std Streams) error {
 
 type erasureCmd struct {
 	List     erasureListCmd     `cmd:"" help:"List erasures that can still be taken back."`
+	Undo     erasureUndoCmd     `cmd:"" help:"Ask to take back what staff erased; a second person approves it."`
 	TakeBack erasureTakeBackCmd `cmd:"" name:"take-back" help:"Take back what a customer asked for, with their code and address."`
 	Cooling  erasureCoolingCmd  `cmd:"" help:"Show or set how long erased customers' keys lie aside."`
 }
@@ -88,6 +99,35 @@ func (c *erasureListCmd) Run(ctx context.Context, std Streams) error {
 			fmt.Fprintf(w, "%s\tbegun %s\tdestroyed %s\t%s\n", x.Token, x.Begun.Format(time.DateOnly), x.Due.Format(time.DateOnly), who)
 		}
 		fmt.Fprintf(w, "%d erasures can still be taken back\n", len(list.Erasures))
+	})
+}
+
+type erasureUndoCmd struct {
+	forBrand
+	Tokens []string `arg:"" optional:"" name:"token" help:"Customer tokens."`
+	From   uint64   `name:"from-entry" help:"All whose erasure staff began by entries of the log from this one." placeholder:"N"`
+	To     uint64   `name:"to-entry" help:"The last such entry." placeholder:"N"`
+	Ticket string   `help:"Ticket of the request." placeholder:"TICKET"`
+}
+
+// Help is the long help text.
+func (erasureUndoCmd) Help() string {
+	return `Takes back erasures that cool, also many at once: those that an attacker began. What
+customers asked for is left; they take it back themselves. The command exits with status 5
+until a second person has approved the change.
+
+Examples:
+  cloakroom erasure undo --brand gucci cus_k3v...
+  cloakroom erasure undo --brand gucci --from-entry 1200 --to-entry 2700 --ticket INC-7`
+}
+
+// Run asks to take erasures back.
+func (c *erasureUndoCmd) Run(ctx context.Context, std Streams) error {
+	call := func(v *connection) (*api.ErasuresDone, error) {
+		return v.UndoErasures(ctx, c.Brand, api.ErasureUndo{Tokens: c.Tokens, FromEntry: c.From, ToEntry: c.To, Ticket: c.Ticket})
+	}
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.ErasuresDone) {
+		fmt.Fprintf(w, "%d customers of %s are there again\n", len(out.Tokens), out.Brand)
 	})
 }
 

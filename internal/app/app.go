@@ -403,6 +403,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Admin.Register(v.Changes)
 	v.Identity.Begin = v.Admin.BeginLocal
 	v.Erase = &erase.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Seal: store}
+	v.Erase.Register(v.Changes)
 	v.Upkeep = &upkeep.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Seal: store, Erase: v.Erase, Canaries: canaries, Granted: granted}
 	v.Upkeep.Register(v.Changes)
 	v.Contain = &contain.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Changes: changes, Alarms: alarms, Exports: v.Exports.Store, Second: v.Changes}

@@ -70,9 +70,11 @@ var guards = []guard{
 	{"P6.4", "internal/vault/seal/cooling.go", "\"cloakroom key laid aside 1\"", "\"cloakroom customer key 1\"", "internal/web/server.TestAKeyPutBackByHandDoesNotOpen"},
 	{"P6.5", "internal/vault/erase/cooling.go", "if err == nil && l.Asked {", "if err == nil && l.Asked && l.Ord == 0 {", "internal/web/server.TestOnlyTheCustomerTakesTheirErasureBack"},
 	{"P6.6", "internal/govern/backup/load.go", "case live && row[erased] != int64(0):", "case live && row[erased] == int64(-1):", "internal/govern/backup.TestARestoreKnowsEveryStateOfAnErasure"},
+	{"P6.7", "internal/platform/db/sqlite.go", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA wal_checkpoint(NOOP)", "internal/vault/erase.TestTheFilesHoldNothingOfADestroyedKey"},
 
 	{"P7.1", "internal/vault/disclose/disclose.go", "if !errors.As(err, &unknown) {", "if errors.As(err, &unknown) || err == nil {", "internal/vault/disclose.TestOneForeignTokenFailsAll"},
 	{"P7.2", "internal/vault/door/door.go", "\t\treturn nil, brands.ErrNoBrand\n", "\t\treturn nil, err\n", "internal/web/server.TestOneBrandIsAFence"},
+	{"P7.4", "internal/vault/erase/acts.go", "return change.Need{Two: true}, nil", "return change.Need{}, nil", "internal/vault/erase.TestTwoPeopleUndoWhatOneErased"},
 	{"P7.3", "internal/vault/export/export.go", "if x.Who.Principal == v.Who.Principal || x.Who.Lineage == v.Who.Lineage {", "if x.Who.Principal == 0 {", "internal/web/server.TestWhoApproves"},
 	{"P7.4", "internal/vault/change/desk.go", "	if !need.Two {\n", "	if need.Two || !need.Two {\n", "internal/govern/admin.TestOneAdministratorsKeyIsOneHand"},
 	{"P7.5", "internal/vault/change/decide.go", "if !keyed.Before(x.Created) || !slices.ContainsFunc(list,", "if keyed.IsZero() || !slices.ContainsFunc(list,", "internal/vault/change.TestWhoMayBeSecond"},

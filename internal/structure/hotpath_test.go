@@ -142,6 +142,7 @@ var everyShard = map[string]string{
 	"sqlListCooling":             "somebody lists the erasures that cool",
 	"sqlCoolingDue":              "a server looks once a minute, in a table of days",
 	"sqlCountCooling":            "`doctor` counts the erasures that cool",
+	"sqlCountGone":               "`doctor` counts the keys that no rotation has followed",
 	"sqlCoolingBelow":            "a rotation walks all keys",
 	"sqlCountOldLaid":            "a rotation walks all keys",
 	"sqlDropTakeBack":            "an erasure ends, or is taken back: few, and in a table of days",

@@ -32,11 +32,12 @@ type House struct {
 	*app.Vault
 	// Local is the local administrator.
 	Local identity.Caller
+	// Dir is the data directory.
+	Dir   string
 	t     testing.TB
 	ahead atomic.Int64 // of the machine's clock, in nanoseconds
 	// second are the people of TwoPeople.
 	second [2]identity.Caller
-	dir    string
 	opts   app.Options
 }
 
@@ -54,11 +55,11 @@ func Each(t *testing.T, test func(t *testing.T, h *House)) {
 
 func open(t testing.TB, dsn string) *House {
 	t.Helper()
-	h := &House{t: t, dir: t.TempDir()}
+	h := &House{t: t, Dir: t.TempDir()}
 	// Each refusal is logged by itself, so that a test sees it at once.
 	h.opts = app.Options{Database: dsn, Ledger: ledger.Options{RefusalWindow: -1}, DB: db.Options{Clock: h.now}}
 	var err error
-	h.Vault, err = app.Open(t.Context(), h.dir, h.opts)
+	h.Vault, err = app.Open(t.Context(), h.Dir, h.opts)
 	h.Must(err)
 	t.Cleanup(func() {
 		if err := h.Close(); err != nil {
@@ -78,7 +79,7 @@ func open(t testing.TB, dsn string) *House {
 func (h *House) Restart() {
 	h.t.Helper()
 	h.Must(h.Close())
-	v, err := app.Open(h.t.Context(), h.dir, h.opts)
+	v, err := app.Open(h.t.Context(), h.Dir, h.opts)
 	h.Must(err)
 	h.Vault = v
 }

@@ -510,14 +510,7 @@ func (d *Desk) SetCooling(ctx context.Context, c identity.Caller, brand string, 
 	if req.Days < 0 || cooling > brands.MaxCooling {
 		return nil, brands.ErrCooling
 	}
-	detail := entry.CoolingSet{Days: req.Days, Were: int(v.Brand.Cooling / (24 * time.Hour))}
-	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, _ time.Time) error {
-		return d.Door.Brands.SetCooling(ctx, q, v.Brand.ID, cooling)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &req, nil
+	return d.acts.cooling.Do(ctx, v, "", coolingSet{Days: req.Days, Was: int(v.Brand.Cooling / (24 * time.Hour))})
 }
 
 // Cooling returns how long erased customers' keys lie aside at a brand, to anybody with a

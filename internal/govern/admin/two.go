@@ -29,6 +29,7 @@ type acts struct {
 	policy    *change.Handle[policyGiven, int]
 	budgets   *change.Handle[budgetsGiven, bool]
 	purpose   *change.Handle[purposeGiven, bool]
+	cooling   *change.Handle[coolingSet, *api.ErasureCooling]
 }
 
 // Register registers the acts of administration that may need a second person.
@@ -65,6 +66,10 @@ func (d *Desk) Register(c *change.Desk) {
 			Name: "principal-invite", Action: access.ActAdminister,
 			Need: d.inviteNeeds, Text: d.inviteText, Check: d.inviteFits, Apply: d.invite, Answers: true,
 			Brands: func(p invited) []record.BrandID { return slices.Collect(maps.Keys(p.Roles)) },
+		}),
+		cooling: change.Register(c, change.Act[coolingSet, *api.ErasureCooling]{
+			Name: "erasure-cooling", Action: access.ActAdminister,
+			Need: d.coolingNeeds, Text: d.coolingText, Check: d.coolingFits, Apply: d.giveCooling,
 		}),
 	}
 }

@@ -71,15 +71,15 @@ func TestARestoreKnowsEveryStateOfAnErasure(t *testing.T) {
 		}
 		undo := func(token string) {
 			visit, ords := h.visit(token)
-			back, err := h.v.Erase.Undo(ctx, visit, ords)
+			back, err := h.v.Erase.Undo(ctx, visit.Who, ords)
 			if err != nil || len(back) != 1 {
 				t.Fatalf("%v, %v", back, err)
 			}
 		}
 		destroy := func(token string) {
 			visit, ords := h.visit(token)
-			if n, err := h.v.Erase.DestroyNow(ctx, visit, ords); n != 1 || err != nil {
-				t.Fatalf("%d, %v", n, err)
+			if gone, err := h.v.Erase.DestroyNow(ctx, visit.Who, ords); len(gone) != 1 || err != nil {
+				t.Fatalf("%v, %v", gone, err)
 			}
 		}
 		steps := map[string]func(string){"erase": erase, "undo": undo, "destroy": destroy, "": func(string) {}}
@@ -144,7 +144,7 @@ func TestARestoreKnowsEveryStateOfAnErasure(t *testing.T) {
 			r.wellKept()
 			// And everything goes on from there.
 			visit, ords := r.visit(tokens...)
-			if back, err := r.v.Erase.Undo(ctx, visit, ords); err != nil || uint64(len(back)) != cooling {
+			if back, err := r.v.Erase.Undo(ctx, visit.Who, ords); err != nil || uint64(len(back)) != cooling {
 				t.Errorf("%+v: %d came back, %v", from, len(back), err)
 			}
 			r.wellKept()

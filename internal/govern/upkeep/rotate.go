@@ -124,6 +124,9 @@ const (
 	// finishEvery is how often a server looks for erasures that were cut off, and how old
 	// one is then: younger ones are in flight at another server.
 	finishEvery = time.Minute
+	// scrubEvery is how often it looks whether keys were destroyed that its files still hold:
+	// they are gone within a minute, unless a backup runs.
+	scrubEvery = 20 * time.Second
 )
 
 // Tend carries out what servers left behind that stopped, until the context ends: erasures
@@ -146,9 +149,16 @@ func (d *Desk) Tend(ctx context.Context, log *slog.Logger) {
 			log.Error("destroying keys of erased customers", "cause", err)
 		}
 	}
+	scrub := func(first bool) {
+		if err := d.Erase.Scrub(ctx, first); err != nil && ctx.Err() == nil {
+			log.Error("taking destroyed keys out of the database's files", "cause", err)
+		}
+	}
 	finish(0)
-	finishing := time.NewTicker(finishEvery)
+	scrub(true)
+	finishing, scrubbing := time.NewTicker(finishEvery), time.NewTicker(scrubEvery)
 	defer finishing.Stop()
+	defer scrubbing.Stop()
 	holder := rand.Text()
 	defer d.Ring.Release(context.WithoutCancel(ctx), holder)
 	if d.DB.Engine() == db.SQLite { // one process has it: whoever held a lease was killed
@@ -177,6 +187,8 @@ func (d *Desk) Tend(ctx context.Context, log *slog.Logger) {
 		case <-d.wake():
 		case <-finishing.C:
 			finish(finishEvery)
+		case <-scrubbing.C:
+			scrub(false)
 		case <-time.After(wait):
 		}
 	}

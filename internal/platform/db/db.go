@@ -96,6 +96,7 @@ type engine interface {
 	estimate(ctx context.Context) (time.Time, error)
 	stats() PoolStats
 	lockSchema(ctx context.Context, fn func(Queryer) error) error
+	scrub(ctx context.Context) (bool, error)
 	close() error
 }
 
@@ -185,6 +186,13 @@ func (d *DB) Alone(ctx context.Context, fn func(q Queryer) error) error {
 func (d *DB) Snapshot(ctx context.Context, fn func(q Queryer) error) error {
 	return d.snapshot(ctx, fn)
 }
+
+// Scrub takes what was deleted out of the files that the vault writes itself: on SQLite it
+// moves the write-ahead log into the database and empties its file, which holds older forms
+// of every page. It reports whether that was done: while somebody reads an older state, such
+// as a backup, it is not, and is to be called again. On PostgreSQL there is nothing to do;
+// see docs/operate.md.
+func (d *DB) Scrub(ctx context.Context) (bool, error) { return d.scrub(ctx) }
 
 // Close closes the database. On SQLite it checkpoints the write-ahead log.
 func (d *DB) Close() error { return d.close() }

@@ -147,6 +147,9 @@ func (q *pgQueryer) keep(us int64) time.Time {
 	return at
 }
 
+// scrub does nothing: the server vacuums its tables and recycles its write-ahead log.
+func (d *postgresDB) scrub(context.Context) (bool, error) { return true, nil }
+
 func (d *postgresDB) estimate(ctx context.Context) (time.Time, error) {
 	if r := d.read.Load(); r != nil && d.clock == nil {
 		if age := time.Since(r.here); age <= maxReadingAge {

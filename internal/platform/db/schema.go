@@ -9,7 +9,8 @@ import (
 
 // migrations are the schema's history: a database carries the number of those it
 // has seen. Never edit one that was released; add another. {blob} and {clustered}
-// are the only words that differ by engine.
+// are the only words that differ by engine, and {postgres} begins a statement that only
+// that engine runs.
 //
 // Which package writes a table stands above it, and a test holds every other
 // package off it. Times are microseconds since 1970, UTC.
@@ -513,6 +514,10 @@ var migrations = []string{
 	`CREATE TABLE unsealed_rights (brand integer PRIMARY KEY);
 	INSERT INTO unsealed_rights (brand) SELECT brand FROM log_heads;
 	UPDATE revisions SET writer = 4 WHERE writer < 4;`,
+	// seal: rows of destroyed keys are vacuumed however large the tables are
+	`{postgres} ALTER TABLE customer_keys SET (autovacuum_vacuum_scale_factor = 0);
+	{postgres} ALTER TABLE cooling SET (autovacuum_vacuum_scale_factor = 0);
+	{postgres} ALTER TABLE take_backs SET (autovacuum_vacuum_scale_factor = 0);`,
 }
 
 const (
@@ -600,7 +605,8 @@ func splitSQL(text string, e Engine) []string {
 	text = strings.NewReplacer("{blob}", blob, "{clustered}", clustered).Replace(text)
 	var out []string
 	for s := range strings.SplitSeq(text, ";") {
-		if s = strings.TrimSpace(s); s != "" {
+		s, only := strings.CutPrefix(strings.TrimSpace(s), "{postgres}")
+		if s = strings.TrimSpace(s); s != "" && (!only || e == Postgres) {
 			out = append(out, s)
 		}
 	}

@@ -95,6 +95,34 @@ func (d *sqliteDB) close() error {
 	return errors.Join(d.cache.close(), d.writer.close())
 }
 
+const (
+	// scrubWait is how long a scrub, and every writer behind it, waits for readers of older
+	// states.
+	sqlSQLiteScrubWait = `PRAGMA busy_timeout = 250`
+	sqlSQLiteUsualWait = `PRAGMA busy_timeout = 10000`
+	sqlSQLiteScrub     = `PRAGMA wal_checkpoint(TRUNCATE)`
+)
+
+func (d *sqliteDB) scrub(ctx context.Context) (done bool, err error) {
+	c, err := d.writer.pool.Conn(ctx)
+	if err != nil {
+		return false, fmt.Errorf("emptying the write-ahead log: %w", sqliteErr(err))
+	}
+	defer c.Close()
+	if _, err := c.ExecContext(ctx, sqlSQLiteScrubWait); err != nil {
+		return false, fmt.Errorf("emptying the write-ahead log: %w", sqliteErr(err))
+	}
+	var busy, frames, moved int64
+	err = c.QueryRowContext(ctx, sqlSQLiteScrub).Scan(&busy, &frames, &moved)
+	if _, uerr := c.ExecContext(context.WithoutCancel(ctx), sqlSQLiteUsualWait); uerr != nil {
+		err = errors.Join(err, uerr)
+	}
+	if err != nil {
+		return false, fmt.Errorf("emptying the write-ahead log: %w", sqliteErr(err))
+	}
+	return busy == 0, nil
+}
+
 func (d *sqliteDB) tx(ctx context.Context, fn func(Queryer) error) error {
 	return d.writer.begin(ctx, d.clock, fn)
 }

@@ -18,6 +18,7 @@ var ErrOtherRoot = fault.New(fault.Unavailable, "the root key was rotated by ano
 const (
 	sqlReadRoot         = `SELECT id FROM root_key WHERE one = 1`
 	sqlPostgresHoldRoot = sqlReadRoot + ` FOR SHARE`
+	sqlRootChanged      = `SELECT changed FROM root_key WHERE one = 1`
 	sqlChangeRoot       = `UPDATE root_key SET id = $1, changed = $2 WHERE one = 1 AND id = $3`
 	sqlWrappedKeys      = `SELECT brand, kind, version, wrapped FROM brand_keys ORDER BY brand, kind, version`
 	sqlRewrapKey        = `UPDATE brand_keys SET wrapped = $4 WHERE brand = $1 AND kind = $2 AND version = $3`
@@ -156,4 +157,13 @@ func (r *Ring) rewrapAll(ctx context.Context, hold *RootHold, root Successor, in
 		}
 	}
 	return len(rows), err
+}
+
+// RootChanged is when the root key was last rotated, the beginning of 1970 if it never was.
+func (r *Ring) RootChanged(ctx context.Context) (time.Time, error) {
+	var at int64
+	if err := r.db.Row(ctx, sqlRootChanged).Scan(&at); err != nil {
+		return time.Time{}, fmt.Errorf("reading when the root key was rotated: %w", err)
+	}
+	return time.UnixMicro(at).UTC(), nil
 }

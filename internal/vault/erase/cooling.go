@@ -12,7 +12,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
-	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
@@ -200,12 +199,12 @@ func (d *Desk) TakeBack(ctx context.Context, c identity.Caller, brand string, re
 // ErrAsked is returned where staff would take back what a customer asked for.
 var ErrAsked = seal.ErrAsked
 
-// Undo takes back erasures that staff began, once two people want it: see package change. It
-// returns who is there again. What a customer asked for stays erased, with ErrAsked.
-func (d *Desk) Undo(ctx context.Context, v *door.Visit, ords []record.Ordinal) (back []record.Ordinal, err error) {
+// Undo takes back erasures that staff began, once two people want it. It returns who is
+// there again. What a customer asked for stays erased, with ErrAsked.
+func (d *Desk) Undo(ctx context.Context, who identity.Who, ords []record.Ordinal) (back []record.Ordinal, err error) {
 	var errs []error
 	for _, ord := range ords {
-		l, err := d.Seal.Laid(ctx, v.Brand.ID, ord)
+		l, err := d.Seal.Laid(ctx, who.Brand, ord)
 		if errors.Is(err, seal.ErrNoCustomer) {
 			continue
 		}
@@ -213,7 +212,7 @@ func (d *Desk) Undo(ctx context.Context, v *door.Visit, ords []record.Ordinal) (
 			err = ErrAsked
 		}
 		if err == nil {
-			_, err = d.undo(ctx, v.Who, ord, entry.ByStaff)
+			_, err = d.undo(ctx, who, ord, entry.ByStaff)
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -245,18 +244,36 @@ func (d *Desk) undo(ctx context.Context, who identity.Who, ord record.Ordinal, b
 	return r, nil
 }
 
-// DestroyNow ends erasures that cool, once two people want it: see package change.
-func (d *Desk) DestroyNow(ctx context.Context, v *door.Visit, ords []record.Ordinal) (n int, err error) {
-	var list []seal.Cooling
-	for _, ord := range ords {
-		l, err := d.Seal.Laid(ctx, v.Brand.ID, ord)
-		if errors.Is(err, seal.ErrNoCustomer) {
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		list = append(list, l.Cooling)
+// DestroyNow destroys the keys of customers who are there and of those whose erasure cools,
+// once two people want it. It returns whose it destroyed.
+func (d *Desk) DestroyNow(ctx context.Context, who identity.Who, ords []record.Ordinal) (gone []record.Ordinal, err error) {
+	logKeys, err := d.Seal.LogKeys(ctx, who.Brand, ords)
+	if err != nil {
+		return nil, err
 	}
-	return d.destroy(ctx, v.Who, list)
+	x := d.erasing(who.Brand, logKeys)
+	var cooling []seal.Cooling
+	for _, ord := range ords {
+		l, err := d.Seal.Laid(ctx, who.Brand, ord)
+		switch {
+		case err == nil:
+			cooling = append(cooling, l.Cooling)
+			continue
+		case !errors.Is(err, seal.ErrNoCustomer):
+			return gone, err
+		}
+		if _, err := x.one(ctx, who, 0, ord, false); errors.Is(err, seal.ErrUnknownToken) || errors.Is(err, seal.ErrNoCustomer) {
+			continue // gone already
+		} else if err != nil {
+			return gone, err
+		}
+		gone = append(gone, ord)
+	}
+	if _, err := d.destroy(ctx, who, cooling); err != nil {
+		return gone, err
+	}
+	for _, c := range cooling {
+		gone = append(gone, c.Ord)
+	}
+	return gone, nil
 }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -38,6 +39,23 @@ type Desk struct {
 	Door   *door.Door
 	Ledger *ledger.Ledger
 	Seal   *seal.Store
+
+	acts      acts
+	destroyed atomic.Bool // keys, since the files were scrubbed
+}
+
+// Scrub takes destroyed keys out of the database's own files, if any were destroyed since it
+// last did, or if first: a server that was killed knows nothing of them. While a backup
+// reads an older state it waits for the next call.
+func (d *Desk) Scrub(ctx context.Context, first bool) error {
+	if !d.destroyed.Swap(false) && !first {
+		return nil
+	}
+	done, err := d.DB.Scrub(ctx)
+	if !done {
+		d.destroyed.Store(true)
+	}
+	return err
 }
 
 // Erase begins the erasure of a customer, or destroys their key at once where the brand has
@@ -68,7 +86,7 @@ func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string
 	}
 	x := d.erasing(id, logKeys)
 	x.class = budget.Erase.String()
-	b, err := x.one(ctx, v, ords[0], asked)
+	b, err := x.one(ctx, v.Who, v.Brand.Cooling, ords[0], asked)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +109,7 @@ func (d *Desk) EraseFor(ctx context.Context, v *door.Visit, ords []record.Ordina
 	x := d.erasing(v.Brand.ID, logKeys)
 	for over := false; !over && len(gone) < len(ords); {
 		ord := ords[len(gone)]
-		if _, err = x.one(ctx, v, ord, false); err != nil && !errors.Is(err, seal.ErrUnknownToken) && !errors.Is(err, seal.ErrNoCustomer) {
+		if _, err = x.one(ctx, v.Who, v.Brand.Cooling, ord, false); err != nil && !errors.Is(err, seal.ErrUnknownToken) && !errors.Is(err, seal.ErrNoCustomer) {
 			break
 		}
 		gone, err = append(gone, ord), nil
@@ -233,18 +251,18 @@ type begun struct {
 
 // one logs the erasure of a customer, or its beginning, and carries it out. From the entry
 // on nothing refuses it: what stops it here leaves it to FinishCutOff, and is ErrErasing.
-func (x *erasing) one(ctx context.Context, v *door.Visit, ord record.Ordinal, asked bool) (b begun, err error) {
+func (x *erasing) one(ctx context.Context, who identity.Who, cooling time.Duration, ord record.Ordinal, asked bool) (b begun, err error) {
 	u, err := x.d.Seal.Fetch(ctx, x.brand, []record.Ordinal{ord}, 0)
 	if err != nil {
 		return b, err
 	}
-	ev := ledger.Event{Kind: entry.KindErasure, Who: v.Who, Class: x.class, Ords: u.Ords(), Commit: u.Commitment(0)}
-	if v.Brand.Cooling > 0 {
+	ev := ledger.Event{Kind: entry.KindErasure, Who: who, Class: x.class, Ords: u.Ords(), Commit: u.Commitment(0)}
+	if cooling > 0 {
 		now, err := x.d.DB.Now(ctx)
 		if err != nil {
 			return b, err
 		}
-		b.due = dueAfter(now, v.Brand.Cooling)
+		b.due = dueAfter(now, cooling)
 		by := entry.ByStaff
 		if asked {
 			b.code, by = seal.NewCode(), entry.ByCustomer
@@ -297,6 +315,7 @@ func (x *erasing) erase(ctx context.Context, r ledger.Receipt, ord record.Ordina
 		if err != nil {
 			return err
 		}
+		x.d.destroyed.Store(true)
 		delete(x.kept, ord)
 		delete(x.logKeys, ord)
 		return nil

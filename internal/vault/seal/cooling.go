@@ -31,7 +31,7 @@ const (
 	sqlHideCustomer  = `UPDATE customers SET erased = $2 WHERE ord = $1`
 	sqlReadLaid      = `SELECT c.kek, c.version, c.epoch, c.segments, c.wrapped, c.entry, c.begun, c.due, c.asked, p.sealed FROM cooling c JOIN customers p ON p.ord = c.ord WHERE c.ord = $1 AND c.brand = $2`
 	sqlEndLaid       = `DELETE FROM cooling WHERE ord = $1 AND entry = $2`
-	sqlEmptyCustomer = `UPDATE customers SET sealed = NULL, bought = NULL WHERE ord = $1`
+	sqlEmptyCustomer = `UPDATE customers SET sealed = NULL, bought = NULL, erased = $2 WHERE ord = $1`
 	sqlShowCustomer  = `UPDATE customers SET erased = 0 WHERE ord = $1`
 	sqlBackSecret    = `INSERT INTO customer_keys (ord, brand, kek, version, epoch, segments, wrapped) VALUES ($1, $2, $3, $4, $5, $6, $7)`
 	sqlNoteTakeBack  = `INSERT INTO take_backs (value, ord) VALUES ($1, $2) ON CONFLICT DO NOTHING`
@@ -40,6 +40,7 @@ const (
 	sqlListCooling   = `SELECT ord, brand, entry, begun, due, asked FROM cooling WHERE brand = $1 AND ord > $2 ORDER BY ord LIMIT $3`
 	sqlCoolingDue    = `SELECT ord, brand, entry, begun, due, asked FROM cooling WHERE due <= $1 ORDER BY due, ord LIMIT $2`
 	sqlCountCooling  = `SELECT count(*), coalesce(min(due), 0) FROM cooling WHERE brand = $1`
+	sqlCountGone     = `SELECT count(*), coalesce(min(erased), 0) FROM customers WHERE brand = $1 AND erased > $2 AND sealed IS NULL`
 	sqlCoolingBelow  = `SELECT ord, kek, wrapped FROM cooling WHERE brand = $1 AND kek < $2 AND ord > $3 ORDER BY ord LIMIT $4`
 	sqlRewrapCooling = `UPDATE cooling SET kek = $2, wrapped = $3 WHERE ord = $1 AND wrapped = $4`
 	sqlCountOldLaid  = `SELECT count(*) FROM cooling WHERE brand = $1 AND kek < $2`
@@ -300,7 +301,7 @@ func (s *Store) destroy(ctx context.Context, receipt ledger.Receipt, ord record.
 			{SQL: sqlDropTakeBack, Args: []any{int64(ord)}},
 			{SQL: sqlClearSegments, Args: []any{int64(ord)}},
 			{SQL: sqlEraseFormer, Args: []any{int64(ord)}},
-			{SQL: sqlEmptyCustomer, Args: []any{int64(ord)}},
+			{SQL: sqlEmptyCustomer, Args: []any{int64(ord), receipt.At().UnixMicro()}},
 		})
 	})
 	if err != nil {
@@ -502,6 +503,19 @@ func (s *Store) CountCooling(ctx context.Context, brand record.BrandID) (n int64
 	}
 	if n > 0 {
 		first = time.UnixMicro(due).UTC()
+	}
+	return n, first, nil
+}
+
+// CountDestroyed is how many keys of customers of a brand were destroyed after a time, and
+// when the first of them was.
+func (s *Store) CountDestroyed(ctx context.Context, brand record.BrandID, after time.Time) (n int64, first time.Time, err error) {
+	var at int64
+	if err := s.db.Row(ctx, sqlCountGone, int64(brand), after.UnixMicro()).Scan(&n, &at); err != nil {
+		return 0, first, fmt.Errorf("counting destroyed keys: %w", err)
+	}
+	if n > 0 {
+		first = time.UnixMicro(at).UTC()
 	}
 	return n, first, nil
 }

@@ -14,6 +14,7 @@ func (s *Server) brandRoutes() {
 	route(s, "GET", "/v1/brands", "brand-list", "List the brands where you have a role", s.listBrands)
 	route(s, "GET", "/v1/brands/{brand}/loyalty-prefixes", "loyalty-prefix-list", "Show the ranges of the brand's own numbers", s.loyaltyPrefixes)
 	route(s, "GET", "/v1/brands/{brand}/erasure-cooling", "erasure-cooling-show", "Show how long erased customers' keys lie aside", s.cooling)
+	route(s, "GET", "/v1/brands/{brand}/erasure-state", "erasure-state", "What is left of erasures: those that can be taken back, destroyed keys that no rotation has followed", s.erasureState)
 	route(s, "PUT", "/v1/brands/{brand}/erasure-cooling", "erasure-cooling-set", "Set how long erased customers' keys lie aside", s.setCooling, once)
 	route(s, "PUT", "/v1/brands/{brand}/loyalty-prefixes", "loyalty-prefix-set", "Declare the ranges of the brand's own numbers", s.setLoyaltyPrefixes, once)
 	route(s, "GET", "/v1/brands/{brand}/default-country", "default-country-show", "Show the country of the brand's national phone numbers", s.brandCountry)
@@ -33,6 +34,10 @@ func (s *Server) listBrands(ctx context.Context, c identity.Caller, _ *none) ([]
 
 func (s *Server) cooling(ctx context.Context, c identity.Caller, in *BrandPath) (*api.ErasureCooling, error) {
 	return s.vault.Admin.Cooling(ctx, c, in.Brand)
+}
+
+func (s *Server) erasureState(ctx context.Context, c identity.Caller, in *BrandPath) (*api.ErasureState, error) {
+	return s.vault.Upkeep.Erasures(ctx, c, in.Brand)
 }
 
 func (s *Server) setCooling(ctx context.Context, c identity.Caller, in *sentTo[api.ErasureCooling]) (*api.ErasureCooling, error) {

@@ -22,6 +22,8 @@ func (s *Server) customerRoutes() {
 	route(s, "POST", "/v1/brands/{brand}/erasures", "erasure-begin", "Erase a customer, also one who asked for it", s.beginErasure)
 	route(s, "GET", "/v1/brands/{brand}/erasures", "erasure-list", "List erasures that can still be taken back", s.erasures)
 	route(s, "POST", "/v1/brands/{brand}/erasures/take-back", "erasure-take-back", "Take back what a customer asked for, with their code and address", s.takeBack, once)
+	route(s, "POST", "/v1/brands/{brand}/erasures/undo", "erasure-undo", "Take back what staff erased; needs a second person", s.undoErasures, once)
+	route(s, "POST", "/v1/brands/{brand}/erasures/now", "erase-now", "Destroy customers' keys without cooling time; needs a second person", s.eraseNow, once)
 	route(s, "POST", "/v1/brands/{brand}/purchases", "purchases-add", "Add purchases", s.addPurchases, once, bulk)
 	route(s, "POST", "/v1/brands/{brand}/feed", "feed", "Take records in from a feed, as a JSON array or as JSON lines, in any order and any number of times", s.feed, bulk)
 	route(s, "GET", "/v1/brands/{brand}/customers/{token}/purchases", "purchases-list", "See a customer's purchases masked", s.viewPurchases)
@@ -57,6 +59,14 @@ func (s *Server) beginErasure(ctx context.Context, c identity.Caller, in *sentTo
 
 func (s *Server) erasures(ctx context.Context, c identity.Caller, in *erasureQuery) (*api.Erasures, error) {
 	return s.vault.Erase.Cooling(ctx, c, in.Brand, in.ErasureQuery)
+}
+
+func (s *Server) undoErasures(ctx context.Context, c identity.Caller, in *sentTo[api.ErasureUndo]) (*api.ErasuresDone, error) {
+	return s.vault.Erase.UndoErasures(ctx, c, in.Brand, in.Body)
+}
+
+func (s *Server) eraseNow(ctx context.Context, c identity.Caller, in *sentTo[api.EraseNow]) (*api.ErasuresDone, error) {
+	return s.vault.Erase.EraseNow(ctx, c, in.Brand, in.Body)
 }
 
 func (s *Server) takeBack(ctx context.Context, c identity.Caller, in *sentTo[api.TakeBackRequest]) (*api.Erased, error) {
