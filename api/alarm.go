@@ -22,6 +22,8 @@ type Alarm struct {
 	Repeats   int       `json:"repeats,omitempty" doc:"How many alarms with the same key came while this one was open."`
 	Earlier   string    `json:"earlier,omitempty" doc:"The last alarm about the same thing: the one that this one repeats, or the one before it, such as one that was closed."`
 
+	Contain string `json:"contain,omitempty" doc:"The command that stops the lineage of this alarm, ready to paste."`
+
 	State          string    `json:"state,omitempty" enum:"new,acknowledged,closed"`
 	AcknowledgedBy uint64    `json:"acknowledged_by,omitempty"`
 	AcknowledgedAt time.Time `json:"acknowledged_at,omitzero"`

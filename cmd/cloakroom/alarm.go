@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -22,11 +24,16 @@ type alarmCmd struct {
 }
 
 type alarmListCmd struct {
-	forBrand
+	remote
+	Brand    string `help:"Brand name; without it, all brands whose alarms you may see." placeholder:"NAME"`
 	State    string `help:"new, acknowledged, closed, or open for those not closed." enum:"new,acknowledged,closed,open,all" default:"open"`
 	Severity string `help:"Lowest severity shown." enum:"low,medium,high,critical" default:"low"`
 	Limit    int    `help:"Maximum number of rows." default:"50"`
+	Watch    bool   `help:"Go on: print each alarm as it comes or changes, until Ctrl-C."`
 }
+
+// watchEvery is how often --watch asks.
+const watchEvery = 2 * time.Second
 
 // Run lists alarms.
 func (c *alarmListCmd) Run(ctx context.Context, std Streams) error {
@@ -34,30 +41,107 @@ func (c *alarmListCmd) Run(ctx context.Context, std Streams) error {
 		return &usageError{"--limit is at least 1"}
 	}
 	return c.with(ctx, std, func(v *connection) error {
-		out := api.Alarms{Alarms: []api.Alarm{}}
-		for more := true; more && len(out.Alarms) < c.Limit; {
-			q := client.AlarmsQuery{Severity: c.Severity, Before: out.Before, Limit: min(c.Limit-len(out.Alarms), api.AlarmsPage)}
-			if c.State != "all" {
-				q.State = c.State
+		list, err := c.list(ctx, v)
+		if err != nil {
+			return err
+		}
+		if !c.Watch {
+			return c.print(std, api.Alarms{Alarms: list}, func(w io.Writer) { printAlarms(w, list, true) })
+		}
+		seen := map[string]string{}
+		for first := true; ; first = false {
+			var news []api.Alarm
+			for _, a := range list {
+				if key := a.Brand + " " + a.ID; seen[key] != a.State+a.Severity {
+					seen[key] = a.State + a.Severity
+					news = append(news, a)
+				}
 			}
-			page, err := v.Alarms(ctx, c.Brand, q)
-			if err != nil {
+			if first || len(news) > 0 {
+				if err := c.print(std, api.Alarms{Alarms: news}, func(w io.Writer) { printAlarms(w, news, first) }); err != nil {
+					return err
+				}
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(watchEvery):
+			}
+			if list, err = c.list(ctx, v); err != nil {
 				return err
 			}
-			out.Alarms, out.Before = append(out.Alarms, page.Alarms...), page.Before
-			more = page.Before != ""
 		}
-		return c.print(std, out, func(w io.Writer) {
-			t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-			for _, a := range out.Alarms {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", a.ID, a.At.Format("2006-01-02 15:04"), a.Severity, a.State, who(&a), a.Seen)
-			}
-			t.Flush()
-			if len(out.Alarms) == 0 {
-				fmt.Fprintln(w, "no alarms")
-			}
-		})
 	})
+}
+
+// list returns the alarms of one brand, or of all where the caller may see them, the newest
+// first.
+func (c *alarmListCmd) list(ctx context.Context, v *connection) ([]api.Alarm, error) {
+	brands := []string{c.Brand}
+	if c.Brand == "" {
+		all, err := v.Brands(ctx)
+		if err != nil {
+			return nil, err
+		}
+		brands = []string{"group"}
+		for _, b := range all {
+			brands = append(brands, b.Name)
+		}
+	}
+	out, allowed := []api.Alarm{}, false
+	var refused error
+	for _, brand := range brands {
+		list, err := c.of(ctx, v, brand)
+		if e, ok := errors.AsType[*api.Error](err); ok && c.Brand == "" && (e.Type == api.TypePolicyDenied || e.Type == api.TypeUnknownBrand) {
+			if e.Type == api.TypePolicyDenied {
+				refused = err
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out, allowed = append(out, list...), true
+	}
+	if !allowed && refused != nil {
+		return nil, refused
+	}
+	slices.SortStableFunc(out, func(a, b api.Alarm) int { return b.At.Compare(a.At) })
+	return out[:min(len(out), c.Limit)], nil
+}
+
+func (c *alarmListCmd) of(ctx context.Context, v *connection, brand string) ([]api.Alarm, error) {
+	var out []api.Alarm
+	before := ""
+	for more := true; more && len(out) < c.Limit; {
+		q := client.AlarmsQuery{Severity: c.Severity, Before: before, Limit: min(c.Limit-len(out), api.AlarmsPage)}
+		if c.State != "all" {
+			q.State = c.State
+		}
+		page, err := v.Alarms(ctx, brand, q)
+		if err != nil {
+			return nil, err
+		}
+		out, before = append(out, page.Alarms...), page.Before
+		more = before != ""
+	}
+	return out, nil
+}
+
+func printAlarms(w io.Writer, list []api.Alarm, header bool) {
+	if len(list) == 0 {
+		fmt.Fprintln(w, "no alarms")
+		return
+	}
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	if header {
+		fmt.Fprintln(t, "BRAND\tALARM\tAT\tSEVERITY\tSTATE\tWHO\tSEEN")
+	}
+	for i := range list {
+		a := &list[i]
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", a.Brand, a.ID, a.At.Format("2006-01-02 15:04"), a.Severity, a.State, who(a), a.Seen)
+	}
+	t.Flush()
 }
 
 func who(a *api.Alarm) string {
@@ -94,6 +178,9 @@ func printAlarm(w io.Writer, a *api.Alarm) {
 	}
 	for _, l := range lines {
 		fmt.Fprintf(w, "  %-13s %s\n", l[0], l[1])
+	}
+	if a.Contain != "" && a.State != "closed" {
+		fmt.Fprintf(w, "To stop it:\n  %s\n", a.Contain)
 	}
 }
 

@@ -5,25 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/govern/backup"
 )
 
-// backupCmd is `cloakroom backup`.
 type backupCmd struct {
+	Make   backupMakeCmd   `cmd:"" default:"withargs" help:"Back up a running vault; same as backup alone."`
+	Verify backupVerifyCmd `cmd:"" help:"Read a backup byte by byte against its manifest; needs no key."`
+}
+
+type backupMakeCmd struct {
 	remote
-	Out         string   `help:"Empty directory on the vault's machine." required:"" placeholder:"DIR"`
-	Recipients  []string `name:"recipient" help:"age recipient (age1...) of the encrypted keys; may be repeated." placeholder:"AGE1..."`
-	Parts       []string `help:"Parts to back up: data, keys, log (default: all)." placeholder:"PART,..."`
-	KeysOnly    bool     `help:"Keys and log only: small, for frequent backups; keep only the newest."`
-	WithRootKey bool     `help:"Include the root key, encrypted to the recipients; their identity then opens this backup without other keys."`
+	Out         string        `help:"Empty directory on the vault's machine." required:"" placeholder:"DIR"`
+	Recipients  []string      `name:"recipient" help:"age recipient (age1...) of the encrypted keys; may be repeated." placeholder:"AGE1..."`
+	Parts       []string      `help:"Parts to back up: data, keys, log (default: all)." placeholder:"PART,..."`
+	KeysOnly    bool          `help:"Keys and log only: small, for frequent backups; keep only the newest."`
+	Keep        int           `help:"Then delete older backups of the same parts beside this one, beyond the newest N." placeholder:"N"`
+	KeepFor     time.Duration `name:"keep-for" help:"Then delete those older than this, such as 720h; with --keep, only those beyond both." placeholder:"TIME"`
+	WithRootKey bool          `help:"Include the root key, encrypted to the recipients; their identity then opens this backup without other keys."`
 }
 
 // Help is the long help text.
-func (backupCmd) Help() string {
+func (backupMakeCmd) Help() string {
 	return `Writes a consistent snapshot while servers run. A server on this machine makes the backup;
 without one, this command opens the vault itself.
 
@@ -44,7 +52,10 @@ DIR.unfinished, which restore refuses and the next backup removes.`
 const backupPoll = 100 * time.Millisecond
 
 // Run makes a backup.
-func (c *backupCmd) Run(ctx context.Context, std Streams) error {
+func (c *backupMakeCmd) Run(ctx context.Context, std Streams) error {
+	if c.Keep < 0 || c.KeepFor < 0 {
+		return &usageError{"--keep and --keep-for are 1 or more, and a time"}
+	}
 	if c.KeysOnly {
 		if len(c.Parts) > 0 {
 			return &usageError{"--keys-only and --parts do not go together"}
@@ -86,6 +97,10 @@ func (c *backupCmd) Run(ctx context.Context, std Streams) error {
 		if b.State != "done" {
 			return errors.New(b.Error)
 		}
+		gone, err := c.thin(out, time.Now())
+		if err != nil {
+			return fmt.Errorf("the backup is made; deleting older ones: %w", err)
+		}
 		return c.print(std, b, func(w io.Writer) {
 			for _, p := range b.Parts {
 				rows := uint64(0)
@@ -98,7 +113,60 @@ func (c *backupCmd) Run(ctx context.Context, std Streams) error {
 			if c.WithRootKey {
 				fmt.Fprintln(w, "The backup contains the root key, encrypted: the recipients' identity opens every customer in it.")
 			}
+			for _, dir := range gone {
+				fmt.Fprintln(w, "deleted", dir)
+			}
+			if !c.WithRootKey {
+				fmt.Fprintln(w, "root.key is NOT in this backup: keep copies of it elsewhere, or nothing in it can be read again")
+			}
 		})
+	})
+}
+
+// thin deletes older backups beside the one that was made.
+func (c *backupMakeCmd) thin(made string, now time.Time) ([]string, error) {
+	if c.Keep == 0 && c.KeepFor == 0 {
+		return nil, nil
+	}
+	var before time.Time
+	if c.KeepFor > 0 {
+		before = now.Add(-c.KeepFor)
+	}
+	old, err := backup.Outdated(made, c.Keep, before)
+	if err != nil {
+		return nil, err
+	}
+	for i, dir := range old {
+		if err := os.RemoveAll(dir); err != nil {
+			return old[:i], err
+		}
+	}
+	return old, nil
+}
+
+type backupVerifyCmd struct {
+	Dir  string `arg:"" help:"Directory of the backup." type:"existingdir"`
+	JSON bool   `help:"Print the manifest as JSON."`
+}
+
+// Run verifies a backup.
+func (c *backupVerifyCmd) Run(ctx context.Context, std Streams) error {
+	m := meter{std: std}
+	manifest, err := backup.Verify(ctx, c.Dir, func(p backup.Progress) { m.draw(p.Part, uint64(p.Bytes>>20), 0, 0) })
+	m.clear()
+	if err != nil {
+		return err
+	}
+	r := remote{JSON: c.JSON}
+	return r.print(std, manifest, func(w io.Writer) {
+		for _, p := range manifest.Parts {
+			fmt.Fprintf(w, "%-6s %12d bytes, as they were written\n", p.Part, p.Bytes)
+		}
+		fmt.Fprintf(w, "backup of %s\n", manifest.Made.Format(time.RFC3339))
+		if manifest.RootKey == nil {
+			fmt.Fprintln(w, "root.key is NOT in this backup")
+		}
+		fmt.Fprintln(w, "What the keys open is checked by cloakroom restore --dry-run.")
 	})
 }
 

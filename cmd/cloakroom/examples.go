@@ -38,7 +38,7 @@ var examples = map[string][]string{
 	"export show":     {"cloakroom export show --brand gucci exp-4"},
 	"export stop":     {"cloakroom export stop --brand gucci exp-4"},
 
-	"alarm list":            {"cloakroom alarm list --brand gucci", "cloakroom alarm list --brand gucci --severity high --json"},
+	"alarm list":            {"cloakroom alarm list", "cloakroom alarm list --watch", "cloakroom alarm list --brand gucci --severity high --json"},
 	"alarm show":            {"cloakroom alarm show --brand gucci 20517-surge"},
 	"alarm ack":             {"cloakroom alarm ack --brand gucci 20517-surge"},
 	"alarm close":           {"cloakroom alarm close --brand gucci 20517-surge --reason contained --ticket INC-7"},
@@ -107,7 +107,8 @@ var examples = map[string][]string{
 	"config check":    {"cloakroom config check /etc/cloakroom/cloakroom.yaml"},
 	"config show":     {"cloakroom config show --config /etc/cloakroom/cloakroom.yaml"},
 	"doctor":          {"cloakroom doctor", "cloakroom doctor --data /var/lib/cloakroom --json"},
-	"backup":          {"cloakroom backup --out monday --recipient age1...", "cloakroom backup --out wednesday --keys-only --recipient age1..."},
+	"backup verify":   {"cloakroom backup verify monday"},
+	"backup make":     {"cloakroom backup --out monday --recipient age1...", "cloakroom backup --out wednesday --keys-only --recipient age1... --keep 3"},
 	"restore":         {"cloakroom restore --from monday --keys-from wednesday --identity backup.key --root-key root.key --data new"},
 	"key list":        {"cloakroom key list --brand gucci"},
 	"key rotate":      {"cloakroom key rotate --brand gucci", "cloakroom key rotate --brand gucci --kind index --background"},

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"gopkg.in/yaml.v3"
 )
 
@@ -327,4 +329,57 @@ func metricNames(t *testing.T) map[string]bool {
 	}
 	out["cloakroom_errors_total"] = true // from the first error on
 	return out
+}
+
+// A backup says what is not in it, is verified without a key, and thins out older ones.
+func TestBackupsAreKeptAndVerified(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	vault, at := filepath.Join(dir, "vault"), filepath.Join(dir, "backups")
+	demoIn(t, vault, 30)
+	identity := filepath.Join(dir, "backup.key")
+	if err := ageProgram("age-keygen", []string{"-o", identity}); err != nil {
+		t.Fatal(err)
+	}
+	ids, err := identities(identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := ids[0].(*age.X25519Identity).Recipient().String()
+	for _, name := range []string{"1", "2", "3"} {
+		out := run(t, "backup", "--data", vault, "--out", filepath.Join(at, name), "--recipient", to, "--keep", "2")
+		if !strings.HasSuffix(out, "root.key is NOT in this backup: keep copies of it elsewhere, or nothing in it can be read again\n") {
+			t.Errorf("the last line is not about root.key: %s", out)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(at, "*"))
+	if err != nil || len(left) != 2 || filepath.Base(left[0]) != "2" {
+		t.Errorf("left are %v, %v", left, err)
+	}
+	newest := filepath.Join(at, "3")
+	if out := run(t, "backup", "verify", newest); !strings.Contains(out, "as they were written") {
+		t.Error(out)
+	}
+	// A restore with another vault's root key writes nothing, and can be repeated.
+	other := filepath.Join(dir, "other")
+	demoIn(t, other, 30)
+	restored := filepath.Join(dir, "restored")
+	restore := []string{"restore", "--from", newest, "--identity", identity, "--data", restored, "--root-key"}
+	if out := fails(t, append(restore, filepath.Join(other, "root.key"))...); !strings.Contains(out, "opens none of the keys") {
+		t.Error(out)
+	}
+	if _, err := os.Stat(restored); err == nil {
+		t.Error("the directory was touched before the key was tried")
+	}
+	run(t, append(restore, filepath.Join(vault, "root.key"))...)
+	data, err := os.OpenFile(filepath.Join(newest, "data.zst"), os.O_RDWR, 0)
+	if err == nil {
+		_, err = data.WriteAt([]byte("x"), 40)
+	}
+	if err = errors.Join(err, data.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if out := fails(t, "backup", "verify", newest); !strings.Contains(out, "its bytes were changed") {
+		t.Error(out)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
@@ -205,4 +206,70 @@ func (s *sources) check(ctx context.Context, progress func(Progress)) error {
 		}
 	}
 	return nil
+}
+
+// Verify reads a backup byte by byte against its manifest. It needs no key, and so says nothing
+// of what the keys open: a restore with --dry-run does.
+func Verify(ctx context.Context, dir string, progress func(Progress)) (*Manifest, error) {
+	s, err := openSource(dir)
+	if err != nil {
+		return nil, err
+	}
+	for i := range s.Parts {
+		if err := s.digest(ctx, &s.Parts[i], progress); err != nil {
+			return nil, err
+		}
+	}
+	if s.RootKey != nil {
+		f := *s.RootKey
+		f.Name = RootKeyFile
+		if err := s.digest(ctx, &f, progress); err != nil {
+			return nil, err
+		}
+	}
+	return s.Manifest, nil
+}
+
+// Outdated returns the backups beside the newest one that need not be kept: those with the
+// same parts of the same vault, beyond the newest keep of them and older than before. Zero
+// values keep all.
+func Outdated(newest string, keep int, before time.Time) ([]string, error) {
+	now, err := openSource(newest)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(filepath.Dir(newest))
+	if err != nil {
+		return nil, fmt.Errorf("looking for older backups: %w", err)
+	}
+	var list []*source
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		s, err := openSource(filepath.Join(filepath.Dir(newest), e.Name()))
+		if err != nil || s.Vault != now.Vault || !slices.Equal(s.names(), now.names()) {
+			continue // not ours to judge
+		}
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b *source) int { return b.Made.Compare(a.Made) })
+	var out []string
+	for i, s := range list {
+		beyond, old := keep > 0 && i >= keep, !before.IsZero() && s.Made.Before(before)
+		if (beyond && (before.IsZero() || old) || keep == 0 && old) && s.Backup != now.Backup {
+			out = append(out, s.dir)
+		}
+	}
+	return out, nil
+}
+
+// names are the parts that a backup has.
+func (m *Manifest) names() []string {
+	var out []string
+	for i := range m.Parts {
+		out = append(out, string(m.Parts[i].Part))
+	}
+	slices.Sort(out)
+	return out
 }

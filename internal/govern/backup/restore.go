@@ -157,6 +157,9 @@ func Restore(ctx context.Context, o Options, prepare Prepare, progress func(Prog
 	if err := r.sources.check(ctx, r.progress); err != nil {
 		return nil, err
 	}
+	if err := r.tryRoot(ctx, rootKey); err != nil { // before the directory is touched
+		return nil, err
+	}
 	if err := r.people(ctx); err != nil {
 		return nil, err
 	}
@@ -347,6 +350,37 @@ func (r *partReader) int(row []any, column string) (int64, error) {
 		}
 	}
 	return 0, r.damaged("a row of %s has no %s", r.table, column)
+}
+
+// errTried ends the reading of keys once one was tried.
+var errTried = errors.New("a key was tried")
+
+// tryRoot refuses a root key that opens no key of the backup.
+func (r *restore) tryRoot(ctx context.Context, rootKey []byte) error {
+	pr, _, err := r.part(r.keys, db.PartKeys)
+	if err != nil {
+		return err
+	}
+	err = eachOf(ctx, pr, []string{"brand_keys"}, func(row []any) error {
+		brand, err := pr.int(row, "brand")
+		version, verr := pr.int(row, "version")
+		if err = errors.Join(err, verr); err != nil {
+			return err
+		}
+		kind, _ := row[slices.Index(pr.columns, "kind")].(string)
+		wrapped, _ := row[slices.Index(pr.columns, "wrapped")].([]byte)
+		if err := keys.OpensRow(rootKey, record.BrandID(brand), keys.Kind(kind), int(version), wrapped); err != nil {
+			if errors.Is(err, keys.ErrUnwrap) {
+				return fmt.Errorf("this root key opens none of the keys in %s: nothing was written; name the one that the vault had then with --root-key: %w", r.keys.dir, err)
+			}
+			return err
+		}
+		return errTried
+	})
+	if errors.Is(err, errTried) {
+		err = nil
+	}
+	return errors.Join(err, pr.close())
 }
 
 // empty refuses a target that has a vault. What an earlier restore left half done is

@@ -19,6 +19,7 @@ import (
 	"sync"
 
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 // RootFile is the name of the root key's file in a data directory.
@@ -96,7 +97,12 @@ func readFile(path string) ([]rootKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the root key %s: %w", path, err)
 	}
-	lines := strings.Split(strings.TrimSuffix(string(buf[:n]), "\n"), "\n")
+	return parseFile(path, buf[:n])
+}
+
+// parseFile reads the text of a root key's file; path is for people.
+func parseFile(path string, text []byte) ([]rootKey, error) {
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 	if len(lines) > maxRootKeys {
 		return nil, fmt.Errorf("%s: %w", path, ErrKeyFile)
 	}
@@ -326,4 +332,15 @@ func unwrap(keys []rootKey, wrapped, aad []byte) ([]byte, error) {
 		}
 	}
 	return nil, ErrUnwrap
+}
+
+// OpensRow reports whether the text of a root key's file opens a brand's key, as its row has it:
+// ErrUnwrap where it is another vault's.
+func OpensRow(text []byte, brand record.BrandID, kind Kind, version int, wrapped []byte) error {
+	list, err := parseFile(RootFile, text)
+	if err != nil {
+		return err
+	}
+	_, err = unwrap(list, wrapped, name{brand, kind, version}.aad())
+	return err
 }

@@ -54,8 +54,12 @@ func (n *names) of(ctx context.Context, id uint64) string {
 
 // Shown is an alarm as the API shows it.
 func Shown(brand string, a *detect.Alarm) api.Alarm {
+	contain := ""
+	if a.Lineage != 0 {
+		contain = fmt.Sprintf("cloakroom contain --brand %s --credential %d --alarm %s", brand, a.Lineage, a.ID())
+	}
 	return api.Alarm{
-		ID: a.ID(), Brand: brand, Entry: a.Entry, At: a.At, Rule: string(a.Rule), Severity: a.Grade.String(), Principal: a.Principal,
+		Contain: contain, ID: a.ID(), Brand: brand, Entry: a.Entry, At: a.At, Rule: string(a.Rule), Severity: a.Grade.String(), Principal: a.Principal,
 		Lineage: a.Lineage, Role: a.Role, Customers: a.Customers, Usual: a.Usual, Seen: a.Seen, Key: a.Key,
 	}
 }
