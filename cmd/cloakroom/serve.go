@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -33,6 +34,7 @@ type serveCmd struct {
 	Metrics       string        `name:"metrics-listen" help:"Address on this machine that serves GET /metrics without a key, such as 127.0.0.1:9464." placeholder:"HOST:PORT"`
 	AlarmPatience time.Duration `help:"How long the alarm of an act that needs two people is tried, before the act takes effect without it." default:"10m" placeholder:"TIME"`
 	GlassDelay    time.Duration `help:"How long broken glass waits (cloakroom change break-glass). Give every server of a vault the same." default:"4h" placeholder:"TIME"`
+	Allow         []string      `name:"allow-receiver" help:"Network of this machine or a private one in which webhooks for alarms may be, such as 10.1.0.0/16. Repeatable." placeholder:"CIDR"`
 	smtp
 	backing
 }
@@ -77,6 +79,14 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 	if err := c.checkMetrics(); err != nil {
 		return err
 	}
+	var allow []netip.Prefix
+	for _, text := range c.Allow {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return &usageError{"--allow-receiver is a network, such as 10.1.0.0/16"}
+		}
+		allow = append(allow, p)
+	}
 	// Before the vault is opened: what cannot be served leaves no directory behind.
 	r := &running{cmd: c, std: std, level: new(slog.LevelVar), supervisor: supervisor{std.getenv("NOTIFY_SOCKET")}}
 	if err := r.level.UnmarshalText([]byte(c.Log)); err != nil {
@@ -108,6 +118,7 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 		v.Admin.Mail = mail
 	}
 	v.Changes.Patience, v.Changes.Glass = max(c.AlarmPatience, time.Nanosecond), max(c.GlassDelay, time.Minute)
+	v.Sender.Allow = allow
 	address := l.Addr().String()
 	if r.certificate != nil {
 		l = tls.NewListener(l, &tls.Config{GetCertificate: r.certificate.get, MinVersion: tls.VersionTLS13})

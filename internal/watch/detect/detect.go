@@ -179,6 +179,7 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 		if s.released() {
 			s.hours()
 			s.volumes()
+			s.mole()
 			s.walk()
 		}
 		s.credential()

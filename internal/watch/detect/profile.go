@@ -76,6 +76,7 @@ type profile struct {
 	highDay int64 // the last day on which it was above its own usual, for peers
 	fullDay int64 // the last day on which a budget refused it, for crowd
 	harms   harms
+	month   month
 }
 
 // episode keeps a rule from saying the same at every entry: it speaks again when the
@@ -103,6 +104,7 @@ const (
 	ofDayRule
 	ofWeekRule
 	ofWalk
+	ofMole
 	maxEpisodes
 )
 
@@ -173,7 +175,7 @@ func (d *Detector) close(id string) {
 }
 
 // episodes are the rules that have an episode for each principal, in its order.
-func episodes() []Rule { return []Rule{Surge, Drift, Day, Week, Walk} }
+func episodes() []Rule { return []Rule{Surge, Drift, Day, Week, Walk, Mole} }
 
 // role is what is kept of the principals of one role together.
 type role struct {

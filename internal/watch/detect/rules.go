@@ -93,11 +93,12 @@ const (
 	// Change is an act that needs two people, or a key that somebody made for another. No
 	// file of rules switches it off.
 	Change Rule = "second-person"
+	Mole   Rule = "mole"
 )
 
 // AllRules returns every rule.
 func AllRules() []Rule {
-	return []Rule{Canary, Surge, Drift, Day, Week, Walk, Purpose, Fields, Action, Credential, Hours, Peers, Refusals, Crowd, CanaryMail, Overwrite, Erasures, Emails, Rewrite, Probe}
+	return []Rule{Canary, Surge, Drift, Day, Week, Walk, Purpose, Fields, Action, Credential, Hours, Peers, Refusals, Crowd, CanaryMail, Overwrite, Erasures, Emails, Rewrite, Probe, Mole}
 }
 
 // Rules are the thresholds of one brand. See default.yaml for what each means.
@@ -165,7 +166,14 @@ type Rules struct {
 	Erasures  times  `yaml:"erasures"`
 	Emails    times  `yaml:"emails"`
 	Probe     graded `yaml:"probe"`
-	Rewrite   struct {
+	Mole      struct {
+		graded `yaml:",inline"`
+
+		Times float64 `yaml:"times"`
+		Floor int     `yaml:"floor"`
+		Least int     `yaml:"least"`
+	} `yaml:"mole"`
+	Rewrite struct {
 		graded `yaml:",inline"`
 
 		Share float64 `yaml:"share"`
@@ -193,7 +201,7 @@ type graded struct {
 func (r *Rules) current() {
 	for _, g := range []*graded{&r.Canary, &r.CanaryMail, &r.Surge.graded, &r.Drift.graded, &r.Day.graded, &r.Week.graded, &r.Walk.graded,
 		&r.Purpose, &r.Fields, &r.Action, &r.Credential.graded, &r.Hours, &r.Crowd.graded, &r.Peers.graded, &r.Refusals.graded,
-		&r.Overwrite.graded, &r.Erasures.graded, &r.Emails.graded, &r.Rewrite.graded, &r.Probe} {
+		&r.Overwrite.graded, &r.Erasures.graded, &r.Emails.graded, &r.Rewrite.graded, &r.Probe, &r.Mole.graded} {
 		if g.Old != 0 {
 			g.Grade, g.Old = g.Old, 0
 		}
@@ -349,6 +357,9 @@ func (r *Rules) check() error {
 		between("erasures.times", r.Erasures.Times, 1, 1000),
 		between("emails.floor", float64(r.Emails.Floor), 1, 1e9),
 		between("emails.times", r.Emails.Times, 1, 1000),
+		between("mole.times", r.Mole.Times, 1.5, 1000),
+		between("mole.floor", float64(r.Mole.Floor), 1, 1e9),
+		between("mole.least", float64(r.Mole.Least), 2, 1e6),
 		between("rewrite.floor", float64(r.Rewrite.Floor), 1, 1e9),
 		between("rewrite.share", r.Rewrite.Share, 0.001, 1),
 		between("refusals.policy-denied", float64(r.Refusals.PolicyDenied), 0, 1e9),

@@ -15,7 +15,7 @@ import (
 
 // StateVersion is of what a detector learns and how Encode writes it. Raise it with
 // every change of either, and servers learn again from the log.
-const StateVersion = 3
+const StateVersion = 4
 
 var errState = errors.New("not the state of a detector")
 
@@ -122,6 +122,7 @@ func (p *profile) code(c *coder) {
 	code(c, &p.highDay)
 	code(c, &p.fullDay)
 	p.harms.code(c)
+	p.month.code(c)
 }
 
 func (r *role) code(c *coder) {

@@ -197,6 +197,8 @@ func (d *Desk) rows(ctx context.Context, v *door.Visit, now time.Time, own bool,
 		switch {
 		case ask.Kind != "" && ask.Kind != h.Kind.String():
 			continue
+		case own && h.Kind > budget.Principal: // of others, too
+			continue
 		case ask.Principal != "" && h.Kind <= budget.Principal && h.name != ask.Principal:
 			continue
 		case ask.Principal != "" && h.Kind == budget.Role && h.role != role:

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -123,6 +124,7 @@ func (p place) sender(t *testing.T) *Sender { return p.senderBy(t, nil) }
 func (p place) senderBy(t *testing.T, m *MailServer) *Sender {
 	s := NewSender(p.db, p.ring, brands.New(p.db), alarm.NewStore(p.db))
 	s.Use(m)
+	s.Allow = testNets
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
@@ -324,7 +326,7 @@ func TestOneReceiverNeverHoldsUpAnother(t *testing.T) {
 
 func TestErrorsKeepAddressesToThemselves(t *testing.T) {
 	t.Parallel()
-	client := newWebhookClient()
+	client := newWebhookClient(func() []netip.Prefix { return testNets })
 	for _, address := range []string{"http://127.0.0.1:1/secret-token", "http://127.0.0.1:x/secret-token"} {
 		to := &webhook{client, address, nil}
 		_, err := to.deliver(t.Context(), &notice{brand: "gucci", Notice: alarm.Notice{Alarm: &alarm.Stored{}}})

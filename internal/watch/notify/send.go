@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,6 +52,9 @@ type Sender struct {
 	Alarms *alarm.Store
 	// Contained tells what a containment is about; may be nil.
 	Contained *containment.Store
+	// Allow are the networks beside public ones in which webhooks may be: of this machine,
+	// or private.
+	Allow []netip.Prefix
 	*follow.Loop
 
 	mail atomic.Pointer[MailServer]
@@ -69,10 +73,12 @@ type Sender struct {
 
 // NewSender returns the sender of one server.
 func NewSender(d *db.DB, ring *keys.Ring, b *brands.Store, alarms *alarm.Store) *Sender {
-	return &Sender{
+	s := &Sender{
 		DB: d, Ring: ring, Brands: b, Alarms: alarms, Loop: follow.NewLoop(poll), leases: follow.NewLeases(d), busy: map[follow.Work]bool{},
-		client: newWebhookClient(), sooner: follow.NewLoop(poll),
+		sooner: follow.NewLoop(poll),
 	}
+	s.client = newWebhookClient(func() []netip.Prefix { return s.Allow })
+	return s
 }
 
 // Use sets the mail server that mail goes through from now on. Without one, receivers of

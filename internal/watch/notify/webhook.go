@@ -15,12 +15,6 @@ import (
 // postTimeout bounds one request to a receiver.
 const postTimeout = 10 * time.Second
 
-func newWebhookClient() *http.Client {
-	return &http.Client{Timeout: postTimeout, CheckRedirect: func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse // a signed alarm goes where it was meant to
-	}}
-}
-
 // webhook is the way to a receiver of Standard Webhooks.
 type webhook struct {
 	client  *http.Client
@@ -53,6 +47,9 @@ func (h *webhook) deliver(ctx context.Context, n *notice) (status int, err error
 	req.Header.Set("webhook-timestamp", strconv.FormatInt(now.Unix(), 10))
 	req.Header.Set("webhook-signature", Sign(h.secret, id, now, body))
 	resp, err := h.client.Do(req)
+	if errors.Is(err, errInside) {
+		return 0, errInside
+	}
 	if err != nil {
 		var timeout interface{ Timeout() bool }
 		if errors.As(err, &timeout) && timeout.Timeout() {

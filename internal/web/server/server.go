@@ -357,7 +357,13 @@ func unmarshal(data []byte, v any) error {
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return errors.New(malformed + strconv.FormatInt(syntax.Offset, 10))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if at := repeated(data); at >= 0 {
+		return errors.New(malformed + strconv.Itoa(at) + ": a member is repeated, or differs from another only in case")
+	}
+	return nil
 }
 
 // known returns a location up to its first name that no request of the API has: such a
