@@ -4,7 +4,7 @@ import "time"
 
 // ContainRequest says what to stop: exactly one of the first five.
 type ContainRequest struct {
-	Credential uint64 `json:"credential,omitempty" doc:"Its whole lineage, at the brand, and from the group at every brand."`
+	Lineage    uint64 `json:"lineage,omitempty" doc:"A credential and all made through it, by the number of any of them; at the brand, and from the group at every brand."`
 	Principal  string `json:"principal,omitempty" maxLength:"64" doc:"By name; at the brand, and from the group at every brand."`
 	Role       string `json:"role,omitempty" maxLength:"64" doc:"Clear fields, searches and files, at the brand."`
 	Brand      bool   `json:"brand,omitempty" doc:"Clear fields, searches and files of everybody at the brand."`

@@ -7,7 +7,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 )
 
-// Contain stops a credential's lineage, a principal, a role, a brand or its exports.
+// Contain stops a lineage, a principal, a role, a brand or its exports.
 func (c *Client) Contain(ctx context.Context, brand string, req api.ContainRequest) (*api.Containment, error) {
 	return ask[api.Containment](ctx, c, http.MethodPost, at(brand, "containments"), req)
 }

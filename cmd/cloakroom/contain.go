@@ -12,7 +12,7 @@ import (
 
 // containCmd stops a possible thief.
 type containCmd struct {
-	Stop    containStopCmd    `cmd:"" default:"withargs" help:"Stop a credential, principal, role, brand or all exports, on every server."`
+	Stop    containStopCmd    `cmd:"" default:"withargs" help:"Stop a lineage, principal, role, brand or all exports, on every server."`
 	Show    containShowCmd    `cmd:"" help:"Show one containment."`
 	List    containListCmd    `cmd:"" help:"List containments, newest first."`
 	Undo    containUndoCmd    `cmd:"" help:"Ask to lift a containment; a second person confirms."`
@@ -21,7 +21,7 @@ type containCmd struct {
 
 type containStopCmd struct {
 	forBrand
-	Credential uint64 `xor:"what" help:"Credential number; its whole lineage is stopped." placeholder:"NUMBER"`
+	Lineage    uint64 `xor:"what" help:"Lineage: a credential and all made through it, by the number of any of them." placeholder:"NUMBER" aliases:"credential"` // mails sent before the rename name --credential
 	Principal  string `xor:"what" help:"Name of a person or service." placeholder:"NAME"`
 	Role       string `xor:"what" help:"Role; stops clear fields, searches and files." placeholder:"ROLE"`
 	WholeBrand bool   `xor:"what" help:"Everybody at the brand; stops clear fields, searches and files."`
@@ -34,10 +34,10 @@ type containStopCmd struct {
 
 // Run contains.
 func (c *containStopCmd) Run(ctx context.Context, std Streams) error {
-	if c.Credential == 0 && c.Principal == "" && c.Role == "" && !c.WholeBrand && !c.AllExports {
-		return &usageError{"--brand says where, not what: add --credential, --principal, --role, --all-exports, or --whole-brand for everybody at the brand"}
+	if c.Lineage == 0 && c.Principal == "" && c.Role == "" && !c.WholeBrand && !c.AllExports {
+		return &usageError{"--brand says where, not what: add --lineage, --principal, --role, --all-exports, or --whole-brand for everybody at the brand"}
 	}
-	in := api.ContainRequest{Credential: c.Credential, Principal: c.Principal, Role: c.Role, Brand: c.WholeBrand,
+	in := api.ContainRequest{Lineage: c.Lineage, Principal: c.Principal, Role: c.Role, Brand: c.WholeBrand,
 		AllExports: c.AllExports, Keep: c.Keep, Alarm: c.Alarm, Ticket: c.Ticket, DryRun: c.DryRun}
 	call := func(v *connection) (*api.Containment, error) { return v.Contain(ctx, c.Brand, in) }
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Containment) {

@@ -77,7 +77,7 @@ func TestAFleetContains(t *testing.T) {
 			}
 		}
 		var c api.Containment
-		if err := unixClient(f.dirs[round%servers], responder).Do(ctx, "POST", "/v1/brands/gucci/containments", api.ContainRequest{Credential: stolen.ID}, &c); err != nil {
+		if err := unixClient(f.dirs[round%servers], responder).Do(ctx, "POST", "/v1/brands/gucci/containments", api.ContainRequest{Lineage: stolen.ID}, &c); err != nil {
 			t.Fatal(err)
 		}
 		var log api.Checkpoint

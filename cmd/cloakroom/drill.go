@@ -38,16 +38,16 @@ type drillRunCmd struct {
 
 // Help is the long help text.
 func (drillRunCmd) Help() string {
-	return `Makes a vault on a fresh database, works it honestly for some simulated days, and then
-attacks it through the public API, each variant against several sets of defences. A
-responder who knows only the alarms resets a password, sees it go on, and contains.
+	return `Makes a vault on a fresh database, simulates some days of normal operation, then attacks
+it through the public API, each variant against several sets of defences. A responder
+who knows only the alarms resets a password, sees the attack continue, and contains.
 docs/drill.md says what is simulated, how to read the figures, and what is not modelled.
 
   cloakroom drill run kering --out drill
   cloakroom drill run kering --variants a --defence off=budgets,canaries --json
 
-EXIT STATUS: 0 done, 1 failed, or the vault broke a promise during the drill: more left
-than the loss bound said, or other customers than the log says. 2 wrong command line,
+EXIT STATUS: 0 done, 1 failed, or the vault broke a promise: the thief received more
+customers than the loss bound, or customers that the log does not show. 2 wrong command line,
 130 interrupted.`
 }
 
@@ -65,7 +65,7 @@ func (c *drillRunCmd) Run(ctx context.Context, std Streams) (err error) {
 	for _, text := range c.Defence {
 		list, ok := strings.CutPrefix(text, "off=")
 		if !ok {
-			return &usageError{"--defence is off= and what to switch off: off=budgets,canaries"}
+			return &usageError{"--defence takes off= and the defences to switch off, such as off=budgets,canaries"}
 		}
 		off, err := drill.ParseDefences(list)
 		if err != nil {
@@ -174,7 +174,7 @@ func printDrill(w io.Writer, r *drill.Result) {
 	h := &r.Honest
 	fmt.Fprintf(w, "%d customers and %d canaries, seed %d. %d days of %d store associates, %d service agents, the shop application and the newsletter:\n",
 		r.Customers, r.Canaries, r.Seed, r.Days, h.Associates, h.Agents)
-	fmt.Fprintf(w, "%d requests, %d refused by a budget (%s), %d false alarms (%.2f per principal-month), %d of them paged somebody (%.2f).\n",
+	fmt.Fprintf(w, "%d requests, %d refused by a budget (%s), %d false alarms (%.2f per principal-month), %d of them paged the responder (%.2f).\n",
 		h.Requests, h.Refused, drill.Share(h.Refused, h.Requests), h.Alarms, h.AlarmsEachMonth, h.Pages, h.PagesEachMonth)
 	fmt.Fprintln(w, r.Odds())
 	for _, v := range r.Variants {

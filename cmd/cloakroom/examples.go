@@ -46,7 +46,7 @@ var examples = map[string][]string{
 	"alarm receiver list":   {"cloakroom alarm receiver list --brand gucci"},
 	"alarm receiver resume": {"cloakroom alarm receiver resume --brand gucci pager"},
 	"alarm receiver remove": {"cloakroom alarm receiver remove --brand gucci pager"},
-	"contain stop":          {"cloakroom contain --brand gucci --credential 41 --ticket INC-7", "cloakroom contain --brand gucci --principal jun --dry-run"},
+	"contain stop":          {"cloakroom contain --brand gucci --lineage 41 --ticket INC-7", "cloakroom contain --brand gucci --principal jun --dry-run"},
 	"contain show":          {"cloakroom contain show --brand gucci 3"},
 	"contain list":          {"cloakroom contain list --brand gucci"},
 	"contain undo":          {"cloakroom contain undo --brand gucci 3"},

@@ -69,8 +69,8 @@ type commands struct {
 	Erasure   erasureCmd   `cmd:"" help:"Erasures that can still be taken back."`
 	Log       logCmd       `cmd:"" help:"Read, prove and verify a brand's log."`
 	Budget    budgetCmd    `cmd:"" help:"Show or set a brand's budgets."`
-	Exposure  exposureCmd  `cmd:"" help:"Show how many customers each credential, person, role and brand could take if stolen now, and how many it uses."`
-	Contain   containCmd   `cmd:"" help:"Stop a credential, person, role, brand or all exports at once."`
+	Exposure  exposureCmd  `cmd:"" help:"Show how many customers each lineage, principal, role and brand could take if stolen now, and how many it uses."`
+	Contain   containCmd   `cmd:"" help:"Stop a lineage, principal, role, brand or all exports at once."`
 	Change    changeCmd    `cmd:"" help:"List and decide the acts that need a second person."`
 	Alarm     alarmCmd     `cmd:"" help:"List, acknowledge and close alarms, and manage their receivers."`
 	Canary    canaryCmd    `cmd:"" help:"Manage canaries: decoy customers that raise an alarm when read."`

@@ -32,13 +32,38 @@ type principalCmd struct {
 type principalCreateCmd struct {
 	remote
 	makes
-	Name  string            `arg:"" help:"Lower-case letters, digits, dots, hyphens and underscores."`
-	Kind  string            `help:"person or service." default:"person" enum:"person,service"`
-	Roles map[string]string `name:"role" help:"BRAND=ROLE, such as gucci=application; group=ROLE applies to brands without their own." placeholder:"BRAND=ROLE"`
+	Name  string      `arg:"" help:"Lower-case letters, digits, dots, hyphens and underscores."`
+	Kind  string      `help:"person or service." default:"person" enum:"person,service"`
+	Roles []brandRole `name:"role" help:"BRAND=ROLE, such as gucci=application; group=ROLE applies to brands without their own." placeholder:"BRAND=ROLE"`
 
 	Owner   string `help:"Person who holds the keys of a service." placeholder:"NAME"`
 	Country string `help:"Country of work, two letters: log entries carry it." placeholder:"IT"`
 	Entity  string `help:"Legal entity of the employer: log entries carry it." placeholder:"NAME"`
+}
+
+// brandRole is a role at a brand, BRAND=ROLE.
+type brandRole struct{ brand, role string }
+
+// UnmarshalText reads a role at a brand.
+func (r *brandRole) UnmarshalText(b []byte) error {
+	brand, role, ok := strings.Cut(string(b), "=")
+	if !ok || brand == "" || role == "" {
+		return errors.New("--role takes BRAND=ROLE, such as gucci=application")
+	}
+	*r = brandRole{brand, role}
+	return nil
+}
+
+// rolesOf returns roles by brand, and refuses two roles at one brand.
+func rolesOf(list []brandRole) (map[string]string, error) {
+	out := map[string]string{}
+	for _, r := range list {
+		if _, ok := out[r.brand]; ok {
+			return nil, &usageError{"--role names a brand twice: a principal has one role at each brand"}
+		}
+		out[r.brand] = r.role
+	}
+	return out, nil
 }
 
 // created is a new principal and its one key.
@@ -49,10 +74,14 @@ type created struct {
 
 // Run registers a principal and makes its first key.
 func (c *principalCreateCmd) Run(ctx context.Context, std Streams) error {
+	roles, err := rolesOf(c.Roles)
+	if err != nil {
+		return err
+	}
 	return c.with(ctx, std, func(v *connection) error {
 		var out created
 		var err error
-		if out.Principal, err = v.CreatePrincipal(ctx, api.Principal{Name: c.Name, Kind: c.Kind, Roles: c.Roles, Owner: c.Owner, Country: c.Country, Entity: c.Entity}); err != nil {
+		if out.Principal, err = v.CreatePrincipal(ctx, api.Principal{Name: c.Name, Kind: c.Kind, Roles: roles, Owner: c.Owner, Country: c.Country, Entity: c.Entity}); err != nil {
 			return err
 		}
 		out.Credential, err = v.CreateCredential(ctx, c.Name, api.CredentialRequest{Label: "first"})

@@ -59,7 +59,7 @@ type Config struct {
 	Dir       string // an empty directory to work in, for who calls Run to remove
 	Database  Database
 	Customers int
-	Days      int // of honest work before an attack
+	Days      int // of normal operation before an attack
 	Horizon   int // days after which an attack that nobody stopped is given up
 	Seed      uint64
 	Variants  []Variant   // which attacks; empty: all
@@ -141,7 +141,7 @@ func (c *Config) Check() error {
 	return nil
 }
 
-// worked is how many days are worked before the night of an attack: the honest days, and
+// worked is how many days are worked before the night of an attack: the baseline period, and
 // the day on which somebody is phished. Detection takes a person for known 14 times 24
 // hours after their first entry, which on the first day is not at midnight.
 func (c *Config) worked() int { return c.Days + 1 }

@@ -143,7 +143,7 @@ func TestEqualSeedsGiveEqualCounts(t *testing.T) {
 				return
 			}
 			c.Dir, c.Seed = folder(t), 8
-			if other := text(t, held(t, c, "d")); strings.Contains(one, other[strings.Index(other, `"honest"`):]) {
+			if other := text(t, held(t, c, "d")); strings.Contains(one, other[strings.Index(other, `"baseline"`):]) {
 				t.Error("another seed gave the same")
 			}
 		})
@@ -153,7 +153,7 @@ func TestEqualSeedsGiveEqualCounts(t *testing.T) {
 func TestABrokenPromiseIsAnError(t *testing.T) {
 	t.Parallel()
 	r := &Result{Variants: []VariantResult{{Variant: "a", Runs: []RunResult{{Defence: "all on", WithinBound: false, Exact: true}, {Defence: "none", WithinBound: true, Exact: false}}}}}
-	if f := r.Faults(); len(f) != 2 || !strings.Contains(f[0], "loss bound") || !strings.Contains(f[1], "log says") {
+	if f := r.Faults(); len(f) != 2 || !strings.Contains(f[0], "loss bound") || !strings.Contains(f[1], "the log has") {
 		t.Errorf("%q", f)
 	}
 	if _, err := Run(t.Context(), Config{}); err == nil || errors.Is(err, ErrFault) {
@@ -192,6 +192,20 @@ func TestWhenAnAlarmIsHeard(t *testing.T) {
 		if got := r.heard(&api.Alarm{Severity: x.grade}, x.at); got != x.want {
 			t.Errorf("%s at %d was heard at %d, and not at %d", x.grade, x.at, got, x.want)
 		}
+	}
+}
+
+// What the figures are called is what somebody who was not at the drill understands.
+func TestHowFiguresAreSaid(t *testing.T) {
+	t.Parallel()
+	stopped := RunResult{Ended: "contained", EndedAfter: 2 * 3600}
+	never := RunResult{Ended: neverStopped, EndedAfter: 14 * 86400}
+	if stopped.End() != "contained after 2 h" || never.End() != "never stopped (gave up after 14 days)" {
+		t.Errorf("%s; %s", stopped.End(), never.End())
+	}
+	r := Result{Customers: 990, Canaries: 10}
+	if want := "A thief who reads 40, 150, 500 or 1,500 customers touches a canary in 33 %, 78 %, 99 % and 100 % of cases. Results vary by seed."; r.Odds() != want {
+		t.Error(r.Odds())
 	}
 }
 

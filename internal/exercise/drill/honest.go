@@ -270,7 +270,7 @@ func honest(ctx context.Context, c *Config, s *state, out *Result) (err error) {
 				return err
 			}
 		}
-		c.Progress("honest days", int64(day*24+hour+1), int64(c.worked()*24))
+		c.Progress("baseline period", int64(day*24+hour+1), int64(c.worked()*24))
 		return ctx.Err()
 	})
 	if err != nil {

@@ -83,7 +83,7 @@ func (r *raid) workers(k work.Kind) (out []*work.Worker) {
 	return out
 }
 
-// shuffle makes the stolen list: of every customer at the end of the honest days, and of
+// shuffle makes the stolen list: of every customer at the end of the baseline period, and of
 // the canaries among them; at random, or in the order in which they joined.
 func (r *raid) shuffle(ctx context.Context, inOrder bool) error {
 	customers := r.s.tokens.len()
@@ -359,7 +359,7 @@ func (r *raid) play(ctx context.Context, v Variant) error {
 	case r.at >= len(r.list):
 		r.out.Ended = "everything taken"
 	case !r.over():
-		r.out.Ended, r.out.EndedAfter = "horizon", end-r.began
+		r.out.Ended, r.out.EndedAfter = neverStopped, end-r.began
 	case r.out.Contained != nil:
 		r.out.Ended = "contained"
 	default:

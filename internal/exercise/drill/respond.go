@@ -161,7 +161,7 @@ func (r *raid) reset(ctx context.Context, t *thief, at int64) error {
 // their password, all of their credentials.
 func (r *raid) contain(ctx context.Context, t *thief, at int64) error {
 	r.h.clock.reach(at)
-	req := api.ContainRequest{Credential: t.p.credential, Alarm: t.alarm}
+	req := api.ContainRequest{Lineage: t.p.credential, Alarm: t.alarm}
 	if t.insider {
 		req = api.ContainRequest{Principal: t.p.name, Alarm: t.alarm}
 	}

@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// neverStopped is the end of an attack that the days of the drill ended.
+const neverStopped = "never stopped"
+
 // Result is what a drill found. Durations of the simulated world are in seconds.
 type Result struct {
 	Customers   int             `json:"customers"`
@@ -16,11 +19,11 @@ type Result struct {
 	Seed        uint64          `json:"seed"`
 	Budgets     string          `json:"budgets"`
 	Responder   Responder       `json:"responder"`
-	Honest      HonestResult    `json:"honest"`
+	Honest      HonestResult    `json:"baseline"`
 	Variants    []VariantResult `json:"variants"`
 }
 
-// HonestResult is what the days before an attack were like.
+// HonestResult is the baseline period: normal operation before an attack.
 type HonestResult struct {
 	Associates      int            `json:"associates"`
 	Agents          int            `json:"agents"`
@@ -50,11 +53,11 @@ type RunResult struct {
 	Off     []string `json:"off"`
 
 	Lost        int    `json:"customers_lost"`
-	Received    int    `json:"customers_received"` // by these credentials, their honest work included
+	Received    int    `json:"customers_received"` // by these credentials, their normal work included
 	CanariesMet int    `json:"canaries_met"`
 	Requests    int    `json:"requests"`
 	Refused     int    `json:"requests_refused"`
-	Ended       string `json:"ended"` // contained, reset, everything taken, horizon
+	Ended       string `json:"ended"` // contained, reset, everything taken, never stopped
 	EndedAfter  int64  `json:"ended_after_s"`
 
 	FirstSignal *Signal `json:"first_signal"`
@@ -69,7 +72,7 @@ type RunResult struct {
 	Logged      int     `json:"customers_logged"`
 	Exact       bool    `json:"exact"`
 
-	Bystanders *Bystanders `json:"honest_meanwhile"`
+	Bystanders *Bystanders `json:"bystanders"`
 
 	Series [][2]int64 `json:"series"` // seconds, customers lost
 }
@@ -94,7 +97,7 @@ type Windows struct {
 // Unlimited is a bound that says nothing: more than anybody has customers.
 const Unlimited = 1 << 31
 
-// Bystanders are the honest people while the attack went on.
+// Bystanders are everybody else at work during the attack.
 type Bystanders struct {
 	Requests  int `json:"requests"`
 	Refused   int `json:"refused_by_budget"`
@@ -127,7 +130,7 @@ func (r *Result) Faults() []string {
 				out = append(out, fmt.Sprintf("attack %s, %s: %+v customers were received and the loss bound was %+v", v.Variant, run.Defence, run.Most, run.Bound))
 			}
 			if !run.Exact {
-				out = append(out, fmt.Sprintf("attack %s, %s: %d customers were received and the log says %d, or others", v.Variant, run.Defence, run.Received, run.Logged))
+				out = append(out, fmt.Sprintf("attack %s, %s: %d customers were received; the log has %d, or different ones", v.Variant, run.Defence, run.Received, run.Logged))
 			}
 		}
 	}
@@ -149,8 +152,13 @@ func span(s int64) string {
 		return fmt.Sprintf("%d s", s)
 	case s < 2*hour:
 		return fmt.Sprintf("%d min", s/minute)
+	case s < 2*day && s%hour < minute:
+		return fmt.Sprintf("%d h", s/hour)
 	case s < 2*day:
 		return fmt.Sprintf("%d h %d min", s/hour, s%hour/minute)
+	}
+	if s%day < hour {
+		return fmt.Sprintf("%d days", s/day)
 	}
 	return fmt.Sprintf("%d d %d h", s/day, s%day/hour)
 }
@@ -184,9 +192,14 @@ func (s *Signal) String() string {
 }
 
 // End says how the attack ended, and after how long.
-func (r *RunResult) End() string { return r.Ended + " after " + span(r.EndedAfter) }
+func (r *RunResult) End() string {
+	if r.Ended == neverStopped {
+		return fmt.Sprintf("never stopped (gave up after %s)", span(r.EndedAfter))
+	}
+	return r.Ended + " after " + span(r.EndedAfter)
+}
 
-// Odds says, in words, how likely so many reads of the list meet a canary.
+// Odds says how likely reading so many customers of the list touches a canary.
 func (r *Result) Odds() string {
 	if r.Canaries == 0 {
 		return "No canary was placed."
@@ -194,7 +207,7 @@ func (r *Result) Odds() string {
 	rate := float64(r.Canaries) / float64(r.Customers+r.Honest.Customers+r.Canaries)
 	var out []string
 	for _, n := range []int{40, 150, 500, 1500} {
-		out = append(out, fmt.Sprintf("%s with %.0f %%", count(n), 100*(1-math.Pow(1-rate, float64(n)))))
+		out = append(out, fmt.Sprintf("%.0f %%", 100*(1-math.Pow(1-rate, float64(n)))))
 	}
-	return "Of the list, " + strings.Join(out, ", ") + " meet a canary: where one seed's thief meets one at once, another's does not."
+	return "A thief who reads 40, 150, 500 or 1,500 customers touches a canary in " + strings.Join(out[:len(out)-1], ", ") + " and " + out[len(out)-1] + " of cases. Results vary by seed."
 }

@@ -35,7 +35,7 @@ func Variants() []Variant {
 			}},
 		{"c", "Stolen associates", "The keys of 40 store associates take 500 customers a day each, in shop hours.", morning,
 			func(ctx context.Context, r *raid, at int64) error { return r.associates(ctx, at) }},
-		{"d", "Purchased insider", "A service agent is paid and takes as many customers again as the work needs, in the same hours.", morning,
+		{"d", "Purchased insider", "A service agent is paid to take as many customers again as the work needs, in working hours.", morning,
 			func(ctx context.Context, r *raid, _ int64) error { return r.insider(ctx) }},
 		{"e", "Walking", "The app, after probing, goes through the list in the order in which customers joined: one every 30 seconds.", night,
 			func(ctx context.Context, r *raid, at int64) error {
@@ -51,7 +51,7 @@ func ParseVariants(list string) ([]Variant, error) {
 	for name := range strings.SplitSeq(list, ",") {
 		i := slices.IndexFunc(all, func(v Variant) bool { return v.Name == strings.TrimSpace(name) })
 		if i < 0 {
-			return nil, fmt.Errorf("there is no variant %q: known are a to %s", name, all[len(all)-1].Name)
+			return nil, fmt.Errorf("no such variant %q: the variants are a to %s", name, all[len(all)-1].Name)
 		}
 		if !slices.ContainsFunc(out, func(v Variant) bool { return v.Name == all[i].Name }) {
 			out = append(out, all[i])

@@ -26,10 +26,10 @@ type aim struct {
 func (d *Desk) target(ctx context.Context, v *door.Visit, req api.ContainRequest) (a aim, err error) {
 	a.Brand = v.Brand.ID
 	n := 0
-	if req.Credential != 0 {
+	if req.Lineage != 0 {
 		n++
 		a.Kind = containment.Lineage
-		a.Target, a.person, err = d.Door.Identity.Lineage(ctx, req.Credential)
+		a.Target, a.person, err = d.Door.Identity.Lineage(ctx, req.Lineage)
 	}
 	if req.Principal != "" {
 		n++
@@ -58,7 +58,7 @@ func (d *Desk) target(ctx context.Context, v *door.Visit, req api.ContainRequest
 	}
 	switch {
 	case n != 1:
-		return a, fmt.Errorf("%w: name one of credential, principal, role, brand, all_exports", ErrRequest)
+		return a, fmt.Errorf("%w: name one of lineage, principal, role, brand, all_exports", ErrRequest)
 	case !wide && a.Keep != "", wide && !slices.Contains(containment.Keeps(), a.Keep):
 		return a, fmt.Errorf("%w: keep is masked, tokens or nothing, and applies to a role or the brand only", ErrRequest)
 	case a.Kind != containment.Lineage && a.Kind != containment.Principal:

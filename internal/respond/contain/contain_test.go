@@ -53,7 +53,7 @@ func (p *people) changes(from uint64) (out []string) {
 func TestContainOnceAndAgain(t *testing.T) {
 	p := newPeople(t)
 	ctx, from := t.Context(), p.Size("gucci")
-	req := api.ContainRequest{Credential: p.thief.Credential, Ticket: "CASE-1"}
+	req := api.ContainRequest{Lineage: p.thief.Credential, Ticket: "CASE-1"}
 	c, err := p.Contain.Contain(ctx, p.ines, "gucci", req)
 	if err != nil || c.TookMillis < 1 || c.By != "ines" || !slices.Equal(c.Principals, []string{"thief"}) || c.Credentials != 1 {
 		t.Fatalf("%+v, %v", c, err)
@@ -150,7 +150,7 @@ func TestSomebodyIsLeft(t *testing.T) {
 func TestUndoingTakesTwo(t *testing.T) {
 	p := newPeople(t)
 	ctx := t.Context()
-	c, err := p.Contain.Contain(ctx, p.ines, "gucci", api.ContainRequest{Credential: p.thief.Credential})
+	c, err := p.Contain.Contain(ctx, p.ines, "gucci", api.ContainRequest{Lineage: p.thief.Credential})
 	p.Must(err)
 	from := p.Size("gucci")
 	if _, err := p.Contain.UndoContainment(ctx, p.rhea, "gucci", c.ID, true); !errors.Is(err, containment.ErrState) {
@@ -179,7 +179,7 @@ func TestAnOutcomeIsSaid(t *testing.T) {
 	p := newPeople(t)
 	p.Contain.PassWait = time.Nanosecond
 	var out *containment.OutcomeError
-	_, err := p.Contain.Contain(t.Context(), p.ines, "gucci", api.ContainRequest{Credential: p.thief.Credential})
+	_, err := p.Contain.Contain(t.Context(), p.ines, "gucci", api.ContainRequest{Lineage: p.thief.Credential})
 	if !errors.As(err, &out) || out.ID == 0 || !slices.Equal(out.Logs, []string{"gucci"}) {
 		t.Fatalf("got %v", err)
 	}
@@ -187,7 +187,7 @@ func TestAnOutcomeIsSaid(t *testing.T) {
 		t.Errorf("the thief: %v", err)
 	}
 	p.Contain.PassWait = 0
-	if c, err := p.Contain.Contain(t.Context(), p.ines, "gucci", api.ContainRequest{Credential: p.thief.Credential}); err != nil || c.ID != out.ID {
+	if c, err := p.Contain.Contain(t.Context(), p.ines, "gucci", api.ContainRequest{Lineage: p.thief.Credential}); err != nil || c.ID != out.ID {
 		t.Errorf("sent again: %+v, %v", c, err)
 	}
 }

@@ -102,7 +102,7 @@ func TestAContainedLineageStaysOutside(t *testing.T) {
 	ines := h.Person("ines", map[string]string{"gucci": "incident-responder"})
 	thief := h.Person("thief", map[string]string{"gucci": "support-agent"})
 	other := h.Key("thief")
-	h.Must(contain(t.Context(), h, ines, api.ContainRequest{Credential: thief.Credential}))
+	h.Must(contain(t.Context(), h, ines, api.ContainRequest{Lineage: thief.Credential}))
 	from := h.Size("gucci")
 	if v, err := h.Disclose.Door.Enter(t.Context(), thief, "gucci"); !errors.Is(err, containment.ErrContained) || v != nil {
 		t.Errorf("the contained lineage got %v, %v", v, err)

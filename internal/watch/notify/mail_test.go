@@ -271,7 +271,7 @@ func TestMail(t *testing.T) {
 		if got, want := first.head.Get("Subject"), "[gucci] critical alarm: canary, principal 7 (1-canary)"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
-		for _, want := range []string{"cloakroom contain --brand gucci --credential 7 --alarm 1-canary", "cloakroom alarm show --brand gucci 1-canary", "gucci/1-canary", "once"} {
+		for _, want := range []string{"cloakroom contain --brand gucci --lineage 7 --alarm 1-canary", "cloakroom alarm show --brand gucci 1-canary", "gucci/1-canary", "once"} {
 			if !strings.Contains(first.body, want) {
 				t.Errorf("a mail without %q:\n%s", want, first.body)
 			}

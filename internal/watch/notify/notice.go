@@ -213,7 +213,7 @@ func (n *notice) text() string {
 	line("who", who(a.Principal))
 	line("role", a.Role)
 	if a.Lineage != 0 {
-		line("credential", strconv.FormatUint(a.Lineage, 10))
+		line("lineage", strconv.FormatUint(a.Lineage, 10))
 	}
 	line("at", a.At.Format(time.RFC3339)+fmt.Sprintf(", entry %d", a.Entry))
 	line("id", n.brand+"/"+a.ID())
@@ -222,10 +222,10 @@ func (n *notice) text() string {
 		fmt.Fprintf(&b, "\n  cloakroom alarm show --brand %s %s\n", n.brand, a.ID())
 		return b.String()
 	}
-	b.WriteString("\nInvestigate, and contain the credential if this is a theft:\n\n")
+	b.WriteString("\nInvestigate, and contain the lineage if this is a theft:\n\n")
 	fmt.Fprintf(&b, "  cloakroom alarm show --brand %s %s\n", n.brand, a.ID())
 	if a.Lineage != 0 {
-		fmt.Fprintf(&b, "  cloakroom contain --brand %s --credential %d --alarm %s\n", n.brand, a.Lineage, a.ID())
+		fmt.Fprintf(&b, "  cloakroom contain --brand %s --lineage %d --alarm %s\n", n.brand, a.Lineage, a.ID())
 	}
 	return b.String()
 }

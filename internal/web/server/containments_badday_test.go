@@ -183,7 +183,7 @@ func TestAContainmentWhoseCommitIsNotAnswered(t *testing.T) {
 	for cut := 1; ; cut++ {
 		thief, key := h.person(t, fmt.Sprint("thief-", cut), "person", map[string]string{"gucci": "support-agent"})
 		left.Store(int32(cut))
-		err := responder.Do(ctx, "POST", path, api.ContainRequest{Credential: key.ID}, nil)
+		err := responder.Do(ctx, "POST", path, api.ContainRequest{Lineage: key.ID}, nil)
 		unused := left.Swap(0)
 		var list []api.Containment
 		eventually(t, "the list is read", func() bool { return responder.Do(ctx, "GET", path, nil, &list) == nil })
@@ -234,7 +234,7 @@ func TestAContainmentWhoseCommitIsNotAnswered(t *testing.T) {
 			}
 		}
 		var again api.Containment // as the answer says
-		h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: key.ID}, &again))
+		h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Lineage: key.ID}, &again))
 		if again.ID == 0 || i >= 0 && again.ID != list[i].ID {
 			t.Errorf("commit %d cut, sent again: %+v", cut, again)
 		}

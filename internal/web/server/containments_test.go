@@ -57,8 +57,8 @@ func containReach(t *testing.T, h *house) {
 		return c.Do(ctx, "GET", client.Path("brands", brand, "purposes"), nil, nil)
 	}
 	refused := map[string]bool{}
-	for _, req := range []api.ContainRequest{{Credential: theirs.ID}, {Credential: hqs.ID}, {Credential: 1}, {Credential: 999}, {Principal: "bala"}, {Principal: "hq"},
-		{Principal: "local-administrator"}, {Principal: "nobody"}, {Credential: theirs.ID, DryRun: true}} {
+	for _, req := range []api.ContainRequest{{Lineage: theirs.ID}, {Lineage: hqs.ID}, {Lineage: 1}, {Lineage: 999}, {Principal: "bala"}, {Principal: "hq"},
+		{Principal: "local-administrator"}, {Principal: "nobody"}, {Lineage: theirs.ID, DryRun: true}} {
 		err := responder.Do(ctx, "POST", path, req, nil)
 		if !isType(err, api.TypeNotFound) {
 			t.Errorf("%+v: %v", req, err)
@@ -70,12 +70,12 @@ func containReach(t *testing.T, h *house) {
 		t.Errorf("a brand learns of others by what it is told: %v", refused)
 	}
 	for _, alarm := range []string{"77-surge", "77", "no alarm at all", "77-surge-and-more"} {
-		if err := responder.Do(ctx, "POST", path, api.ContainRequest{Credential: own.ID, Alarm: alarm}, nil); !isType(err, api.TypeNotFound) || !strings.Contains(err.Error(), "no such alarm") {
+		if err := responder.Do(ctx, "POST", path, api.ContainRequest{Lineage: own.ID, Alarm: alarm}, nil); !isType(err, api.TypeNotFound) || !strings.Contains(err.Error(), "no such alarm") {
 			t.Errorf("for the alarm %q: %v", alarm, err)
 		}
 	}
 	var c api.Containment
-	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: own.ID}, &c))
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Lineage: own.ID}, &c))
 	if !c.Elsewhere {
 		t.Errorf("it is not told that they have another role: %+v", c)
 	}
@@ -83,7 +83,7 @@ func containReach(t *testing.T, h *house) {
 		t.Errorf("at gucci: %v, at balenciaga: %v", err, purposes(both, "balenciaga"))
 	}
 	h.must(both.Do(ctx, "POST", "/v1/credentials", api.CredentialRequest{Label: "loader"}, nil)) // for balenciaga
-	for _, req := range []api.ContainRequest{{Credential: own.ID}, {Principal: "bala"}} {
+	for _, req := range []api.ContainRequest{{Lineage: own.ID}, {Principal: "bala"}} {
 		var c api.Containment
 		h.must(hq.Do(ctx, "POST", groups, req, &c))
 		if c.Elsewhere {
@@ -146,11 +146,11 @@ func containLast(t *testing.T, h *house) {
 	_, second := h.person(t, "second", "person", map[string]string{"gucci": "incident-responder"})
 	var c api.Containment
 	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Principal: "data-protection-officer"}, &c))
-	refused(responder, path, api.ContainRequest{Credential: second.ID}, api.TypeConflict)
+	refused(responder, path, api.ContainRequest{Lineage: second.ID}, api.TypeConflict)
 	refused(responder, path, api.ContainRequest{Principal: "second"}, api.TypeConflict)
 	_, spare := h.newKey(t, "second") // another way in for them
-	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: spare.ID}, nil))
-	refused(responder, path, api.ContainRequest{Credential: second.ID}, api.TypeConflict)
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Lineage: spare.ID}, nil))
+	refused(responder, path, api.ContainRequest{Lineage: second.ID}, api.TypeConflict)
 	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Principal: "support-agent"}, nil)) // who undoes nothing
 
 	// Whoever sits at the machine asks, where only one other is left.
@@ -203,7 +203,7 @@ func containLast(t *testing.T, h *house) {
 		}
 	}
 	var stop api.Containment
-	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: stolen.ID}, &stop))
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Lineage: stolen.ID}, &stop))
 	if err := officer.Do(ctx, "POST", confirm, nil, nil); !isType(err, api.TypeConflict) {
 		t.Errorf("whoever asked is contained: %v", err)
 	}
@@ -214,10 +214,10 @@ func containLast(t *testing.T, h *house) {
 	hq, _ := h.person(t, "hq", "person", map[string]string{"group": "incident-responder"})
 	var remote api.Credential
 	h.must(h.Do(ctx, "POST", client.Path("principals", "local-administrator", "credentials"), api.CredentialRequest{}, &remote))
-	for _, req := range []api.ContainRequest{{Principal: "local-administrator"}, {Credential: 1}} {
+	for _, req := range []api.ContainRequest{{Principal: "local-administrator"}, {Lineage: 1}} {
 		refused(hq, groups, req, api.TypeInvalid)
 	}
-	h.must(hq.Do(ctx, "POST", groups, api.ContainRequest{Credential: remote.ID}, nil))
+	h.must(hq.Do(ctx, "POST", groups, api.ContainRequest{Lineage: remote.ID}, nil))
 	h.must(h.Do(ctx, "GET", "/v1/principals", nil, nil))
 
 	// A service contains, and only people undo: of those there are none at balenciaga.
@@ -281,23 +281,23 @@ func testContain(t *testing.T, h *house) {
 	loader := client.New(h.url, app.Key, nil)
 
 	for who, c := range map[string]*client.Client{"an agent": agent, "the administrator": h.as["administrator"]} {
-		if err := c.Do(ctx, "POST", path, api.ContainRequest{Credential: app.ID}, nil); !isType(err, api.TypePolicyDenied) {
+		if err := c.Do(ctx, "POST", path, api.ContainRequest{Lineage: app.ID}, nil); !isType(err, api.TypePolicyDenied) {
 			t.Errorf("%s contained: %v", who, err)
 		}
 	}
-	for _, bad := range []api.ContainRequest{{}, {Credential: app.ID, Brand: true}, {Credential: app.ID, Keep: "nothing"}, {AllExports: true, Keep: "masked"}, {Principal: "incident-responder"}} {
+	for _, bad := range []api.ContainRequest{{}, {Lineage: app.ID, Brand: true}, {Lineage: app.ID, Keep: "nothing"}, {AllExports: true, Keep: "masked"}, {Principal: "incident-responder"}} {
 		if err := responder.Do(ctx, "POST", path, bad, nil); !isType(err, api.TypeInvalid) {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
 	var c api.Containment
-	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: app.ID, DryRun: true}, &c))
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Lineage: app.ID, DryRun: true}, &c))
 	if c.ID != 0 || c.Credentials != 2 || !slices.Equal(c.Principals, []string{"support-agent"}) || reveal(loader) != nil {
 		t.Fatalf("a dry run: %+v, %v", c, reveal(loader))
 	}
 
 	// A lineage: the connected application by its own number, and what it came from.
-	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: app.ID, Ticket: "INC-1"}, &c))
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Lineage: app.ID, Ticket: "INC-1"}, &c))
 	if c.Kind != "lineage" || c.Target != own.Lineage || c.TookMillis == 0 {
 		t.Fatalf("%+v", c)
 	}
@@ -311,7 +311,7 @@ func testContain(t *testing.T, h *house) {
 		t.Error("another lineage of the same person was stopped")
 	}
 	var again api.Containment
-	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: own.ID}, &again))
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Lineage: own.ID}, &again))
 	if again.ID != c.ID || again.TookMillis != 0 {
 		t.Errorf("contained twice: %+v", again)
 	}
@@ -416,7 +416,7 @@ func testContain(t *testing.T, h *house) {
 		}
 		time.Sleep(50 * time.Millisecond)
 		var c api.Containment
-		h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Credential: own.ID}, &c))
+		h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Lineage: own.ID}, &c))
 		stopped.Store(true)
 		size := len(h.entriesOf(entry.KindDisclosure))
 		wg.Wait()

@@ -59,7 +59,7 @@ func TestAStopNeedsNoMoreThanARelease(t *testing.T) {
 			h.must(reveal(c))
 		}
 		h.nodeGone()
-		contain := api.ContainRequest{Credential: thieves["contained"].lineage}
+		contain := api.ContainRequest{Lineage: thieves["contained"].lineage}
 		err = h.as["incident-responder"].Do(ctx, "POST", client.Path("brands", "gucci", "containments"), contain, nil)
 		if !isType(err, api.TypePartlyDone) {
 			t.Errorf("containing: %v", err)
