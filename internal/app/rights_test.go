@@ -44,7 +44,7 @@ func newCrew(t *testing.T, h *apptest.House) *crew {
 	c.person(t, "both", map[string]string{"gucci": access.Analyst, "group": "administrator"})
 	_, err := h.Admin.Revoke(t.Context(), h.Local, c.theo.Lineage)
 	h.Must(err)
-	_, err = h.Contain.Contain(t.Context(), ines, "gucci", api.ContainRequest{Credential: c.cora.Credential})
+	_, err = h.Contain.Contain(t.Context(), ines, "gucci", api.ContainRequest{Lineage: c.cora.Credential})
 	h.Must(err)
 	var list []api.Fields
 	for i := range 12 {
