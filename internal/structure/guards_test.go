@@ -74,7 +74,7 @@ var guards = []guard{
 
 	{"P7.1", "internal/vault/disclose/disclose.go", "if !errors.As(err, &unknown) {", "if errors.As(err, &unknown) || err == nil {", "internal/vault/disclose.TestOneForeignTokenFailsAll"},
 	{"P7.2", "internal/vault/door/door.go", "\t\treturn nil, brands.ErrNoBrand\n", "\t\treturn nil, err\n", "internal/web/server.TestOneBrandIsAFence"},
-	{"P7.4", "internal/vault/erase/acts.go", "return change.Need{Two: true}, nil", "return change.Need{}, nil", "internal/vault/erase.TestTwoPeopleUndoWhatOneErased"},
+	{"P7.8", "internal/vault/erase/acts.go", "return change.Need{Two: true}, nil", "return change.Need{}, nil", "internal/vault/erase.TestTwoPeopleUndoWhatOneErased"},
 	{"P7.3", "internal/vault/export/export.go", "if x.Who.Principal == v.Who.Principal || x.Who.Lineage == v.Who.Lineage {", "if x.Who.Principal == 0 {", "internal/web/server.TestWhoApproves"},
 	{"P7.4", "internal/vault/change/desk.go", "	if !need.Two {\n", "	if need.Two || !need.Two {\n", "internal/govern/admin.TestOneAdministratorsKeyIsOneHand"},
 	{"P7.5", "internal/vault/change/decide.go", "if !keyed.Before(x.Created) || !slices.ContainsFunc(list,", "if keyed.IsZero() || !slices.ContainsFunc(list,", "internal/vault/change.TestWhoMayBeSecond"},

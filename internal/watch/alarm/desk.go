@@ -56,7 +56,7 @@ func (n *names) of(ctx context.Context, id uint64) string {
 func Shown(brand string, a *detect.Alarm) api.Alarm {
 	contain := ""
 	if a.Lineage != 0 {
-		contain = fmt.Sprintf("cloakroom contain --brand %s --credential %d --alarm %s", brand, a.Lineage, a.ID())
+		contain = fmt.Sprintf("cloakroom contain --brand %s --lineage %d --alarm %s", brand, a.Lineage, a.ID())
 	}
 	return api.Alarm{
 		Contain: contain, ID: a.ID(), Brand: brand, Entry: a.Entry, At: a.At, Rule: string(a.Rule), Severity: a.Grade.String(), Principal: a.Principal,
