@@ -479,7 +479,7 @@ type EraseNow struct {
 // ErasuresDone answers an act of two people about erasures.
 type ErasuresDone struct {
 	Brand  string   `json:"brand"`
-	Tokens []string `json:"tokens" doc:"Of the customers whom the act was about in the end."`
+	Tokens []string `json:"tokens" doc:"Of the customers that the act reached."`
 }
 
 // ErasureState says what is left of erasures at a brand.

@@ -27,8 +27,8 @@ brand's cooling time (cloakroom erasure cooling), in which the erasure can be ta
 by two people, or, where the customer asked for it (--by-customer), by the customer alone,
 with the code that this prints once and an address of theirs.
 
-Then the key, the records and the former values are destroyed. A copy of the data tables without customer_keys is dead with that. A full copy of the database from before
-still opens with root.key until both keys were replaced since:
+Then the key, the records and the former values are destroyed. A copy of the data tables without customer_keys
+is dead with that. A full copy of the database from before still opens with root.key until both keys were replaced since:
 cloakroom key rotate --brand B, then cloakroom key rotate-root.`
 }
 
@@ -114,11 +114,7 @@ type erasureUndoCmd struct {
 func (erasureUndoCmd) Help() string {
 	return `Takes back erasures that cool, also many at once: those that an attacker began. What
 customers asked for is left; they take it back themselves. The command exits with status 5
-until a second person has approved the change.
-
-Examples:
-  cloakroom erasure undo --brand gucci cus_k3v...
-  cloakroom erasure undo --brand gucci --from-entry 1200 --to-entry 2700 --ticket INC-7`
+until a second person has approved the change.`
 }
 
 // Run asks to take erasures back.

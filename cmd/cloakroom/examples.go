@@ -23,6 +23,7 @@ var examples = map[string][]string{
 	"show":              {"cloakroom show --brand gucci --purpose customer-support cus_epov6s7rfwfboprk3otoxewk4u"},
 	"reveal":            {"cloakroom reveal --brand gucci --purpose customer-support --ticket CASE-1 --fields email,phone cus_epov6s7rfwfboprk3otoxewk4u"},
 	"who-read":          {"cloakroom who-read --brand gucci cus_epov6s7rfwfboprk3otoxewk4u"},
+	"erasure undo":      {"cloakroom erasure undo --brand gucci cus_epov6s7rfwfboprk3otoxewk4u", "cloakroom erasure undo --brand gucci --from-entry 1200 --to-entry 2700 --ticket INC-7"},
 	"erase":             {"cloakroom erase --brand gucci cus_epov6s7rfwfboprk3otoxewk4u", "cloakroom erase --brand gucci --yes cus_epov6s7rfwfboprk3otoxewk4u"},
 	"erasure list":      {"cloakroom erasure list --brand gucci"},
 	"erasure take-back": {"cloakroom erasure take-back --brand gucci --code - --address - < confirmation"},

@@ -29,6 +29,7 @@ var (
 	creates    = regexp.MustCompile(`CREATE TABLE (?:IF NOT EXISTS )?(\w+)`)
 	ownerLine  = regexp.MustCompile(`^[a-z]+$`)
 	citusName  = regexp.MustCompile(`^sqlCitus[A-Z]`)
+	pragma     = regexp.MustCompile(`(?i)^\s*PRAGMA\b`)
 	dataChange = regexp.MustCompile(`(?i)^\s*(SELECT|INSERT|UPDATE|DELETE|WITH|VALUES)\b`)
 	copyIn     = regexp.MustCompile(`(?is)^\s*COPY\s+(\w+)\s*\(([^)]*)\)\s+FROM\s+STDIN`)
 	numbered   = regexp.MustCompile(`\$[0-9]+`)
@@ -246,6 +247,8 @@ func prepare(ctx context.Context, d *db.DB, text string) error {
 	err := d.Tx(ctx, func(q db.Queryer) error {
 		var err error
 		switch {
+		case pragma.MatchString(text): // some of them do not run in a transaction
+			err = q.Rows(ctx, func(db.Row) error { return nil }, "EXPLAIN "+text)
 		case !dataChange.MatchString(text):
 			_, err = q.Exec(ctx, text)
 		case d.Engine() == db.SQLite:

@@ -53,6 +53,8 @@ var doors = map[string]textDoor{
 	"customers-put":       {as: "application", body: `{"customers":[{"external_id":"D-1"}]}`, key: "attr.note"},
 	"customer-patch":      {as: "application", body: `{}`, key: "attr.note"},
 	"erasure-begin":       {as: "data-protection-officer", body: `{"token":"TOKEN"}`, instead: map[string]string{"token": api.TypeUnknownToken}},
+	"erase-now":           {as: "data-protection-officer", body: `{"tokens":["TOKEN"]}`, instead: map[string]string{"tokens": api.TypeUnknownToken}},
+	"erasure-undo":        {as: "data-protection-officer", body: `{"tokens":["TOKEN"]}`, instead: map[string]string{"tokens": api.TypeUnknownToken}},
 	"erasure-cooling-set": {body: `{"days":14}`},
 	"erasure-take-back": {as: "data-protection-officer", body: `{"code":"x","address":"x"}`, instead: map[string]string{
 		"code": api.TypeNotFound, "address": api.TypeNotFound, "country": api.TypeInvalid}}, // none is kept
