@@ -177,7 +177,7 @@ func (a *answers) check(t *testing.T, v *app.Vault) verdict {
 			{budget.Role, true, order, func(o *entry.Entry) bool { return o.Role == e.Role }},
 			{budget.Brand, true, order, func(*entry.Entry) bool { return true }},
 		} {
-			for w, l := range rules.Resolve(h.kind, e.Principal, e.Role, budget.Clear) {
+			for w, l := range rules.Resolve(h.kind, e.Principal, e.Role, budget.Clear, budget.DateOf(at)) {
 				if !l.Set || h.wide && !wide {
 					continue
 				}

@@ -234,9 +234,10 @@ func (d *demo) principal(ctx context.Context, p api.Principal) error {
 	if p.Name != "trainee" {
 		return nil
 	}
-	rules, err := budget.NewRules(append(budget.DefaultRules().List(), budget.Rule{
+	base := budget.DefaultRules()
+	rules, err := budget.NewRules(append(base.List(), budget.Rule{
 		Kind: budget.Principal, Principal: made.ID, Class: budget.Clear, Window: budget.Hour, Limit: traineeLimit,
-	}))
+	}), base.Reserves()...)
 	if err != nil {
 		return err
 	}

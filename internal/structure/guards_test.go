@@ -35,7 +35,7 @@ var guards = []guard{
 	{"P2.2", "internal/vault/ledger/receipt.go", "return r.size > 0", "return true", "internal/vault/ledger.TestZeroReceiptsCoverNothing"},
 	{"P2.3", "internal/vault/seal/extract.go", " || receipt.Kind() != entry.KindExport || f.Fields()&^receipt.Fields() != 0 {", " || receipt.Kind() == entry.Kind(0) {", "internal/vault/seal.TestAFilterNeedsItsEntry"},
 
-	{"P3.1", "internal/vault/budget/budget.go", "if uint64(used)+uint64(asked) <= uint64(limits[w].Limit) {", "if uint64(used) <= uint64(limits[w].Limit) {", "internal/vault/budget.TestNoHistoryTakesMoreThanTheBound"},
+	{"P3.1", "internal/vault/budget/budget.go", "if uint64(used)+uint64(asked) <= uint64(limit-kept) {", "if uint64(used) <= uint64(limits[w].Limit) {", "internal/vault/budget.TestNoHistoryTakesMoreThanTheBound"},
 	{"P3.2", "internal/vault/ledger/projection.go", "return p.take(it.index, e, ords)", "return p.note(it.index, e, ords)", "internal/vault/ledger.TestConcurrentServersShareOneBudget"},
 	{"P3.7", "internal/vault/ledger/draft.go", "if d.stops(&e) {", "if false {", "internal/vault/ledger.TestEveryServerObeysAStopOfTheLog"},
 	{"P3.8", "internal/vault/ledger/commit.go", "if err := c.settle(); err != nil {", "if err := error(nil); err != nil {", "internal/vault/ledger.TestAnOwedStopIsWrittenBeforeTheNextRelease"},

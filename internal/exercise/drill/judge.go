@@ -38,8 +38,8 @@ func (r *raid) bound(ctx context.Context) error {
 	}
 	var sum, role budget.Bound
 	for _, t := range r.thieves {
-		one := rules.Bound(budget.Holder{Kind: budget.Principal, ID: t.p.principal}, t.p.principal, t.p.role, budget.Clear)
-		role = rules.Bound(budget.Holder{Kind: budget.Role, Role: t.p.role}, 0, t.p.role, budget.Clear)
+		one := rules.Bound(budget.Holder{Kind: budget.Principal, ID: t.p.principal}, t.p.principal, t.p.role, budget.Clear, r.h.clock.now())
+		role = rules.Bound(budget.Holder{Kind: budget.Role, Role: t.p.role}, 0, t.p.role, budget.Clear, r.h.clock.now())
 		for w := range sum {
 			sum[w] += one[w]
 		}

@@ -177,7 +177,7 @@ func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, in
 	case empty:
 		return nil, fmt.Errorf("%w: there are no rules in it; default sets the default budgets", budget.ErrRules)
 	default:
-		if r, err = budget.DecodeRules([]byte(in.Rules)); err != nil {
+		if r, err = budget.ParseRules([]byte(in.Rules)); err != nil {
 			return nil, err
 		}
 	}
@@ -217,7 +217,11 @@ func (d *Desk) budgetGains(ctx context.Context, p budgetsGiven) ([]budget.Gain, 
 	if err != nil {
 		return nil, err
 	}
-	return budget.Gains(before, after, access.Roles()), nil
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the database's clock: %w", err)
+	}
+	return budget.Gains(before, after, access.Roles(), budget.DateOf(now)), nil
 }
 
 func (d *Desk) budgetsNeed(ctx context.Context, _ change.Order, p budgetsGiven) (change.Need, error) {

@@ -1,5 +1,7 @@
 package budget
 
+import "time"
+
 // Bound is the loss bound of a holder: stolen now, it could take at most this many
 // distinct customers of a class from now until the end of each window.
 type Bound [numWindows]uint64
@@ -28,24 +30,54 @@ func (b Bound) Min(o Bound) Bound {
 // What was used already is not subtracted: a thief may read it again for free, and it is
 // taken all the same. So this is exact, and not only a bound: a thief alone who takes
 // whatever fits as soon as it fits takes this many, and never more.
-func (r *Rules) Bound(h Holder, principal uint64, role string, class Class) Bound {
-	var tightest Limits
-	for kind := h.Kind; kind < numKinds; kind++ {
-		limits := r.Resolve(kind, principal, role, class)
-		if limits == (Limits{}) {
-			return Bound{} // no rule: refused
-		}
-		for w, l := range limits {
-			if t := &tightest[w]; l.Set && (!t.Set || l.Limit < t.Limit) {
-				*t = l
-			}
-		}
-	}
+//
+// Where a season begins or ends within a window, the larger limits hold for all of it; and
+// what is kept for others is for whoever has not begun, so that a thief of many has it.
+// In both the bound is one that is not always reached.
+func (r *Rules) Bound(h Holder, principal uint64, role string, class Class, from time.Time) Bound {
 	var out Bound
 	for w := range numWindows {
-		out[w] = tightest.cover(int64(w.buckets())+1, numWindows-1) // a window can begin within a bucket
+		tightest, some := r.tightest(h.Kind, principal, role, class, r.days(DateOf(from), DateOf(from.Add(w.Length()+BucketLength))))
+		if some {
+			out[w] = tightest.cover(int64(w.buckets())+1, numWindows-1) // a window can begin within a bucket
+		}
 	}
 	return out
+}
+
+// tightest returns what stops a holder of a kind in each window, the most of some days, and
+// whether anything is allowed on any of them.
+func (r *Rules) tightest(kind HolderKind, principal uint64, role string, class Class, days []Date) (out Limits, some bool) {
+	for _, day := range days {
+		var one Limits
+		refused := false
+		for kind := kind; kind < numKinds; kind++ {
+			limits := r.Resolve(kind, principal, role, class, day)
+			refused = refused || limits == Limits{}
+			for w, l := range limits {
+				if t := &one[w]; l.Set && (!t.Set || l.Limit < t.Limit) {
+					*t = l
+				}
+			}
+		}
+		switch {
+		case refused: // no rule
+		case !some:
+			out, some = one, true
+		default:
+			out.loosen(one)
+		}
+	}
+	return out, some
+}
+
+// loosen takes the larger of two limits of each window.
+func (l *Limits) loosen(others Limits) {
+	for w, o := range others {
+		if l[w].Set = l[w].Set && o.Set; l[w].Set {
+			l[w].Limit = max(l[w].Limit, o.Limit)
+		}
+	}
 }
 
 const boundless = ^uint64(0)

@@ -19,6 +19,14 @@ var (
 // drawRules draws limits that need not fit each other: a day can be narrower than an
 // hour, a role than a credential, and some are not set.
 func drawRules(t *rapid.T) *budget.Rules {
+	rules, err := budget.NewRules(drawList(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rules
+}
+
+func drawList(t *rapid.T) []budget.Rule {
 	var list []budget.Rule
 	for _, kind := range allKinds {
 		some := false
@@ -30,7 +38,32 @@ func drawRules(t *rapid.T) *budget.Rules {
 			}
 		}
 	}
-	rules, err := budget.NewRules(list)
+	return list
+}
+
+// newYear is when the histories begin.
+var newYear = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// drawSeasons draws rules that also have seasons, and keeps shares for others.
+func drawSeasons(t *rapid.T) *budget.Rules {
+	list := drawList(t)
+	for day := rapid.IntRange(1, 9).Draw(t, "first"); day < 60; day += rapid.IntRange(1, 20).Draw(t, "gap") {
+		from := newYear.AddDate(0, 0, day)
+		day += rapid.IntRange(1, 20).Draw(t, "length")
+		season := budget.Season{From: budget.DateOf(from), Until: budget.DateOf(newYear.AddDate(0, 0, day))}
+		for _, rule := range drawList(t) {
+			rule.Season = season
+			list = append(list, rule)
+		}
+	}
+	var kept []budget.Reserve
+	if rapid.Bool().Draw(t, "few") {
+		kept = append(kept, budget.Reserve{Percent: 30, Few: uint32(rapid.IntRange(1, 3).Draw(t, "most"))})
+	}
+	if rapid.Bool().Draw(t, "role") {
+		kept = append(kept, budget.Reserve{Role: "application", Percent: 40})
+	}
+	rules, err := budget.NewRules(list, kept...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,9 +95,9 @@ func holderOf(kind budget.HolderKind, d budget.Disclosure) (budget.Holder, func(
 func TestNoHistoryTakesMoreThanTheBound(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		rules := drawRules(t)
+		rules := drawSeasons(t)
 		book := budget.NewBook(rules)
-		clock := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		clock := newYear
 		var log []logged
 		step := func(who budget.Disclosure, n int) {
 			unit := []time.Duration{time.Minute, 20 * time.Minute, 8 * time.Hour}[rapid.IntRange(0, 2).Draw(t, "unit")]
@@ -82,7 +115,7 @@ func TestNoHistoryTakesMoreThanTheBound(t *testing.T) {
 			step(person(t), 1)
 		}
 		holder, holds := holderOf(allKinds[rapid.IntRange(0, 3).Draw(t, "stolen")], person(t))
-		stolen, bound := clock, rules.Bound(holder, 0, "support-agent", budget.Clear)
+		stolen, bound := clock, rules.Bound(holder, 0, "support-agent", budget.Clear, clock)
 		before := len(log)
 		for range rapid.IntRange(1, 40).Draw(t, "after") {
 			step(person(t), rapid.IntRange(1, 3).Draw(t, "n"))
@@ -102,7 +135,7 @@ func TestTheBoundIsReached(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rules := drawRules(t)
 		who := budget.Disclosure{Principal: 1, Lineage: 10, Role: "support-agent", Class: budget.Clear}
-		bound := rules.Bound(budget.Holder{Kind: budget.Lineage, ID: 10}, 1, "support-agent", budget.Clear)
+		bound := rules.Bound(budget.Holder{Kind: budget.Lineage, ID: 10}, 1, "support-agent", budget.Clear, newYear)
 		book := budget.NewBook(rules)
 		stolen := time.Date(2026, 1, 1, 0, 4, 59, 0, time.UTC) // the end of a bucket
 		next := record.Ordinal(1)
@@ -155,11 +188,11 @@ func TestTheBoundOfTheDefaultRules(t *testing.T) {
 		{budget.Holder{Kind: budget.Brand}, "", budget.Masked, budget.Bound{10000, 50000, 500000}},
 		{budget.Holder{Kind: budget.Lineage, ID: 7}, "support-agent", budget.Export, budget.Bound{}},
 	} {
-		if got := rules.Bound(c.holder, 7, c.role, c.class); got != c.want {
+		if got := rules.Bound(c.holder, 7, c.role, c.class, newYear); got != c.want {
 			t.Errorf("%s of %s, %s: %d, want %d", c.holder, c.role, c.class, got, c.want)
 		}
 	}
-	if got := (&budget.Rules{}).Bound(budget.Holder{Kind: budget.Brand}, 0, "", budget.Clear); got != (budget.Bound{}) {
+	if got := (&budget.Rules{}).Bound(budget.Holder{Kind: budget.Brand}, 0, "", budget.Clear, newYear); got != (budget.Bound{}) {
 		t.Errorf("a brand without rules could lose %d", got)
 	}
 }

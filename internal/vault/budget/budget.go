@@ -99,12 +99,12 @@ func (d *Disclosure) told() *Disclosure {
 	return &Disclosure{Absent: max(d.Rows, d.Room)}
 }
 
-// limits are those of one of its holders.
-func (d *Disclosure) limits(r *Rules, kind HolderKind) Limits {
+// limits are those of one of its holders on a day.
+func (d *Disclosure) limits(r *Rules, kind HolderKind, on Date) Limits {
 	if kind == Approval {
 		return d.Most
 	}
-	return r.Resolve(kind, d.Principal, d.Role, d.Class)
+	return r.Resolve(kind, d.Principal, d.Role, d.Class, on)
 }
 
 // Holder is one whose budget is counted. ID is the lineage or principal, Role the
@@ -145,6 +145,7 @@ type ExhaustedError struct {
 	Class  Class
 	Window Window
 	Limit  uint32
+	Kept   uint32        // of the limit, for others than who asked
 	Used   int           // distinct customers in the window now, and searches that found nobody
 	Asked  int           // what the request adds to them
 	Retry  time.Duration // until the same request fits; 0: it never will
@@ -153,15 +154,18 @@ type ExhaustedError struct {
 
 // Error says it in words for the person refused.
 func (e *ExhaustedError) Error() string {
-	when := fmt.Sprintf("one request may not exceed %d customers; split it", e.Limit)
+	when := fmt.Sprintf("one request may not exceed %d customers; split it", e.Limit-e.Kept)
 	if e.Retry > 0 {
 		when = fmt.Sprintf("retry in %s", e.Retry.Round(time.Second))
 	}
-	if e.Blind {
-		return fmt.Sprintf("the %s budget of %s is %d customers per %s and has no room for this request; %s", e.Class, e.Holder, e.Limit, e.Window, when)
+	limit := fmt.Sprintf("the %s budget of %s is %d customers per %s", e.Class, e.Holder, e.Limit, e.Window)
+	if e.Kept > 0 {
+		limit += fmt.Sprintf(", %d of them reserved for others", e.Kept)
 	}
-	return fmt.Sprintf("the %s budget of %s is %d customers per %s: %d used, %d requested; %s",
-		e.Class, e.Holder, e.Limit, e.Window, e.Used, e.Asked, when)
+	if e.Blind {
+		return fmt.Sprintf("%s and has no room for this request; %s", limit, when)
+	}
+	return fmt.Sprintf("%s: %d used, %d requested; %s", limit, e.Used, e.Asked, when)
 }
 
 type accountKey struct {
@@ -334,23 +338,31 @@ func (g *Group) refusal(d *Disclosure) error {
 		return ErrStale
 	}
 	var worst *ExhaustedError
+	today := Date(dayOf(g.at))
+	few := func(most uint32) bool {
+		v := g.view(Holder{Kind: Principal, ID: d.Principal}, d.Class, now)
+		return v.used(Day)+max(v.missing(d, Day), d.Room) <= int(most)
+	}
 	for _, h := range d.holders() {
-		limits := d.limits(b.rules, h.Kind)
+		limits := d.limits(b.rules, h.Kind, today)
 		if limits == (Limits{}) {
 			return &NoRuleError{Kind: h.Kind, Class: d.Class, Role: d.Role}
 		}
-		key := accountKey{h, d.Class}
-		v := view{b.accounts[key], g.overlays[key], now}
+		v := g.view(h, d.Class, now)
 		for w := range numWindows {
 			if !limits[w].Set {
 				continue
 			}
 			used, asked := v.used(w), max(v.missing(d, w), d.Room)
-			if uint64(used)+uint64(asked) <= uint64(limits[w].Limit) {
+			limit, kept := limits[w].Limit, uint32(0)
+			if asked > 0 { // whom the window has is free
+				kept = b.rules.keptFrom(h.Kind, d.Role, d.Class, limit, few)
+			}
+			if uint64(used)+uint64(asked) <= uint64(limit-kept) {
 				continue
 			}
-			e := &ExhaustedError{Holder: h, Class: d.Class, Window: w, Limit: limits[w].Limit, Used: used, Asked: asked, Blind: d.Rows > 0}
-			if fits := v.fits(d.told(), w, int(limits[w].Limit)); fits > 0 {
+			e := &ExhaustedError{Holder: h, Class: d.Class, Window: w, Limit: limit, Kept: kept, Used: used, Asked: asked, Blind: d.Rows > 0}
+			if fits := v.fits(d.told(), w, int(limit-kept)); fits > 0 {
 				e.Retry = time.Duration(int64(fits)*bucketMicros-g.at) * time.Microsecond
 			}
 			if worst == nil || worst.Retry > 0 && (e.Retry == 0 || e.Retry > worst.Retry) {
@@ -362,6 +374,11 @@ func (g *Group) refusal(d *Disclosure) error {
 		return worst
 	}
 	return nil
+}
+
+func (g *Group) view(h Holder, c Class, now uint32) view {
+	key := accountKey{h, c}
+	return view{g.book.accounts[key], g.overlays[key], now}
 }
 
 // Commit counts what the group accepted, after its transaction committed. A group

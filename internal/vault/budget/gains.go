@@ -13,6 +13,8 @@ type Gain struct {
 	Class     Class
 	Window    Window
 	From, To  uint64 // Unlimited where no limit holds
+	Since     Date   // from that day on, because a season begins or ends; 0: at once
+	Few       bool   // From and To are up to how many customers a day count as few, for a reserve
 }
 
 // Unlimited stands for a window without a limit.
@@ -36,7 +38,14 @@ func (g Gain) String() string {
 		}
 		return fmt.Sprint(x)
 	}
-	return fmt.Sprintf("%s of %s, %s per %s: %s instead of %s", g.Class, g.Kind, who, g.Window, n(g.To), n(g.From))
+	since := ""
+	if g.Since != 0 {
+		since = fmt.Sprintf(" from %s on", g.Since)
+	}
+	if g.Few {
+		return fmt.Sprintf("reserved for principals who took few: up to %d customers a day instead of %d", g.To, g.From)
+	}
+	return fmt.Sprintf("%s of %s, %s per %s%s: %s instead of %s", g.Class, g.Kind, who, g.Window, since, n(g.To), n(g.From))
 }
 
 // value is what a holder may take in each window: nothing where no rule covers it at all.
@@ -58,8 +67,9 @@ func (l Limits) values() (out [numWindows]uint64) {
 }
 
 // Gains returns the limits that rise from one set of rules to another, for the roles and
-// for every principal that a rule of either names.
-func Gains(before, after *Rules, roles []string) []Gain {
+// for every principal that a rule of either names, and for whom more is kept. Seasons that
+// were over before a day are left out.
+func Gains(before, after *Rules, roles []string, now Date) []Gain {
 	roles, principals := append([]string{""}, roles...), []uint64{0}
 	for _, r := range slices.Concat(before.list, after.list) {
 		roles, principals = append(roles, r.Role), append(principals, r.Principal)
@@ -67,23 +77,67 @@ func Gains(before, after *Rules, roles []string) []Gain {
 	slices.Sort(roles)
 	slices.Sort(principals)
 	roles, principals = slices.Compact(roles), slices.Compact(principals)
+	days := append(before.days(now, lastDate), after.days(now, lastDate)...)
+	slices.Sort(days)
+	days = slices.Compact(days)
 	var out []Gain
+	if from, to := before.few(), after.few(); to > from && from > 0 {
+		out = append(out, Gain{Kind: Brand, Class: Clear, Window: Day, From: uint64(from), To: uint64(to), Few: true})
+	}
 	for kind := range numKinds {
 		for class := range numClasses {
 			for _, role := range roles {
 				for _, principal := range principals {
-					if principal != 0 && kind != Principal && kind != Lineage || role != "" && kind == Brand {
+					if principal != 0 && kind != Principal && kind != Lineage || role != "" && kind == Brand && slices.Equal(before.kept, after.kept) {
 						continue
 					}
-					from, to := before.Resolve(kind, principal, role, class).values(), after.Resolve(kind, principal, role, class).values()
-					for w := range numWindows {
-						if to[w] > from[w] {
-							out = append(out, Gain{kind, role, principal, class, w, from[w], to[w]})
-						}
-					}
+					out = append(out, gainsOf(before, after, Gain{Kind: kind, Role: role, Principal: principal, Class: class}, days)...)
 				}
 			}
 		}
 	}
 	return out
+}
+
+// gainsOf returns the gains of one holder in one class, each on the first day on which it
+// is as large.
+func gainsOf(before, after *Rules, g Gain, days []Date) (out []Gain) {
+	var most [numWindows]uint64
+	for i, day := range days {
+		from, to := before.open(g, day), after.open(g, day)
+		for w := range numWindows {
+			if to[w] <= from[w] || to[w] <= most[w] {
+				continue
+			}
+			most[w] = to[w]
+			one := g
+			one.Window, one.From, one.To = w, from[w], to[w]
+			if i > 0 {
+				one.Since = day
+			}
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+// open is what a holder may take in each window besides what is kept for others.
+func (r *Rules) open(g Gain, day Date) [numWindows]uint64 {
+	out := r.Resolve(g.Kind, g.Principal, g.Role, g.Class, day).values()
+	for w, limit := range out {
+		if limit < Unlimited {
+			out[w] -= uint64(r.keptFrom(g.Kind, g.Role, g.Class, uint32(limit), func(uint32) bool { return false }))
+		}
+	}
+	return out
+}
+
+// few is up to how many customers a day count as few, 0 where nothing is kept for those.
+func (r *Rules) few() uint32 {
+	for _, k := range r.kept {
+		if k.Role == "" {
+			return k.Few
+		}
+	}
+	return 0
 }

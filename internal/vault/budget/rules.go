@@ -81,7 +81,8 @@ func name(names []string, i int) string {
 }
 
 // Rule limits the distinct customers that each holder of a kind may take in a window.
-// It is for one principal, for one role, or with neither for any.
+// It is for one principal, for one role, or with neither for any. With a season it holds
+// on the season's days alone, in place of the rule for the same that has none.
 type Rule struct {
 	Kind      HolderKind
 	Role      string
@@ -89,6 +90,7 @@ type Rule struct {
 	Class     Class
 	Window    Window
 	Limit     uint32
+	Season    Season
 }
 
 // ErrRules is returned for rules that contradict themselves or cannot be read.
@@ -115,8 +117,10 @@ type Limits [numWindows]struct {
 
 // Rules is a checked set of rules; it does not change once made.
 type Rules struct {
-	list  []Rule // sorted, no two for the same
-	exact map[scope]Limits
+	list    []Rule // sorted, no two for the same
+	kept    []Reserve
+	exact   scopes   // of the rules without a season
+	periods []period // in order, of those that some season has a part in
 }
 
 // scope is whom a rule is for, in every window.
@@ -127,15 +131,20 @@ type scope struct {
 	principal uint64
 }
 
+// scopes are the limits of each scope.
+type scopes map[scope]Limits
+
 func compareRules(a, b Rule) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Role, b.Role),
-		cmp.Compare(a.Principal, b.Principal), cmp.Compare(a.Window, b.Window), cmp.Compare(a.Limit, b.Limit))
+		cmp.Compare(a.Principal, b.Principal), cmp.Compare(a.Window, b.Window),
+		cmp.Compare(a.Season.From, b.Season.From), cmp.Compare(a.Season.Until, b.Season.Until), cmp.Compare(a.Limit, b.Limit))
 }
 
-// NewRules checks rules and returns the set. A brand's rule is for any; a role's is
-// not for one principal: such a limit would be shared by those it was not set for.
-func NewRules(list []Rule) (*Rules, error) {
-	r := &Rules{list: slices.Clone(list), exact: make(map[scope]Limits, len(list))}
+// NewRules checks rules and what is kept of the budgets that many share, and returns the
+// set. A brand's rule is for any; a role's is not for one principal: such a limit would be
+// shared by those it was not set for.
+func NewRules(list []Rule, kept ...Reserve) (*Rules, error) {
+	r := &Rules{list: slices.Clone(list), exact: make(scopes, len(list))}
 	slices.SortFunc(r.list, compareRules)
 	for _, rule := range r.list {
 		switch {
@@ -147,16 +156,30 @@ func NewRules(list []Rule) (*Rules, error) {
 			return nil, fmt.Errorf("%w: a %s budget cannot be for one of those who share it", ErrRules, rule.Kind)
 		case !roleName(rule.Role):
 			return nil, fmt.Errorf("%w: a role is named by a-z, 0-9 and -", ErrRules)
-		}
-		key := scope{rule.Kind, rule.Class, rule.Role, rule.Principal}
-		limits := r.exact[key]
-		if limits[rule.Window].Set {
+		case !rule.Season.valid():
+			return nil, fmt.Errorf("%w: a season ends after the day on which it begins", ErrRules)
+		case rule.Season == Season{} && !r.exact.set(rule):
 			return nil, fmt.Errorf("%w: two limits for the same", ErrRules)
 		}
-		limits[rule.Window].Limit, limits[rule.Window].Set = rule.Limit, true
-		r.exact[key] = limits
 	}
-	return r, nil
+	var err error
+	if r.periods, err = periodsOf(r.list); err != nil {
+		return nil, err
+	}
+	r.kept, err = checkReserves(kept)
+	return r, err
+}
+
+// set sets one limit, and reports false where it is set already.
+func (s scopes) set(rule Rule) bool {
+	key := scope{rule.Kind, rule.Class, rule.Role, rule.Principal}
+	limits := s[key]
+	if limits[rule.Window].Set {
+		return false
+	}
+	limits[rule.Window].Limit, limits[rule.Window].Set = rule.Limit, true
+	s[key] = limits
+	return true
 }
 
 func roleName(s string) bool {
@@ -166,32 +189,44 @@ func roleName(s string) bool {
 // List returns the rules in canonical order.
 func (r *Rules) List() []Rule { return slices.Clone(r.list) }
 
-// Resolve returns what limits a holder of a kind: in each window the rule for the
-// principal, else for the role, else for any. All unset means refused.
-func (r *Rules) Resolve(kind HolderKind, principal uint64, role string, class Class) Limits {
+// Reserves returns what is kept of the budgets that many share.
+func (r *Rules) Reserves() []Reserve { return slices.Clone(r.kept) }
+
+// Resolve returns what limits a holder of a kind on a day: in each window the rule for the
+// principal, else for the role, else for any; of each, that of a season comes first. All
+// unset means refused.
+func (r *Rules) Resolve(kind HolderKind, principal uint64, role string, class Class, on Date) Limits {
 	var out Limits
+	season := r.inSeason(on)
 	for _, key := range [...]scope{{kind, class, "", principal}, {kind, class, role, 0}, {kind, class, "", 0}} {
-		limits, ok := r.exact[key]
-		if !ok {
-			continue
+		if limits, ok := season[key]; ok {
+			out.fill(limits)
 		}
-		for w := range out {
-			if !out[w].Set {
-				out[w] = limits[w]
-			}
+		if limits, ok := r.exact[key]; ok {
+			out.fill(limits)
 		}
 	}
 	return out
 }
 
+// fill takes what others say of windows of which nothing is said yet.
+func (l *Limits) fill(others Limits) {
+	for w := range l {
+		if !l[w].Set {
+			l[w] = others[w]
+		}
+	}
+}
+
 const (
-	rulesHeader  = "cloakroom budget rules 2\n"
+	rulesHeader  = "cloakroom budget rules 3\n"
+	rulesHeader2 = "cloakroom budget rules 2\n" // without seasons and reserves
 	rulesHeader1 = "cloakroom budget rules 1\n" // of the classes clear, masked, search and export
 	classesLine  = "classes "
 )
 
 // Encode returns the canonical text that the log keeps: the classes that the rules
-// decide, and a rule a line, sorted. For a class that a later release adds, the text is
+// decide, what is kept, and a rule a line, sorted. For a class that a later release adds, the text is
 // silent, and [DecodeRules] fills in its default.
 func (r *Rules) Encode() []byte {
 	return r.encode(rulesHeader + classesLine + strings.Join(classNames(InUse()), " ") + "\n")
@@ -199,6 +234,9 @@ func (r *Rules) Encode() []byte {
 
 func (r *Rules) encode(header string) []byte {
 	out := []byte(header)
+	for _, kept := range r.kept {
+		out = fmt.Appendln(out, kept)
+	}
 	for _, rule := range r.list {
 		who := "any"
 		if rule.Role != "" {
@@ -206,7 +244,11 @@ func (r *Rules) encode(header string) []byte {
 		} else if rule.Principal != 0 {
 			who = "principal:" + strconv.FormatUint(rule.Principal, 10)
 		}
-		out = fmt.Appendf(out, "%s %s %s %s %d\n", rule.Kind, who, rule.Class, rule.Window, rule.Limit)
+		out = fmt.Appendf(out, "%s %s %s %s %d", rule.Kind, who, rule.Class, rule.Window, rule.Limit)
+		if rule.Season != (Season{}) {
+			out = fmt.Appendf(out, " %s", rule.Season)
+		}
+		out = append(out, '\n')
 	}
 	return out
 }
@@ -218,7 +260,9 @@ func classes(text string) (header, body string, known []Class, err error) {
 	}
 	body, ok := strings.CutPrefix(text, rulesHeader)
 	if !ok {
-		return "", "", nil, fmt.Errorf("%w: the first line is not %q", ErrRules, strings.TrimSpace(rulesHeader))
+		if body, ok = strings.CutPrefix(text, rulesHeader2); !ok {
+			return "", "", nil, fmt.Errorf("%w: the first line is not %q", ErrRules, strings.TrimSpace(rulesHeader))
+		}
 	}
 	line, body, _ := strings.Cut(body, "\n")
 	names, ok := strings.CutPrefix(line, classesLine)
@@ -238,39 +282,7 @@ func classes(text string) (header, body string, known []Class, err error) {
 // DecodeRules reads canonical text, and refuses any other. A class that the text does not
 // decide, because it is of an older release, has its default.
 func DecodeRules(text []byte) (*Rules, error) {
-	header, body, known, err := classes(string(text))
-	if err != nil {
-		return nil, err
-	}
-	var list []Rule
-	for line := range strings.Lines(body) {
-		part := strings.Fields(line)
-		if len(part) != 5 {
-			return nil, fmt.Errorf("%w: a line is kind, who, class, window and limit", ErrRules)
-		}
-		kind, window := slices.Index(kindNames, part[0]), slices.Index(windowNames, part[3])
-		class, unknown := ParseClass(part[2])
-		limit, err := strconv.ParseUint(part[4], 10, 32)
-		if kind < 0 || unknown != nil || window < 0 || err != nil {
-			return nil, fmt.Errorf("%w: an unknown kind, class, window or limit", ErrRules)
-		}
-		if !slices.Contains(known, class) {
-			return nil, fmt.Errorf("%w: a rule for a class that the line `classes` does not name", ErrRules)
-		}
-		rule := Rule{Kind: HolderKind(kind), Class: class, Window: Window(window), Limit: uint32(limit)}
-		if id, ok := strings.CutPrefix(part[1], "principal:"); ok {
-			if rule.Principal, err = strconv.ParseUint(id, 10, 64); err != nil {
-				return nil, fmt.Errorf("%w: not the number of a principal", ErrRules)
-			}
-		} else {
-			rule.Role = strings.TrimPrefix(part[1], "role:")
-			if part[1] == "any" {
-				rule.Role = ""
-			}
-		}
-		list = append(list, rule)
-	}
-	r, err := NewRules(list)
+	header, r, known, err := read(string(text))
 	if err != nil {
 		return nil, err
 	}
@@ -278,12 +290,97 @@ func DecodeRules(text []byte) (*Rules, error) {
 	if !bytes.Equal(r.encode(header), text) {
 		return nil, fmt.Errorf("%w: not in canonical form", ErrRules)
 	}
+	return r.withDefaults(known)
+}
+
+// ParseRules reads what somebody wrote: lines in any order, also empty ones, and comments
+// from # to the end of a line.
+func ParseRules(text []byte) (*Rules, error) {
+	var clean strings.Builder
+	for line := range strings.Lines(string(text)) {
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.Join(strings.Fields(line), " "); line != "" {
+			clean.WriteString(line + "\n")
+		}
+	}
+	_, r, known, err := read(clean.String())
+	if err != nil {
+		return nil, err
+	}
+	return r.withDefaults(known)
+}
+
+// withDefaults returns the rules with the defaults of the classes that they do not know.
+func (r *Rules) withDefaults(known []Class) (*Rules, error) {
+	list := r.list
 	for _, rule := range defaults() {
 		if !slices.Contains(known, rule.Class) {
 			list = append(list, rule)
 		}
 	}
-	return NewRules(list)
+	return NewRules(list, r.kept...)
+}
+
+// read reads a text, and what it says of itself.
+func read(text string) (header string, r *Rules, known []Class, err error) {
+	header, body, known, err := classes(text)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	var list []Rule
+	var kept []Reserve
+	at := strings.Count(header, "\n")
+	for line := range strings.Lines(body) {
+		at++
+		part := strings.Fields(line)
+		if len(part) > 0 && part[0] == reserveWord {
+			one, err := readReserve(part)
+			if err != nil {
+				return "", nil, nil, fmt.Errorf("%w (line %d)", err, at)
+			}
+			kept = append(kept, one)
+			continue
+		}
+		rule, err := readRule(part)
+		if err != nil {
+			return "", nil, nil, fmt.Errorf("%w (line %d)", err, at)
+		}
+		if !slices.Contains(known, rule.Class) {
+			return "", nil, nil, fmt.Errorf("%w: a rule for a class that the line `classes` does not name (line %d)", ErrRules, at)
+		}
+		list = append(list, rule)
+	}
+	r, err = NewRules(list, kept...)
+	return header, r, known, err
+}
+
+// readRule reads the words of one rule.
+func readRule(part []string) (Rule, error) {
+	if len(part) != 5 && len(part) != 6 {
+		return Rule{}, fmt.Errorf("%w: a line is kind, who, class, window and limit, and for a season its days, 2026-11-20..2026-12-01", ErrRules)
+	}
+	kind, window := slices.Index(kindNames, part[0]), slices.Index(windowNames, part[3])
+	class, unknown := ParseClass(part[2])
+	limit, err := strconv.ParseUint(part[4], 10, 32)
+	if kind < 0 || unknown != nil || window < 0 || err != nil {
+		return Rule{}, fmt.Errorf("%w: an unknown kind, class, window or limit", ErrRules)
+	}
+	rule := Rule{Kind: HolderKind(kind), Class: class, Window: Window(window), Limit: uint32(limit)}
+	if len(part) == 6 {
+		if rule.Season, err = readSeason(part[5]); err != nil {
+			return Rule{}, err
+		}
+	}
+	if id, ok := strings.CutPrefix(part[1], "principal:"); ok {
+		if rule.Principal, err = strconv.ParseUint(id, 10, 64); err != nil {
+			return Rule{}, fmt.Errorf("%w: not the number of a principal", ErrRules)
+		}
+		return rule, nil
+	}
+	if rule.Role = strings.TrimPrefix(part[1], "role:"); part[1] == "any" {
+		rule.Role = ""
+	}
+	return rule, nil
 }
 
 // Default limits, per hour, day and 30 days. A person at a desk serves some dozens
@@ -329,7 +426,7 @@ var defaultLimits = [...]struct {
 // DefaultRules returns the rules of a new brand. A principal has what one lineage
 // has, so that a second credential gains nothing.
 func DefaultRules() *Rules {
-	r, err := NewRules(defaults())
+	r, err := NewRules(defaults(), defaultReserves...)
 	if err != nil {
 		return &Rules{} // refuses everything; a test holds that this does not happen
 	}

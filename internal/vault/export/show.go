@@ -101,9 +101,13 @@ func (d *Desk) room(ctx context.Context, brand record.BrandID, who identity.Who)
 	if err != nil {
 		return [3]uint64{}, err
 	}
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return [3]uint64{}, err
+	}
 	out := [3]uint64{^uint64(0) >> 1, ^uint64(0) >> 1, ^uint64(0) >> 1}
 	for _, h := range []budget.Holder{{Kind: budget.Lineage, ID: who.Lineage}, {Kind: budget.Principal, ID: who.Principal}, {Kind: budget.Role, Role: who.Role}, {Kind: budget.Brand}} {
-		limits := rules.Resolve(h.Kind, who.Principal, who.Role, budget.Export)
+		limits := rules.Resolve(h.Kind, who.Principal, who.Role, budget.Export, budget.DateOf(now))
 		if limits == (budget.Limits{}) {
 			return [3]uint64{}, nil // refused
 		}

@@ -3,6 +3,7 @@ package exposure
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
@@ -67,6 +68,7 @@ type person struct {
 
 // terms are what bounds depend on and an administrator changes.
 type terms struct {
+	at    time.Time
 	rules *budget.Rules
 	reach func(principal uint64, role string) access.Reach
 }
@@ -107,7 +109,7 @@ func bounds(t *terms, people []person) []held {
 				}
 				for c, may := range allowed(reach, stop) {
 					if may && (l.Live || budget.Class(c) == budget.Export) {
-						one.bound[c] = t.rules.Bound(one.Holder, p.ID, p.Role, budget.Class(c))
+						one.bound[c] = t.rules.Bound(one.Holder, p.ID, p.Role, budget.Class(c), t.at)
 					}
 				}
 			}
@@ -117,7 +119,7 @@ func bounds(t *terms, people []person) []held {
 			whole.add(&one)
 			lineages = append(lineages, one)
 		}
-		whole.limit(t.rules)
+		whole.limit(t)
 		principals = append(principals, whole)
 		role := sums[p.Role]
 		if role == nil {
@@ -129,12 +131,12 @@ func bounds(t *terms, people []person) []held {
 	}
 	out := append(lineages, principals...)
 	for _, role := range sums {
-		role.limit(t.rules)
+		role.limit(t)
 		brand.add(role)
 		out = append(out, *role)
 	}
 	slices.SortFunc(out[len(out)-len(sums):], func(a, b held) int { return cmp.Compare(a.role, b.role) })
-	brand.limit(t.rules)
+	brand.limit(t)
 	return append(out, brand)
 }
 
@@ -146,9 +148,9 @@ func (h *held) add(part *held) {
 }
 
 // limit holds the parts together to the budgets of the whole.
-func (h *held) limit(rules *budget.Rules) {
+func (h *held) limit(t *terms) {
 	for c := range h.bound {
-		h.bound[c] = h.bound[c].Min(rules.Bound(h.Holder, h.principal, h.role, budget.Class(c)))
+		h.bound[c] = h.bound[c].Min(t.rules.Bound(h.Holder, h.principal, h.role, budget.Class(c), t.at))
 	}
 }
 

@@ -63,7 +63,7 @@ func TestNobodyTakesMoreThanTheBoundAndTheGreedyTakeIt(t *testing.T) {
 	reach := policy.Reach([]string{"customer-support", "analysis"})
 	rapid.Check(t, func(t *rapid.T) {
 		people, rules := brandOf(t), rulesOf(t)
-		list := bounds(&terms{rules, reach}, people)
+		list := bounds(&terms{time.UnixMicro(1), rules, reach}, people)
 		book := budget.NewBook(rules)
 		clock := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		taken := map[budget.Holder]map[budget.Class]map[record.Ordinal]bool{}

@@ -24,7 +24,7 @@ func (d *Desk) Change(ctx context.Context, v *door.Visit, rules *budget.Rules, p
 	if err != nil {
 		return nil, err
 	}
-	before, err := d.terms(ctx, v)
+	before, err := d.terms(ctx, v, now)
 	if err != nil {
 		return nil, err
 	}

@@ -172,7 +172,7 @@ func (d *Desk) rows(ctx context.Context, v *door.Visit, now time.Time, own bool,
 	if err != nil {
 		return nil, false, err
 	}
-	t, err := d.terms(ctx, v)
+	t, err := d.terms(ctx, v, now)
 	if err != nil {
 		return nil, false, err
 	}
@@ -283,7 +283,7 @@ func (d *Desk) people(ctx context.Context, brand record.BrandID, now time.Time) 
 	return out, nil
 }
 
-func (d *Desk) terms(ctx context.Context, v *door.Visit) (*terms, error) {
+func (d *Desk) terms(ctx context.Context, v *door.Visit, now time.Time) (*terms, error) {
 	rules, err := d.Ledger.Rules(ctx, v.Brand.ID)
 	if err != nil {
 		return nil, err
@@ -292,7 +292,7 @@ func (d *Desk) terms(ctx context.Context, v *door.Visit) (*terms, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &terms{rules, v.Policy.Reach(purposes)}, nil
+	return &terms{now, rules, v.Policy.Reach(purposes)}, nil
 }
 
 func (d *Desk) purposes(ctx context.Context, brand record.BrandID) ([]string, error) {
