@@ -97,6 +97,7 @@ var examples = map[string][]string{
 	"budget show":                {"cloakroom budget --brand gucci > budgets"},
 	"budget set":                 {"cloakroom budget set --brand gucci --dry-run budgets", "cloakroom budget set --brand gucci --default"},
 
+	"scope":          {"cloakroom scope --brand gucci --principal alice --since 48h", "cloakroom scope --brand group --lineage 12 --except purpose=marketing --json"},
 	"log checkpoint": {"cloakroom log checkpoint --brand gucci > kept-checkpoint"},
 	"log verify":     {"cloakroom log verify --brand gucci --older kept-checkpoint", "cloakroom log verify --tiles gucci-log --vkey log.vkey"},
 	"log list":       {"cloakroom log list --brand gucci --principal alice --since 24h", "cloakroom log list --brand gucci --kind refusal --limit 200"},

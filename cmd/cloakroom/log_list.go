@@ -90,7 +90,10 @@ func (c *logListCmd) Run(ctx context.Context, std Streams) error {
 }
 
 // sinceTime reads a duration before now, a day, or a time.
-func sinceTime(text string, now time.Time) (time.Time, error) {
+func sinceTime(text string, now time.Time) (time.Time, error) { return flagTime("--since", text, now) }
+
+// flagTime is sinceTime for a flag of another name.
+func flagTime(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -102,5 +105,5 @@ func sinceTime(text string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, &usageError{"--since is a duration such as 24h, a day such as 2026-11-01, or a time such as 2026-11-01T08:00:00Z"}
+	return time.Time{}, &usageError{flag + " is a duration such as 24h, a day such as 2026-11-01, or a time such as 2026-11-01T08:00:00Z"}
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/respond/contain"
+	"github.com/cloakroom/cloakroom/internal/respond/scope"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/audit"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
@@ -111,6 +112,7 @@ type Vault struct {
 	Erase    *erase.Desk
 	Upkeep   *upkeep.Desk
 	Contain  *contain.Desk
+	Scope    *scope.Desk
 	Changes  *change.Desk // acts that need a second person
 	Alarms   *alarm.Desk
 	Notify   *notify.Desk
@@ -408,6 +410,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Upkeep.Register(v.Changes)
 	v.Contain = &contain.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Changes: changes, Alarms: alarms, Exports: v.Exports.Store, Second: v.Changes}
 	v.Reflex = contain.NewReflex(v.Contain)
+	v.Scope = &scope.Desk{Door: door, Ledger: v.Ledger}
 	v.stored = []*follow.Loop{v.Reflex.Loop, v.Sender.Loop}
 	alarm.Watch(v.Followers, alarms, canaries, func(record.BrandID) {
 		for _, l := range v.stored {

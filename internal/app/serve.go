@@ -30,6 +30,7 @@ func (v *Vault) Desks() server.Desks {
 		Erase:     v.Erase,
 		Upkeep:    v.Upkeep,
 		Contain:   v.Contain,
+		Scope:     v.Scope,
 		Changes:   v.Changes,
 		Backups:   backup.NewDesk(v.BackupSource()),
 		Followers: v.Followers,

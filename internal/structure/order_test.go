@@ -70,6 +70,7 @@ var order = []string{
 	"internal/watch/canary",
 	"internal/watch/notify",
 	"internal/respond/contain",
+	"internal/respond/scope",
 	"internal/govern/admin",
 	"internal/govern/upkeep",
 	"internal/govern/backup",

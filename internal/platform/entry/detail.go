@@ -56,6 +56,7 @@ var markers = [...]string{
 	KindExport:         "change",
 	KindContainment:    "change",
 	KindCanary:         "change",
+	KindIncident:       "change",
 }
 
 func marker(k Kind) string {

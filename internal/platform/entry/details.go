@@ -588,7 +588,22 @@ type (
 	}
 )
 
+// IncidentScope is the detail of the entry that comes before the figures of a scope leave:
+// who was asked about, up to which size of the log, and what the answer was.
+type IncidentScope struct {
+	Incident    uint64 `log:"incident,clear"` // 0: the question belongs to no incident
+	Version     uint64 `log:"version,clear"`  // of the incident's scope
+	Filter      string `log:"filter"`         // as JSON
+	Size        uint64 `log:"size"`
+	Entries     uint64 `log:"entries"`
+	Disclosures uint64 `log:"disclosures"`
+	Records     uint64 `log:"records"`
+	Digest      string `log:"digest"` // of the set of customers, in hexadecimal
+	Extra
+}
+
 func init() {
+	register(KindIncident, "scope", IncidentScope{})
 	register(KindErasureBegun, "", ErasureBegun{})
 	register(KindErasureUndone, "", ErasureUndone{})
 	register(KindErasure, "", ErasureCooled{})

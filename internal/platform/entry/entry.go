@@ -79,6 +79,7 @@ const (
 	KindOutcome                        // what became of an act that an earlier entry announced
 	KindErasureBegun                   // a customer's key laid aside, to be destroyed after a time
 	KindErasureUndone                  // an erasure taken back while the key lay aside
+	KindIncident                       // whose data was concerned was asked, and each step of an incident
 
 	lastOfVersion1 = KindCanary
 )
@@ -102,6 +103,7 @@ var kindNames = [...]string{
 	KindOutcome:        "outcome",
 	KindErasureBegun:   "erasure-begun",
 	KindErasureUndone:  "erasure-undone",
+	KindIncident:       "incident",
 }
 
 // criticalKinds move budgets or rights: a server that does not know such an entry
@@ -109,7 +111,7 @@ var kindNames = [...]string{
 var criticalKinds = [...]bool{
 	KindDisclosure: true, KindSearch: true, KindErasure: true, KindAdministration: true,
 	KindPolicy: true, KindBudget: true, KindContainment: true, KindOutcome: false,
-	KindErasureBegun: true, KindErasureUndone: true,
+	KindErasureBegun: true, KindErasureUndone: true, KindIncident: false,
 }
 
 // Known reports whether this release knows the kind.

@@ -42,7 +42,12 @@ var retention = [...]Retention{
 	KindOutcome:        {BudgetWindow, ""},
 	KindErasureBegun:   {BudgetWindow, ""}, // its due day is in clear
 	KindErasureUndone:  {BudgetWindow, ""},
+	KindIncident:       {BudgetWindow, "five years have passed since the incident's last step"},
 }
+
+// incidentEnds is for how long after its last step the register needs what an incident's
+// entries say: see Art. 33(5) GDPR.
+const incidentEnds = 5 * 365 * 24 * time.Hour
 
 // exportEnds is after how long without a step an export grants nothing any more: its
 // end is in the database, and no export is valid for longer.
@@ -127,6 +132,8 @@ func (g *Grants) Note(index uint64, e *Entry) {
 		if !g.any("containment ") { // an entry of one that begins does not say its number
 			delete(g.open, "contain")
 		}
+	case IncidentScope:
+		g.incident(d.Incident, index, e.At)
 	case ExportRequested:
 		g.add("export "+d.Export, index, e.At, exportEnds)
 	case ExportFrozen:
@@ -143,6 +150,13 @@ func (g *Grants) Note(index uint64, e *Entry) {
 		delete(g.open, "export "+d.Export)
 	case ExportStopped:
 		delete(g.open, "export "+d.Export)
+	}
+}
+
+// incident keeps a step of an incident. A question that belongs to none grants nothing.
+func (g *Grants) incident(n, index uint64, at time.Time) {
+	if n != 0 {
+		g.add("incident "+strconv.FormatUint(n, 10), index, at, incidentEnds)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -86,6 +87,20 @@ func (s *Set) Remove(ords ...record.Ordinal) {
 		s.m.Remove(uint32(o))
 	}
 }
+
+// Merge adds the customers of another set.
+func (s *Set) Merge(other *Set) { s.m.Or(&other.m) }
+
+// Without returns the customers of the set that another has not.
+func (s *Set) Without(other *Set) *Set {
+	out := &Set{}
+	out.m.Or(&s.m)
+	out.m.AndNot(&other.m)
+	return out
+}
+
+// Encode returns the set in the form of a list of customers.
+func (s *Set) Encode() []byte { return EncodeSubjects(slices.Collect(s.All())) }
 
 // Has reports whether a customer is in the set.
 func (s *Set) Has(ord record.Ordinal) bool { return s.m.Contains(uint32(ord)) }

@@ -37,6 +37,7 @@ var encoded = map[entry.Kind][]string{
 	entry.KindBudget:         {"rules"},
 	entry.KindExport:         {"cohort"},
 	entry.KindAdministration: {"digest"},
+	entry.KindIncident:       {"digest"},
 	entry.KindCanary:         {"decoy", "message", "network"},
 }
 

@@ -87,6 +87,12 @@ var doors = map[string]textDoor{
 		}},
 	"contain": {as: "incident-responder", body: `{"principal":"support-agent"}`,
 		instead: map[string]string{"principal": api.TypeNotFound, "role": api.TypeInvalid, "alarm": api.TypeNotFound}},
+	"scope": {as: "incident-responder", body: `{"any":[{"purposes":["p"]}]}`, instead: map[string]string{
+		"any.fields": api.TypeInvalid, "any.levels": api.TypeInvalid, "any.kinds": api.TypeInvalid, "any.from": api.TypeInvalid, "any.to": api.TypeInvalid,
+		"brands":        api.TypeInvalid,
+		"except.fields": api.TypeInvalid, "except.levels": api.TypeInvalid, "except.kinds": api.TypeInvalid, "except.from": api.TypeInvalid,
+		"except.to": api.TypeInvalid,
+	}},
 	"canary-place": {as: "incident-responder", body: `{"count":20}`},
 	"canary-mail": {as: "mail-receiver", body: `{"recipients":["a@b.example"]}`, instead: map[string]string{
 		"recipients": accepted, "sender_domain": accepted, // kept of decoys alone; the test of free texts asks for them

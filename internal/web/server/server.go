@@ -32,6 +32,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/respond/contain"
+	"github.com/cloakroom/cloakroom/internal/respond/scope"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/audit"
 	"github.com/cloakroom/cloakroom/internal/vault/change"
@@ -83,6 +84,7 @@ type Desks struct {
 	Erase     *erase.Desk
 	Upkeep    *upkeep.Desk
 	Contain   *contain.Desk
+	Scope     *scope.Desk
 	Changes   *change.Desk
 	Backups   *backup.Desk
 	Followers *follow.Runner
@@ -130,6 +132,7 @@ func newServer(d Desks, log *slog.Logger, timeout time.Duration) *Server {
 	s.exportRoutes(mux)
 	s.canaryRoutes()
 	s.containRoutes()
+	s.incidentRoutes()
 	s.changeRoutes()
 	s.logRoutes(mux)
 	s.backupRoutes()
