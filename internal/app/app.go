@@ -392,6 +392,9 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Alarms.Register(v.Changes)
 	v.Notify.Register(v.Changes)
 	store := seal.New(v.DB, ring)
+	if !v.restoring {
+		store.Gone = v.Ledger.Gone
+	}
 	v.Once = idempotency.New(v.DB)
 	v.Disclose = &disclose.Desk{Door: door, Ledger: v.Ledger, Seal: store}
 	v.Audit = &audit.Desk{Door: door, Ledger: v.Ledger, Seal: store, Disclose: v.Disclose}

@@ -468,7 +468,7 @@ func (r *restore) verify(ctx context.Context) error {
 				if e.Kind == entry.KindErasure {
 					r.erased.Add(uint32(ord))
 				}
-				if !r.unfinished(l.Brand, index, ord) {
+				if !r.unfinished(e.Kind, l.Brand, index, ord) {
 					continue
 				}
 				switch e.Kind {
@@ -553,16 +553,15 @@ func last(b *roaring.Bitmap) uint32 {
 // older releases do not have it.
 const erasuresTable = "log_erasures"
 
-// unfinished reports whether an erasure of the log has to be carried out on the copy, if
-// the customer is there. The keys are of one state of the vault: an erasure logged after
-// has to be; one logged before it has to be where that state says that it was due. A
-// customer who was there and of whom that state says nothing lives: an older release
-// refused their erasure after its entry. On a copy that cannot tell, all are carried out,
-// as the log says.
-func (r *restore) unfinished(brand record.BrandID, index uint64, ord record.Ordinal) bool {
+// unfinished reports whether a step of an erasure has to be carried out on the copy, if
+// the customer is there. Whom the log erased is nobody, whatever the copy has of them. Of
+// the beginning of an erasure, and of one taken back, the keys are of one state of the
+// vault: what was logged after it has to be carried out; what was logged before it, where
+// that state says that it was due, or cannot tell.
+func (r *restore) unfinished(kind entry.Kind, brand record.BrandID, index uint64, ord record.Ordinal) bool {
 	l := r.keys.Manifest.log(brand)
 	_, tells := r.keys.file(db.PartKeys).Rows[erasuresTable]
-	return !tells || l == nil || index >= l.Size || r.due.Contains(uint32(ord))
+	return kind == entry.KindErasure || !tells || l == nil || index >= l.Size || r.due.Contains(uint32(ord))
 }
 
 // finish carries out the erasures that the log holds, logs that the vault was restored,
@@ -575,7 +574,9 @@ func (r *restore) finish(ctx context.Context) error {
 	}
 	finished := uint64(0)
 	for _, l := range r.log.Logs {
-		n, err := r.restored.Erase.FinishErasures(ctx, l.Brand, func(index uint64, ord record.Ordinal) bool { return r.unfinished(l.Brand, index, ord) })
+		n, err := r.restored.Erase.FinishErasures(ctx, l.Brand, func(s ledger.Receipt, ord record.Ordinal) bool {
+			return r.unfinished(s.Kind(), l.Brand, s.Entry(), ord)
+		})
 		if err != nil {
 			return fmt.Errorf("erasing again who the log of %s says was erased: %w", l.Name, err)
 		}

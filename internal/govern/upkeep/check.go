@@ -47,6 +47,9 @@ func (d *Desk) Check(ctx context.Context, c identity.Caller, at api.CheckPlace) 
 		if err := d.checkCanaries(ctx, out); err != nil {
 			return nil, err
 		}
+		if err := d.checkErased(ctx, out); err != nil {
+			return nil, err
+		}
 		void, err := d.checkRights(ctx)
 		if err != nil {
 			return nil, err

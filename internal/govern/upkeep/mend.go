@@ -32,6 +32,9 @@ func (d *Desk) Mend(ctx context.Context, c identity.Caller, req api.MendRequest)
 	if out.Faults == nil {
 		out.Faults = []api.CheckFault{}
 	}
+	if err := d.mendErased(ctx, out, req.DryRun); err != nil {
+		return nil, err
+	}
 	o, err := d.Seal.Ordinals(ctx)
 	if err != nil {
 		return nil, err

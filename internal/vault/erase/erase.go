@@ -128,7 +128,7 @@ const finishedAtOnce = 1000
 // FinishErasures carries out what the log says of erasures and what is not so: a restored
 // copy may be older than its log. Of a brand's customers only those are touched that due
 // names. It returns how many it erased for good.
-func (d *Desk) FinishErasures(ctx context.Context, brand record.BrandID, due func(entry uint64, ord record.Ordinal) bool) (n int, err error) {
+func (d *Desk) FinishErasures(ctx context.Context, brand record.BrandID, due func(step ledger.Receipt, ord record.Ordinal) bool) (n int, err error) {
 	type found struct {
 		receipt ledger.Receipt
 		ord     record.Ordinal
@@ -148,7 +148,7 @@ func (d *Desk) FinishErasures(ctx context.Context, brand record.BrandID, due fun
 			}
 			return nil
 		}
-		ords = slices.DeleteFunc(slices.Clone(ords), func(ord record.Ordinal) bool { return seen[ord] || !due(r.Entry(), ord) })
+		ords = slices.DeleteFunc(slices.Clone(ords), func(ord record.Ordinal) bool { return seen[ord] || !due(r, ord) })
 		logKeys, err := d.Seal.LogKeys(ctx, brand, ords)
 		for ord, key := range logKeys {
 			list = append(list, found{r, ord, key})
@@ -160,7 +160,7 @@ func (d *Desk) FinishErasures(ctx context.Context, brand record.BrandID, due fun
 		return 0, err
 	}
 	for ord, s := range last {
-		if seen[ord] || !due(s.receipt.Entry(), ord) {
+		if seen[ord] || !due(s.receipt, ord) {
 			continue
 		}
 		if err := d.carryOut(ctx, s.receipt, s.detail, ord); err != nil {

@@ -223,7 +223,8 @@ type pending struct {
 }
 
 func (w *pending) begin(ctx context.Context) (err error) {
-	for paid := false; ; {
+	paid := false
+	for attempt := 1; ; attempt++ {
 		var rooms []ledger.Room
 		if w.bounded {
 			if rooms, paid, err = w.room(ctx, paid); err != nil {
@@ -234,7 +235,11 @@ func (w *pending) begin(ctx context.Context) (err error) {
 		if w.p, err = w.prepare(ctx); err != nil {
 			return err
 		}
-		if err = w.log(ctx, rooms); err == nil || !w.bounded || paid || w.rows == 1 || !ledger.Refused(err) {
+		err = w.log(ctx, rooms)
+		if errors.Is(err, ledger.ErrErased) && attempt < conflicts {
+			continue // an erasure began meanwhile
+		}
+		if err == nil || !w.bounded || paid || w.rows == 1 || !ledger.Refused(err) {
 			return err
 		}
 		// Another request used the room meanwhile.

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -89,11 +90,58 @@ func (p *projection) fates(kind entry.Kind, ords []record.Ordinal) {
 	}
 }
 
-// refused says why an entry may not follow those before it: nothing is released of a
-// customer whose key lies aside, and a step of an erasure follows its own beginning. An
-// older copy of the log may lack the beginning, so its absence refuses nothing.
+// Gone returns those of some customers whose erasure the log says: their key lies aside,
+// or is destroyed. Rows of such a customer in the database are in the middle of a step, or
+// were put back by hand. It trusts this server's projection for who is there: the entry
+// that is about them decides that again, under the lock of the log.
+func (l *Ledger) Gone(ctx context.Context, brand record.BrandID, ords []record.Ordinal) (gone []record.Ordinal, err error) {
+	c, err := l.chain(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	is := func(ord record.Ordinal) bool {
+		at := c.proj.fate(ord)
+		return at == fateCooling || at == fateErased
+	}
+	c.proj.mu.RLock()
+	some := slices.ContainsFunc(ords, is)
+	c.proj.mu.RUnlock()
+	if !some {
+		return nil, nil
+	}
+	err = c.under(ctx, func(db.Queryer) error { // another server may have taken it back
+		gone = nil
+		for _, ord := range ords {
+			if is(ord) {
+				gone = append(gone, ord)
+			}
+		}
+		return nil
+	})
+	return gone, err
+}
+
+// AllGone returns every customer of a brand for whom [Ledger.Gone] holds, ascending.
+func (l *Ledger) AllGone(ctx context.Context, brand record.BrandID) (gone []record.Ordinal, err error) {
+	c, err := l.chain(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	err = c.under(ctx, func(db.Queryer) error {
+		gone = slices.AppendSeq(slices.Collect(c.proj.erased.All()), c.proj.cooling.All())
+		return nil
+	})
+	slices.Sort(gone)
+	return slices.Compact(gone), err
+}
+
+// refused says why an entry may not follow those before it: nothing is released or written
+// of a customer whose erasure has begun, whatever rows of them are in the database, and a
+// step of an erasure follows its own beginning. An older copy of the log may lack the
+// beginning, so its absence refuses nothing.
 func (d *draft) refused(e *entry.Entry, ords []record.Ordinal) error {
-	if !released(e.Kind) && !erases(e.Kind) {
+	uses := released(e.Kind) || e.Kind == entry.KindWrite || e.Kind == entry.KindImport
+	if !uses && !erases(e.Kind) {
 		return nil
 	}
 	_, cooled := e.Detail.(entry.ErasureCooled)
@@ -103,7 +151,7 @@ func (d *draft) refused(e *entry.Entry, ords []record.Ordinal) error {
 			at = d.p.fate(ord)
 		}
 		switch {
-		case (released(e.Kind) || e.Kind == entry.KindErasureBegun) && at == fateCooling:
+		case (uses || e.Kind == entry.KindErasureBegun) && (at == fateCooling || at == fateErased):
 			return ErrErased
 		case (e.Kind == entry.KindErasureUndone || cooled) && (at == fateBack || at == fateErased):
 			return ErrNotCooling

@@ -18,15 +18,15 @@ import (
 // projection is what follows from the entries of one brand's log up to a size. Only
 // committed entries change it; it can be dropped and replayed.
 type projection struct {
-	mu         sync.RWMutex // for counters, rights and known, which requests read; the committer alone writes
-	known      uint64       // the size that the counters and rights are of
+	mu         sync.RWMutex // for what requests read: known, counters, rights, fates; the committer alone writes
+	known      uint64       // the size that these are of
 	size       uint64
 	at         int64
 	checkpoint []byte
 	edge       map[int64]tlog.Hash // the right edge of the tree: all that appending needs
 	book       *budget.Book
 	counters   map[uint32]*[pageSize]uint32
-	erased     entry.Set // this and the next two are the committer's, who alone asks and adds
+	erased     entry.Set // whose key is destroyed
 	cooling    entry.Set // whose key lies aside
 	back       entry.Set // whose erasure was taken back
 	rights     *rights.Book

@@ -236,7 +236,7 @@ func (s *Store) LayAside(ctx context.Context, receipt ledger.Receipt, ord record
 	if err != nil {
 		return err
 	}
-	found, err := s.fetch(ctx, brand, []record.Ordinal{ord}, false)
+	found, err := s.fetchAny(ctx, brand, []record.Ordinal{ord}, false)
 	if err != nil {
 		return err
 	}
@@ -257,7 +257,16 @@ func (s *Store) LayAside(ctx context.Context, receipt ledger.Receipt, ord record
 		return err
 	}
 	add := func(sql string, args ...any) { stmts = append(stmts, db.Stmt{SQL: sql, Args: args}) }
-	add(sqlLayAside, int64(ord), int64(brand), k.kek.Version, r.version, r.epoch, r.segments, wrapped, receipt.Entry(), receipt.At().UnixMicro(), due.UnixMicro(), asked)
+	var kek int
+	var laid []byte
+	switch err := s.db.Row(ctx, sqlReadLaidKey, int64(ord), int64(brand)).Scan(&kek, &laid); {
+	case err == nil: // it lies aside already, and somebody has put rows back
+		code = ""
+	case !errors.Is(err, db.ErrNoRows):
+		return fmt.Errorf("looking for a key that lies aside: %w", err)
+	default:
+		add(sqlLayAside, int64(ord), int64(brand), k.kek.Version, r.version, r.epoch, r.segments, wrapped, receipt.Entry(), receipt.At().UnixMicro(), due.UnixMicro(), asked)
+	}
 	add(sqlHideCustomer, int64(ord), receipt.At().UnixMicro())
 	if code != "" && c != nil {
 		for _, f := range addressed() {
@@ -450,7 +459,7 @@ func (s *Store) Reappear(ctx context.Context, brand record.BrandID, ords []recor
 		return err
 	}
 	for some := range slices.Chunk(ords, presentPiece) {
-		found, err := s.fetch(ctx, brand, some, false)
+		found, err := s.fetchAny(ctx, brand, some, false)
 		if err != nil {
 			return err
 		}

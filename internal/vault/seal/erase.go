@@ -32,7 +32,7 @@ func (s *Store) Erase(ctx context.Context, receipt ledger.Receipt, ord record.Or
 	if err != nil {
 		return err
 	}
-	found, err := s.fetch(ctx, brand, []record.Ordinal{ord}, false)
+	found, err := s.fetchAny(ctx, brand, []record.Ordinal{ord}, false)
 	if err != nil {
 		return err
 	}

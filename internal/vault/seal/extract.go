@@ -195,7 +195,8 @@ func (s *Store) Match(ctx context.Context, receipt ledger.Receipt, after, bound 
 		last = all[len(all)-1]
 	}
 	if f.Fields() == 0 {
-		return all, last, nil
+		gone, err := s.gone(ctx, brand, all)
+		return slices.DeleteFunc(all, func(ord record.Ordinal) bool { return slices.Contains(gone, ord) }), last, err
 	}
 	bought := f.Fields().Has(record.Purchases)
 	product := s.products(ctx, brand)

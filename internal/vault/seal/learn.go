@@ -14,6 +14,7 @@ import (
 
 const (
 	sqlLearnFrom = `SELECT ord FROM customers WHERE brand = $1 AND ord >= $2 AND erased = 0 ORDER BY ord LIMIT $3`
+	sqlKeyed     = `SELECT ord FROM customer_keys WHERE ord = $1 AND brand = $2`
 	sqlPresent   = `SELECT ord FROM customers WHERE ord = $1 AND brand = $2 AND erased = 0`
 
 	// learnPlaces is at how many places of the ordinals, and learnRun how many customers at
@@ -79,11 +80,21 @@ const presentPiece = 500
 
 // Present returns those of the ordinals that are customers of the brand, in their order.
 func (s *Store) Present(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]record.Ordinal, error) {
+	return s.those(ctx, sqlPresent, brand, ords)
+}
+
+// Keyed returns those of the ordinals of which a key is in the database: customers, and
+// whomever somebody has put back.
+func (s *Store) Keyed(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]record.Ordinal, error) {
+	return s.those(ctx, sqlKeyed, brand, ords)
+}
+
+func (s *Store) those(ctx context.Context, sql string, brand record.BrandID, ords []record.Ordinal) ([]record.Ordinal, error) {
 	var out []record.Ordinal
 	for from := 0; from < len(ords); from += presentPiece {
 		var stmts []db.Stmt
 		for _, ord := range ords[from:min(from+presentPiece, len(ords))] {
-			stmts = append(stmts, db.Stmt{SQL: sqlPresent, Args: []any{int64(ord), int64(brand)}, Scan: func(db.Row) error {
+			stmts = append(stmts, db.Stmt{SQL: sql, Args: []any{int64(ord), int64(brand)}, Scan: func(db.Row) error {
 				out = append(out, ord)
 				return nil
 			}})

@@ -70,8 +70,34 @@ func (s *Store) Fetch(ctx context.Context, brand record.BrandID, ords []record.O
 	return u, nil
 }
 
-// fetch reads those of the customers that there are.
+// fetch reads those of the customers that there are: in the database, and by the log.
 func (s *Store) fetch(ctx context.Context, brand record.BrandID, ords []record.Ordinal, purchases bool) (map[record.Ordinal]*rows, error) {
+	out, err := s.fetchAny(ctx, brand, ords, purchases)
+	if err != nil || len(out) == 0 {
+		return out, err
+	}
+	gone, err := s.gone(ctx, brand, slices.Collect(maps.Keys(out)))
+	for _, ord := range gone {
+		delete(out, ord)
+	}
+	return out, err
+}
+
+// gone returns those of some customers whose rows stand for nobody.
+func (s *Store) gone(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]record.Ordinal, error) {
+	if s.Gone == nil {
+		return nil, nil
+	}
+	gone, err := s.Gone(ctx, brand, ords)
+	if err != nil {
+		return nil, fmt.Errorf("asking the log who is erased: %w", err)
+	}
+	return gone, nil
+}
+
+// fetchAny is fetch for the steps of an erasure, and for proofs about others: it reads
+// whatever rows there are.
+func (s *Store) fetchAny(ctx context.Context, brand record.BrandID, ords []record.Ordinal, purchases bool) (map[record.Ordinal]*rows, error) {
 	read := s.fetchSQLite
 	if s.db.Engine() == db.Postgres {
 		read = s.fetchPostgres
@@ -208,7 +234,7 @@ func (s *Store) Open(ctx context.Context, by opener.Permit, receipt ledger.Recei
 // what entries say of them. Those whose erasure cools are among them: others' proofs need
 // them until the key is destroyed.
 func (s *Store) LogKeys(ctx context.Context, brand record.BrandID, ords []record.Ordinal) (map[record.Ordinal][]byte, error) {
-	found, err := s.fetch(ctx, brand, ords, false)
+	found, err := s.fetchAny(ctx, brand, ords, false)
 	if err != nil {
 		return nil, err
 	}

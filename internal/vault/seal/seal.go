@@ -80,6 +80,10 @@ func (k kind) String() string {
 
 // Store reads and writes the sealed customers of a database.
 type Store struct {
+	// Gone returns those of some customers whose erasure the log says. Rows of them that are
+	// in the database all the same are nobody's. Nil, in a restore, is nobody.
+	Gone func(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]record.Ordinal, error)
+
 	db        *db.DB
 	ring      *keys.Ring
 	catalogue *catalogue

@@ -294,11 +294,15 @@ func stepsOfErasuresThatWereCutOffAreCarriedOut(t *testing.T, h *house) {
 	officer := h.as["data-protection-officer"]
 	visit, ords := h.whoEnters(tokens)
 	v := h.vault
+	read := map[record.Ordinal]ledger.Commit{} // of those who are there
+	for _, ord := range ords {
+		u, err := v.Disclose.Seal.Fetch(ctx, 1, []record.Ordinal{ord}, 0)
+		h.must(err)
+		read[ord] = u.Commitment(0)
+	}
 	log := func(kind entry.Kind, ord record.Ordinal, detail entry.Detail) error {
-		ev := ledger.Event{Kind: kind, Who: visit.Who, Ords: []record.Ordinal{ord}, Detail: detail}
-		if u, err := v.Disclose.Seal.Fetch(ctx, 1, ev.Ords, 0); err == nil {
-			ev.Commit = u.Commitment(0)
-		} else {
+		ev := ledger.Event{Kind: kind, Who: visit.Who, Ords: []record.Ordinal{ord}, Detail: detail, Commit: read[ord]}
+		if kind != entry.KindErasureBegun {
 			l, err := v.Disclose.Seal.Laid(ctx, 1, ord)
 			h.must(err)
 			ev.Commit = l.Commitment()
