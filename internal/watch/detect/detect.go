@@ -29,6 +29,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
 )
 
 // Alarm is one thing that a rule noticed at one entry.
@@ -83,16 +84,21 @@ type Detector struct {
 	canaries  Canaries
 	people    map[uint64]*profile
 	roles     map[string]*role
-	space     space
-	stored    int // customers that the brand has, about
-	day       int64
-	next      uint64
+	// limits are the budgets that hold, and what they were read from; nil where the log has
+	// none yet.
+	limits     *budget.Rules
+	limitsText string
+	paced      map[string]*paces // by role, and the brand's without one
+	space      space
+	stored     int // customers that the brand has, about
+	day        int64
+	next       uint64
 }
 
 // New returns a detector that has seen nothing. Rules in the log replace those it is
 // given. Canaries may be nil.
 func New(brand record.BrandID, rules *Rules, c Canaries) *Detector {
-	return &Detector{brand: brand, rules: rules, canaries: c, people: map[uint64]*profile{}, roles: map[string]*role{}}
+	return &Detector{brand: brand, rules: rules, canaries: c, people: map[uint64]*profile{}, roles: map[string]*role{}, paced: map[string]*paces{}}
 }
 
 // Pin makes the detector keep its rules whatever the log says: to try rules.
@@ -150,6 +156,9 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 		}
 		return nil
 	}
+	if b, ok := e.Detail.(entry.BudgetRules); ok {
+		d.budgets(b.Rules)
+	}
 	if e.Bare() || e.Newer() {
 		return nil // nobody is known to have done it, or what was done
 	}
@@ -182,6 +191,7 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 			s.mole()
 			s.walk()
 		}
+		s.paces()
 		s.credential()
 	}
 	s.p.last = now.hour
@@ -217,7 +227,7 @@ func (s *sight) raise(rule Rule, g Grade, customers int, usual, seen string) {
 		return
 	}
 	about := strconv.FormatUint(s.e.Principal, 10)
-	if rule == Peers || rule == Crowd {
+	if rule.many() {
 		about = s.e.Role
 	}
 	s.alarms = append(s.alarms, Alarm{

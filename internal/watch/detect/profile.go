@@ -164,6 +164,13 @@ func (d *Detector) close(id string) {
 		}
 		p.harms.close(Rule(rule), at)
 	}
+	for _, p := range d.paced {
+		for i := range p {
+			if Rule(rule) == Budget {
+				p[i].episode.close(at)
+			}
+		}
+	}
 	for _, r := range d.roles {
 		switch Rule(rule) {
 		case Peers:

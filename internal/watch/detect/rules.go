@@ -94,11 +94,15 @@ const (
 	// file of rules switches it off.
 	Change Rule = "second-person"
 	Mole   Rule = "mole"
+	Budget Rule = "budget"
 )
+
+// many reports whether the rule is about many people, so that nobody's lineage is to blame.
+func (r Rule) many() bool { return r == Peers || r == Crowd || r == Budget }
 
 // AllRules returns every rule.
 func AllRules() []Rule {
-	return []Rule{Canary, Surge, Drift, Day, Week, Walk, Purpose, Fields, Action, Credential, Hours, Peers, Refusals, Crowd, CanaryMail, Overwrite, Erasures, Emails, Rewrite, Probe, Mole}
+	return []Rule{Canary, Surge, Drift, Day, Week, Walk, Purpose, Fields, Action, Credential, Hours, Peers, Refusals, Crowd, CanaryMail, Overwrite, Erasures, Emails, Rewrite, Probe, Mole, Budget}
 }
 
 // Rules are the thresholds of one brand. See default.yaml for what each means.
@@ -173,6 +177,11 @@ type Rules struct {
 		Floor int     `yaml:"floor"`
 		Least int     `yaml:"least"`
 	} `yaml:"mole"`
+	Budget struct {
+		graded `yaml:",inline"`
+
+		Share float64 `yaml:"share"`
+	} `yaml:"budget"`
 	Rewrite struct {
 		graded `yaml:",inline"`
 
@@ -201,7 +210,7 @@ type graded struct {
 func (r *Rules) current() {
 	for _, g := range []*graded{&r.Canary, &r.CanaryMail, &r.Surge.graded, &r.Drift.graded, &r.Day.graded, &r.Week.graded, &r.Walk.graded,
 		&r.Purpose, &r.Fields, &r.Action, &r.Credential.graded, &r.Hours, &r.Crowd.graded, &r.Peers.graded, &r.Refusals.graded,
-		&r.Overwrite.graded, &r.Erasures.graded, &r.Emails.graded, &r.Rewrite.graded, &r.Probe, &r.Mole.graded} {
+		&r.Overwrite.graded, &r.Erasures.graded, &r.Emails.graded, &r.Rewrite.graded, &r.Probe, &r.Mole.graded, &r.Budget.graded} {
 		if g.Old != 0 {
 			g.Grade, g.Old = g.Old, 0
 		}
@@ -230,7 +239,7 @@ func (c *contains) UnmarshalYAML(n *yaml.Node) error {
 		switch {
 		case !slices.Contains(AllRules(), rule):
 			return fmt.Errorf("line %d: no such rule: use %v", line, AllRules())
-		case rule == Peers || rule == Crowd:
+		case rule.many():
 			return fmt.Errorf("line %d: alarms of %s concern many people, so they cannot contain", line, rule)
 		case rule == CanaryMail:
 			return fmt.Errorf("line %d: alarms of %s name no credential, so they cannot contain", line, rule)
@@ -360,6 +369,7 @@ func (r *Rules) check() error {
 		between("mole.times", r.Mole.Times, 1.5, 1000),
 		between("mole.floor", float64(r.Mole.Floor), 1, 1e9),
 		between("mole.least", float64(r.Mole.Least), 2, 1e6),
+		between("budget.share", r.Budget.Share, 0.1, 1),
 		between("rewrite.floor", float64(r.Rewrite.Floor), 1, 1e9),
 		between("rewrite.share", r.Rewrite.Share, 0.001, 1),
 		between("refusals.policy-denied", float64(r.Refusals.PolicyDenied), 0, 1e9),

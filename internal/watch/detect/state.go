@@ -15,7 +15,7 @@ import (
 
 // StateVersion is of what a detector learns and how Encode writes it. Raise it with
 // every change of either, and servers learn again from the log.
-const StateVersion = 4
+const StateVersion = 5
 
 var errState = errors.New("not the state of a detector")
 
@@ -60,6 +60,10 @@ func (d *Detector) code(c *coder) {
 	codeList(c, &d.space.blocks, func(x *uint64) { code(c, x) })
 	code(c, &d.space.count)
 	code(c, &d.stored)
+	if c.text(&d.limitsText); c.r != nil && d.limitsText != "" && c.err == nil {
+		d.budgets(d.limitsText)
+	}
+	codeMap(c, d.paced, func() *paces { return &paces{} }, c.text, (*paces).code)
 }
 
 func (p *profile) code(c *coder) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
 )
 
 // copied is the detector that comes out of what one writes.
@@ -95,13 +96,18 @@ func TestNothingOfAStateIsForgotten(t *testing.T) {
 		p.inWeek = distinct{many: &sketch{}}
 		fill(reflect.ValueOf(p.inWeek.many).Elem(), r)
 		fill(reflect.ValueOf(&d.space).Elem(), r)
+		limits := string(budget.DefaultRules().Encode())
+		paced := &paces{}
+		fill(reflect.ValueOf(paced).Elem(), r)
+		d.budgets(limits)
+		d.paced["agent"] = paced
 		d.people[7], d.roles["agent"], d.day, d.next, d.stored, d.rulesText = p, q, 3, 4, 5, DefaultText()
 		if got := copied(t, d); !reflect.DeepEqual(got, d) {
 			t.Fatal("a field was written and not read, or not written")
 		}
 	}
 	fields := map[string]int{"detector": reflect.TypeFor[Detector]().NumField()}
-	if fields["detector"] != 12 { // brand, rules, their text, pinned, tried, canaries, people, roles, space, stored, day, next
+	if fields["detector"] != 15 { // brand, rules, their text, pinned, tried, canaries, people, roles, limits, their text, paced, space, stored, day, next
 		t.Errorf("a detector has %d fields: write the new one down in code", fields["detector"])
 	}
 }
