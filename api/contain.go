@@ -34,7 +34,7 @@ type Containment struct {
 	Asked       time.Time         `json:"undo_asked,omitzero"`
 	AskedBy     string            `json:"undo_asked_by,omitempty"`
 	Ended       time.Time         `json:"ended,omitzero"`
-	EndedBy     string            `json:"ended_by,omitempty"`
+	EndedBy     string            `json:"ended_by,omitempty" doc:"The second person; the same as undo_asked_by where the maker undid it alone."`
 }
 
 // ContainedClass counts recent disclosures of one class.

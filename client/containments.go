@@ -22,7 +22,8 @@ func (c *Client) Containment(ctx context.Context, brand string, id int64) (*api.
 	return ask[api.Containment](ctx, c, http.MethodGet, at(brand, "containments", number(id)), nil)
 }
 
-// UndoContainment asks to lift a containment. A second person confirms.
+// UndoContainment lifts a containment that the caller made within the last 30 minutes. For
+// any other it asks, and a second person confirms.
 func (c *Client) UndoContainment(ctx context.Context, brand string, id int64) (*api.Containment, error) {
 	return ask[api.Containment](ctx, c, http.MethodPost, at(brand, "containments", number(id), "undo"), nil)
 }

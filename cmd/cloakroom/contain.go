@@ -15,7 +15,7 @@ type containCmd struct {
 	Stop    containStopCmd    `cmd:"" default:"withargs" help:"Stop a lineage, principal, role, brand or all exports, on every server."`
 	Show    containShowCmd    `cmd:"" help:"Show one containment."`
 	List    containListCmd    `cmd:"" help:"List containments, newest first."`
-	Undo    containUndoCmd    `cmd:"" help:"Ask to lift a containment; a second person confirms."`
+	Undo    containUndoCmd    `cmd:"" help:"Lift your own containment within 30 minutes; for any other, ask, and a second person confirms."`
 	Confirm containConfirmCmd `cmd:"" help:"Confirm a requested undo."`
 }
 
@@ -54,7 +54,7 @@ func (c *containStopCmd) Run(ctx context.Context, std Streams) error {
 		default:
 			fmt.Fprintf(w, "containment %d: the %s%s is stopped on every server, after %d ms%s\n", out.ID, out.Kind, named(out), out.TookMillis, whom)
 			fmt.Fprintf(w, "If keys may have leaked, rotate them: cloakroom key rotate --brand %s, and with --kind index\n", c.Brand)
-			fmt.Fprintf(w, "To undo: cloakroom contain undo --brand %s %d; another person runs contain confirm\n", c.Brand, out.ID)
+			fmt.Fprintf(w, "To undo: cloakroom contain undo --brand %s %d; after 30 minutes another person runs contain confirm, too\n", c.Brand, out.ID)
 		}
 		if out.Elsewhere {
 			fmt.Fprintf(w, "Their roles at other brands are not stopped: to stop those too, use --brand group\n")
@@ -113,6 +113,8 @@ func (c *containShowCmd) Run(ctx context.Context, std Streams) error {
 // state says whether a containment is in force.
 func state(x *api.Containment) string {
 	switch {
+	case !x.Ended.IsZero() && x.AskedBy == x.EndedBy:
+		return "undone by " + x.EndedBy + " alone"
 	case !x.Ended.IsZero():
 		return "undone by " + x.AskedBy + " and " + x.EndedBy
 	case !x.Asked.IsZero():
@@ -142,10 +144,14 @@ type containUndoCmd struct {
 	ID int64 `arg:"" help:"Number of the containment, from contain list."`
 }
 
-// Run requests an undo.
+// Run undoes a containment, or requests that.
 func (c *containUndoCmd) Run(ctx context.Context, std Streams) error {
 	call := func(v *connection) (*api.Containment, error) { return v.UndoContainment(ctx, c.Brand, c.ID) }
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, x *api.Containment) {
+		if !x.Ended.IsZero() {
+			fmt.Fprintf(w, "containment %d is undone\n", x.ID)
+			return
+		}
 		fmt.Fprintf(w, "Undo requested. A second responder must confirm within 24 h: cloakroom contain confirm --brand %s %d\n", c.Brand, x.ID)
 	})
 }

@@ -504,7 +504,8 @@ type (
 	}
 	// ContainmentUndone: a containment was undone.
 	ContainmentUndone struct {
-		ID int64 `log:"id,clear"`
+		ID    int64 `log:"id,clear"`
+		Alone bool  `log:"alone,clear"` // by the person who made it
 		Extra
 	}
 )

@@ -3,13 +3,15 @@
 //
 // A containment goes the way of every change (package change), and one step further: its
 // entry, the containment, the wait until no log can still take an entry of the target, and
-// an entry that says how long that took. Lifting a containment takes two people.
+// an entry that says how long that took. Lifting a containment takes two people, or its maker
+// alone within 30 minutes.
 package contain
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -78,7 +80,11 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	}
 	now.By = v.Who.Principal
 	out := &api.Containment{Kind: string(now.Kind), Target: now.Target, Role: now.Role, Keep: string(now.Keep), Elsewhere: now.elsewhere}
-	if same, there, err := d.Door.Contained.Same(ctx, now.Containment); err != nil {
+	at, err := d.DB.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if same, there, err := d.Door.Contained.Same(ctx, now.Containment, at); err != nil {
 		return nil, err
 	} else if there {
 		return d.existing(ctx, now, same, req.DryRun, out)
@@ -128,9 +134,9 @@ func (d *Desk) begin(ctx context.Context, c containment.Containment, o order) (_
 	d.Changes.Stop(ctx, o.who, o.ticket, c.Brand, stop)
 	defer func() { // what was refused stops nobody
 		if containment.IsRefusal(err) {
-			if _, there, serr := d.Door.Contained.Same(ctx, c); serr == nil && !there {
-				stop.Over = true
-				d.Changes.Stop(ctx, o.who, o.ticket, c.Brand, stop)
+			if active, serr := d.Door.Contained.Active(ctx, c.Brand); serr == nil {
+				rest := slices.DeleteFunc(slices.Clone(active), func(o containment.Containment) bool { return !c.SameTarget(o) })
+				d.Changes.Stop(ctx, o.who, o.ticket, c.Brand, stopAfter(c, rest))
 			}
 		}
 	}()
@@ -190,7 +196,7 @@ func (d *Desk) took(ctx context.Context, who identity.Who, ticket string, id, mi
 	return err
 }
 
-// existing answers with an identical containment that is already in force. It waits for
+// existing answers with a containment that is already in force and does the same. It waits for
 // requests in flight, because the first try may have failed to.
 func (d *Desk) existing(ctx context.Context, a aim, same containment.Containment, dry bool, out *api.Containment) (*api.Containment, error) {
 	if !dry {

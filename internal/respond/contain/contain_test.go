@@ -66,7 +66,7 @@ func TestContainOnceAndAgain(t *testing.T) {
 		t.Errorf("the log has %v", got)
 	}
 	from = p.Size("gucci")
-	again, err := p.Contain.Contain(ctx, p.rhea, "gucci", req)
+	again, err := p.Contain.Contain(ctx, p.ines, "gucci", req)
 	if err != nil || again.ID != c.ID || again.By != "ines" || p.Size("gucci") != from {
 		t.Errorf("%+v, %v, with %q", again, err, p.Logged("gucci", from))
 	}
@@ -159,13 +159,13 @@ func TestUndoingTakesTwo(t *testing.T) {
 	if _, err := p.Contain.UndoContainment(ctx, p.ines, "gucci", 4711, false); !errors.Is(err, containment.ErrNone) {
 		t.Errorf("an unknown one: %v", err)
 	}
-	_, err = p.Contain.UndoContainment(ctx, p.ines, "gucci", c.ID, false)
+	_, err = p.Contain.UndoContainment(ctx, p.rhea, "gucci", c.ID, false)
 	p.Must(err)
-	if _, err := p.Contain.UndoContainment(ctx, p.ines, "gucci", c.ID, true); !errors.Is(err, containment.ErrState) || p.enters(t, p.thief) == nil {
+	if _, err := p.Contain.UndoContainment(ctx, p.rhea, "gucci", c.ID, true); !errors.Is(err, containment.ErrState) || p.enters(t, p.thief) == nil {
 		t.Errorf("one person alone: %v", err)
 	}
-	done, err := p.Contain.UndoContainment(ctx, p.rhea, "gucci", c.ID, true)
-	if err != nil || done.AskedBy != "ines" || done.EndedBy != "rhea" {
+	done, err := p.Contain.UndoContainment(ctx, p.ines, "gucci", c.ID, true)
+	if err != nil || done.AskedBy != "rhea" || done.EndedBy != "ines" {
 		t.Errorf("%+v, %v", done, err)
 	}
 	p.Must(p.enters(t, p.thief))

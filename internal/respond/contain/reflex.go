@@ -31,7 +31,8 @@ const (
 //
 // What is due stands with the alarms, and an alarm is answered when it is done: so a
 // server that dies leaves it to the next. Whoever was contained after what set the alarm
-// off is not contained again for it, also where that was undone: so it is done once.
+// off is not contained again for it, also where two people undid that: so it is done once.
+// A containment that one person may undo alone does not count.
 // One server at a time does it for a brand.
 type Reflex struct {
 	Desk *Desk
@@ -85,7 +86,11 @@ func (d *Desk) byRule(ctx context.Context, a alarm.Stored) (alarm.Answer, error)
 	began := time.Now()
 	c := containment.Containment{Brand: a.Brand, Kind: containment.Lineage, Target: a.Lineage, Alarm: a.ID()}
 	who := identity.Who{Brand: a.Brand}
-	id, err := d.Door.Contained.Since(ctx, a.Brand, a.Lineage, a.At)
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return 0, err
+	}
+	id, err := d.Door.Contained.Since(ctx, a.Brand, a.Lineage, a.At, now)
 	if err != nil {
 		return 0, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -13,6 +14,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
 // undoer authorises a caller to request or confirm an undo. The local administrator may
@@ -28,43 +30,45 @@ func (d *Desk) undoer(ctx context.Context, c identity.Caller, brand string, conf
 	return d.Door.Admit(ctx, c, brand, access.ActContain)
 }
 
-// people checks that the caller may undo, and for a confirmation, that the requester still may.
-func (d *Desk) people(ctx context.Context, v *door.Visit, x *containment.Containment, confirm bool, now time.Time) error {
+// people checks that the caller may undo, and for a confirmation, that the requester still
+// may. Alone is whether the caller may undo without another person.
+func (d *Desk) people(ctx context.Context, v *door.Visit, x *containment.Containment, confirm bool, now time.Time) (alone bool, err error) {
 	local, err := d.Door.Identity.EnsureLocal(ctx, access.Administrator)
 	if err != nil {
-		return err
+		return false, err
 	}
 	undoers, err := d.undoers(ctx, v.Brand.ID, v.Policy)
 	if err != nil {
-		return err
+		return false, err
 	}
-	may := func(principal, lineage uint64) error {
+	may := func(principal, lineage uint64) (alone bool, err error) {
 		if lineage == local.Lineage { // may request; see undoer
-			return nil
+			return false, nil
 		}
 		p, err := d.Door.Identity.Get(ctx, principal)
 		if err != nil {
-			return err
+			return false, err
 		}
-		return x.MayUndo(undoers, principal, lineage, p.Created, now)
+		return x.MayUndoAlone(undoers, principal, lineage, p.Created, now), x.MayUndo(undoers, principal, lineage, p.Created, now)
 	}
-	if err = may(v.Who.Principal, v.Who.Lineage); err != nil {
+	if alone, err = may(v.Who.Principal, v.Who.Lineage); err != nil {
 		v.Refuse(ctx, "may-not-undo")
-		return err
+		return false, err
 	}
 	if confirm && !x.Asked.IsZero() && x.AskedBy != v.Who.Principal && x.AskedIn != v.Who.Lineage {
 		if err = d.Second.Second(ctx, v, x.AskedBy, x.AskedIn, x.Asked); err != nil {
-			return err
+			return false, err
 		}
-		if err = may(x.AskedBy, x.AskedIn); errors.Is(err, containment.ErrUndoer) {
+		if _, err = may(x.AskedBy, x.AskedIn); errors.Is(err, containment.ErrUndoer) {
 			err = containment.ErrAsker
 		}
 	}
-	return err
+	return alone && !confirm, err
 }
 
-// UndoContainment requests an undo, or with confirm, confirms one: by another principal with
-// another lineage, within [containment.UndoWithin].
+// UndoContainment undoes a containment that the caller made within the last
+// [containment.AloneWithin], and requests the undo of any other. With confirm, it confirms a
+// request: by another principal with another lineage, within [containment.UndoWithin].
 func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand string, id int64, confirm bool) (*api.Containment, error) {
 	v, err := d.undoer(ctx, c, brand, confirm)
 	if err != nil {
@@ -78,11 +82,11 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 	if err != nil {
 		return nil, err
 	}
-	if err := d.people(ctx, v, &x, confirm, now); err != nil {
+	alone, err := d.people(ctx, v, &x, confirm, now)
+	if err != nil {
 		return nil, err
 	}
 	var detail entry.Detail = entry.UndoAsked{ID: id}
-	change := d.Door.Contained.Ask
 	switch {
 	case !x.Ended.IsZero():
 		return nil, fmt.Errorf("%w: already undone", containment.ErrState)
@@ -91,22 +95,37 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 	case confirm && (x.AskedBy == v.Who.Principal || x.AskedIn == v.Who.Lineage):
 		v.Refuse(ctx, "undo-alone")
 		return nil, fmt.Errorf("%w: you requested this undo; a second responder must confirm it", containment.ErrState)
-	case confirm:
-		detail = entry.ContainmentUndone{ID: id}
-		change = d.Door.Contained.End
+	case confirm, alone:
+		detail = entry.ContainmentUndone{ID: id, Alone: alone}
 	}
 	var done containment.Containment
+	var rest []containment.Containment
 	err = d.step(ctx, v.Who, "", detail, func(q db.Queryer, at time.Time) (err error) {
-		done, err = change(ctx, q, x, v.Who, at)
+		if confirm || alone {
+			done, rest, err = d.Door.Contained.End(ctx, q, x, v.Who, alone, at)
+		} else {
+			done, err = d.Door.Contained.Ask(ctx, q, x, v.Who, at)
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if confirm {
-		stop := stopOf(x)
-		stop.Over = true
-		d.Changes.Stop(ctx, v.Who, "", x.Brand, stop)
+	if confirm || alone {
+		d.Changes.Stop(ctx, v.Who, "", x.Brand, stopAfter(x, rest))
 	}
 	return d.shown(ctx, done, &api.Containment{}), nil
+}
+
+// stopAfter is what the logs obey once a containment is undone: the end of its stop, or
+// what the rest of the same target still stops.
+func stopAfter(x containment.Containment, rest []containment.Containment) ledger.Stop {
+	if len(rest) == 0 {
+		stop := stopOf(x)
+		stop.Over = true
+		return stop
+	}
+	return stopOf(slices.MaxFunc(rest, func(a, b containment.Containment) int {
+		return slices.Index(containment.Keeps(), a.Keep) - slices.Index(containment.Keeps(), b.Keep)
+	}))
 }

@@ -50,6 +50,9 @@ const Most = 10_000
 // principal who requests or confirms an undo and was registered after the containment.
 const UndoWithin = 24 * time.Hour
 
+// AloneWithin is how long the person who made a containment may undo it alone.
+const AloneWithin = 30 * time.Minute
+
 // Kind is the kind of target.
 type Kind string
 
@@ -128,13 +131,14 @@ const (
 
 	sqlNext     = `SELECT coalesce(max(id), 0) + 1 FROM containments`
 	sqlInsert   = `INSERT INTO containments (id, brand, kind, target, role, keep, alarm, at, made_by, asked, asked_by, asked_in, ended, ended_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, 0, 0)`
-	sqlSince    = `SELECT coalesce(max(id), 0) FROM containments WHERE brand IN ($1, 0) AND kind = 'lineage' AND target = $2 AND at >= $3`
+	sqlSince    = `SELECT coalesce(max(id), 0) FROM containments WHERE brand IN ($1, 0) AND kind = 'lineage' AND target = $2 AND at >= $3 AND (made_by = 0 OR ended = 0 AND at <= $4 OR ended > 0 AND asked_by <> ended_by)`
 	sqlActiveOf = `SELECT ` + columns + ` FROM containments WHERE brand = $1 AND ended = 0 ORDER BY id LIMIT 10001`
 	sqlActive   = `SELECT ` + columns + ` FROM containments WHERE ended = 0 ORDER BY id LIMIT 10000`
 	sqlGet      = `SELECT ` + columns + ` FROM containments WHERE brand = $1 AND id = $2`
 	sqlList     = `SELECT ` + columns + ` FROM containments WHERE brand = $1 ORDER BY id DESC LIMIT $2`
 	sqlAsk      = `UPDATE containments SET asked = $3, asked_by = $4, asked_in = $5 WHERE brand = $1 AND id = $2 AND ended = 0`
 	sqlEnd      = `UPDATE containments SET ended = $3, ended_by = $4 WHERE brand = $1 AND id = $2 AND ended = 0 AND asked = $5 AND asked_by <> $4`
+	sqlEndAlone = `UPDATE containments SET ended = $3, ended_by = $4, asked = $3, asked_by = $4, asked_in = $5 WHERE brand = $1 AND id = $2 AND ended = 0 AND made_by = $4 AND at > $6 AND at <= $3`
 )
 
 func scan(r db.Row) (c Containment, err error) {
@@ -285,25 +289,48 @@ func (s *Store) Refuse(ctx context.Context, c Containment, undoers []Undoer) err
 	return err
 }
 
-// Same returns an identical containment that is already in force, and false for none.
-func (s *Store) Same(ctx context.Context, c Containment) (Containment, bool, error) {
+// Same returns a containment that is already in force and makes c needless, and false for
+// none.
+func (s *Store) Same(ctx context.Context, c Containment, now time.Time) (Containment, bool, error) {
 	active, err := s.Active(ctx, c.Brand)
 	if err != nil {
 		return c, false, err
 	}
-	i := slices.IndexFunc(active, c.same)
+	i := slices.IndexFunc(active, c.needless(now))
 	if i < 0 {
 		return c, false, nil
 	}
 	return active[i], true, nil
 }
 
-func (c *Containment) same(o Containment) bool {
-	return c.Brand == o.Brand && c.Kind == o.Kind && c.Target == o.Target && c.Role == o.Role && c.Keep == o.Keep
+// needless returns whether a containment in force does all that c would. One that its maker
+// may still undo alone does not serve anybody else: what a second person or a rule stopped
+// is not lifted by the first person alone.
+func (c *Containment) needless(now time.Time) func(Containment) bool {
+	return func(o Containment) bool {
+		return c.SameTarget(o) && c.Keep == o.Keep && (o.By == c.By || !o.mayEndAlone(o.By, now))
+	}
 }
 
-// Begin makes a containment inside the caller's transaction and returns it, or an identical
-// one that is already in force. It returns [ErrLast] where no undoer would be left, and
+// SameTarget reports whether two containments stop the same target at the same brand.
+func (c *Containment) SameTarget(o Containment) bool {
+	return c.Brand == o.Brand && c.Kind == o.Kind && c.Target == o.Target && c.Role == o.Role
+}
+
+// mayEndAlone reports whether a principal may still undo a containment alone. A containment
+// by a rule has no maker.
+func (c *Containment) mayEndAlone(principal uint64, now time.Time) bool {
+	return c.By != 0 && c.By == principal && !now.Before(c.At) && now.Sub(c.At) < AloneWithin
+}
+
+// MayUndoAlone reports whether one of the undoers, with a lineage of their own, made a
+// containment less than [AloneWithin] ago.
+func (c *Containment) MayUndoAlone(undoers []Undoer, principal, lineage uint64, registered, now time.Time) bool {
+	return c.mayEndAlone(principal, now) && c.MayUndo(undoers, principal, lineage, registered, now) == nil
+}
+
+// Begin makes a containment inside the caller's transaction and returns it, or one that is
+// already in force and makes it needless. It returns [ErrLast] where no undoer would be left, and
 // [ErrContained] where the caller was contained meanwhile.
 func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, who identity.Who, undoers []Undoer) (_ Containment, begun bool, err error) {
 	if err := revision.Bump(ctx, q); err != nil { // first: from here on there is no other
@@ -316,7 +343,7 @@ func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, who iden
 	if of(active, who).All {
 		return c, false, ErrContained
 	}
-	if i := slices.IndexFunc(active, c.same); i >= 0 {
+	if i := slices.IndexFunc(active, c.needless(c.At)); i >= 0 {
 		return active[i], false, nil
 	}
 	if locksOut(c, active, undoers) {
@@ -347,9 +374,10 @@ func (c *Containment) MayUndo(undoers []Undoer, principal, lineage uint64, regis
 }
 
 // Since returns the number of the newest containment of a lineage that holds or held at a
-// brand and was made at a time or after it, also where it was undone; 0 for none.
-func (s *Store) Since(ctx context.Context, brand record.BrandID, lineage uint64, at time.Time) (id int64, err error) {
-	if err := s.db.Row(ctx, sqlSince, int64(brand), int64(lineage), at.UnixMicro()).Scan(&id); err != nil {
+// brand and was made at a time or after it, also where two people undid it; 0 for none. One
+// that its maker undid alone, or still may, does not count.
+func (s *Store) Since(ctx context.Context, brand record.BrandID, lineage uint64, at, now time.Time) (id int64, err error) {
+	if err := s.db.Row(ctx, sqlSince, int64(brand), int64(lineage), at.UnixMicro(), now.Add(-AloneWithin).UnixMicro()).Scan(&id); err != nil {
 		return 0, fmt.Errorf("reading what was contained: %w", err)
 	}
 	return id, nil
@@ -387,27 +415,35 @@ func (s *Store) Ask(ctx context.Context, q db.Queryer, c Containment, who identi
 	return c, err
 }
 
-// End undoes a containment as requested and returns it. It fails where one of the two
-// people is contained by then.
-func (s *Store) End(ctx context.Context, q db.Queryer, c Containment, by identity.Who, at time.Time) (Containment, error) {
+// End undoes a containment as requested, or alone by the person who made it. It returns the
+// containment, and the others of the same target that stay in force. It fails where one of
+// the two people is contained by then.
+func (s *Store) End(ctx context.Context, q db.Queryer, c Containment, by identity.Who, alone bool, at time.Time) (_ Containment, rest []Containment, err error) {
 	if err := revision.Bump(ctx, q); err != nil {
-		return c, err
+		return c, nil, err
 	}
 	active, err := list(ctx, q, sqlActive)
 	if err != nil {
-		return c, err
+		return c, nil, err
 	}
 	if of(active, by).All {
-		return c, ErrContained
+		return c, nil, ErrContained
 	}
-	if of(active, identity.Who{Caller: identity.Caller{Principal: c.AskedBy, Lineage: c.AskedIn}, Brand: c.Brand}).All {
-		return c, ErrAsker
+	var n int64
+	if alone {
+		n, err = q.Exec(ctx, sqlEndAlone, int64(c.Brand), c.ID, at.UnixMicro(), int64(by.Principal), int64(by.Lineage), at.Add(-AloneWithin).UnixMicro())
+		c.Asked, c.AskedBy, c.AskedIn = at, by.Principal, by.Lineage
+	} else {
+		if of(active, identity.Who{Caller: identity.Caller{Principal: c.AskedBy, Lineage: c.AskedIn}, Brand: c.Brand}).All {
+			return c, nil, ErrAsker
+		}
+		n, err = q.Exec(ctx, sqlEnd, int64(c.Brand), c.ID, at.UnixMicro(), int64(by.Principal), c.Asked.UnixMicro())
 	}
-	n, err := q.Exec(ctx, sqlEnd, int64(c.Brand), c.ID, at.UnixMicro(), int64(by.Principal), c.Asked.UnixMicro())
 	if err == nil && n == 0 {
 		err = ErrState
 	}
 	c.Ended, c.EndedBy = at, by.Principal
 	rights.Changed(q, c.row())
-	return c, err
+	rest = slices.DeleteFunc(active, func(o Containment) bool { return o.ID == c.ID || !c.SameTarget(o) })
+	return c, rest, err
 }

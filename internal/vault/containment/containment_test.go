@@ -29,3 +29,31 @@ func TestMayUndo(t *testing.T) {
 		}
 	}
 }
+
+// Only the person who made a containment undoes it alone, soon after, by the clock under
+// which it was made. A rule is nobody.
+func TestMayUndoAlone(t *testing.T) {
+	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	undoers := []Undoer{{0, []uint64{0}}, {7, []uint64{70, 71}}, {8, []uint64{80}}}
+	for _, x := range []struct {
+		name                   string
+		by, principal, lineage uint64
+		after                  time.Duration
+		may                    bool
+	}{
+		{"its maker", 7, 7, 70, 0, true},
+		{"its maker with another key", 7, 7, 71, AloneWithin - 1, true},
+		{"its maker with another's key", 7, 7, 80, 0, false},
+		{"its maker, too late", 7, 7, 70, AloneWithin, false},
+		{"its maker, and the clock went back", 7, 7, 70, -1, false},
+		{"its maker, who may not contain any more", 9, 9, 90, 0, false},
+		{"another", 7, 8, 80, 0, false},
+		{"a person, for a rule", 0, 7, 70, 0, false},
+		{"nobody, for a rule", 0, 0, 0, 0, false},
+	} {
+		c := Containment{At: at, By: x.by}
+		if c.MayUndoAlone(undoers, x.principal, x.lineage, at.Add(-time.Hour), at.Add(x.after)) != x.may {
+			t.Errorf("%s: want %v", x.name, x.may)
+		}
+	}
+}

@@ -12,7 +12,7 @@ func (s *Server) containRoutes() {
 	route(s, "POST", "/v1/brands/{brand}/containments", "contain", "Contain a lineage, a principal, a role, a brand, or its exports; with dry_run show the impact", s.contain, once)
 	route(s, "GET", "/v1/brands/{brand}/containments", "containment-list", "List containments, newest first", s.listContainments)
 	route(s, "GET", "/v1/brands/{brand}/containments/{id}", "containment-show", "Show a containment and its impact", s.showContainment)
-	route(s, "POST", "/v1/brands/{brand}/containments/{id}/undo", "containment-undo", "Request an undo; a second person confirms", s.undoContainment, once)
+	route(s, "POST", "/v1/brands/{brand}/containments/{id}/undo", "containment-undo", "Undo one's own containment within 30 minutes; for any other request it, and a second person confirms", s.undoContainment, once)
 	route(s, "POST", "/v1/brands/{brand}/containments/{id}/undo/confirm", "containment-confirm", "Confirm a requested undo", s.confirmUndo, once)
 }
 

@@ -207,8 +207,8 @@ func containLast(t *testing.T, h *house) {
 	if err := officer.Do(ctx, "POST", confirm, nil, nil); !isType(err, api.TypeConflict) {
 		t.Errorf("whoever asked is contained: %v", err)
 	}
-	h.must(responder.Do(ctx, "POST", undo, nil, nil))
-	h.must(officer.Do(ctx, "POST", confirm, nil, nil))
+	h.must(officer.Do(ctx, "POST", undo, nil, nil))
+	h.must(responder.Do(ctx, "POST", confirm, nil, nil))
 
 	// The local administrator by any name; a key made for that name is another lineage.
 	hq, _ := h.person(t, "hq", "person", map[string]string{"group": "incident-responder"})
@@ -272,8 +272,8 @@ func testContain(t *testing.T, h *house) {
 	}
 	undo := func(id int64) {
 		t.Helper()
-		h.must(responder.Do(ctx, "POST", fmt.Sprint(path, "/", id, "/undo"), nil, nil))
-		h.must(officer.Do(ctx, "POST", fmt.Sprint(path, "/", id, "/undo/confirm"), nil, nil))
+		h.must(officer.Do(ctx, "POST", fmt.Sprint(path, "/", id, "/undo"), nil, nil))
+		h.must(responder.Do(ctx, "POST", fmt.Sprint(path, "/", id, "/undo/confirm"), nil, nil))
 	}
 	second, own := h.newKey(t, "support-agent")
 	var app api.Credential
@@ -319,14 +319,15 @@ func testContain(t *testing.T, h *house) {
 		t.Errorf("logged: %+v", list)
 	}
 
-	// Nobody lets it go alone.
+	// Nobody lets it go alone but its maker.
 	confirm := fmt.Sprint(path, "/", c.ID, "/undo/confirm")
-	if err := officer.Do(ctx, "POST", confirm, nil, nil); !isType(err, api.TypeConflict) {
+	if err := responder.Do(ctx, "POST", confirm, nil, nil); !isType(err, api.TypeConflict) {
 		t.Errorf("confirmed what nobody asked for: %v", err)
 	}
-	h.must(responder.Do(ctx, "POST", fmt.Sprint(path, "/", c.ID, "/undo"), nil, nil))
+	h.must(officer.Do(ctx, "POST", fmt.Sprint(path, "/", c.ID, "/undo"), nil, nil))
 	other, _ := h.newKey(t, "incident-responder")
-	for _, same := range []*client.Client{responder, other} {
+	officers, _ := h.newKey(t, "data-protection-officer")
+	for _, same := range []*client.Client{officer, officers} {
 		if err := same.Do(ctx, "POST", confirm, nil, nil); !isType(err, api.TypeConflict) {
 			t.Errorf("one person undid it: %v", err)
 		}
@@ -334,9 +335,18 @@ func testContain(t *testing.T, h *house) {
 	if !isType(reveal(loader), api.TypeContained) {
 		t.Error("it goes on already")
 	}
-	h.must(officer.Do(ctx, "POST", confirm, nil, nil))
+	h.must(responder.Do(ctx, "POST", confirm, nil, nil))
 	if reveal(loader) != nil || reveal(second) != nil {
 		t.Error("it does not go on")
+	}
+	h.must(responder.Do(ctx, "POST", path, api.ContainRequest{Lineage: app.ID}, &c))
+	var alone api.Containment
+	h.must(other.Do(ctx, "POST", fmt.Sprint(path, "/", c.ID, "/undo"), nil, &alone))
+	if alone.EndedBy != "incident-responder" || alone.AskedBy != alone.EndedBy || reveal(loader) != nil {
+		t.Errorf("its maker undid it at once: %+v", alone)
+	}
+	if list := h.entriesOf(entry.KindContainment); list[len(list)-1].Texts()["alone"] == "" {
+		t.Errorf("logged: %+v", list[len(list)-1])
 	}
 
 	// A person, everywhere; a contained responder does not free themselves.

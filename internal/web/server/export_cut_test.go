@@ -67,8 +67,8 @@ func fileOnItsWayIsCut(t *testing.T, s *shelf) {
 		t.Errorf("after exports were contained: %v", err)
 	}
 	undo := client.Path("brands", "gucci", "containments", fmt.Sprint(c.ID), "undo")
-	s.must(s.as["incident-responder"].Do(ctx, "POST", undo, nil, nil))
-	s.must(s.as["data-protection-officer"].Do(ctx, "POST", undo+"/confirm", nil, nil))
+	s.must(s.as["data-protection-officer"].Do(ctx, "POST", undo, nil, nil))
+	s.must(s.as["incident-responder"].Do(ctx, "POST", undo+"/confirm", nil, nil))
 	_, f = begin()
 	s.must(s.Do(ctx, "DELETE", client.Path("lineages", fmt.Sprint(own.Lineage)), nil, nil))
 	if _, err := sends(f); !errors.Is(err, identity.ErrRevoked) {

@@ -365,8 +365,8 @@ func anExportEnds(t *testing.T, s *shelf) {
 		t.Errorf("downloaded while exports are contained: %v", err)
 	}
 	undo := fmt.Sprint("/v1/brands/gucci/containments/", stop.ID, "/undo")
-	s.must(responder.Do(ctx, "POST", undo, nil, nil))
-	s.must(s.as["data-protection-officer"].Do(ctx, "POST", undo+"/confirm", nil, nil))
+	s.must(s.as["data-protection-officer"].Do(ctx, "POST", undo, nil, nil))
+	s.must(responder.Do(ctx, "POST", undo+"/confirm", nil, nil))
 	if _, err := s.file(analyst, x.ID, 1, "customers"); err != nil {
 		t.Errorf("downloaded after exports went on: %v", err)
 	}
