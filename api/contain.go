@@ -12,6 +12,7 @@ type ContainRequest struct {
 	Keep       string `json:"keep,omitempty" enum:"masked,tokens,nothing" doc:"What a role or the brand may still do: masked views, tokens and writes (the default); tokens and writes; nothing."`
 	Alarm      string `json:"alarm,omitempty" maxLength:"40" doc:"The alarm that this responds to; the time since that alarm is logged."`
 	Ticket     string `json:"ticket,omitempty" maxLength:"64"`
+	ForSeconds int64  `json:"for_seconds,omitempty" minimum:"60" maximum:"7776000" doc:"After so many seconds it ends by itself. Without, it holds until it is undone."`
 	DryRun     bool   `json:"dry_run,omitempty" doc:"Show what would stop; change nothing."`
 }
 
@@ -23,6 +24,7 @@ type Containment struct {
 	Role        string            `json:"role,omitempty"`
 	Keep        string            `json:"keep,omitempty" doc:"What stays allowed: masked views, tokens and writes; tokens and writes; nothing."`
 	At          time.Time         `json:"at,omitzero"`
+	Until       time.Time         `json:"until,omitzero" doc:"When it ends by itself, by the database's clock; absent: when it is undone."`
 	By          string            `json:"by,omitempty" doc:"Who contained: a name, or the rule of detection."`
 	Alarm       string            `json:"alarm,omitempty" doc:"The alarm that this responds to."`
 	TookMillis  int64             `json:"took_ms,omitempty" doc:"From the request until no server logs a disclosure to the target."`
@@ -60,7 +62,8 @@ type ContainmentEvent struct {
 	Kind             string    `json:"kind,omitempty"`
 	Target           uint64    `json:"target,omitempty"` // the lineage or principal
 	Role             string    `json:"role,omitempty"`
-	Principal        uint64    `json:"principal"` // who did it
+	Until            time.Time `json:"until,omitzero"` // when it ends by itself
+	Principal        uint64    `json:"principal"`      // who did it
 	TookMillis       int64     `json:"took_ms,omitempty"`
 	SinceAlarmMillis int64     `json:"since_alarm_ms,omitempty"`
 	Ticket           string    `json:"ticket,omitempty"`

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 )
@@ -21,15 +22,16 @@ type containCmd struct {
 
 type containStopCmd struct {
 	forBrand
-	Lineage    uint64 `xor:"what" help:"Lineage: a credential and all made through it, by the number of any of them." placeholder:"NUMBER" aliases:"credential"` // mails sent before the rename name --credential
-	Principal  string `xor:"what" help:"Name of a person or service." placeholder:"NAME"`
-	Role       string `xor:"what" help:"Role; stops clear fields, searches and files." placeholder:"ROLE"`
-	WholeBrand bool   `xor:"what" help:"Everybody at the brand; stops clear fields, searches and files."`
-	AllExports bool   `xor:"what" help:"All exports of the brand."`
-	Keep       string `help:"What a role or the brand may still do: masked (masked views, tokens and writes), tokens (tokens and writes), nothing." enum:",masked,tokens,nothing" default:"" placeholder:"WHAT"`
-	Alarm      string `help:"Alarm that this responds to." placeholder:"ID"`
-	Ticket     string `help:"Case number." placeholder:"TEXT"`
-	DryRun     bool   `help:"Show what would stop; change nothing."`
+	Lineage    uint64        `xor:"what" help:"Lineage: a credential and all made through it, by the number of any of them." placeholder:"NUMBER" aliases:"credential"` // mails sent before the rename name --credential
+	Principal  string        `xor:"what" help:"Name of a person or service." placeholder:"NAME"`
+	Role       string        `xor:"what" help:"Role; stops clear fields, searches and files." placeholder:"ROLE"`
+	WholeBrand bool          `xor:"what" help:"Everybody at the brand; stops clear fields, searches and files."`
+	AllExports bool          `xor:"what" help:"All exports of the brand."`
+	Keep       string        `help:"What a role or the brand may still do: masked (masked views, tokens and writes), tokens (tokens and writes), nothing." enum:",masked,tokens,nothing" default:"" placeholder:"WHAT"`
+	Alarm      string        `help:"Alarm that this responds to." placeholder:"ID"`
+	Ticket     string        `help:"Case number." placeholder:"TEXT"`
+	For        time.Duration `help:"Let it end by itself after this time, such as 2h; to extend it, contain again. Without, it holds until it is undone." placeholder:"TIME"`
+	DryRun     bool          `help:"Show what would stop; change nothing."`
 }
 
 // Run contains.
@@ -37,7 +39,10 @@ func (c *containStopCmd) Run(ctx context.Context, std Streams) error {
 	if c.Lineage == 0 && c.Principal == "" && c.Role == "" && !c.WholeBrand && !c.AllExports {
 		return &usageError{"--brand says where, not what: add --lineage, --principal, --role, --all-exports, or --whole-brand for everybody at the brand"}
 	}
-	in := api.ContainRequest{Lineage: c.Lineage, Principal: c.Principal, Role: c.Role, Brand: c.WholeBrand,
+	if c.For != 0 && c.For < time.Minute {
+		return &usageError{"--for is at least 1m, such as --for 2h"}
+	}
+	in := api.ContainRequest{ForSeconds: int64(c.For / time.Second), Lineage: c.Lineage, Principal: c.Principal, Role: c.Role, Brand: c.WholeBrand,
 		AllExports: c.AllExports, Keep: c.Keep, Alarm: c.Alarm, Ticket: c.Ticket, DryRun: c.DryRun}
 	call := func(v *connection) (*api.Containment, error) { return v.Contain(ctx, c.Brand, in) }
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Containment) {
@@ -53,6 +58,9 @@ func (c *containStopCmd) Run(ctx context.Context, std Streams) error {
 			fmt.Fprintf(w, "containment %d is already in force, since %s\n", out.ID, out.At.Format("2006-01-02 15:04:05"))
 		default:
 			fmt.Fprintf(w, "containment %d: the %s%s is stopped on every server, after %d ms%s\n", out.ID, out.Kind, named(out), out.TookMillis, whom)
+			if !out.Until.IsZero() {
+				fmt.Fprintf(w, "It ends by itself at %s UTC\n", out.Until.UTC().Format("2006-01-02 15:04:05"))
+			}
 			fmt.Fprintf(w, "If keys may have leaked, rotate them: cloakroom key rotate --brand %s, and with --kind index\n", c.Brand)
 			fmt.Fprintf(w, "To undo: cloakroom contain undo --brand %s %d; after 30 minutes another person runs contain confirm, too\n", c.Brand, out.ID)
 		}
@@ -113,10 +121,14 @@ func (c *containShowCmd) Run(ctx context.Context, std Streams) error {
 // state says whether a containment is in force.
 func state(x *api.Containment) string {
 	switch {
+	case !x.Ended.IsZero() && x.EndedBy == "":
+		return "ended by itself " + x.Ended.UTC().Format("2006-01-02 15:04:05")
 	case !x.Ended.IsZero() && x.AskedBy == x.EndedBy:
 		return "undone by " + x.EndedBy + " alone"
 	case !x.Ended.IsZero():
 		return "undone by " + x.AskedBy + " and " + x.EndedBy
+	case !x.Until.IsZero() && x.Asked.IsZero():
+		return "in force until " + x.Until.UTC().Format("2006-01-02 15:04:05")
 	case !x.Asked.IsZero():
 		return "in force; undo requested by " + x.AskedBy
 	}

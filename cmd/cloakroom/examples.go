@@ -47,7 +47,7 @@ var examples = map[string][]string{
 	"alarm receiver list":   {"cloakroom alarm receiver list --brand gucci"},
 	"alarm receiver resume": {"cloakroom alarm receiver resume --brand gucci pager"},
 	"alarm receiver remove": {"cloakroom alarm receiver remove --brand gucci pager"},
-	"contain stop":          {"cloakroom contain --brand gucci --lineage 41 --ticket INC-7", "cloakroom contain --brand gucci --principal jun --dry-run"},
+	"contain stop":          {"cloakroom contain --brand gucci --lineage 41 --ticket INC-7", "cloakroom contain --brand gucci --principal jun --dry-run", "cloakroom contain --brand gucci --role support-agent --for 2h"},
 	"contain show":          {"cloakroom contain show --brand gucci 3"},
 	"contain list":          {"cloakroom contain list --brand gucci"},
 	"contain undo":          {"cloakroom contain undo --brand gucci 3"},

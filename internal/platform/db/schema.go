@@ -518,6 +518,8 @@ var migrations = []string{
 	`{postgres} ALTER TABLE customer_keys SET (autovacuum_vacuum_scale_factor = 0);
 	{postgres} ALTER TABLE cooling SET (autovacuum_vacuum_scale_factor = 0);
 	{postgres} ALTER TABLE take_backs SET (autovacuum_vacuum_scale_factor = 0);`,
+	// containment: those that end by themselves
+	`ALTER TABLE containments ADD COLUMN until bigint NOT NULL DEFAULT 0;`,
 }
 
 const (

@@ -465,6 +465,7 @@ type (
 		Keep   string `log:"keep,clear"`
 		Alarm  string `log:"alarm,clear"`
 		By     string `log:"by,clear"` // "rule" where no person did it
+		Until  string `log:"until,clear"`
 		Extra
 	}
 	// Contained: a containment is in force on every server.
@@ -472,6 +473,7 @@ type (
 		ID    int64         `log:"id,clear"`
 		Took  time.Duration `log:"took-ms,clear,always"`
 		Since time.Duration `log:"since-alarm-ms,clear"` // the alarm that it answers
+		Until string        `log:"until,clear"`
 		Extra
 	}
 	// NotContained: a rule asked for a containment, and was refused.
@@ -489,12 +491,14 @@ type (
 		What  string `log:"what,clear,always"`
 		Cause string `log:"cause,clear,always"`
 		Keep  string `log:"keep,clear"`
+		Until string `log:"until,clear"` // at this time it ends by itself
 		Extra
 	}
-	// Resumed: a stop for one cause has ended.
+	// Resumed: a stop for one cause, and until one time, has ended.
 	Resumed struct {
 		What  string `log:"what,clear,always"`
 		Cause string `log:"cause,clear,always"`
+		Until string `log:"until,clear"`
 		Extra
 	}
 	// UndoAsked: a first person asked to undo a containment.

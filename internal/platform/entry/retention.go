@@ -124,10 +124,19 @@ func (g *Grants) Note(index uint64, e *Entry) {
 	case AlarmClosed:
 		delete(g.open, "alarm "+d.Alarm)
 	case ContainmentBegun:
+		if end := MomentTime(d.Until); end.After(e.At) { // it ends by itself
+			g.add("contain until "+d.Until, index, e.At, end.Sub(e.At))
+			return
+		}
 		g.add("contain", index, e.At, 0)
 	case Contained:
+		if end := MomentTime(d.Until); end.After(e.At) {
+			g.add("contained until "+id(d.ID), index, e.At, end.Sub(e.At))
+			return
+		}
 		g.add("containment "+id(d.ID), index, e.At, 0)
 	case ContainmentUndone:
+		delete(g.open, "contained until "+id(d.ID))
 		delete(g.open, "containment "+id(d.ID))
 		if !g.any("containment ") { // an entry of one that begins does not say its number
 			delete(g.open, "contain")

@@ -160,6 +160,23 @@ const day = 24 * 60 * 60 * 1e6 // microseconds
 // Day returns the UTC day of a time in days since 1970.
 func Day(at time.Time) uint32 { return uint32(at.UnixMicro() / day) }
 
+// Moment writes a time into a detail: RFC 3339 in UTC, in whole seconds; empty for none.
+func Moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// MomentTime reads what [Moment] wrote; the zero time for anything else.
+func MomentTime(m string) time.Time {
+	t, err := time.Parse(time.RFC3339, m)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
 // DayTime returns the beginning of a UTC day.
 func DayTime(d uint32) time.Time { return time.UnixMicro(int64(d) * day).UTC() }
 

@@ -52,6 +52,8 @@ type Desk struct {
 const (
 	// maxContainments bounds one listing.
 	maxContainments = 1000
+	// A containment that ends by itself does so after leastFor to mostFor.
+	leastFor, mostFor = time.Minute, 90 * 24 * time.Hour
 	// maxNames bounds the names in the answer to one containment.
 	maxNames = 1000
 )
@@ -82,6 +84,9 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	out := &api.Containment{Kind: string(now.Kind), Target: now.Target, Role: now.Role, Keep: string(now.Keep), Elsewhere: now.elsewhere}
 	at, err := d.DB.Now(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if now.Until, err = until(at, req.ForSeconds); err != nil {
 		return nil, err
 	}
 	if same, there, err := d.Door.Contained.Same(ctx, now.Containment, at); err != nil {
@@ -115,6 +120,19 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	return d.shown(ctx, now.Containment, out), nil
 }
 
+// until returns when a containment ends by itself that is to last so many seconds from a
+// time on; zero for none.
+func until(now time.Time, seconds int64) (time.Time, error) {
+	if seconds == 0 {
+		return time.Time{}, nil
+	}
+	if seconds < int64(leastFor/time.Second) || seconds > int64(mostFor/time.Second) {
+		return time.Time{}, fmt.Errorf("%w: a containment lasts from a minute to 90 days, or until it is undone", ErrRequest)
+	}
+	// In whole seconds, as in the log, and no shorter than was asked.
+	return now.Add(time.Duration(seconds)*time.Second + time.Second - 1).Truncate(time.Second), nil
+}
+
 // order is who contains, and why.
 type order struct {
 	who     identity.Who
@@ -128,7 +146,7 @@ type order struct {
 // begin logs a containment, makes it, waits for the requests in flight, and logs how long
 // all that took. Of two that begin the same one, only the first logs how long.
 func (d *Desk) begin(ctx context.Context, c containment.Containment, o order) (_ containment.Containment, millis int64, err error) {
-	detail := entry.ContainmentBegun{Kind: string(c.Kind), Target: c.Target, Role: c.Role, Keep: string(c.Keep), Alarm: c.Alarm, By: o.by}
+	detail := entry.ContainmentBegun{Kind: string(c.Kind), Target: c.Target, Role: c.Role, Keep: string(c.Keep), Alarm: c.Alarm, By: o.by, Until: entry.Moment(c.Until)}
 	begun := false
 	stop := stopOf(c)
 	d.Changes.Stop(ctx, o.who, o.ticket, c.Brand, stop)
@@ -146,6 +164,10 @@ func (d *Desk) begin(ctx context.Context, c containment.Containment, o order) (_
 		c, begun, err = d.Door.Contained.Begin(ctx, q, next, o.who, o.undoers)
 		return err
 	})
+	if err == nil && !begun && !c.Until.Equal(stop.Until) { // another one serves, with its own stop
+		stop.Over = true
+		d.Changes.Stop(ctx, o.who, o.ticket, c.Brand, stop)
+	}
 	if err == nil {
 		err = d.pass(ctx, o.who.Brand, c.ID)
 	}
@@ -153,7 +175,7 @@ func (d *Desk) begin(ctx context.Context, c containment.Containment, o order) (_
 		return c, 0, err
 	}
 	millis = max(1, time.Since(o.since).Milliseconds())
-	if err = d.took(ctx, o.who, o.ticket, c.ID, millis, o.alarm); err != nil {
+	if err = d.took(ctx, o, c, millis); err != nil {
 		err = &containment.OutcomeError{ID: c.ID, Err: err}
 	}
 	return c, millis, err
@@ -161,7 +183,7 @@ func (d *Desk) begin(ctx context.Context, c containment.Containment, o order) (_
 
 // stopOf is what the logs obey of a containment.
 func stopOf(c containment.Containment) ledger.Stop {
-	s := ledger.Stop{Cause: "contained", Kind: string(c.Kind), Target: c.Target, Role: c.Role, Keep: string(c.Keep)}
+	s := ledger.Stop{Cause: "contained", Kind: string(c.Kind), Target: c.Target, Role: c.Role, Keep: string(c.Keep), Until: c.Until}
 	if c.Brand == record.Group {
 		s.Cause = "contained-group"
 	}
@@ -181,18 +203,18 @@ func (d *Desk) alarm(ctx context.Context, v *door.Visit, id string) (a alarm.Sto
 }
 
 // took logs that the target is stopped, and how long that took.
-func (d *Desk) took(ctx context.Context, who identity.Who, ticket string, id, millis int64, alarm alarm.Stored) error {
-	done := entry.Contained{ID: id, Took: time.Duration(millis) * time.Millisecond}
-	if !alarm.At.IsZero() {
+func (d *Desk) took(ctx context.Context, o order, c containment.Containment, millis int64) error {
+	done := entry.Contained{ID: c.ID, Took: time.Duration(millis) * time.Millisecond, Until: entry.Moment(c.Until)}
+	if !o.alarm.At.IsZero() {
 		now, err := d.DB.Now(ctx)
 		if err != nil {
 			return err
 		}
-		if since := now.Sub(alarm.At); since >= 0 { // the clock may have been set back
+		if since := now.Sub(o.alarm.At); since >= 0 { // the clock may have been set back
 			done.Since = since
 		}
 	}
-	_, err := d.Ledger.Record(revision.Unbound(ctx), ledger.Event{Kind: entry.KindContainment, Who: who, Ticket: ticket, Detail: done})
+	_, err := d.Ledger.Record(revision.Unbound(ctx), ledger.Event{Kind: entry.KindContainment, Who: o.who, Ticket: o.ticket, Detail: done})
 	return err
 }
 
@@ -265,6 +287,10 @@ func (d *Desk) shown(ctx context.Context, c containment.Containment, out *api.Co
 		_, rule, _ := strings.Cut(c.Alarm, "-")
 		out.By = "rule " + rule
 	}
+	out.Until = c.Until
+	if now, err := d.DB.Estimate(ctx); err == nil && c.Ended.IsZero() && c.Over(now) {
+		c.Ended = c.Until
+	}
 	out.Asked, out.AskedBy, out.Ended, out.EndedBy = c.Asked, name(c.AskedBy), c.Ended, name(c.EndedBy)
 	return out
 }
@@ -297,7 +323,7 @@ func (d *Desk) Containment(ctx context.Context, c identity.Caller, brand string,
 		return nil, err
 	}
 	out := d.shown(ctx, x, &api.Containment{})
-	if !x.Ended.IsZero() {
+	if !out.Ended.IsZero() {
 		return out, nil
 	}
 	return out, d.impact(ctx, x, out)

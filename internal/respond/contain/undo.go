@@ -88,8 +88,8 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 	}
 	var detail entry.Detail = entry.UndoAsked{ID: id}
 	switch {
-	case !x.Ended.IsZero():
-		return nil, fmt.Errorf("%w: already undone", containment.ErrState)
+	case !x.Ended.IsZero(), x.Over(now):
+		return nil, fmt.Errorf("%w: already ended", containment.ErrState)
 	case confirm && (x.Asked.IsZero() || now.Sub(x.Asked) > containment.UndoWithin):
 		return nil, fmt.Errorf("%w: no undo request in the last %d hours; request one with `cloakroom contain undo`", containment.ErrState, containment.UndoWithin/time.Hour)
 	case confirm && (x.AskedBy == v.Who.Principal || x.AskedIn == v.Who.Lineage):
@@ -120,7 +120,8 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 // stopAfter is what the logs obey once a containment is undone: the end of its stop, or
 // what the rest of the same target still stops.
 func stopAfter(x containment.Containment, rest []containment.Containment) ledger.Stop {
-	if len(rest) == 0 {
+	rest = slices.DeleteFunc(slices.Clone(rest), func(o containment.Containment) bool { return !o.Until.Equal(x.Until) })
+	if len(rest) == 0 { // each end is a stop of its own
 		stop := stopOf(x)
 		stop.Over = true
 		return stop

@@ -83,15 +83,17 @@ func Keeps() []Keep { return []Keep{KeepMasked, KeepTokens, KeepNothing} }
 
 // Containment is one.
 type Containment struct {
-	ID      int64
-	Brand   record.BrandID // whose log has it and where it holds: the group's everywhere
-	Kind    Kind
-	Target  uint64 // the lineage or principal
-	Role    string
-	Keep    Keep   // of a role or brand
-	Alarm   string // that it answers, of the brand; empty: none
-	At      time.Time
-	By      uint64 // the principal who contained; 0: a rule, for the alarm
+	ID     int64
+	Brand  record.BrandID // whose log has it and where it holds: the group's everywhere
+	Kind   Kind
+	Target uint64 // the lineage or principal
+	Role   string
+	Keep   Keep   // of a role or brand
+	Alarm  string // that it answers, of the brand; empty: none
+	At     time.Time
+	By     uint64 // the principal who contained; 0: a rule, for the alarm
+	// Until is when it ends by itself, in whole seconds; zero: when it is undone.
+	Until   time.Time
 	Asked   time.Time
 	AskedBy uint64
 	AskedIn uint64 // the lineage that asked
@@ -127,11 +129,11 @@ type Store struct {
 func New(d *db.DB) *Store { return &Store{db: d} }
 
 const (
-	columns = `id, brand, kind, target, role, keep, alarm, at, made_by, asked, asked_by, asked_in, ended, ended_by`
+	columns = `id, brand, kind, target, role, keep, alarm, at, made_by, asked, asked_by, asked_in, ended, ended_by, until`
 
 	sqlNext     = `SELECT coalesce(max(id), 0) + 1 FROM containments`
-	sqlInsert   = `INSERT INTO containments (id, brand, kind, target, role, keep, alarm, at, made_by, asked, asked_by, asked_in, ended, ended_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, 0, 0)`
-	sqlSince    = `SELECT coalesce(max(id), 0) FROM containments WHERE brand IN ($1, 0) AND kind = 'lineage' AND target = $2 AND at >= $3 AND (made_by = 0 OR ended = 0 AND at <= $4 OR ended > 0 AND asked_by <> ended_by)`
+	sqlInsert   = `INSERT INTO containments (id, brand, kind, target, role, keep, alarm, at, made_by, asked, asked_by, asked_in, ended, ended_by, until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, 0, 0, $10)`
+	sqlSince    = `SELECT coalesce(max(id), 0) FROM containments WHERE brand IN ($1, 0) AND kind = 'lineage' AND target = $2 AND at >= $3 AND until = 0 AND (made_by = 0 OR ended = 0 AND at <= $4 OR ended > 0 AND asked_by <> ended_by)`
 	sqlActiveOf = `SELECT ` + columns + ` FROM containments WHERE brand = $1 AND ended = 0 ORDER BY id LIMIT 10001`
 	sqlActive   = `SELECT ` + columns + ` FROM containments WHERE ended = 0 ORDER BY id LIMIT 10000`
 	sqlGet      = `SELECT ` + columns + ` FROM containments WHERE brand = $1 AND id = $2`
@@ -139,11 +141,13 @@ const (
 	sqlAsk      = `UPDATE containments SET asked = $3, asked_by = $4, asked_in = $5 WHERE brand = $1 AND id = $2 AND ended = 0`
 	sqlEnd      = `UPDATE containments SET ended = $3, ended_by = $4 WHERE brand = $1 AND id = $2 AND ended = 0 AND asked = $5 AND asked_by <> $4`
 	sqlEndAlone = `UPDATE containments SET ended = $3, ended_by = $4, asked = $3, asked_by = $4, asked_in = $5 WHERE brand = $1 AND id = $2 AND ended = 0 AND made_by = $4 AND at > $6 AND at <= $3`
+	sqlExpire   = `UPDATE containments SET ended = until WHERE brand = $1 AND id = $2 AND ended = 0`
 )
 
 func scan(r db.Row) (c Containment, err error) {
-	var brand, target, at, by, asked, askedBy, askedIn, ended, endedBy int64
-	err = r.Scan(&c.ID, &brand, (*string)(&c.Kind), &target, &c.Role, (*string)(&c.Keep), &c.Alarm, &at, &by, &asked, &askedBy, &askedIn, &ended, &endedBy)
+	var brand, target, at, by, asked, askedBy, askedIn, ended, endedBy, until int64
+	err = r.Scan(&c.ID, &brand, (*string)(&c.Kind), &target, &c.Role, (*string)(&c.Keep), &c.Alarm, &at, &by, &asked, &askedBy, &askedIn, &ended, &endedBy, &until)
+	c.Until = db.Time(until)
 	c.Brand, c.Target, c.At, c.By = record.BrandID(brand), uint64(target), db.Time(at), uint64(by)
 	c.Asked, c.AskedBy, c.AskedIn, c.Ended, c.EndedBy = db.Time(asked), uint64(askedBy), uint64(askedIn), db.Time(ended), uint64(endedBy)
 	return c, err
@@ -165,19 +169,48 @@ func list(ctx context.Context, q db.Queryer, sql string, args ...any) (out []Con
 const tableContainments = "containments"
 
 func (c *Containment) row() rights.Row {
-	return rights.Row{Table: tableContainments, Key: rights.Key(c.ID), Gone: !c.Ended.IsZero(), Cells: []any{
+	r := rights.Row{Table: tableContainments, Key: rights.Key(c.ID), Gone: !c.Ended.IsZero(), Cells: []any{
 		c.ID, int64(c.Brand), string(c.Kind), int64(c.Target), c.Role, string(c.Keep), c.Alarm, db.Micros(c.At), int64(c.By),
 		db.Micros(c.Asked), int64(c.AskedBy), int64(c.AskedIn), db.Micros(c.Ended), int64(c.EndedBy)}}
+	if !c.Until.IsZero() { // rows from before there were ends have their digests in the log
+		r.Cells = append(r.Cells, db.Micros(c.Until))
+	}
+	return r
+}
+
+// Over reports whether a containment has ended by itself.
+func (c *Containment) Over(now time.Time) bool { return !c.Until.IsZero() && !now.Before(c.Until) }
+
+// inForce returns those that have not ended by themselves.
+func inForce(all []Containment, now time.Time) []Containment {
+	if !slices.ContainsFunc(all, func(c Containment) bool { return c.Over(now) }) {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(c Containment) bool { return c.Over(now) })
 }
 
 // Active returns what holds at a brand: its own, and the group's.
 func (s *Store) Active(ctx context.Context, brand record.BrandID) ([]Containment, error) {
-	own, err := s.ofLog(ctx, record.Group)
-	if err != nil || brand == record.Group {
-		return own, err
+	all, err := s.ofLog(ctx, record.Group)
+	if err != nil {
+		return nil, err
 	}
-	more, err := s.ofLog(ctx, brand)
-	return slices.Concat(own, more), err
+	if brand != record.Group {
+		more, err := s.ofLog(ctx, brand)
+		if err != nil {
+			return nil, err
+		}
+		all = slices.Concat(all, more)
+	}
+	if !slices.ContainsFunc(all, func(c Containment) bool { return !c.Until.IsZero() }) {
+		return all, nil
+	}
+	// What is logged is decided by the committers, under the clock of the log itself.
+	now, err := s.db.Estimate(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading whether a containment has ended: %w", err)
+	}
+	return inForce(all, now), nil
 }
 
 // ofLog returns what holds by one log. A row that the log does not know holds nothing. For
@@ -308,7 +341,8 @@ func (s *Store) Same(ctx context.Context, c Containment, now time.Time) (Contain
 // is not lifted by the first person alone.
 func (c *Containment) needless(now time.Time) func(Containment) bool {
 	return func(o Containment) bool {
-		return c.SameTarget(o) && c.Keep == o.Keep && (o.By == c.By || !o.mayEndAlone(o.By, now))
+		longer := o.Until.IsZero() || !c.Until.IsZero() && !o.Until.Before(c.Until)
+		return c.SameTarget(o) && c.Keep == o.Keep && longer && (o.By == c.By || !o.mayEndAlone(o.By, now))
 	}
 }
 
@@ -340,7 +374,10 @@ func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, who iden
 	if err != nil {
 		return c, false, err
 	}
-	if of(active, who).All {
+	if err := s.expire(ctx, q, active, c.Brand, c.At); err != nil {
+		return c, false, err
+	}
+	if active = inForce(active, c.At); of(active, who).All {
 		return c, false, ErrContained
 	}
 	if i := slices.IndexFunc(active, c.needless(c.At)); i >= 0 {
@@ -355,12 +392,29 @@ func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, who iden
 	if err := q.Row(ctx, sqlNext).Scan(&c.ID); err != nil {
 		return c, false, fmt.Errorf("containing: %w", err)
 	}
-	_, err = q.Exec(ctx, sqlInsert, c.ID, int64(c.Brand), string(c.Kind), int64(c.Target), c.Role, string(c.Keep), c.Alarm, c.At.UnixMicro(), int64(c.By))
+	_, err = q.Exec(ctx, sqlInsert, c.ID, int64(c.Brand), string(c.Kind), int64(c.Target), c.Role, string(c.Keep), c.Alarm, c.At.UnixMicro(), int64(c.By), db.Micros(c.Until))
 	if err != nil {
 		return c, false, fmt.Errorf("containing: %w", err)
 	}
 	rights.Changed(q, c.row())
 	return c, true, nil
+}
+
+// expire notes of a brand's containments that have ended by themselves that they did, so
+// that they are not read any more. They stop nobody before that either.
+func (s *Store) expire(ctx context.Context, q db.Queryer, active []Containment, brand record.BrandID, at time.Time) error {
+	for i := range active {
+		c := active[i]
+		if c.Brand != brand || !c.Over(at) {
+			continue
+		}
+		if _, err := q.Exec(ctx, sqlExpire, int64(brand), c.ID); err != nil {
+			return fmt.Errorf("ending what was contained: %w", err)
+		}
+		c.Ended = c.Until
+		rights.Changed(q, c.row())
+	}
+	return nil
 }
 
 // MayUndo checks that a principal is one of the undoers, uses a lineage of their own, and
@@ -426,8 +480,11 @@ func (s *Store) End(ctx context.Context, q db.Queryer, c Containment, by identit
 	if err != nil {
 		return c, nil, err
 	}
-	if of(active, by).All {
+	if active = inForce(active, at); of(active, by).All {
 		return c, nil, ErrContained
+	}
+	if c.Over(at) {
+		return c, nil, ErrState
 	}
 	var n int64
 	if alone {

@@ -201,7 +201,7 @@ func (d *draft) place(r *request, e entry.Entry) error {
 		if d.stopped == nil {
 			d.stopped = stops{}
 		}
-		d.stopped.note(e.Detail)
+		d.stopped.note(e.Detail, d.at)
 	}
 	if erases(e.Kind) {
 		d.move(e.Kind, r.ords)

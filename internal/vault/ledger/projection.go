@@ -279,7 +279,7 @@ func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) er
 	case erases(e.Kind):
 		p.fates(e.Kind, ords)
 	case e.Kind == entry.KindContainment:
-		p.stops.note(e.Detail)
+		p.stops.note(e.Detail, e.At)
 	}
 	return nil
 }

@@ -44,14 +44,15 @@ const (
 	// transaction of its own, so that commits in between wait for no large one.
 	snapshotPart = 256 << 10
 
-	snapshotVersion = "cloakroom log projection 6"
-	// Those of earlier releases: the fifth did not know erasures that cool, the third neither
+	snapshotVersion = "cloakroom log projection 7"
+	// Those of earlier releases: the sixth did not know stops that end by themselves, the fifth did not know erasures that cool, the third neither
 	// rights nor stops, the second counted a search that found nobody as a
 	// customer, the first did not say who was erased either.
 	snapshotVersion1 = "cloakroom log projection 1"
 	snapshotVersion2 = "cloakroom log projection 2"
 	snapshotVersion3 = "cloakroom log projection 3"
 	snapshotVersion5 = "cloakroom log projection 5"
+	snapshotVersion6 = "cloakroom log projection 6"
 )
 
 const (
@@ -156,7 +157,7 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 	version := string(in.Text(maxSnapshotText))
 	decode := budget.DecodeBook
 	switch version {
-	case snapshotVersion, snapshotVersion5, snapshotVersion3:
+	case snapshotVersion, snapshotVersion6, snapshotVersion5, snapshotVersion3:
 	case snapshotVersion1, snapshotVersion2:
 		decode = budget.DecodeOlderBook
 	default:
@@ -198,9 +199,9 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 		}
 	}
 	failed := in.Err()
-	if failed == nil && (version == snapshotVersion || version == snapshotVersion5) {
+	if failed == nil && (version == snapshotVersion || version == snapshotVersion6 || version == snapshotVersion5) {
 		if p.rights, failed = rights.Decode(r); failed == nil {
-			p.stops, failed = decodeStops(r)
+			p.stops, failed = decodeStops(r, version != snapshotVersion)
 		}
 	}
 	if failed == nil {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,10 +62,31 @@ type Stop struct {
 	Role   string `json:"role,omitempty"`
 	Keep   string `json:"keep,omitempty"` // what a stopped role or brand may still do
 	Over   bool   `json:"over,omitempty"` // the stop ends
+	// Until is when it ends by itself, in whole seconds of the database's clock; zero: never.
+	Until time.Time `json:"until,omitzero"`
 }
 
 // stops is what a projection knows: by target, by cause, what may go on.
-type stops map[stopTarget]map[string]string
+type stops map[stopTarget]map[stopCause]string
+
+// stopCause is why a target is stopped, and until when. One target may be stopped until
+// several times, each of which ends for itself.
+type stopCause struct {
+	cause string
+	until int64 // in microseconds; 0: until it is ended
+}
+
+// over reports whether a stop has ended by itself.
+func (c stopCause) over(at int64) bool { return c.until != 0 && at >= c.until }
+
+// causeOf reads the cause of an entry. A stop whose end cannot be read has none.
+func causeOf(cause string, until string) stopCause {
+	c := stopCause{cause: cause}
+	if end := entry.MomentTime(until); !end.IsZero() {
+		c.until = end.UnixMicro()
+	}
+	return c
+}
 
 // stopTarget names a target without naming anybody: the tag is a code under a secret of the
 // log.
@@ -80,8 +102,20 @@ func parseStopTarget(text string) (t stopTarget, ok bool) {
 	return stopTarget{p[0], p[1], p[2]}, true
 }
 
-// note takes an entry that stops or lets go on.
-func (s stops) note(d entry.Detail) {
+// any reports whether a target is stopped at a time.
+func (s stops) any(t stopTarget, at int64) bool {
+	for c := range s[t] {
+		if !c.over(at) {
+			return true
+		}
+	}
+	return false
+}
+
+// note takes an entry that stops or lets go on, and forgets the stops of its target that
+// have ended by themselves.
+func (s stops) note(d entry.Detail, at time.Time) {
+	defer s.forget(at.UnixMicro())
 	switch d := d.(type) {
 	case entry.Stopped:
 		t, ok := parseStopTarget(d.What)
@@ -89,15 +123,25 @@ func (s stops) note(d entry.Detail) {
 			return
 		}
 		if s[t] == nil {
-			s[t] = map[string]string{}
+			s[t] = map[stopCause]string{}
 		}
-		s[t][d.Cause] = d.Keep
+		s[t][causeOf(d.Cause, d.Until)] = d.Keep
 	case entry.Resumed:
 		if t, ok := parseStopTarget(d.What); ok {
-			delete(s[t], d.Cause)
+			delete(s[t], causeOf(d.Cause, d.Until))
 			if len(s[t]) == 0 {
 				delete(s, t)
 			}
+		}
+	}
+}
+
+// forget drops what has ended by itself. Entries that stop are few.
+func (s stops) forget(at int64) {
+	for t, causes := range s {
+		maps.DeleteFunc(causes, func(c stopCause, _ string) bool { return c.over(at) })
+		if len(causes) == 0 {
+			delete(s, t)
 		}
 	}
 }
@@ -107,14 +151,18 @@ func (s stops) encode(w *bufio.Writer) {
 	for _, t := range slices.SortedFunc(maps.Keys(s), func(a, b stopTarget) int { return strings.Compare(a.text(), b.text()) }) {
 		codec.PutText(w, t.text())
 		codec.Put(w, uint64(len(s[t])))
-		for _, cause := range slices.Sorted(maps.Keys(s[t])) {
-			codec.PutText(w, cause)
-			codec.PutText(w, s[t][cause])
+		for _, c := range slices.SortedFunc(maps.Keys(s[t]), func(a, b stopCause) int {
+			return cmp.Or(strings.Compare(a.cause, b.cause), cmp.Compare(a.until, b.until))
+		}) {
+			codec.PutText(w, c.cause)
+			codec.Put(w, uint64(c.until))
+			codec.PutText(w, s[t][c])
 		}
 	}
 }
 
-func decodeStops(r *bufio.Reader) (stops, error) {
+// decodeStops reads what encode wrote, or with endless, what it wrote before stops had ends.
+func decodeStops(r *bufio.Reader, endless bool) (stops, error) {
 	in := codec.NewReader(r, errSnapshot)
 	text := func() string { return string(in.Text(1 << 10)) }
 	s := stops{}
@@ -123,10 +171,16 @@ func decodeStops(r *bufio.Reader) (stops, error) {
 		if !ok {
 			in.Fail(errSnapshot)
 		}
-		causes := map[string]string{}
-		for range in.Number(1 << 8) {
-			cause := text()
-			causes[cause] = text()
+		causes := map[stopCause]string{}
+		for range in.Number(maxStops) {
+			c := stopCause{cause: text()}
+			if !endless {
+				c.until = int64(in.Number(1 << 62))
+			}
+			causes[c] = text()
+			if in.Err() != nil {
+				break
+			}
 		}
 		if err := in.Err(); err != nil {
 			return nil, err
@@ -175,9 +229,9 @@ func (c *chain) target(s Stop) stopTarget {
 
 func (c *chain) detail(s Stop) entry.Detail {
 	if s.Over {
-		return entry.Resumed{What: c.target(s).text(), Cause: s.Cause}
+		return entry.Resumed{What: c.target(s).text(), Cause: s.Cause, Until: entry.Moment(s.Until)}
 	}
-	return entry.Stopped{What: c.target(s).text(), Cause: s.Cause, Keep: s.Keep}
+	return entry.Stopped{What: c.target(s).text(), Cause: s.Cause, Keep: s.Keep, Until: entry.Moment(s.Until)}
 }
 
 // stopKinds are the entries that a stop refuses: whatever releases or changes customers.
@@ -203,13 +257,14 @@ func (d *draft) stops(e *entry.Entry) bool {
 			{kind: StopCredential, tag: c.tags.of(StopCredential, e.Credential)},
 			{kind: StopRoleOf, tag: c.tags.of(StopRoleOf, e.Principal), role: e.Role},
 		} {
-			if len(s) > 0 && len(s[t]) > 0 {
+			if len(s) > 0 && s.any(t, d.at.UnixMicro()) {
 				return true
 			}
 		}
 		for _, t := range [...]stopTarget{{kind: StopRole, role: e.Role}, {kind: StopBrand}} {
-			for _, keep := range s[t] {
+			for cause, keep := range s[t] {
 				switch {
+				case cause.over(d.at.UnixMicro()):
 				case writes && (keep == keepsMasked || keep == keepsTokens):
 				case masked && keep == keepsMasked, e.Kind == entry.KindAudit:
 				default:
@@ -217,7 +272,7 @@ func (d *draft) stops(e *entry.Entry) bool {
 				}
 			}
 		}
-		if files && len(s[stopTarget{kind: StopExports}]) > 0 {
+		if files && s.any(stopTarget{kind: StopExports}, d.at.UnixMicro()) {
 			return true
 		}
 	}
@@ -272,7 +327,7 @@ func (l *Ledger) stop(ctx context.Context, who identity.Who, ticket string, bran
 func (c *chain) stands(s Stop) bool {
 	c.proj.mu.RLock()
 	defer c.proj.mu.RUnlock()
-	keep, there := c.proj.stops[c.target(s)][s.Cause]
+	keep, there := c.proj.stops[c.target(s)][causeOf(s.Cause, entry.Moment(s.Until))]
 	return there == !s.Over && (s.Over || keep == s.Keep)
 }
 

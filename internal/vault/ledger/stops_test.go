@@ -1,10 +1,14 @@
 package ledger
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/cloakroom/cloakroom/internal/platform/codec"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/db/dbtest"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
@@ -137,5 +141,77 @@ func TestAnOwedStopIsWrittenBeforeTheNextRelease(t *testing.T) {
 				t.Errorf("%d owed, %v", l.Owed(), err)
 			}
 		})
+	}
+}
+
+// A stop with an end holds until the database's clock is there, on every server, also on one
+// that begins with a snapshot. Nobody has to end it, and no other stop ends with it.
+func TestAStopEndsByItself(t *testing.T) {
+	t.Parallel()
+	var ahead atomic.Int64
+	clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	dbtest.Each(t, db.Options{Clock: clock}, func(t *testing.T, d *db.DB) {
+		begin(t, d)
+		one, two := server(t, d, t.TempDir()), server(t, d, t.TempDir())
+		setRules(t, one, rules(t, 1000))
+		now, err := d.Now(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		until := func(after time.Duration) time.Time { return now.Add(after).Truncate(time.Second) }
+		stop := func(s Stop) {
+			t.Helper()
+			if owed := one.Stop(t.Context(), agent(1, 1), "", []record.BrandID{brand}, s, soon); len(owed) > 0 {
+				t.Fatal("the log did not take it")
+			}
+		}
+		stop(Stop{Cause: "contained", Kind: StopLineage, Target: 70, Until: until(2 * time.Hour)})
+		stop(Stop{Cause: "contained", Kind: StopLineage, Target: 80, Until: until(2 * time.Hour)})
+		stop(Stop{Cause: "contained", Kind: StopLineage, Target: 80, Until: until(4 * time.Hour)}) // extended
+		stop(Stop{Cause: "contained", Kind: StopLineage, Target: 90, Until: until(2 * time.Hour)})
+		stop(Stop{Cause: "contained", Kind: StopLineage, Target: 90})
+		c, err := one.chain(t.Context(), brand)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.save(t.Context(), c.proj); err != nil {
+			t.Fatal(err)
+		}
+		three := server(t, d, t.TempDir())
+		expect := func(when string, stopped ...bool) {
+			t.Helper()
+			for server, l := range []*Ledger{one, two, three} {
+				for i, lineage := range []uint64{70, 80, 90} {
+					if _, err := reveal(t, l, agent(lineage/10, lineage), 2); errors.Is(err, ErrStopped) != stopped[i] || !stopped[i] && err != nil {
+						t.Errorf("%s, lineage %d, server %d: %v", when, lineage, server, err)
+					}
+				}
+			}
+		}
+		expect("at once", true, true, true)
+		ahead.Add(int64(2*time.Hour + time.Second))
+		expect("after two hours", false, true, true)
+		ahead.Add(int64(2 * time.Hour))
+		expect("after four", false, false, true)
+		stop(Stop{Cause: "contained", Kind: StopLineage, Target: 90, Over: true})
+		expect("undone", false, false, false)
+		ahead.Store(0)
+	})
+}
+
+// Stops of a snapshot from before there were ends have none.
+func TestStopsOfAnOlderSnapshotHaveNoEnd(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	w := bufio.NewWriter(&b)
+	codec.Put(w, 1)
+	codec.PutText(w, "lineage.abc.")
+	codec.Put(w, 1)
+	codec.PutText(w, "contained")
+	codec.PutText(w, "masked")
+	w.Flush()
+	s, err := decodeStops(bufio.NewReader(&b), true)
+	if keep := s[stopTarget{kind: StopLineage, tag: "abc"}][stopCause{cause: "contained"}]; err != nil || keep != "masked" {
+		t.Errorf("%v, %v", s, err)
 	}
 }

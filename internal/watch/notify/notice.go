@@ -99,7 +99,7 @@ func (n *notice) data() any {
 func (n *notice) containment() api.ContainmentEvent {
 	e, c := n.Event, n.contained
 	return api.ContainmentEvent{ID: e.Containment, Brand: n.brand, Entry: e.Entry, At: e.At, Kind: string(c.Kind), Target: c.Target, Role: c.Role,
-		Principal: e.Principal, TookMillis: e.Took.Milliseconds(), SinceAlarmMillis: e.Since.Milliseconds(), Ticket: e.Ticket}
+		Until: c.Until, Principal: e.Principal, TookMillis: e.Took.Milliseconds(), SinceAlarmMillis: e.Since.Milliseconds(), Ticket: e.Ticket}
 }
 
 // cameAgain reports whether the alarm came after one about the same thing was closed.
@@ -185,6 +185,9 @@ func (n *notice) text() string {
 		if a == nil {
 			line("target", whom(n.contained))
 			line("id", fmt.Sprintf("containment %d", e.Containment))
+			if !n.contained.Until.IsZero() && e.What == alarm.WhatContained {
+				line("until", n.contained.Until.Format(time.RFC3339))
+			}
 		}
 		if e.Principal == 0 {
 			line("by", "the brand's detection rules")
