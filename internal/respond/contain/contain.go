@@ -149,6 +149,9 @@ func (d *Desk) begin(ctx context.Context, c containment.Containment, o order) (_
 	detail := entry.ContainmentBegun{Kind: string(c.Kind), Target: c.Target, Role: c.Role, Keep: string(c.Keep), Alarm: c.Alarm, By: o.by, Until: entry.Moment(c.Until)}
 	begun := false
 	stop := stopOf(c)
+	if active, aerr := d.Door.Contained.Active(ctx, c.Brand); aerr == nil { // else the new one alone
+		stop = stopAll(c, active)
+	}
 	d.Changes.Stop(ctx, o.who, o.ticket, c.Brand, stop)
 	defer func() { // what was refused stops nobody
 		if containment.IsRefusal(err) {
@@ -179,6 +182,17 @@ func (d *Desk) begin(ctx context.Context, c containment.Containment, o order) (_
 		err = &containment.OutcomeError{ID: c.ID, Err: err}
 	}
 	return c, millis, err
+}
+
+// stopAll is what the logs obey of a containment beside those in force: one that keeps more
+// does not weaken another of the same target and end.
+func stopAll(c containment.Containment, active []containment.Containment) ledger.Stop {
+	for _, o := range active {
+		if o.SameTarget(c) && o.Until.Equal(c.Until) && slices.Index(containment.Keeps(), o.Keep) > slices.Index(containment.Keeps(), c.Keep) {
+			c = o
+		}
+	}
+	return stopOf(c)
 }
 
 // stopOf is what the logs obey of a containment.

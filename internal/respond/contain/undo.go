@@ -126,7 +126,5 @@ func stopAfter(x containment.Containment, rest []containment.Containment) ledger
 		stop.Over = true
 		return stop
 	}
-	return stopOf(slices.MaxFunc(rest, func(a, b containment.Containment) int {
-		return slices.Index(containment.Keeps(), a.Keep) - slices.Index(containment.Keeps(), b.Keep)
-	}))
+	return stopAll(rest[0], rest)
 }

@@ -101,3 +101,37 @@ func TestAnEndDoesNotTakeAnotherWithIt(t *testing.T) {
 		p.Must(p.enters(t, p.thief))
 	})
 }
+
+// A containment that keeps more does not weaken another of the same role, and neither ends
+// with the other: in the log as at the door.
+func TestTheStricterContainmentHolds(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, p *people) {
+		ctx := t.Context()
+		contains := func(keep string, log ...string) int64 {
+			t.Helper()
+			from := p.Size("gucci")
+			c, err := p.Contain.Contain(ctx, p.ines, "gucci", api.ContainRequest{Role: "support-agent", Keep: keep})
+			p.Must(err)
+			if got := p.changes(from); !slices.Equal(got, log) {
+				t.Errorf("%s: the log has %v, want %v", keep, got, log)
+			}
+			return c.ID
+		}
+		undo := func(id int64, log ...string) {
+			t.Helper()
+			from := p.Size("gucci")
+			_, err := p.Contain.UndoContainment(ctx, p.ines, "gucci", id, false)
+			p.Must(err)
+			if got := p.changes(from); !slices.Equal(got, log) {
+				t.Errorf("%d undone: the log has %v, want %v", id, got, log)
+			}
+		}
+		nothing := contains("nothing", "stop", "contain", "contained")
+		masked := contains("masked", "contain", "contained")
+		tokens := contains("tokens", "contain", "contained")
+		undo(masked, "undo")
+		undo(nothing, "undo", "stop")
+		undo(tokens, "undo", "resume")
+	})
+}

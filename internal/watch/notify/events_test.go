@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
@@ -129,4 +130,17 @@ func TestWhatPeopleDoIsTold(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	})
+}
+
+// Whoever is notified of a containment that ends by itself is told when.
+func TestTheEndOfAContainmentIsTold(t *testing.T) {
+	t.Parallel()
+	n := notice{brand: "gucci", Notice: alarm.Notice{Event: &alarm.Event{What: alarm.WhatContained, Containment: 1}}}
+	if strings.Contains(n.text(), "until") || !n.containment().Until.IsZero() {
+		t.Errorf("without an end: %s", n.text())
+	}
+	n.contained.Until = time.Date(2026, 5, 1, 4, 30, 0, 0, time.UTC)
+	if !strings.Contains(n.text(), "2026-05-01T04:30:00Z") || !n.containment().Until.Equal(n.contained.Until) {
+		t.Errorf("with an end: %s", n.text())
+	}
 }
