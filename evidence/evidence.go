@@ -15,6 +15,13 @@
 // now and then, where the log's keeper cannot reach it: nothing inside the log can
 // show that its end is missing.
 //
+// # Epochs
+//
+// A log that was restored from a backup, or that lost entries in a failover, goes on in a
+// new [Epoch]: under another origin, with an entry that names the checkpoint that it goes on
+// from and what is known to be lost. The tree and the public key stay, so the verifier key
+// and the checkpoints of one epoch verify the others.
+//
 // # One customer
 //
 // [CustomerProof] is what a customer may be handed: one entry, that it is in the
@@ -33,11 +40,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-
-	"filippo.io/torchwood"
-	"golang.org/x/mod/sumdb/note"
 
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 )
@@ -74,7 +77,7 @@ type Kind = entry.Kind
 type Report struct {
 	Origin    string
 	Size      uint64
-	OlderSize uint64 // entries under the older checkpoint; zero without one
+	OlderSize uint64 // entries under the older checkpoint; zero without one, or where it is of what is lost
 	First     time.Time
 	Last      time.Time
 	Counts    map[Kind]uint64
@@ -82,6 +85,11 @@ type Report struct {
 	// what was signed, and what they say is not known here. Critical counts those of them
 	// that move budgets or rights, or that cannot be read at all.
 	Newer, Critical uint64
+	// Epochs are those that begin in the log: every one but the first.
+	Epochs []Epoch
+	// Lost is how many entries of the older checkpoint, at most, the log does not have any
+	// more. An epoch of the log says so; what none says is [ErrShorter] or [ErrOlder].
+	Lost uint64
 }
 
 // Incomplete reports whether the log is what was signed, and says things that this
@@ -94,7 +102,7 @@ const checkpointPath = "checkpoint"
 
 // Verify reads the whole log from src and checks that it is what the key vkey
 // signed, that every entry is valid, that days never step back and that all belong
-// to one brand. Entries that a newer version wrote are verified as leaves and counted,
+// to one brand, and that each epoch goes on from what was signed before it. Entries that a newer version wrote are verified as leaves and counted,
 // see [Report.Incomplete]. Where older is given, a checkpoint as the reader kept it, the log
 // must also continue it.
 //
@@ -116,40 +124,19 @@ func Verify(ctx context.Context, src Source, vkey string, older []byte, each fun
 	if err != nil {
 		return Report{}, fmt.Errorf("opening the checkpoint: %w", err)
 	}
-	r := newReplay(src, head, each)
+	r := newReplay(src, key, head, each)
 	if len(older) > 0 {
 		before, err := openCheckpoint(key, older)
 		if err != nil {
 			return Report{}, fmt.Errorf("opening the older checkpoint: %w", err)
 		}
-		if before.N > head.N {
-			return Report{}, fmt.Errorf("%w: the log of %s has %d entries and had %d: %d are missing at its end, or it was begun anew",
-				ErrShorter, head.Origin, head.N, before.N, before.N-head.N)
+		r.older = &before
+		if before.Origin == head.Origin && before.N > head.N {
+			return Report{}, r.shorter()
 		}
-		r.older = &before.Tree
 	}
 	if err := r.run(ctx); err != nil {
 		return Report{}, err
 	}
 	return r.report, r.verdict()
-}
-
-// openKey reads a verifier key as it stands in log.vkey.
-func openKey(vkey string) (note.Verifier, error) {
-	key, err := note.NewVerifier(strings.TrimSpace(vkey))
-	if err != nil {
-		return nil, fmt.Errorf("reading the verifier key: %w (it is the one line name+hash+key of log.vkey, and must come from the brand, not from whoever hands over the log)", err)
-	}
-	return key, nil
-}
-
-// openCheckpoint returns the checkpoint if the key signed it and its origin is the
-// key's name. Signatures of others, such as witnesses, are left aside.
-func openCheckpoint(key note.Verifier, text []byte) (torchwood.Checkpoint, error) {
-	policy := torchwood.ThresholdPolicy(2, torchwood.OriginPolicy(key.Name()), torchwood.SingleVerifierPolicy(key))
-	c, _, err := torchwood.VerifyCheckpoint(text, policy)
-	if err != nil {
-		return torchwood.Checkpoint{}, fmt.Errorf("%w: it should be that of %s: %w", ErrSignature, key.Name(), err)
-	}
-	return c, nil
 }

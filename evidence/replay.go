@@ -17,8 +17,9 @@ import (
 // was done before the signing or after.
 type replay struct {
 	src   Source
+	key   *key
 	head  torchwood.Checkpoint
-	older *tlog.Tree
+	older *torchwood.Checkpoint
 	each  func(index uint64, e Entry) error
 
 	tree      tree
@@ -26,12 +27,13 @@ type replay struct {
 	report    Report
 	root      tlog.Hash
 	olderRoot tlog.Hash
+	marked    bool  // olderRoot is that of the older checkpoint's size
 	entry     error // the first entry that is not valid
 	tile      error // the first tile that is not the one computed
 }
 
-func newReplay(src Source, head torchwood.Checkpoint, each func(uint64, Entry) error) *replay {
-	return &replay{src: src, head: head, each: each, report: Report{
+func newReplay(src Source, key *key, head torchwood.Checkpoint, each func(uint64, Entry) error) *replay {
+	return &replay{src: src, key: key, head: head, each: each, report: Report{
 		Origin: head.Origin, Size: uint64(head.N), Counts: map[Kind]uint64{},
 	}}
 }
@@ -72,7 +74,7 @@ func (r *replay) mark() error {
 	if r.olderRoot, err = r.tree.root(); err != nil {
 		return fmt.Errorf("computing the root of the first %d entries: %w", r.older.N, err)
 	}
-	r.report.OlderSize = uint64(r.older.N)
+	r.marked = true
 	return nil
 }
 
@@ -132,6 +134,11 @@ func (r *replay) leaf(at uint64, leaf []byte, path string) error {
 	case e.At.Before(r.report.Last) && (e.LeafVersion() == entry.Version1 || entry.Day(e.At) < entry.Day(r.report.Last)):
 		r.entry = fmt.Errorf("%w: entry %d in %s is of %s, before the entry that it follows, of %s", ErrEntry, at, path, stamp(e.At), stamp(r.report.Last))
 	}
+	if d, ok := e.Detail.(entry.EpochBegun); ok && r.entry == nil {
+		if err := r.begin(at, d); err != nil {
+			r.entry = fmt.Errorf("%w: entry %d in %s: %w", ErrEntry, at, path, err)
+		}
+	}
 	if r.entry != nil {
 		return nil
 	}
@@ -178,13 +185,16 @@ func (r *replay) check(ctx context.Context, want row) error {
 // verdict is what the whole reading amounts to. That the files are not what was
 // signed comes before what is in them.
 func (r *replay) verdict() error {
-	older := r.older != nil && r.olderRoot != r.older.Hash
 	switch {
 	case r.root != r.head.Hash:
-		return r.notSigned(older)
-	case older:
-		return fmt.Errorf("%w: its checkpoint over %d entries is signed, but its first %d entries are not those of the older checkpoint: they were replaced by somebody who has the signing key (root %s, it was %s)",
-			ErrOlder, r.head.N, r.older.N, r.olderRoot, r.older.Hash)
+		return r.notSigned(r.marked && r.olderRoot != r.older.Hash)
+	case r.entry == nil && r.origin() != r.head.Origin:
+		r.entry = fmt.Errorf("%w: the checkpoint is of %s, and the last epoch that the entries begin is %s", ErrEntry, r.head.Origin, r.origin())
+	}
+	if err := r.continues(); err != nil {
+		return err
+	}
+	switch {
 	case r.entry != nil:
 		return fmt.Errorf("it was signed so: %w", r.entry)
 	case r.tile != nil:
@@ -198,7 +208,7 @@ func (r *replay) notSigned(older bool) error {
 	switch {
 	case older:
 		err = fmt.Errorf("%w; already the first %d entries are not those of the older checkpoint", err, r.older.N)
-	case r.older != nil:
+	case r.marked:
 		err = fmt.Errorf("%w; the first %d entries are still those of the older checkpoint", err, r.older.N)
 	}
 	if r.tile != nil {

@@ -98,10 +98,22 @@ type verified struct {
 	Size      uint64 `json:"size"`
 	OlderSize uint64 `json:"older_size,omitempty"`
 	Newer     uint64 `json:"newer,omitempty"`
+	Lost      uint64 `json:"lost,omitempty"`
+
+	Epochs []epochBegun `json:"epochs,omitempty"`
 
 	Incomplete bool `json:"incomplete,omitempty"`
 
 	Kinds map[string]uint64 `json:"kinds"`
+}
+
+// epochBegun is one that begins in the log.
+type epochBegun struct {
+	Number  uint64 `json:"number"`
+	First   uint64 `json:"first"`
+	Cause   string `json:"cause"`
+	By      string `json:"by"`
+	Missing uint64 `json:"missing,omitempty"`
 }
 
 // Run verifies a log.
@@ -183,13 +195,22 @@ func (c *logVerifyCmd) verify(ctx context.Context, std Streams, src evidence.Sou
 	if err != nil {
 		return err
 	}
-	out := verified{Origin: r.Origin, Size: r.Size, OlderSize: r.OlderSize, Newer: r.Newer, Incomplete: r.Incomplete(), Kinds: map[string]uint64{}}
+	out := verified{Origin: r.Origin, Size: r.Size, OlderSize: r.OlderSize, Newer: r.Newer, Lost: r.Lost, Incomplete: r.Incomplete(), Kinds: map[string]uint64{}}
+	for _, e := range r.Epochs {
+		out.Epochs = append(out.Epochs, epochBegun{e.Number, e.First, e.Cause, e.By, e.Missing})
+	}
 	for k, n := range r.Counts {
 		out.Kinds[k.String()] = n
 	}
 	err = c.print(std, out, func(w io.Writer) {
 		fmt.Fprintf(w, "%s: %d entries, all as they were signed\n", out.Origin, out.Size)
-		if older != nil {
+		for _, e := range out.Epochs {
+			fmt.Fprintf(w, "epoch %d begins at entry %d (%s by %s); %d entries are known to be lost\n", e.Number, e.First, e.Cause, e.By, e.Missing)
+		}
+		switch {
+		case out.Lost > 0:
+			fmt.Fprintf(w, "%d entries of the older checkpoint are lost, as the log says\n", out.Lost)
+		case older != nil:
 			fmt.Fprintf(w, "it continues the checkpoint of %d entries\n", out.OlderSize)
 		}
 		if out.Newer > 0 {

@@ -21,6 +21,7 @@ type restoreCmd struct {
 	Data       string   `help:"Data directory of the restored vault; must not contain a vault." required:"" placeholder:"DIR"`
 	Database   string   `help:"Restore into this empty PostgreSQL database instead of the embedded one." env:"CLOAKROOM_DATABASE" placeholder:"URL"`
 	Checkpoint []string `help:"Checkpoint from a separate store that the log must continue; may be repeated for each brand." type:"existingfile" placeholder:"FILE"`
+	AcceptLoss bool     `name:"accept-loss" help:"Restore also where the log in the backup is shorter than a checkpoint; the log's new epoch names what is missing."`
 	DryRun     bool     `help:"Check every file, key and log; write nothing."`
 	JSON       bool     `help:"Print one JSON object."`
 }
@@ -29,7 +30,7 @@ type restoreCmd struct {
 func (c *restoreCmd) Run(ctx context.Context, std Streams) error {
 	o := backup.Options{
 		From: c.From, KeysFrom: c.KeysFrom, LogFrom: c.LogFrom, RootKey: c.RootKey,
-		Data: c.Data, Database: c.Database, DryRun: c.DryRun,
+		Data: c.Data, Database: c.Database, AcceptLoss: c.AcceptLoss, DryRun: c.DryRun,
 	}
 	var err error
 	if o.Identities, err = os.ReadFile(c.Identity); err != nil {
@@ -71,6 +72,12 @@ func (c *restoreCmd) say(w io.Writer, r *backup.Report) {
 		fmt.Fprintf(w, "The log of %s has %d entries, all as they were signed.", l.Brand, l.Entries)
 		if l.Kept > 0 {
 			fmt.Fprintf(w, " It continues the checkpoint of %d entries that you kept.", l.Kept)
+		}
+		if l.Epoch > 0 {
+			fmt.Fprintf(w, " It continues as epoch %d.", l.Epoch)
+		}
+		if l.Missing > 0 {
+			fmt.Fprintf(w, " %d entries after them are lost, and its new epoch says so.", l.Missing)
 		}
 		fmt.Fprintln(w)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/govern/upkeep"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/follow"
 	"github.com/cloakroom/cloakroom/internal/platform/idempotency"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
@@ -341,7 +342,8 @@ const sqlGroupHead = `SELECT checkpoint FROM log_heads WHERE brand = 0`
 // would take every checkpoint for a forgery.
 func origin(head []byte, wanted string) (string, error) {
 	line, _, _ := strings.Cut(string(head), "\n")
-	have, ok := strings.CutSuffix(line, "/"+brands.GroupName)
+	log, _ := entry.SplitOrigin(line)
+	have, ok := strings.CutSuffix(log, "/"+brands.GroupName)
 	switch {
 	case !ok:
 		return "", fmt.Errorf("the head of the group's log does not name it: %w", ledger.ErrTampered)

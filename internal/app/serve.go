@@ -3,9 +3,11 @@ package app
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/cloakroom/cloakroom/internal/govern/backup"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
@@ -73,12 +75,20 @@ func (t *target) Database() *db.DB { return t.DB }
 // Resume implements backup.Target.
 func (t *target) Resume(ctx context.Context, origin string) (*backup.Restored, error) {
 	t.o.Origin, t.o.Begin, t.restoring = origin, MustExist, true
-	// A directory may have belonged to the vault whose backup this is, and have seen more.
-	if _, err := t.seen.RetireAll(); err != nil {
+	// The directory may have belonged to the vault whose backup this is, and have seen more.
+	seen, err := ledger.ReadSeen(filepath.Join(t.Dir, SeenDir))
+	if err != nil {
+		return nil, err
+	}
+	kept, err := seen.Known()
+	if err == nil {
+		_, err = seen.RetireAll()
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := t.Start(ctx, t.o); err != nil {
 		return nil, err
 	}
-	return &backup.Restored{Ledger: t.Ledger, Identity: t.Identity, Admin: t.Admin, Erase: t.Erase, Seal: t.Upkeep.Seal, Canaries: t.Upkeep.Canaries, Reseal: t.Upkeep.ResealRows}, nil
+	return &backup.Restored{Ledger: t.Ledger, Identity: t.Identity, Admin: t.Admin, Erase: t.Erase, Seal: t.Upkeep.Seal, Canaries: t.Upkeep.Canaries, Kept: kept, Reseal: t.Upkeep.ResealRows}, nil
 }

@@ -47,7 +47,7 @@ var guards = []guard{
 	{"P3.6", "internal/vault/intake/bounds.go", "ev.Class = budget.Write.String()", "ev.Class = \"\"\n\t\t\t_ = budget.Write", "internal/web/server.TestAStolenKeyDestroysNoMoreThanItsBudget"},
 
 	{"P4.1", "evidence/replay.go", "case r.root != r.head.Hash:", "case false:", "evidence.TestAttacks"},
-	{"P4.2", "evidence/replay.go", "older := r.older != nil && r.olderRoot != r.older.Hash", "older := r.older != nil && r.olderRoot == (tlog.Hash{})", "evidence.TestAttacks"},
+	{"P4.2", "evidence/epoch.go", "case known && r.marked && r.olderRoot == r.older.Hash:", "case known && r.marked:", "evidence.TestAttacks"},
 	{"P4.3", "internal/vault/ledger/commit.go", "if !bytes.Equal(want, s.cp) {", "if len(want) == 0 {", "internal/vault/ledger.TestAttacksOnTheLogAreFound"},
 	{"P4.4", "internal/vault/ledger/snapshot.go", "return h, err == nil && bytes.Equal(want, data)", "return h, err == nil && want != nil", "internal/vault/ledger.TestAChangedSnapshotIsPassedOver"},
 	{"P4.5", "internal/vault/ledger/index.go", "n < 1 || !hmac.Equal(c.indexCode(key, bucket, first, data[:n]), data[n:])", "n < 1 || hmac.Equal(nil, data[n:])", "internal/vault/ledger.TestAChangedIndexHidesNothing"},
@@ -57,6 +57,8 @@ var guards = []guard{
 	{"P4.9", "internal/vault/ledger/rights.go", "fits := size == c.proj.known && len(c.proj.rights.Hold(c.secret, brand, found)) == 0", "fits := size > 0 || len(c.proj.rights.Hold(c.secret, brand, found)) == 0", "internal/app.TestWhatTheLogDidNotGrantDoesNotExist"},
 	{"P4.9", "internal/vault/ledger/rights.go", "fits := size == c.proj.known && len(", "fits := size > 0 && len(", "internal/vault/ledger.TestAServerThatIsBehindAsksTheLog"},
 	{"P4.9", "internal/vault/containment/containment.go", "lost = lost || v.What != rights.Forged", "lost = lost || v.What == \"\"", "internal/app.TestWhatTheLogDidNotGrantDoesNotExist"},
+	{"P4.10", "evidence/epoch.go", "beyond && c.N < l.Tree.N", "c.N < l.Tree.N", "evidence.TestAnEpochHidesNothing"},
+	{"P4.10", "internal/vault/ledger/watch.go", "case uint64(old.N) > from:", "case uint64(old.N) > from && false:", "internal/vault/ledger.TestAServerThatSawMoreDoesNotFollowANewEpoch"},
 
 	{"P5.1", "internal/vault/seal/index.go", "\t\tif ok {\n\t\t\tkept", "\t\tif ok = true; ok {\n\t\t\tkept", "internal/vault/disclose.TestASearchDropsChanceMatchesBeforeItLogs"},
 	{"P5.2", "internal/vault/audit/audit.go", "if !rel.Released() || ", "if ", "internal/web/server.TestTheWayOfOneCustomer"},

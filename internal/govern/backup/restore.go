@@ -43,6 +43,9 @@ type Options struct {
 	Database   string // its PostgreSQL; empty: the embedded database
 	// Checkpoints were kept elsewhere: the logs must continue them.
 	Checkpoints [][]byte
+	// AcceptLoss lets a checkpoint be of more than the backup has: the first entry of the
+	// log's new epoch names it, and what is missing.
+	AcceptLoss bool
 	// DryRun checks everything and writes nothing to Data or Database.
 	DryRun bool
 	DB     db.Options
@@ -69,6 +72,11 @@ type LogRead struct {
 	Entries uint64 `json:"entries"`
 	// Kept is the size of the checkpoint, kept elsewhere, that it was held against.
 	Kept uint64 `json:"kept_checkpoint,omitempty"`
+	// Missing is how many entries are known to be lost: those of the newest checkpoint that
+	// the data directory or the caller had, and that the backup does not have.
+	Missing uint64 `json:"missing,omitempty"`
+	// Epoch is the number of the epoch that the restore began.
+	Epoch uint64 `json:"epoch,omitempty"`
 }
 
 // Target is the place that a backup is restored into: a prepared directory and
@@ -92,6 +100,8 @@ type Restored struct {
 	Erase    *erase.Desk
 	Seal     *seal.Store
 	Canaries *canary.Store
+	// Kept are checkpoints that the data directory had, of whatever logs.
+	Kept [][]byte
 	// Reseal lets the rights of the copy hold as they are, where its tables are older than
 	// its logs.
 	Reseal func(ctx context.Context) error
@@ -128,6 +138,7 @@ type restore struct {
 	live       *roaring.Bitmap                     // in the data and with a key
 	again      map[record.BrandID][]record.Ordinal // who cooled in the data and is there now
 	erased     *roaring.Bitmap                     // as the log says
+	lost       map[record.BrandID][]byte           // the newest checkpoint known of what is not in the backup
 	due        *roaring.Bitmap                     // whose erasure was logged and not carried out when the keys were copied
 	progress   func(Progress)
 }
@@ -136,7 +147,7 @@ type restore struct {
 // and until the logs are found to be what was signed, the place is marked as not whole,
 // so that no vault opens there. After a kill, run it again: it begins anew.
 func Restore(ctx context.Context, o Options, prepare Prepare, progress func(Progress)) (_ *Report, err error) {
-	r := &restore{Options: o, in: roaring.New(), keyed: roaring.New(), laid: roaring.New(), again: map[record.BrandID][]record.Ordinal{}, erased: roaring.New(), due: roaring.New(), progress: progress}
+	r := &restore{Options: o, in: roaring.New(), keyed: roaring.New(), laid: roaring.New(), again: map[record.BrandID][]record.Ordinal{}, erased: roaring.New(), due: roaring.New(), lost: map[record.BrandID][]byte{}, progress: progress}
 	if r.progress == nil {
 		r.progress = func(Progress) {}
 	}
@@ -204,7 +215,8 @@ func (s *source) origin() (string, error) {
 	if group == nil {
 		return "", fmt.Errorf("%w: the manifest of %s has no log of the group", ErrDamaged, s.dir)
 	}
-	name, _, _ := strings.Cut(group.Checkpoint, "\n")
+	line, _, _ := strings.Cut(group.Checkpoint, "\n")
+	name, _ := entry.SplitOrigin(line)
 	origin, ok := strings.CutSuffix(name, "/"+group.Name)
 	if !ok {
 		return "", fmt.Errorf("%w: the group's checkpoint in the manifest of %s names no log", ErrDamaged, s.dir)
@@ -431,33 +443,13 @@ func (r *restore) verify(ctx context.Context) error {
 			olders = [][]byte{[]byte(o.Checkpoint)}
 		}
 		read := LogRead{Brand: l.Name, Entries: l.Size}
-		vkey, err := r.restored.Ledger.VerifierKey(ctx, l.Brand)
-		if err != nil {
-			return err
-		}
-		for i, cp := range r.Checkpoints {
-			if name, _, _ := strings.Cut(string(cp), "\n"); name != r.origin+"/"+l.Name {
-				continue
-			}
-			used[i] = true
-			tree, err := ledger.CheckpointRoot(vkey, cp)
-			if err != nil {
-				return fmt.Errorf("the checkpoint of %s that you kept: %w", l.Name, err)
-			}
-			if uint64(tree.N) > l.Size {
-				return fmt.Errorf("the log of %s has %d entries in this backup, and the checkpoint that you kept %d: the last %d, and any erasure among them, are not in it. Take a newer log (--log-from), or restore without --checkpoint, knowing that", l.Name, l.Size, tree.N, uint64(tree.N)-l.Size)
-			}
-			read.Kept = max(read.Kept, uint64(tree.N))
-			olders = append(olders, cp)
-		}
 		for _, older := range olders {
-			report, err := r.restored.Ledger.Verify(ctx, l.Brand, older)
-			if err == nil && report.Incomplete() {
-				err = entry.ErrNewer
-			}
-			if err != nil {
+			if err := r.replay(ctx, l.Brand, older); err != nil {
 				return fmt.Errorf("the log of %s: %w", l.Name, err)
 			}
+		}
+		if err := r.kept(ctx, &l, &read, used); err != nil {
+			return err
 		}
 		err = r.restored.Ledger.Scan(ctx, l.Brand, 0, func(index uint64, e entry.Entry, ords []record.Ordinal) error {
 			// Earlier releases logged a search that found nobody under an ordinal of its
@@ -565,8 +557,11 @@ func (r *restore) unfinished(kind entry.Kind, brand record.BrandID, index uint64
 }
 
 // finish carries out the erasures that the log holds, logs that the vault was restored,
-// and lets it open.
+// and lets it open. The first entry of each log is that of its new epoch.
 func (r *restore) finish(ctx context.Context) error {
+	if err := r.beginEpochs(ctx); err != nil {
+		return err
+	}
 	for brand, ords := range r.again {
 		if err := r.restored.Seal.Reappear(ctx, brand, ords); err != nil {
 			return err

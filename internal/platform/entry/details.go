@@ -612,6 +612,7 @@ func init() {
 	register(KindErasureBegun, "", ErasureBegun{})
 	register(KindErasureUndone, "", ErasureUndone{})
 	register(KindErasure, "", ErasureCooled{})
+	register(KindEpoch, "", EpochBegun{})
 	register(KindOutcome, "", Outcome{})
 	register(KindSearch, "", Search{})
 	register(KindDisclosure, "", ExportPart{})

@@ -80,6 +80,7 @@ const (
 	KindErasureBegun                   // a customer's key laid aside, to be destroyed after a time
 	KindErasureUndone                  // an erasure taken back while the key lay aside
 	KindIncident                       // whose data was concerned was asked, and each step of an incident
+	KindEpoch                          // the log goes on after a restore or a loss, under a new origin
 
 	lastOfVersion1 = KindCanary
 )
@@ -104,6 +105,7 @@ var kindNames = [...]string{
 	KindErasureBegun:   "erasure-begun",
 	KindErasureUndone:  "erasure-undone",
 	KindIncident:       "incident",
+	KindEpoch:          "epoch",
 }
 
 // criticalKinds move budgets or rights: a server that does not know such an entry
@@ -111,7 +113,7 @@ var kindNames = [...]string{
 var criticalKinds = [...]bool{
 	KindDisclosure: true, KindSearch: true, KindErasure: true, KindAdministration: true,
 	KindPolicy: true, KindBudget: true, KindContainment: true, KindOutcome: false,
-	KindErasureBegun: true, KindErasureUndone: true, KindIncident: false,
+	KindErasureBegun: true, KindErasureUndone: true, KindIncident: false, KindEpoch: true,
 }
 
 // Known reports whether this release knows the kind.

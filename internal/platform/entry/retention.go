@@ -43,6 +43,7 @@ var retention = [...]Retention{
 	KindErasureBegun:   {BudgetWindow, ""}, // its due day is in clear
 	KindErasureUndone:  {BudgetWindow, ""},
 	KindIncident:       {BudgetWindow, "five years have passed since the incident's last step"},
+	KindEpoch:          {BudgetWindow, "never: who confirmed a loss stays known"},
 }
 
 // incidentEnds is for how long after its last step the register needs what an incident's
@@ -81,6 +82,8 @@ func (g *Grants) Note(index uint64, e *Entry) {
 	}
 	id := func(n int64) string { return strconv.FormatInt(n, 10) }
 	switch d := e.Detail.(type) {
+	case EpochBegun:
+		g.add("epochs", index, e.At, 0)
 	case PolicyActivated:
 		g.replace("policy", index)
 	case BudgetRules:

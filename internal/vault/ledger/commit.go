@@ -66,7 +66,8 @@ type chain struct {
 	tampered error       // the committer's: once seen, nothing is written any more
 	failing  bool        // the committer's: the last group was not written
 	proj     *projection // set before ready is closed
-	signer   note.Signer
+	signer   note.Signer // of the first epoch
+	signers  epochSigners
 	secret   []byte // of the digests of rows, set before ready is closed
 	tags     *tags  // of the targets of stops, set before ready is closed
 	refusals refusals
@@ -194,7 +195,7 @@ func (c *chain) catchUp(ctx context.Context, q db.Queryer, p *projection, s *sig
 		if err != nil {
 			return err
 		}
-		want, err := sign(c.signer, s.size, root)
+		want, err := c.sign(p.epochOf(), s.size, root)
 		if err != nil {
 			return fmt.Errorf("signing a checkpoint: %w", err)
 		}

@@ -35,11 +35,12 @@ type draft struct {
 	kept    []db.Stmt               // commitments of who was erased before their entry came, and steps of erasures that are due
 	moved   int64                   // heads that the commit moved
 	month   keys.MonthKey
+	epoch   string // that the group's checkpoint is of
 }
 
 func (c *chain) draft(ctx context.Context, q db.Queryer, p *projection, rs []*request, now time.Time, rev int64) (*draft, error) {
 	books := p.book.Begin(fromMicros(max(now.UnixMicro(), p.at)))
-	d := &draft{c: c, p: p, tree: p.grow(), books: books, rev: rev, at: fromMicros(books.At().UnixMicro())}
+	d := &draft{c: c, p: p, tree: p.grow(), books: books, rev: rev, at: fromMicros(books.At().UnixMicro()), epoch: p.epochOf()}
 	if err := d.key(ctx, q); err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func (c *chain) draft(ctx context.Context, q db.Queryer, p *projection, rs []*re
 		return nil, err
 	}
 	d.g.hashes, d.g.count = d.tree.hashes, len(d.rs)
-	d.cp, err = sign(c.signer, d.tree.size, root)
+	d.cp, err = c.sign(d.epoch, d.tree.size, root)
 	if err != nil {
 		return nil, fmt.Errorf("signing a checkpoint: %w", err)
 	}

@@ -97,6 +97,7 @@ type Ledger struct {
 	owed    map[record.BrandID][]owedStop
 	apart   func(there time.Time) time.Duration // of the two clocks
 	audited map[record.BrandID]Audited
+	epochs  map[record.BrandID][]epoch // that begin in each log, as far as this server looked
 	quit    chan struct{}
 	wg      sync.WaitGroup
 	stats   stats
@@ -125,7 +126,7 @@ func Open(d *db.DB, ring *keys.Ring, signer Signer, opts Options) *Ledger {
 	}
 	l := &Ledger{
 		db: d, ring: ring, signer: signer, opts: opts, chains: map[record.BrandID]*chain{}, quit: make(chan struct{}),
-		faults: map[record.BrandID]Fault{}, audited: map[record.BrandID]Audited{},
+		faults: map[record.BrandID]Fault{}, audited: map[record.BrandID]Audited{}, epochs: map[record.BrandID][]epoch{},
 		apart: d.Apart, owed: map[record.BrandID][]owedStop{},
 	}
 	l.readOwed()
@@ -220,19 +221,6 @@ type checkpointSigner struct {
 
 func (s *checkpointSigner) Sign(msg []byte) ([]byte, error) { return ed25519.Sign(s.private, msg), nil }
 
-// VerifierKey returns the public key, as text, that verifies a brand's checkpoints.
-func (l *Ledger) VerifierKey(ctx context.Context, brand record.BrandID) (string, error) {
-	s, err := l.signer(ctx, brand)
-	if err != nil {
-		return "", fmt.Errorf("reading the checkpoint key of brand %d: %w", brand, err)
-	}
-	cs, ok := s.(*checkpointSigner)
-	if !ok {
-		return "", errors.New("this checkpoint key does not tell its public half")
-	}
-	return cs.vkey, nil
-}
-
 // chain returns the committer of a brand, with its projection up to date at start.
 func (l *Ledger) chain(ctx context.Context, brand record.BrandID) (*chain, error) {
 	if err := l.stopped(brand); err != nil {
@@ -267,7 +255,7 @@ func (l *Ledger) chain(ctx context.Context, brand record.BrandID) (*chain, error
 }
 
 func unavailable(err error) error {
-	for _, what := range []error{ErrShorter, ErrTampered} {
+	for _, what := range []error{ErrParted, ErrShorter, ErrTampered} {
 		if errors.Is(err, what) {
 			return &stoppedError{what, err}
 		}

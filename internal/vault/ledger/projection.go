@@ -31,6 +31,7 @@ type projection struct {
 	back       entry.Set // whose erasure was taken back
 	rights     *rights.Book
 	stops      stops   // by entries of this log, see stops.go
+	epochs     []epoch // those that begin in this log; the committer alone asks and adds
 	recent     *recent // nil where nothing is kept: while a log is read that may be long
 }
 
@@ -280,6 +281,8 @@ func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) er
 		p.fates(e.Kind, ords)
 	case e.Kind == entry.KindContainment:
 		p.stops.note(e.Detail, e.At)
+	case e.Kind == entry.KindEpoch:
+		return p.begins(index, &e)
 	}
 	return nil
 }

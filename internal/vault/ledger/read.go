@@ -10,9 +10,9 @@ import (
 	"strings"
 
 	"filippo.io/torchwood"
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/cloakroom/cloakroom/evidence"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
@@ -63,14 +63,10 @@ func (l *Ledger) headIn(ctx context.Context, q db.Queryer, brand record.BrandID)
 	return size, at, cp, nil
 }
 
-// CheckpointRoot verifies a checkpoint with a verifier key and returns its tree.
+// CheckpointRoot verifies a checkpoint, of whichever epoch, with a verifier key of its log
+// and returns its tree.
 func CheckpointRoot(vkey string, checkpoint []byte) (tlog.Tree, error) {
-	v, err := note.NewVerifier(vkey)
-	if err != nil {
-		return tlog.Tree{}, fmt.Errorf("reading the verifier key: %w", err)
-	}
-	cp, _, err := torchwood.VerifyCheckpoint(checkpoint,
-		torchwood.ThresholdPolicy(2, torchwood.OriginPolicy(v.Name()), torchwood.SingleVerifierPolicy(v)))
+	cp, err := evidence.OpenCheckpoint(vkey, checkpoint)
 	if err != nil {
 		return tlog.Tree{}, fmt.Errorf("verifying the checkpoint: %w", err)
 	}

@@ -42,6 +42,8 @@ type act struct {
 	looks bool                                   // nothing is logged
 	seals bool                                   // only where rows of before were not sealed
 	moved bool                                   // make began a revision
+
+	begins bool // an epoch, see beginning
 }
 
 // actError is the error of an act: its transaction was rolled back.
@@ -85,6 +87,9 @@ func (d *draft) run(ctx context.Context, q db.Queryer, r *request) error {
 	}
 	r.act.moved = after != d.rev
 	r.entry.Rows = tx.Entries(d.c.secret)
+	if r.act.begins {
+		d.begin(r)
+	}
 	return nil
 }
 

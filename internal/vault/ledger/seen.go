@@ -333,6 +333,41 @@ func (s *Seen) RetireAll() (files []string, err error) {
 	return files, nil
 }
 
+// Known returns the checkpoints of all logs that this directory has: those that processes
+// kept, and those that were put aside.
+func (s *Seen) Known() (out [][]byte, err error) {
+	if s == nil {
+		return nil, nil
+	}
+	s.mu.Lock()
+	for _, list := range s.before {
+		for _, c := range list {
+			out = append(out, c.text)
+		}
+	}
+	for _, c := range s.mine {
+		out = append(out, c.text)
+	}
+	s.mu.Unlock()
+	names, err := filepath.Glob(filepath.Join(s.dir, retiredPrefix+"*"+retiredSuffix))
+	for _, name := range names {
+		b, rerr := os.ReadFile(name)
+		if err = errors.Join(err, rerr); rerr == nil {
+			out = append(out, b)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the checkpoints that were put aside: %w", err)
+	}
+	return out, nil
+}
+
+// What the names of checkpoints begin and end with that were put aside.
+const (
+	retiredPrefix = "evidence-"
+	retiredSuffix = ".checkpoint"
+)
+
 // retiredName names the file of a checkpoint that was put aside, after its log and size.
 func retiredName(checkpoint []byte) string {
 	origin, _, _ := strings.Cut(string(checkpoint), "\n")
@@ -343,5 +378,5 @@ func retiredName(checkpoint []byte) string {
 		return '_'
 	}, origin)
 	sum := sha256.Sum256(checkpoint)
-	return fmt.Sprintf("evidence-%s-%d-%x.checkpoint", log, sizeOf(checkpoint), sum[:4])
+	return fmt.Sprintf("%s%s-%d-%x%s", retiredPrefix, log, sizeOf(checkpoint), sum[:4], retiredSuffix)
 }

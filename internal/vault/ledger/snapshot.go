@@ -45,7 +45,8 @@ const (
 	snapshotPart = 256 << 10
 
 	snapshotVersion = "cloakroom log projection 7"
-	// Those of earlier releases: the sixth did not know stops that end by themselves, the fifth did not know erasures that cool, the third neither
+	// Those of earlier releases: the sixth did not know epochs and stops that end by
+	// themselves, the fifth did not know erasures that cool, the third neither
 	// rights nor stops, the second counted a search that found nobody as a
 	// customer, the first did not say who was erased either.
 	snapshotVersion1 = "cloakroom log projection 1"
@@ -140,6 +141,11 @@ func (p *projection) encode(w *bufio.Writer) error {
 			last = uint64(ord)
 		}
 	}
+	codec.Put(w, uint64(len(p.epochs)))
+	for _, e := range p.epochs {
+		codec.PutText(w, e.name)
+		codec.Put(w, e.first)
+	}
 	p.rights.Encode(w)
 	p.stops.encode(w)
 	return p.book.Encode(w)
@@ -196,6 +202,15 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 				break
 			}
 			s.Add(record.Ordinal(ord))
+		}
+	}
+	if version == snapshotVersion {
+		for range in.Number(1 << 20) {
+			e := epoch{string(in.Text(maxSnapshotText)), in.Number(1 << 62)}
+			if in.Err() != nil {
+				break
+			}
+			p.epochs = append(p.epochs, e)
 		}
 	}
 	failed := in.Err()
@@ -324,7 +339,7 @@ func (c *chain) founded(p *projection, size uint64) bool {
 	if err != nil || p.size != size {
 		return false
 	}
-	cp, err := sign(c.signer, size, root)
+	cp, err := c.sign(p.epochOf(), size, root)
 	return err == nil && bytes.Equal(cp, p.checkpoint)
 }
 

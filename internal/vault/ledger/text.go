@@ -38,6 +38,7 @@ var encoded = map[entry.Kind][]string{
 	entry.KindExport:         {"cohort"},
 	entry.KindAdministration: {"digest"},
 	entry.KindIncident:       {"digest"},
+	entry.KindEpoch:          {"name", "checkpoint", "kept"},
 	entry.KindCanary:         {"decoy", "message", "network"},
 }
 

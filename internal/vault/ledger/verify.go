@@ -53,7 +53,7 @@ type Report struct {
 // the digests that the entry carries.
 func (l *Ledger) Verify(ctx context.Context, brand record.BrandID, older []byte) (Report, error) {
 	var report Report
-	vkey, err := l.VerifierKey(ctx, brand)
+	vkey, err := l.verifierKey(ctx, brand)
 	if err != nil {
 		return report, err
 	}

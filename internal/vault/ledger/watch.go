@@ -11,8 +11,10 @@ import (
 	"slices"
 	"time"
 
+	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/cloakroom/cloakroom/evidence"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
@@ -36,6 +38,7 @@ const (
 	Changed    Trouble = "changed"    // it is not what was signed
 	Shorter    Trouble = "shorter"    // entries that this server has seen are missing
 	Clock      Trouble = "clock"      // the database's clock and this server's are far apart
+	Parted     Trouble = "parted"     // a new epoch of it lacks entries that this server has seen
 	Unwritable Trouble = "unwritable" // entries cannot be added, or the log not be read
 )
 
@@ -57,6 +60,8 @@ func (f *Fault) What() string {
 		return fmt.Sprintf("%v: set both by NTP. The server writes again by itself when they agree to %s", f.Err, db.MaxApart)
 	case Shorter:
 		return fmt.Sprintf("the log has %d entries and this server has seen it with %d: nothing is disclosed or changed here. Look whether the database failed over to a standby that lacks entries, or was restored; bring back the one that has them, then restart the servers", f.Size, f.Seen)
+	case Parted:
+		return fmt.Sprintf("a new epoch of the log goes on from %d entries and this server has seen it with %d: nothing is disclosed or changed here. On a server that follows, `cloakroom log list --brand NAME --kind epoch` shows who began it. Where that is right, move the directory checkpoints out of this server's data directory, keep it as evidence, and restart the server: it then follows the epoch", f.Size, f.Seen)
 	case Changed:
 		return fmt.Sprintf("the log is not what was signed and this server saw with %d entries: nothing is disclosed or changed here. Keep a copy of the database as evidence, find out who changed it, and restore the log from a backup", f.Seen)
 	}
@@ -64,7 +69,9 @@ func (f *Fault) What() string {
 }
 
 // stops reports whether nothing may be added.
-func (f *Fault) stops() bool { return f.Trouble == Changed || f.Trouble == Shorter }
+func (f *Fault) stops() bool {
+	return f.Trouble == Changed || f.Trouble == Shorter || f.Trouble == Parted
+}
 
 // shorterError says by how much a log is shorter.
 type shorterError struct{ size, seen uint64 }
@@ -77,9 +84,22 @@ func (e *shorterError) Error() string {
 // Unwrap returns what it means.
 func (e *shorterError) Unwrap() []error { return []error{ErrShorter, ErrTampered} }
 
+// partedError says by how much a new epoch of a log is behind what was seen of the one before.
+type partedError struct{ from, seen uint64 }
+
+// Error says it.
+func (e *partedError) Error() string {
+	return fmt.Sprintf("a new epoch of the log goes on from %d entries, and this server has seen it with %d: %v", e.from, e.seen, ErrParted)
+}
+
+// Unwrap returns what it means.
+func (e *partedError) Unwrap() error { return ErrParted }
+
 // troubleOf tells apart what an error says of a log.
 func troubleOf(err error) Trouble {
 	switch {
+	case errors.Is(err, ErrParted):
+		return Parted
 	case errors.Is(err, ErrShorter):
 		return Shorter
 	case errors.Is(err, ErrTampered):
@@ -109,6 +129,9 @@ func (l *Ledger) distress(brand record.BrandID, size uint64, err error) {
 	f := Fault{Brand: brand, Trouble: troubleOf(err), Since: time.Now(), Size: size, Seen: max(size, l.opts.Seen.size(brand)), Err: err}
 	if n, ok := errors.AsType[*shorterError](err); ok {
 		f.Size, f.Seen = n.size, max(f.Seen, n.seen)
+	}
+	if n, ok := errors.AsType[*partedError](err); ok {
+		f.Size, f.Seen = n.from, max(f.Seen, n.seen)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -148,49 +171,123 @@ func (l *Ledger) stopped(brand record.BrandID) error {
 // holdSeen holds a projection, whose tree was checked against the signed head, against the
 // checkpoints of the log that were kept outside the database.
 func (c *chain) holdSeen(ctx context.Context, p *projection) error {
-	root, err := p.grow().root()
-	if err != nil {
-		return err
-	}
-	if err := c.l.consistent(ctx, c.brand, tlog.Tree{N: int64(p.size), Hash: root}); err != nil {
+	c.l.mu.Lock()
+	c.l.epochs[c.brand] = slices.Clone(p.epochs)
+	c.l.mu.Unlock()
+	if err := c.l.consistent(ctx, c.brand, p.checkpoint); err != nil {
 		return err
 	}
 	return c.l.opts.Seen.note(c.brand, p.size, p.checkpoint)
 }
 
-// consistent holds a tree of a log against every checkpoint of it that was kept outside the
-// database: the tree has to continue each.
-func (l *Ledger) consistent(ctx context.Context, brand record.BrandID, tree tlog.Tree) error {
+// consistent holds a signed checkpoint of a log against every one that was kept outside the
+// database: it has to continue each. Of one of a former epoch, it has to have all entries.
+func (l *Ledger) consistent(ctx context.Context, brand record.BrandID, checkpoint []byte) error {
 	kept := l.opts.Seen.of(brand)
 	if len(kept) == 0 {
 		return nil
 	}
-	vkey, err := l.VerifierKey(ctx, brand)
+	vkey, err := l.verifierKey(ctx, brand)
 	if err != nil {
 		return err
 	}
+	head, err := evidence.OpenCheckpoint(vkey, checkpoint)
+	if err != nil {
+		return fmt.Errorf("the head of the log is not what its key signed: %w: %w", ErrTampered, err)
+	}
 	for _, k := range kept {
-		old, err := CheckpointRoot(vkey, k.text)
-		switch {
-		case err != nil:
-			return fmt.Errorf("this server has seen a log of %d entries here under another key: %w: %w", k.size, ErrTampered, err)
-		case old.N > tree.N:
-			return &shorterError{uint64(tree.N), uint64(old.N)}
-		case old.N == 0:
-			continue
-		}
-		proof, err := tlog.ProveTree(tree.N, old.N, l.rows(ctx, brand))
-		if err != nil && !errors.Is(err, ErrTampered) && !errors.Is(err, ErrNoEntry) {
-			return err
-		}
+		old, err := evidence.OpenCheckpoint(vkey, k.text)
 		if err == nil {
-			err = tlog.CheckTree(proof, tree.N, tree.Hash, old.N, old.Hash)
+			err = l.continues(ctx, brand, head, old)
+		} else {
+			err = fmt.Errorf("this server has seen a log of %d entries here under another key: %w: %w", k.size, ErrTampered, err)
 		}
 		if err != nil {
-			return fmt.Errorf("the log of %d entries does not continue the one of %d that this server has seen: %w: %w", tree.N, old.N, ErrTampered, err)
+			return err
 		}
 	}
 	return nil
+}
+
+// continues holds a log's head against one checkpoint of it that was kept.
+func (l *Ledger) continues(ctx context.Context, brand record.BrandID, head, old torchwood.Checkpoint) error {
+	tree := head.Tree
+	if old.Origin != head.Origin {
+		from, known, err := l.wentOn(ctx, brand, head, old.Origin)
+		switch {
+		case err != nil:
+			return err
+		case !known: // of another copy of this log, or of an epoch that a later one does not go on from
+			return &partedError{uint64(head.N), uint64(old.N)}
+		case uint64(old.N) > from:
+			return &partedError{from, uint64(old.N)}
+		}
+	}
+	switch {
+	case old.N > tree.N:
+		return &shorterError{uint64(tree.N), uint64(old.N)}
+	case old.N == 0:
+		return nil
+	}
+	proof, err := tlog.ProveTree(tree.N, old.N, l.rows(ctx, brand))
+	if err != nil && !errors.Is(err, ErrTampered) && !errors.Is(err, ErrNoEntry) {
+		return err
+	}
+	if err == nil {
+		err = tlog.CheckTree(proof, tree.N, tree.Hash, old.N, old.Hash)
+	}
+	if err != nil {
+		return fmt.Errorf("the log of %d entries does not continue the one of %d that this server has seen: %w: %w", tree.N, old.N, ErrTampered, err)
+	}
+	return nil
+}
+
+// wentOn returns how many entries of a former epoch the log goes on from, and whether the
+// log has that epoch.
+func (l *Ledger) wentOn(ctx context.Context, brand record.BrandID, head torchwood.Checkpoint, origin string) (from uint64, known bool, err error) {
+	_, newest := entry.SplitOrigin(head.Origin)
+	_, former := entry.SplitOrigin(origin)
+	list, err := l.epochsUntil(ctx, brand, newest, uint64(head.N))
+	if err != nil {
+		return 0, false, err
+	}
+	known = former == ""
+	for _, e := range list {
+		if known {
+			return e.first, true, nil
+		}
+		known = e.name == former
+	}
+	return 0, false, nil
+}
+
+// epochsUntil returns the epochs that begin in a log, up to the one of that name. It reads
+// the log where another server began one since this one looked.
+func (l *Ledger) epochsUntil(ctx context.Context, brand record.BrandID, name string, size uint64) ([]epoch, error) {
+	l.mu.Lock()
+	list := l.epochs[brand]
+	l.mu.Unlock()
+	if name == "" {
+		return nil, nil
+	}
+	if i := slices.IndexFunc(list, func(e epoch) bool { return e.name == name }); i >= 0 {
+		return list[:i+1], nil
+	}
+	list = nil
+	err := l.pages(ctx, brand, 0, size, sqlReadEntries, scanEntries, func(it item) error {
+		e, err := entry.Unmarshal(it.leaf)
+		if d, ok := e.Detail.(entry.EpochBegun); err == nil && ok && it.index < size {
+			list = append(list, epoch{d.Name, it.index})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	l.epochs[brand] = list
+	l.mu.Unlock()
+	return list, nil
 }
 
 const (
@@ -296,7 +393,7 @@ func (w *watch) look(parent context.Context, brand record.BrandID) error {
 // compare holds a head that this server did not write, or has not looked at, against what
 // was kept, and keeps it.
 func (w *watch) compare(ctx context.Context, brand record.BrandID, size uint64, cp []byte) error {
-	vkey, err := w.l.VerifierKey(ctx, brand)
+	vkey, err := w.l.verifierKey(ctx, brand)
 	if err != nil {
 		return err
 	}
@@ -304,7 +401,7 @@ func (w *watch) compare(ctx context.Context, brand record.BrandID, size uint64, 
 	if err != nil || uint64(tree.N) != size {
 		return errors.Join(fmt.Errorf("the head of the log is not what its key signed: %w", ErrTampered), err)
 	}
-	if err := w.l.consistent(ctx, brand, tree); err != nil {
+	if err := w.l.consistent(ctx, brand, cp); err != nil {
 		if now, _, herr := w.l.head(ctx, brand); errors.Is(err, ErrShorter) && herr == nil && now > size {
 			return nil // this server wrote more between the two
 		}
@@ -376,7 +473,7 @@ func (w *watch) audit(ctx context.Context, brand record.BrandID) error {
 		if err != nil {
 			return err
 		}
-		vkey, err := l.VerifierKey(ctx, brand)
+		vkey, err := l.verifierKey(ctx, brand)
 		if err != nil {
 			return err
 		}

@@ -169,6 +169,7 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 	}
 	if !d.tried { // rules that are tried say nothing of these
 		s.separation()
+		s.epoch()
 	}
 	if d.canaries != nil {
 		s.canary()
@@ -289,6 +290,25 @@ func (s *sight) separation() {
 		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: Change, Grade: g, Principal: s.e.Principal, Lineage: s.e.Lineage, Role: s.e.Role,
 		Usual: "two people for acts by which somebody sees more, and a key by its holder alone", Seen: seen,
 		Key: fmt.Sprintf("%d/%s/%s/%s/%s", s.d.brand, Change, about, g, s.now.at.Format(time.DateOnly)),
+	})
+}
+
+// epoch says that the log lost entries, and who let it go on.
+func (s *sight) epoch() {
+	t, ok := s.e.Detail.(entry.EpochBegun)
+	if !ok {
+		return
+	}
+	by := map[string]string{entry.ByOwner: "the owner of the machine", entry.ByTwoPeople: "two people", entry.ByBreakGlass: "broken glass at the socket"}[t.By]
+	lost := "the number of lost entries is unknown"
+	if t.Missing > 0 {
+		lost = some(int(t.Missing), "entry is known to be lost", "entries are known to be lost")
+	}
+	seen := fmt.Sprintf("epoch %d continues from %d entries after %s by %s: %s", t.Epoch, s.index, t.Cause, by, lost)
+	s.alarms = append(s.alarms, Alarm{
+		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: Epoch, Grade: Critical, Principal: s.e.Principal, Lineage: s.e.Lineage, Role: s.e.Role,
+		Usual: "a log that continues from its last entry", Seen: seen,
+		Key: fmt.Sprintf("%d/%s/%s", s.d.brand, Epoch, t.Name),
 	})
 }
 

@@ -500,3 +500,14 @@ func TestAClosedAlarmThatCountsComesAgain(t *testing.T) {
 		t.Errorf("another's closed alarm: %+v", more)
 	}
 }
+
+// A log that goes on without entries is an alarm that nobody can switch off.
+func TestANewEpochIsAnAlarm(t *testing.T) {
+	d := New(1, rules(t), nil)
+	e := &entry.Entry{Kind: entry.KindEpoch, Brand: 1, At: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC),
+		Detail: entry.EpochBegun{Epoch: 2, Name: "2-0a0b0c0d", Cause: entry.CauseAcceptLoss, By: entry.ByTwoPeople, Missing: 11}}
+	alarms := d.Observe(40, e, nil)
+	if len(alarms) != 1 || alarms[0].Rule != Epoch || alarms[0].Grade != Critical || !strings.Contains(alarms[0].Seen, "11 entries are known to be lost") {
+		t.Errorf("%+v", alarms)
+	}
+}

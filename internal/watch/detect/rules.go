@@ -93,6 +93,9 @@ const (
 	// Change is an act that needs two people, or a key that somebody made for another. No
 	// file of rules switches it off.
 	Change Rule = "second-person"
+	// Epoch is a log that continues without entries that it had, or may have had. No file of
+	// rules switches it off.
+	Epoch  Rule = "log-epoch"
 	Mole   Rule = "mole"
 	Budget Rule = "budget"
 )
