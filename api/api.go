@@ -430,6 +430,8 @@ type Erased struct {
 	Token   string  `json:"token"`
 	// Due is when the key is destroyed; until then an erasure can be taken back.
 	Due time.Time `json:"due,omitzero" doc:"When the key is destroyed. Nobody can read, find or count the customer from now on; until then the erasure can be taken back. Absent: the key is destroyed."`
+	// Held says that a legal hold keeps the key.
+	Held bool `json:"held,omitempty" doc:"A legal hold keeps the key: the erasure is a restriction (GDPR Art. 18). Nobody can read, find or count the customer; the key is destroyed when no hold keeps it any more, not before due. Tell the customer so."`
 	// TakeBackCode is shown once.
 	TakeBackCode string `json:"take_back_code,omitempty" doc:"Shown once: put it into the confirmation to the customer. With it and an address of theirs they take the erasure back."`
 }
@@ -453,6 +455,45 @@ type Cooling struct {
 	Begun      time.Time `json:"begun"`
 	Due        time.Time `json:"due" doc:"When the key is destroyed."`
 	ByCustomer bool      `json:"by_customer" doc:"The customer asked for it, and alone takes it back."`
+	Held       bool      `json:"held,omitempty" doc:"A legal hold keeps the key, also after due."`
+}
+
+// HoldRequest asks for a legal hold, with a second person: keys of its customers are not
+// destroyed until it is released.
+type HoldRequest struct {
+	Tokens      []string `json:"tokens,omitempty" maxItems:"10000" doc:"Customers whose keys are kept; an erasure of theirs may have begun."`
+	ExternalIDs []string `json:"external_ids,omitempty" maxItems:"10000" doc:"The same, by external id. The answer does not say which ids were found."`
+	From        string   `json:"from,omitempty" maxLength:"10" doc:"In place of customers: all customers who have an entry in the log from this UTC day"`
+	To          string   `json:"to,omitempty" maxLength:"10" doc:"to this one, today at the latest: who was written, read or erased in these days."`
+	Ground      string   `json:"ground" maxLength:"1000" doc:"Why, such as the proceedings."`
+	Review      string   `json:"review" maxLength:"10" doc:"The UTC day by which somebody looks at the hold again; it ends by its release alone."`
+	Ticket      string   `json:"ticket,omitempty" maxLength:"64"`
+}
+
+// HoldRelease asks to end a legal hold, with a second person.
+type HoldRelease struct {
+	Reason string `json:"reason" maxLength:"1000"`
+	Ticket string `json:"ticket,omitempty" maxLength:"64"`
+}
+
+// Hold is a legal hold.
+type Hold struct {
+	ID       string    `json:"id"`
+	Entry    uint64    `json:"entry" doc:"The entry of the log that placed it."`
+	Placed   time.Time `json:"placed"`
+	By       string    `json:"by,omitempty" doc:"Who asked for it."`
+	Ground   string    `json:"ground"`
+	Review   string    `json:"review" doc:"The UTC day by which somebody looks at it again."`
+	Overdue  bool      `json:"overdue" doc:"That day is over. The hold stays in force."`
+	Named    int       `json:"named,omitempty" doc:"How many customers the request named."`
+	From     string    `json:"from,omitempty" doc:"Of a hold on a period: its first UTC day"`
+	To       string    `json:"to,omitempty" doc:"and its last."`
+	Released bool      `json:"released,omitempty" doc:"It is over."`
+}
+
+// Holds are the legal holds in force at a brand, the oldest first.
+type Holds struct {
+	Holds []Hold `json:"holds"`
 }
 
 // TakeBackRequest takes back what a customer asked for.
@@ -488,6 +529,9 @@ type ErasureState struct {
 	NextDue   time.Time `json:"next_due,omitzero" doc:"When the next key is destroyed."`
 	Unrotated int64     `json:"unrotated" doc:"Keys destroyed since the KEK and the root key were both rotated: full copies of the database from before those still open them."`
 	Oldest    time.Time `json:"oldest_unrotated,omitzero" doc:"When the first of those was destroyed."`
+	Holds     int       `json:"holds" doc:"Legal holds in force."`
+	Overdue   []string  `json:"overdue_holds,omitempty" doc:"Those of them whose day of review is over, by id."`
+	Held      int64     `json:"held" doc:"Erasures whose keys a legal hold keeps."`
 }
 
 // ErasureCooling is how long erased customers' keys lie aside at a brand.

@@ -85,6 +85,21 @@ func (c *Client) EraseNow(ctx context.Context, brand string, req api.EraseNow) (
 	return ask[api.ErasuresDone](ctx, c, http.MethodPost, at(brand, "erasures", "now"), req)
 }
 
+// PlaceHold asks for a legal hold; another person approves it.
+func (c *Client) PlaceHold(ctx context.Context, brand string, req api.HoldRequest) (*api.Hold, error) {
+	return ask[api.Hold](ctx, c, http.MethodPost, at(brand, "holds"), req)
+}
+
+// ReleaseHold asks to end a legal hold; another person approves it.
+func (c *Client) ReleaseHold(ctx context.Context, brand, id string, req api.HoldRelease) (*api.Hold, error) {
+	return ask[api.Hold](ctx, c, http.MethodPost, at(brand, "holds", id, "release"), req)
+}
+
+// Holds lists the legal holds in force at a brand.
+func (c *Client) Holds(ctx context.Context, brand string) (*api.Holds, error) {
+	return ask[api.Holds](ctx, c, http.MethodGet, at(brand, "holds"), nil)
+}
+
 // ErasureState says what is left of erasures at a brand.
 func (c *Client) ErasureState(ctx context.Context, brand string) (*api.ErasureState, error) {
 	return ask[api.ErasureState](ctx, c, http.MethodGet, at(brand, "erasure-state"), nil)

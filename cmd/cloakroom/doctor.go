@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -126,6 +127,9 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 					continue
 				}
 				add("erasures of "+b.Name, err, erasureLine(state, time.Now()))
+				if state != nil && state.Holds > 0 {
+					add("legal holds of "+b.Name, overdueHolds(state), fmt.Sprintf("%d in force, none past its review; they keep the keys of %d erased customers", state.Holds, state.Held))
+				}
 			}
 		}
 		return nil
@@ -192,6 +196,14 @@ func erasureLine(s *api.ErasureState, now time.Time) string {
 			s.Cooling, s.Unrotated, int(now.Sub(s.Oldest)/(24*time.Hour)))
 	}
 	return line
+}
+
+// overdueHolds says which legal holds nobody has looked at again in time.
+func overdueHolds(s *api.ErasureState) error {
+	if len(s.Overdue) == 0 {
+		return nil
+	}
+	return fmt.Errorf("past the day of their review: %s; release them (cloakroom hold release), or place them again with a later day", strings.Join(s.Overdue, ", "))
 }
 
 // ordinals asks whether new customers can be given ordinals, and says what to do if not.

@@ -60,6 +60,9 @@ func (c *eraseCmd) Run(ctx context.Context, std Streams) error {
 		if !out.Due.IsZero() {
 			fmt.Fprintf(w, "nobody can read or find them; the key is destroyed on %s, and until then the erasure can be taken back\n", out.Due.Format(time.DateOnly))
 		}
+		if out.Held {
+			fmt.Fprintln(w, "a legal hold keeps the key beyond that day: the data is restricted (GDPR Art. 18), and destroyed when the hold is released; tell the customer so")
+		}
 		if out.TakeBackCode != "" {
 			fmt.Fprintf(w, "take-back code, shown once, for the confirmation to the customer: %s\n", out.TakeBackCode)
 		}
@@ -96,7 +99,11 @@ func (c *erasureListCmd) Run(ctx context.Context, std Streams) error {
 			if x.ByCustomer {
 				who = "the customer takes it back"
 			}
-			fmt.Fprintf(w, "%s\tbegun %s\tdestroyed %s\t%s\n", x.Token, x.Begun.Format(time.DateOnly), x.Due.Format(time.DateOnly), who)
+			destroyed := "destroyed " + x.Due.Format(time.DateOnly)
+			if x.Held {
+				destroyed = "kept by a legal hold"
+			}
+			fmt.Fprintf(w, "%s\tbegun %s\t%s\t%s\n", x.Token, x.Begun.Format(time.DateOnly), destroyed, who)
 		}
 		fmt.Fprintf(w, "%d erasures can still be taken back\n", len(list.Erasures))
 	})

@@ -20,7 +20,7 @@ type group struct {
 // groups are in the order in which somebody meets them. A test finds a verb without one.
 var groups = []group{
 	{"Start", []string{"demo", "serve", "login", "logout", "whoami", "status", "generate"}},
-	{"Customers", []string{"import", "feed", "mapping", "put", "standing", "find", "show", "reveal", "who-read", "export", "erase", "erasure", "customer"}},
+	{"Customers", []string{"import", "feed", "mapping", "put", "standing", "find", "show", "reveal", "who-read", "export", "erase", "erasure", "hold", "customer"}},
 	{"Watch and respond", []string{"alarm", "contain", "scope", "exposure", "canary", "detect"}},
 	{"Rules and people", []string{"brand", "principal", "purpose", "policy", "budget", "change"}},
 	{"Evidence", []string{"log"}},

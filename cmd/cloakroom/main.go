@@ -66,6 +66,7 @@ type commands struct {
 	Export    exportCmd    `cmd:"" help:"Export many customers: request, have another person approve, download."`
 	Standing  standingCmd  `cmd:"" help:"Set what has to be known before anybody writes to a customer."`
 	Erase     eraseCmd     `cmd:"" help:"Erase a customer."`
+	Hold      holdCmd      `cmd:"" help:"Legal holds: keys that are not destroyed."`
 	Erasure   erasureCmd   `cmd:"" help:"Erasures that can still be taken back."`
 	Log       logCmd       `cmd:"" help:"Read, prove and verify a brand's log."`
 	Budget    budgetCmd    `cmd:"" help:"Show or set a brand's budgets."`

@@ -113,6 +113,45 @@ func (d *Desk) Erasures(ctx context.Context, c identity.Caller, brand string) (*
 	if since.IsZero() {
 		since = time.UnixMicro(0)
 	}
-	out.Unrotated, out.Oldest, err = d.Seal.CountDestroyed(ctx, v.Brand.ID, since)
-	return out, err
+	if out.Unrotated, out.Oldest, err = d.Seal.CountDestroyed(ctx, v.Brand.ID, since); err != nil {
+		return nil, err
+	}
+	return out, d.held(ctx, v.Brand.ID, out)
+}
+
+// held adds what legal holds keep.
+func (d *Desk) held(ctx context.Context, brand record.BrandID, out *api.ErasureState) error {
+	holds, err := d.Ledger.LegalHolds(ctx, brand)
+	if err != nil || len(holds) == 0 {
+		return err
+	}
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return err
+	}
+	out.Holds = len(holds)
+	for i := range holds {
+		if holds[i].Overdue(now) {
+			out.Overdue = append(out.Overdue, holds[i].ID)
+		}
+	}
+	for after := record.Ordinal(0); ; {
+		const page = 5000
+		list, err := d.Seal.CoolingAfter(ctx, brand, after, page)
+		if err != nil {
+			return err
+		}
+		var ords []record.Ordinal
+		for _, x := range list {
+			after, ords = x.Ord, append(ords, x.Ord)
+		}
+		held, err := d.Ledger.Held(ctx, brand, ords)
+		if err != nil {
+			return err
+		}
+		out.Held += int64(held.Len())
+		if len(list) < page {
+			return nil
+		}
+	}
 }

@@ -57,6 +57,7 @@ var markers = [...]string{
 	KindContainment:    "change",
 	KindCanary:         "change",
 	KindIncident:       "change",
+	KindHold:           "change",
 }
 
 func marker(k Kind) string {

@@ -593,6 +593,27 @@ type (
 	}
 )
 
+// Details of KindHold.
+type (
+	// HoldPlaced: the keys of the entry's customers are not destroyed until the hold is
+	// released. A hold of many customers has several entries.
+	HoldPlaced struct {
+		Hold   string `log:"hold,clear,always"`
+		Review string `log:"review,clear,always"` // the UTC day by which somebody looks at it again
+		Named  int    `log:"named,clear"`         // how many customers the request named
+		From   string `log:"from,clear"`          // of a hold on who stands in the log of a period
+		To     string `log:"to,clear"`
+		Ground string `log:"ground"`
+		Extra
+	}
+	// HoldReleased: a hold is over.
+	HoldReleased struct {
+		Hold   string `log:"hold,clear,always"`
+		Reason string `log:"reason"`
+		Extra
+	}
+)
+
 // IncidentScope is the detail of the entry that comes before the figures of a scope leave:
 // who was asked about, up to which size of the log, and what the answer was.
 type IncidentScope struct {
@@ -609,6 +630,8 @@ type IncidentScope struct {
 
 func init() {
 	register(KindIncident, "scope", IncidentScope{})
+	register(KindHold, "place", HoldPlaced{})
+	register(KindHold, "release", HoldReleased{})
 	register(KindErasureBegun, "", ErasureBegun{})
 	register(KindErasureUndone, "", ErasureUndone{})
 	register(KindErasure, "", ErasureCooled{})

@@ -80,7 +80,8 @@ const (
 	KindErasureBegun                   // a customer's key laid aside, to be destroyed after a time
 	KindErasureUndone                  // an erasure taken back while the key lay aside
 	KindIncident                       // whose data was concerned was asked, and each step of an incident
-	KindEpoch                          // the log goes on after a restore or a loss, under a new origin
+	KindEpoch                          // the log continues after a restore or a loss, under a new origin
+	KindHold                           // a legal hold placed or released
 
 	lastOfVersion1 = KindCanary
 )
@@ -106,6 +107,7 @@ var kindNames = [...]string{
 	KindErasureUndone:  "erasure-undone",
 	KindIncident:       "incident",
 	KindEpoch:          "epoch",
+	KindHold:           "hold",
 }
 
 // criticalKinds move budgets or rights: a server that does not know such an entry
@@ -113,7 +115,7 @@ var kindNames = [...]string{
 var criticalKinds = [...]bool{
 	KindDisclosure: true, KindSearch: true, KindErasure: true, KindAdministration: true,
 	KindPolicy: true, KindBudget: true, KindContainment: true, KindOutcome: false,
-	KindErasureBegun: true, KindErasureUndone: true, KindIncident: false, KindEpoch: true,
+	KindErasureBegun: true, KindErasureUndone: true, KindIncident: false, KindEpoch: true, KindHold: true,
 }
 
 // Known reports whether this release knows the kind.

@@ -44,6 +44,7 @@ var retention = [...]Retention{
 	KindErasureUndone:  {BudgetWindow, ""},
 	KindIncident:       {BudgetWindow, "five years have passed since the incident's last step"},
 	KindEpoch:          {BudgetWindow, "never: who confirmed a loss stays known"},
+	KindHold:           {BudgetWindow, "the hold is released"},
 }
 
 // incidentEnds is for how long after its last step the register needs what an incident's
@@ -162,6 +163,10 @@ func (g *Grants) Note(index uint64, e *Entry) {
 		delete(g.open, "export "+d.Export)
 	case ExportStopped:
 		delete(g.open, "export "+d.Export)
+	case HoldPlaced:
+		g.add("hold "+d.Hold, index, e.At, 0)
+	case HoldReleased:
+		delete(g.open, "hold "+d.Hold)
 	}
 }
 

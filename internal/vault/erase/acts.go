@@ -20,8 +20,10 @@ var ErrNobody = fault.New(fault.Invalid, "none of the customers named is there, 
 
 // acts are the acts about erasures that need a second person.
 type acts struct {
-	undo *change.Handle[chosen, *api.ErasuresDone]
-	now  *change.Handle[chosen, *api.ErasuresDone]
+	undo    *change.Handle[chosen, *api.ErasuresDone]
+	now     *change.Handle[chosen, *api.ErasuresDone]
+	hold    *change.Handle[holding, *api.Hold]
+	release *change.Handle[releasing, *api.Hold]
 }
 
 // chosen is whom an act is about.
@@ -29,7 +31,7 @@ type chosen struct {
 	Ords []record.Ordinal `json:"ords"`
 }
 
-func two(context.Context, change.Order, chosen) (change.Need, error) {
+func two[P any](context.Context, change.Order, P) (change.Need, error) {
 	return change.Need{Two: true}, nil
 }
 
@@ -37,15 +39,28 @@ func two(context.Context, change.Order, chosen) (change.Need, error) {
 func (d *Desk) Register(c *change.Desk) {
 	d.acts = acts{
 		undo: change.Register(c, change.Act[chosen, *api.ErasuresDone]{
-			Name: "erasure-undo", Action: access.ActErase, Need: two, Apply: d.applyUndo,
+			Name: "erasure-undo", Action: access.ActErase, Need: two[chosen], Apply: d.applyUndo,
 			Text: func(ctx context.Context, o change.Order, p chosen) (change.Text, error) {
 				return d.textOf(ctx, o, p, "Take back the erasure of %d customers at %s: they are there as before")
 			},
 		}),
 		now: change.Register(c, change.Act[chosen, *api.ErasuresDone]{
-			Name: "erase-now", Action: access.ActErase, Need: two, Apply: d.applyNow,
+			Name: "erase-now", Action: access.ActErase, Need: two[chosen], Apply: d.applyNow,
 			Text: func(ctx context.Context, o change.Order, p chosen) (change.Text, error) {
 				return d.textOf(ctx, o, p, "Destroy the keys of %d customers at %s now, without cooling time: nothing brings them back")
+			},
+			Check: func(ctx context.Context, o change.Order, p chosen) error { return d.unheld(ctx, o.Who.Brand, p.Ords) },
+		}),
+		hold: change.Register(c, change.Act[holding, *api.Hold]{
+			Name: "hold-place", Action: access.ActErase, Apply: d.applyHold, Text: d.textOfHold,
+			Need: two[holding],
+		}),
+		release: change.Register(c, change.Act[releasing, *api.Hold]{
+			Name: "hold-release", Action: access.ActErase, Apply: d.applyRelease, Text: d.textOfRelease,
+			Need: two[releasing],
+			Check: func(ctx context.Context, o change.Order, p releasing) error {
+				_, err := d.holdNamed(ctx, o.Who.Brand, p.Hold)
+				return err
 			},
 		}),
 	}

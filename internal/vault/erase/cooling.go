@@ -79,8 +79,8 @@ func (d *Desk) DestroyCooled(ctx context.Context, within time.Duration) (n int, 
 		return 0, err
 	}
 	var errs []error
-	for {
-		list, err := d.Seal.CoolingDue(ctx, now.Add(within), destroyedAtOnce)
+	for last := (seal.Cooling{}); ; {
+		list, err := d.Seal.CoolingDue(ctx, now.Add(within), last, destroyedAtOnce)
 		if err != nil {
 			return n, errors.Join(append(errs, err)...)
 		}
@@ -88,24 +88,28 @@ func (d *Desk) DestroyCooled(ctx context.Context, within time.Duration) (n int, 
 		for _, c := range list {
 			by[c.Brand] = append(by[c.Brand], c)
 		}
-		some := 0
 		for brand, of := range by {
 			done, err := d.destroy(ctx, identity.Who{Brand: brand}, of)
-			if some += done; err != nil {
+			if n += done; err != nil {
 				errs = append(errs, fmt.Errorf("destroying keys of brand %d that lie aside: %w", brand, err))
 			}
 		}
-		if n += some; some == 0 || len(list) < destroyedAtOnce {
+		if len(list) < destroyedAtOnce {
 			return n, errors.Join(errs...)
 		}
+		last = list[len(list)-1] // not the first again: those under a legal hold stay
 	}
 }
 
-// destroy logs and ends erasures of one brand that cool.
+// destroy logs and ends erasures of one brand that cool, except those under a legal hold.
 func (d *Desk) destroy(ctx context.Context, who identity.Who, list []seal.Cooling) (n int, err error) {
 	ords := make([]record.Ordinal, len(list))
 	for i, c := range list {
 		ords[i] = c.Ord
+	}
+	held, err := d.Ledger.Held(ctx, who.Brand, ords)
+	if err != nil {
+		return 0, err
 	}
 	logKeys, err := d.Seal.LogKeys(ctx, who.Brand, ords)
 	if err != nil {
@@ -114,6 +118,9 @@ func (d *Desk) destroy(ctx context.Context, who identity.Who, list []seal.Coolin
 	x := d.erasing(who.Brand, logKeys)
 	var errs []error
 	for _, c := range list {
+		if held.Has(c.Ord) {
+			continue
+		}
 		l, err := d.Seal.Laid(ctx, c.Brand, c.Ord)
 		if errors.Is(err, seal.ErrNoCustomer) {
 			continue // taken back, or another server destroyed it
@@ -121,8 +128,8 @@ func (d *Desk) destroy(ctx context.Context, who identity.Who, list []seal.Coolin
 		if err == nil {
 			var r ledger.Receipt
 			ev := ledger.Event{Kind: entry.KindErasure, Who: who, Ords: l.Ords(), Commit: l.Commitment(), Detail: entry.ErasureCooled{Begun: c.Entry}}
-			if r, err = d.Ledger.Record(ctx, ev); errors.Is(err, ledger.ErrNotCooling) {
-				continue // an entry about it is carried out just now
+			if r, err = d.Ledger.Record(ctx, ev); errors.Is(err, ledger.ErrNotCooling) || errors.Is(err, ledger.ErrHeld) {
+				continue // an entry about it is carried out just now, or a hold was faster
 			} else if err == nil {
 				err = x.erase(ctx, r, c.Ord)
 			}
@@ -150,13 +157,21 @@ func (d *Desk) Cooling(ctx context.Context, c identity.Caller, brand string, q a
 	if err != nil {
 		return nil, err
 	}
+	ords := make([]record.Ordinal, len(list))
+	for i, x := range list {
+		ords[i] = x.Ord
+	}
+	held, err := d.Ledger.Held(ctx, v.Brand.ID, ords)
+	if err != nil {
+		return nil, err
+	}
 	out := &api.Erasures{Erasures: make([]api.Cooling, len(list))}
 	for i, x := range list {
 		token, err := d.Seal.Token(ctx, v.Brand.ID, x.Ord)
 		if err != nil {
 			return nil, err
 		}
-		out.Erasures[i] = api.Cooling{Token: token, Entry: x.Entry, Begun: x.Begun, Due: x.Due, ByCustomer: x.Asked}
+		out.Erasures[i] = api.Cooling{Token: token, Entry: x.Entry, Begun: x.Begun, Due: x.Due, ByCustomer: x.Asked, Held: held.Has(x.Ord)}
 	}
 	if len(list) == limit {
 		out.Next = uint64(list[limit-1].Ord)
@@ -245,8 +260,12 @@ func (d *Desk) undo(ctx context.Context, who identity.Who, ord record.Ordinal, b
 }
 
 // DestroyNow destroys the keys of customers who are there and of those whose erasure cools,
-// once two people want it. It returns whose it destroyed.
+// once two people want it. It returns whose it destroyed. Where a legal hold keeps one of the
+// keys it is ledger.ErrHeld, and none is destroyed.
 func (d *Desk) DestroyNow(ctx context.Context, who identity.Who, ords []record.Ordinal) (gone []record.Ordinal, err error) {
+	if err := d.unheld(ctx, who.Brand, ords); err != nil {
+		return nil, err
+	}
 	logKeys, err := d.Seal.LogKeys(ctx, who.Brand, ords)
 	if err != nil {
 		return nil, err

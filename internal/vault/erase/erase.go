@@ -84,13 +84,17 @@ func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string
 	if err != nil {
 		return nil, err
 	}
+	held, err := d.Ledger.Held(ctx, id, ords)
+	if err != nil {
+		return nil, err
+	}
 	x := d.erasing(id, logKeys)
 	x.class = budget.Erase.String()
 	b, err := x.one(ctx, v.Who, v.Brand.Cooling, ords[0], asked)
 	if err != nil {
 		return nil, err
 	}
-	return &api.Erased{Receipt: receiptOf(v, b.receipt), Token: token, Due: b.due, TakeBackCode: b.code}, nil
+	return &api.Erased{Receipt: receiptOf(v, b.receipt), Token: token, Due: b.due, TakeBackCode: b.code, Held: held.Has(ords[0])}, nil
 }
 
 func receiptOf(v *door.Visit, r ledger.Receipt) api.Receipt {
@@ -249,9 +253,19 @@ type begun struct {
 	code    string    // empty: nobody has one
 }
 
-// one logs the erasure of a customer, or its beginning, and carries it out. From the entry
-// on nothing refuses it: what stops it here leaves it to FinishCutOff, and is ErrErasing.
-func (x *erasing) one(ctx context.Context, who identity.Who, cooling time.Duration, ord record.Ordinal, asked bool) (b begun, err error) {
+// one logs the erasure of a customer, or its beginning, and carries it out. A key under a
+// legal hold is laid aside also at a brand without a cooling time.
+func (x *erasing) one(ctx context.Context, who identity.Who, cooling time.Duration, ord record.Ordinal, asked bool) (begun, error) {
+	b, err := x.step(ctx, who, cooling, ord, asked)
+	if errors.Is(err, ledger.ErrHeld) {
+		b, err = x.step(ctx, who, time.Nanosecond, ord, asked) // due with the next day
+	}
+	return b, err
+}
+
+// step is one. From the entry on nothing refuses it: what stops it here leaves it to
+// FinishCutOff, and is ErrErasing.
+func (x *erasing) step(ctx context.Context, who identity.Who, cooling time.Duration, ord record.Ordinal, asked bool) (b begun, err error) {
 	u, err := x.d.Seal.Fetch(ctx, x.brand, []record.Ordinal{ord}, 0)
 	if err != nil {
 		return b, err

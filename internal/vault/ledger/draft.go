@@ -32,6 +32,7 @@ type draft struct {
 	es      []entry.Entry
 	fates   map[record.Ordinal]fate // of those whom the group itself moves
 	stopped stops                   // what the group itself stops
+	holding entry.Set               // whom the group itself puts under a legal hold
 	kept    []db.Stmt               // commitments of who was erased before their entry came, and steps of erasures that are due
 	moved   int64                   // heads that the commit moved
 	month   keys.MonthKey
@@ -203,6 +204,9 @@ func (d *draft) place(r *request, e entry.Entry) error {
 			d.stopped = stops{}
 		}
 		d.stopped.note(e.Detail, d.at)
+	}
+	if _, ok := e.Detail.(entry.HoldPlaced); ok {
+		d.holding.Add(r.ords...)
 	}
 	if erases(e.Kind) {
 		d.move(e.Kind, r.ords)

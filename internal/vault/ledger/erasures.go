@@ -151,6 +151,8 @@ func (d *draft) refused(e *entry.Entry, ords []record.Ordinal) error {
 			at = d.p.fate(ord)
 		}
 		switch {
+		case e.Kind == entry.KindErasure && at != fateErased && (d.holding.Has(ord) || d.p.holds.has(ord)):
+			return ErrHeld
 		case (uses || e.Kind == entry.KindErasureBegun) && (at == fateCooling || at == fateErased):
 			return ErrErased
 		case (e.Kind == entry.KindErasureUndone || cooled) && (at == fateBack || at == fateErased):

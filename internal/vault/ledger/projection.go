@@ -29,6 +29,7 @@ type projection struct {
 	erased     entry.Set // whose key is destroyed
 	cooling    entry.Set // whose key lies aside
 	back       entry.Set // whose erasure was taken back
+	holds      holds     // legal holds, see holds.go; written under mu
 	rights     *rights.Book
 	stops      stops   // by entries of this log, see stops.go
 	epochs     []epoch // those that begin in this log; the committer alone asks and adds
@@ -44,6 +45,7 @@ func newProjection() *projection {
 		counters: map[uint32]*[pageSize]uint32{},
 		rights:   rights.NewBook(),
 		stops:    stops{},
+		holds:    holds{},
 	}
 }
 
@@ -283,6 +285,8 @@ func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) er
 		p.stops.note(e.Detail, e.At)
 	case e.Kind == entry.KindEpoch:
 		return p.begins(index, &e)
+	case e.Kind == entry.KindHold:
+		p.holds.note(index, e.Detail, ords)
 	}
 	return nil
 }

@@ -45,8 +45,8 @@ const (
 	snapshotPart = 256 << 10
 
 	snapshotVersion = "cloakroom log projection 7"
-	// Those of earlier releases: the sixth did not know epochs and stops that end by
-	// themselves, the fifth did not know erasures that cool, the third neither
+	// Those of earlier releases: the sixth did not know epochs, legal holds and stops that
+	// end by themselves, the fifth did not know erasures that cool, the third neither
 	// rights nor stops, the second counted a search that found nobody as a
 	// customer, the first did not say who was erased either.
 	snapshotVersion1 = "cloakroom log projection 1"
@@ -134,21 +134,36 @@ func (p *projection) encode(w *bufio.Writer) error {
 		}
 	}
 	for _, s := range []*entry.Set{&p.erased, &p.cooling, &p.back} {
-		codec.Put(w, uint64(s.Len()))
-		last := uint64(0)
-		for ord := range s.All() {
-			codec.Put(w, uint64(ord)-last)
-			last = uint64(ord)
-		}
+		encodeSet(w, s)
 	}
 	codec.Put(w, uint64(len(p.epochs)))
 	for _, e := range p.epochs {
 		codec.PutText(w, e.name)
 		codec.Put(w, e.first)
 	}
+	p.holds.encode(w)
 	p.rights.Encode(w)
 	p.stops.encode(w)
 	return p.book.Encode(w)
+}
+
+func encodeSet(w *bufio.Writer, s *entry.Set) {
+	codec.Put(w, uint64(s.Len()))
+	last := uint64(0)
+	for ord := range s.All() {
+		codec.Put(w, uint64(ord)-last)
+		last = uint64(ord)
+	}
+}
+
+func decodeSet(in *codec.Reader, s *entry.Set) {
+	ord := uint64(0)
+	for range in.Number(1 << 32) {
+		if ord += in.Number(1<<32 - 1 - ord); in.Err() != nil {
+			return
+		}
+		s.Add(record.Ordinal(ord))
+	}
 }
 
 // maxSnapshotText bounds the texts of a projection.
@@ -196,13 +211,7 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 		sets = sets[:1]
 	}
 	for _, s := range sets {
-		ord := uint64(0)
-		for range in.Number(1 << 32) {
-			if ord += in.Number(1<<32 - 1 - ord); in.Err() != nil {
-				break
-			}
-			s.Add(record.Ordinal(ord))
-		}
+		decodeSet(in, s)
 	}
 	if version == snapshotVersion {
 		for range in.Number(1 << 20) {
@@ -212,6 +221,7 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 			}
 			p.epochs = append(p.epochs, e)
 		}
+		p.holds.decode(in)
 	}
 	failed := in.Err()
 	if failed == nil && (version == snapshotVersion || version == snapshotVersion6 || version == snapshotVersion5) {

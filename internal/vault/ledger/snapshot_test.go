@@ -322,3 +322,24 @@ func TestAServerThatStopsLeavesASnapshot(t *testing.T) {
 		t.Fatalf("%v, %v", used, err)
 	}
 }
+
+// A snapshot has the legal holds in force, and no snapshot of before has any.
+func TestASnapshotHasLegalHolds(t *testing.T) {
+	p := newProjection()
+	p.holds.note(3, entry.HoldPlaced{Hold: "hold_a", Review: "2027-01-31"}, []record.Ordinal{4, 9})
+	p.holds.note(5, entry.HoldPlaced{Hold: "hold_b", Review: "2027-02-28"}, []record.Ordinal{9})
+	p.holds.note(6, entry.HoldPlaced{Hold: "hold_a", Review: "2027-01-31"}, []record.Ordinal{70_000})
+	p.holds.note(7, entry.HoldReleased{Hold: "hold_b"}, nil)
+	again, err := decodeProjection(bufio.NewReader(bytes.NewReader(bytesOf(t, p))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(again.holds) != 1 || again.holds["hold_a"].Entry != 3 || again.holds["hold_a"].Review != "2027-01-31" {
+		t.Errorf("%+v", again.holds)
+	}
+	for ord, want := range map[record.Ordinal]bool{4: true, 9: true, 70_000: true, 5: false} {
+		if again.holds.has(ord) != want {
+			t.Errorf("customer %d is held: %v", ord, !want)
+		}
+	}
+}

@@ -38,7 +38,7 @@ const (
 	sqlFindTakeBack  = `SELECT ord FROM take_backs WHERE value = $1`
 	sqlDropTakeBack  = `DELETE FROM take_backs WHERE ord = $1`
 	sqlListCooling   = `SELECT ord, brand, entry, begun, due, asked FROM cooling WHERE brand = $1 AND ord > $2 ORDER BY ord LIMIT $3`
-	sqlCoolingDue    = `SELECT ord, brand, entry, begun, due, asked FROM cooling WHERE due <= $1 ORDER BY due, ord LIMIT $2`
+	sqlCoolingDue    = `SELECT ord, brand, entry, begun, due, asked FROM cooling WHERE due <= $1 AND (due, ord) > ($2, $3) ORDER BY due, ord LIMIT $4`
 	sqlCountCooling  = `SELECT count(*), coalesce(min(due), 0) FROM cooling WHERE brand = $1`
 	sqlCountGone     = `SELECT count(*), coalesce(min(erased), 0) FROM customers WHERE brand = $1 AND erased > $2 AND sealed IS NULL`
 	sqlCoolingBelow  = `SELECT ord, kek, wrapped FROM cooling WHERE brand = $1 AND kek < $2 AND ord > $3 ORDER BY ord LIMIT $4`
@@ -486,9 +486,9 @@ func (s *Store) CoolingAfter(ctx context.Context, brand record.BrandID, after re
 }
 
 // CoolingDue returns erasures of all brands whose key is to be destroyed by a time, at most
-// so many, the oldest first.
-func (s *Store) CoolingDue(ctx context.Context, by time.Time, limit int) ([]Cooling, error) {
-	return s.coolings(ctx, sqlCoolingDue, by.UnixMicro(), limit)
+// so many, the oldest first, those after the last of the call before.
+func (s *Store) CoolingDue(ctx context.Context, by time.Time, last Cooling, limit int) ([]Cooling, error) {
+	return s.coolings(ctx, sqlCoolingDue, by.UnixMicro(), db.Micros(last.Due), int64(last.Ord), limit)
 }
 
 func (s *Store) coolings(ctx context.Context, sql string, args ...any) ([]Cooling, error) {

@@ -3,6 +3,7 @@ package seal
 import (
 	"context"
 	"crypto/cipher"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -332,4 +333,53 @@ func (u *Unopened) Confirm(f record.Field, value, country string) error {
 	}
 	u.rows = kept
 	return nil
+}
+
+// FindExternals returns the customers of a brand who have one of some external ids. It does
+// not say which. An id without a normal form is nobody's.
+func (s *Store) FindExternals(ctx context.Context, brand record.BrandID, ids []string) (out []record.Ordinal, err error) {
+	for some := range slices.Chunk(ids, findAtOnce) {
+		found, err := s.findExternals(ctx, brand, some)
+		for n := 1; errors.Is(err, keys.ErrRotated) && n < rotations; n++ {
+			found, err = s.findExternals(ctx, brand, some)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("finding customers by external id: %w", err)
+		}
+		out = append(out, found...)
+	}
+	return out, nil
+}
+
+// findAtOnce is how many external ids one batch of FindExternals asks for.
+const findAtOnce = 500
+
+func (s *Store) findExternals(ctx context.Context, brand record.BrandID, ids []string) (out []record.Ordinal, err error) {
+	k, err := s.brandKeys(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	var stmts []db.Stmt
+	for _, id := range ids {
+		values, err := k.externals(id)
+		if err != nil {
+			continue
+		}
+		for _, v := range slices.Backward(values) { // as Lookup does: the old key first
+			stmts = append(stmts, db.Stmt{SQL: sqlFindExternal, Args: []any{v}, Scan: func(r db.Row) error {
+				var ord int64
+				err := r.Scan(&ord)
+				out = append(out, record.Ordinal(ord))
+				return err
+			}})
+		}
+	}
+	newest := 0
+	if err := s.db.Batch(ctx, append(stmts, keys.Newest(brand, keys.Index, &newest))); err != nil {
+		return nil, err
+	}
+	if newest != k.index[0].Version {
+		return nil, keys.ErrRotated // customers may have been moved to a key that was not asked under
+	}
+	return out, nil
 }

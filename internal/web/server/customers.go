@@ -24,6 +24,9 @@ func (s *Server) customerRoutes() {
 	route(s, "POST", "/v1/brands/{brand}/erasures/take-back", "erasure-take-back", "Take back what a customer asked for, with their code and address", s.takeBack, once)
 	route(s, "POST", "/v1/brands/{brand}/erasures/undo", "erasure-undo", "Take back what staff erased; needs a second person", s.undoErasures, once)
 	route(s, "POST", "/v1/brands/{brand}/erasures/now", "erase-now", "Destroy customers' keys without cooling time; needs a second person", s.eraseNow, once)
+	route(s, "POST", "/v1/brands/{brand}/holds", "hold-place", "Place a legal hold: keys are not destroyed until it is released; needs a second person", s.placeHold, once)
+	route(s, "GET", "/v1/brands/{brand}/holds", "hold-list", "List the legal holds in force", s.holds)
+	route(s, "POST", "/v1/brands/{brand}/holds/{name}/release", "hold-release", "Release a legal hold; needs a second person", s.releaseHold, once)
 	route(s, "POST", "/v1/brands/{brand}/purchases", "purchases-add", "Add purchases", s.addPurchases, once, bulk)
 	route(s, "POST", "/v1/brands/{brand}/feed", "feed", "Take records in from a feed, as a JSON array or as JSON lines, in any order and any number of times", s.feed, bulk)
 	route(s, "GET", "/v1/brands/{brand}/customers/{token}/purchases", "purchases-list", "See a customer's purchases masked", s.viewPurchases)
@@ -67,6 +70,18 @@ func (s *Server) undoErasures(ctx context.Context, c identity.Caller, in *sentTo
 
 func (s *Server) eraseNow(ctx context.Context, c identity.Caller, in *sentTo[api.EraseNow]) (*api.ErasuresDone, error) {
 	return s.vault.Erase.EraseNow(ctx, c, in.Brand, in.Body)
+}
+
+func (s *Server) placeHold(ctx context.Context, c identity.Caller, in *sentTo[api.HoldRequest]) (*api.Hold, error) {
+	return s.vault.Erase.PlaceHold(ctx, c, in.Brand, in.Body)
+}
+
+func (s *Server) holds(ctx context.Context, c identity.Caller, in *BrandPath) (*api.Holds, error) {
+	return s.vault.Erase.Holds(ctx, c, in.Brand)
+}
+
+func (s *Server) releaseHold(ctx context.Context, c identity.Caller, in *holdRelease) (*api.Hold, error) {
+	return s.vault.Erase.ReleaseHold(ctx, c, in.Brand, in.Name, in.Body)
 }
 
 func (s *Server) takeBack(ctx context.Context, c identity.Caller, in *sentTo[api.TakeBackRequest]) (*api.Erased, error) {
@@ -117,6 +132,11 @@ type viewRequest struct {
 type erasureQuery struct {
 	BrandPath
 	api.ErasureQuery
+}
+
+type holdRelease struct {
+	Named
+	Body api.HoldRelease
 }
 
 type patchRequest struct {

@@ -56,6 +56,9 @@ var doors = map[string]textDoor{
 	"erase-now":           {as: "data-protection-officer", body: `{"tokens":["TOKEN"]}`, instead: map[string]string{"tokens": api.TypeUnknownToken}},
 	"erasure-undo":        {as: "data-protection-officer", body: `{"tokens":["TOKEN"]}`, instead: map[string]string{"tokens": api.TypeUnknownToken}},
 	"erasure-cooling-set": {body: `{"days":14}`},
+	"hold-place": {as: "data-protection-officer", body: `{"tokens":["TOKEN"],"ground":"claim","review":"2999-12-31"}`, instead: map[string]string{
+		"tokens": api.TypeUnknownToken, "external_ids": accepted /* not kept */, "from": api.TypeInvalid, "to": api.TypeInvalid, "review": api.TypeInvalid}},
+	"hold-release": {as: "data-protection-officer", body: `{"reason":"claim withdrawn"}`},
 	"erasure-take-back": {as: "data-protection-officer", body: `{"code":"x","address":"x"}`, instead: map[string]string{
 		"code": api.TypeNotFound, "address": api.TypeNotFound, "country": api.TypeInvalid}}, // none is kept
 	"principal-invite": {body: `{"people":[{"name":"n2"}]}`, key: "gucci",
