@@ -42,6 +42,15 @@ type Alarms struct {
 	Before string  `json:"before,omitempty" doc:"Ask for those before this one to get the next page; empty: there are no more."`
 }
 
+// RaiseRequest raises an alarm by hand. Where it comes from is a word, so that no name gets
+// into the log.
+type RaiseRequest struct {
+	Severity  string `json:"severity" enum:"low,medium,high,critical"`
+	Source    string `json:"source" enum:"call,mail,staff,partner,authority,press,claim,other" doc:"call, mail: somebody called or wrote. staff: a colleague reported it. claim: somebody claims to have data."`
+	Principal string `json:"principal,omitempty" maxLength:"64" doc:"Whom it is about, where that is known."`
+	Ticket    string `json:"ticket,omitempty" maxLength:"64"`
+}
+
 // CloseRequest closes an alarm. Reasons are words, so that no name gets into the log.
 type CloseRequest struct {
 	Reason string `json:"reason" enum:"expected,mistaken,contained,duplicate,exercise" doc:"expected: somebody was meant to do this. mistaken: the rule was. contained: it was a theft, and it was stopped. duplicate: handled under another alarm. exercise: a drill."`
@@ -103,4 +112,15 @@ type Receiver struct {
 	Fault     string    `json:"fault,omitempty" doc:"Why it is not served now, in words."`
 	NextTry   time.Time `json:"next_try,omitzero"`
 	Stopped   time.Time `json:"stopped,omitzero" doc:"It refused for a day and is not tried any more: what it did not get is kept, and sent after a resume."`
+
+	Tested      time.Time `json:"tested,omitzero" doc:"When it was last sent a test."`
+	TestStatus  int       `json:"test_status,omitempty" doc:"The HTTP status or SMTP reply code that it answered the test; 0: none."`
+	TestFault   string    `json:"test_fault,omitempty" doc:"Why it did not take the test, in words."`
+	Confirmed   time.Time `json:"confirmed,omitzero" doc:"When somebody confirmed that they read the last test; absent: nobody did."`
+	ConfirmedBy string    `json:"confirmed_by,omitempty" doc:"Who did."`
+}
+
+// ReceiverConfirmation says that somebody read the last test of a receiver.
+type ReceiverConfirmation struct {
+	Code string `json:"code" maxLength:"64" doc:"The code in the test."`
 }

@@ -25,6 +25,11 @@ func (c *Client) Alarm(ctx context.Context, brand, id string) (*api.Alarm, error
 	return ask[api.Alarm](ctx, c, http.MethodGet, at(brand, "alarms", id), nil)
 }
 
+// RaiseAlarm raises an alarm by hand.
+func (c *Client) RaiseAlarm(ctx context.Context, brand string, req api.RaiseRequest) (*api.Alarm, error) {
+	return ask[api.Alarm](ctx, c, http.MethodPost, at(brand, "alarms"), req)
+}
+
 // AcknowledgeAlarm says that the caller looks into an alarm.
 func (c *Client) AcknowledgeAlarm(ctx context.Context, brand, id string) (*api.Alarm, error) {
 	return ask[api.Alarm](ctx, c, http.MethodPost, at(brand, "alarms", id, "ack"), nil)
@@ -63,6 +68,17 @@ func (c *Client) CreateReceiver(ctx context.Context, brand string, req api.Recei
 // RemoveReceiver removes a receiver.
 func (c *Client) RemoveReceiver(ctx context.Context, brand, name string) error {
 	return c.Do(ctx, http.MethodDelete, at(brand, "receivers", name), nil, nil)
+}
+
+// TestReceiver sends a receiver a message that is marked as a test, and returns what it
+// answered.
+func (c *Client) TestReceiver(ctx context.Context, brand, name string) (*api.Receiver, error) {
+	return ask[api.Receiver](ctx, c, http.MethodPost, at(brand, "receivers", name, "test"), nil)
+}
+
+// ConfirmReceiver says that the caller read the last test of a receiver.
+func (c *Client) ConfirmReceiver(ctx context.Context, brand, name string, req api.ReceiverConfirmation) (*api.Receiver, error) {
+	return ask[api.Receiver](ctx, c, http.MethodPost, at(brand, "receivers", name, "confirm"), req)
 }
 
 // ResumeReceiver has the vault retry delivery now.

@@ -18,6 +18,7 @@ import (
 type alarmCmd struct {
 	List     alarmListCmd  `cmd:"" help:"List alarms, newest first."`
 	Show     alarmShowCmd  `cmd:"" help:"Show one alarm: what was usual, and what was seen."`
+	Raise    alarmRaiseCmd `cmd:"" help:"Raise an alarm by hand: somebody called."`
 	Ack      alarmAckCmd   `cmd:"" help:"Acknowledge an alarm: you are investigating it."`
 	Close    alarmCloseCmd `cmd:"" help:"Close an alarm for a reason."`
 	Receiver receiverCmd   `cmd:"" help:"Manage receivers of alarms: signed webhooks and e-mail."`
@@ -154,11 +155,22 @@ func who(a *api.Alarm) string {
 	return fmt.Sprint("principal ", a.Principal)
 }
 
+// suspect is whom an alarm is about, as far as it is known.
+func suspect(a *api.Alarm) string {
+	switch {
+	case a.Principal == 0:
+		return "unknown"
+	case a.Lineage == 0:
+		return fmt.Sprintf("%s (principal %d)", who(a), a.Principal)
+	}
+	return fmt.Sprintf("%s (principal %d, role %s, lineage %d)", who(a), a.Principal, a.Role, a.Lineage)
+}
+
 func printAlarm(w io.Writer, a *api.Alarm) {
 	fmt.Fprintf(w, "%s: %s, %s\n", a.ID, a.Severity, a.State)
 	lines := [][2]string{
 		{"at", a.At.Format(time.RFC3339) + fmt.Sprintf(", entry %d", a.Entry)},
-		{"who", fmt.Sprintf("%s (principal %d, role %s, lineage %d)", who(a), a.Principal, a.Role, a.Lineage)},
+		{"who", suspect(a)},
 		{"customers", strconv.Itoa(a.Customers)}, {"seen", a.Seen}, {"usual", a.Usual},
 	}
 	if !a.AcknowledgedAt.IsZero() {
@@ -192,6 +204,21 @@ type alarmShowCmd struct {
 // Run shows an alarm.
 func (c *alarmShowCmd) Run(ctx context.Context, std Streams) error {
 	call := func(v *connection) (*api.Alarm, error) { return v.Alarm(ctx, c.Brand, c.ID) }
+	return ask(ctx, std, &c.remote, call, printAlarm)
+}
+
+type alarmRaiseCmd struct {
+	forBrand
+	Severity  string `help:"low, medium, high or critical." enum:"low,medium,high,critical" default:"high"`
+	Source    string `help:"Where it comes from: call, mail, staff, partner, authority, press, claim (somebody claims to have data) or other." required:"" enum:"call,mail,staff,partner,authority,press,claim,other"`
+	Principal string `help:"Whom it is about, where that is known." placeholder:"NAME"`
+	Ticket    string `help:"Case number." placeholder:"CASE"`
+}
+
+// Run raises an alarm.
+func (c *alarmRaiseCmd) Run(ctx context.Context, std Streams) error {
+	in := api.RaiseRequest{Severity: c.Severity, Source: c.Source, Principal: c.Principal, Ticket: c.Ticket}
+	call := func(v *connection) (*api.Alarm, error) { return v.RaiseAlarm(ctx, c.Brand, in) }
 	return ask(ctx, std, &c.remote, call, printAlarm)
 }
 

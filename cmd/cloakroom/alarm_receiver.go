@@ -18,6 +18,84 @@ type receiverCmd struct {
 	List   receiverListCmd   `cmd:"" help:"List receivers and their delivery status."`
 	Resume receiverResumeCmd `cmd:"" help:"Retry delivery now, even after the vault gave up."`
 	Remove receiverRemoveCmd `cmd:"" help:"Delete a receiver."`
+
+	Test    receiverTestCmd    `cmd:"" help:"Send a receiver a message that is marked as a test."`
+	Confirm receiverConfirmCmd `cmd:"" help:"Say that you read the last test of a receiver."`
+}
+
+type receiverTestCmd struct {
+	forBrand
+	Name string `arg:"" help:"Receiver name."`
+}
+
+// Help is the long help text.
+func (receiverTestCmd) Help() string {
+	return `Sends a message marked TEST and prints the HTTP status or the mail server's reply. The
+message holds a code: whoever reads it confirms with "alarm receiver confirm", which says who
+it reached. The vault tests each receiver by itself 30 days after the last test; a test that
+nobody confirms within 3 days is an alarm.
+
+EXIT STATUS: 0 the receiver took the test, 1 it did not.`
+}
+
+// Run tests a receiver.
+func (c *receiverTestCmd) Run(ctx context.Context, std Streams) error {
+	return c.with(ctx, std, func(v *connection) error {
+		r, err := v.TestReceiver(ctx, c.Brand, c.Name)
+		if err != nil {
+			return err
+		}
+		if err := c.print(std, r, func(w io.Writer) {
+			if r.TestFault == "" {
+				fmt.Fprintf(w, "%s took the test (%s). Whoever reads it confirms with the command in it\n", r.Name, reply(r))
+			}
+		}); err != nil {
+			return err
+		}
+		if r.TestFault != "" {
+			return fmt.Errorf("%s did not take the test: %s", r.Name, r.TestFault)
+		}
+		return nil
+	})
+}
+
+// reply says what a receiver answered its last test.
+func reply(r *api.Receiver) string {
+	switch {
+	case r.TestStatus == 0:
+		return "no answer"
+	case r.Kind == api.ReceiverMail:
+		return fmt.Sprintf("SMTP %d", r.TestStatus)
+	}
+	return fmt.Sprintf("HTTP %d", r.TestStatus)
+}
+
+type receiverConfirmCmd struct {
+	forBrand
+	Name string `arg:"" help:"Receiver name."`
+	Code string `arg:"" help:"The code in the test."`
+}
+
+// Run confirms a test.
+func (c *receiverConfirmCmd) Run(ctx context.Context, std Streams) error {
+	in := api.ReceiverConfirmation{Code: c.Code}
+	call := func(v *connection) (*api.Receiver, error) { return v.ConfirmReceiver(ctx, c.Brand, c.Name, in) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, r *api.Receiver) {
+		fmt.Fprintf(w, "the test of %s is confirmed by %s\n", r.Name, r.ConfirmedBy)
+	})
+}
+
+// lastTest says when a receiver was last tested, and who read that.
+func lastTest(r *api.Receiver) string {
+	switch {
+	case r.Tested.IsZero():
+		return "never tested"
+	case r.TestFault != "":
+		return "test failed: " + r.TestFault
+	case r.Confirmed.IsZero():
+		return fmt.Sprintf("tested %s (%s), not confirmed", r.Tested.Format(time.DateOnly), reply(r))
+	}
+	return fmt.Sprintf("tested %s (%s), confirmed by %s", r.Tested.Format(time.DateOnly), reply(r), r.ConfirmedBy)
 }
 
 type receiverAddCmd struct {
@@ -90,8 +168,9 @@ func (c *receiverListCmd) Run(ctx context.Context, std Streams) error {
 	call := func(v *connection) ([]api.Receiver, error) { return v.Receivers(ctx, c.Brand) }
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.Receiver) {
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-		for _, r := range list {
-			state := "served"
+		fmt.Fprintln(t, "RECEIVER\tKIND\tHOST\tFROM SEVERITY\tDELIVERED\tSTATE\tLAST TEST")
+		for i := range list {
+			r, state := &list[i], "served"
 			switch {
 			case !r.Stopped.IsZero():
 				state = fmt.Sprintf("gave up at %s: %s; its alarms are kept, send them with: cloakroom alarm receiver resume", r.Stopped.Format(time.RFC3339), r.Fault)
@@ -100,7 +179,7 @@ func (c *receiverListCmd) Run(ctx context.Context, std Streams) error {
 			case r.Fault != "":
 				state = "waiting: " + r.Fault
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\tfrom %s\t%d delivered\t%s\n", r.Name, r.Kind, r.Host, r.Severity, r.Delivered, state)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", r.Name, r.Kind, r.Host, r.Severity, r.Delivered, state, lastTest(r))
 		}
 		t.Flush()
 	})

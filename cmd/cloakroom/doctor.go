@@ -18,7 +18,12 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
-type doctorCmd struct{ remote }
+type doctorCmd struct {
+	remote
+	Ready        bool          `help:"Check what has to be in place before an alarm: responders, receivers, backups."`
+	RootKeyCopy  string        `name:"root-key-copy" help:"With --ready: the copy of root.key that you keep, to compare." type:"existingfile" placeholder:"FILE"`
+	BackupWithin time.Duration `name:"backup-within" help:"With --ready: how old the newest backup may be." default:"24h" placeholder:"TIME"`
+}
 
 // finding is one thing that doctor looked at.
 type finding struct {
@@ -32,8 +37,13 @@ func (doctorCmd) Help() string {
 	return `Checks the files of the data directory and their permissions, whether the vault can serve
 and has ordinals left for new customers, and the log of every brand, also against the
 checkpoints that this machine's servers kept. It asks the running server. With --database it
-also checks the PostgreSQL settings that the vault depends on. Changes nothing. EXIT
-STATUS: 0 all checks passed, 1 a check failed.`
+also checks the PostgreSQL settings that the vault depends on. Changes nothing.
+
+With --ready it checks instead what docs/runbook.md needs: two responders with a key at each
+brand, receivers whose test somebody read, two people for the acts that need them, the age of
+the newest backup, a copy of root.key, the clock.
+
+EXIT STATUS: 0 all checks passed, 1 a check failed.`
 }
 
 // Run looks at a vault.
@@ -46,7 +56,7 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 		}
 		found = append(found, f)
 	}
-	if c.Server == "" {
+	if c.Server == "" && !c.Ready {
 		files := []string{filepath.Join(c.Data, app.RootKeyFile)}
 		if c.RootKey != "" {
 			files[0] = c.RootKey
@@ -68,6 +78,9 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 		add("root key", err, "root.key matches this vault")
 	}
 	err := c.with(ctx, std, func(v *connection) error {
+		if c.Ready {
+			return c.ready(ctx, v, add)
+		}
 		if v.vault != nil {
 			settings, err := v.vault.DB.Settings(ctx)
 			if err != nil {

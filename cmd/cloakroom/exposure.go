@@ -33,14 +33,14 @@ days.
               their own, where no customer is taken twice.
   COULD       stolen now, it could change or erase at most this many in a day: the sum of
   DESTROY     write and erase. What a write tells of who is a customer is part of search.
-  USES        99 of 100 times that it took somebody in the last 30 days, it had no more
-              than this in the window that ended there (steps of five minutes; a
-              customer who was found, seen and revealed is one).
-  WOULD DO    a budget that would have done: 1.5 times USES, never less than the greatest
-              use of the 30 days, rounded up.
-  GAP         COULD TAKE without USES, in 30 days. Rows are sorted by it.
+  PEAK USE    the most that it took in such a window in the last 30 days (a customer who was
+              found, seen and revealed is one).
+  SUGGESTED   a budget that would have done: 1.5 times what 99 of 100 windows needed, never
+              less than PEAK USE, rounded up.
 
-Without the right to audit a brand, you see your own rows there, without USES.`
+Rows are sorted by what could be taken and was never needed, in 30 days. With --principal,
+sentences about that person come first. Without the right to audit a brand, you see your own
+rows there, without PEAK USE.`
 }
 
 // Run shows what could be stolen.
@@ -69,37 +69,59 @@ func (c *exposureCmd) show(w io.Writer, x *api.Exposure) {
 		c.own(w, x)
 		return
 	}
+	if c.Principal != "" {
+		c.sentences(w, x)
+	}
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "HOLDER\tCOULD TAKE 1 h\t24 h\t30 d\tCOULD DESTROY 24 h\tUSES 1 h\t24 h\t30 d\tWOULD DO 1 h\t24 h\t30 d\tGAP\t")
-	few, administers := false, false
+	fmt.Fprintln(t, "HOLDER\tCOULD TAKE 1 h\t24 h\t30 d\tCOULD DESTROY 24 h\tPEAK USE 1 h\t24 h\t30 d\tSUGGESTED 1 h\t24 h\t30 d\t")
+	administers := false
 	for i := range x.Rows {
 		r := &x.Rows[i]
 		f := c.figures(r)
 		note := r.State
-		switch {
-		case f.Steps == 0 && f.Bound != (api.Windows{}):
+		if f.Steps == 0 && f.Bound != (api.Windows{}) {
 			note = strings.TrimSpace(note + " unused")
-		case r.Few && f.Steps > 0:
-			few, note = true, strings.TrimSpace(note+" ?")
 		}
 		if r.Administers {
 			administers, note = true, strings.TrimSpace(note+" *")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%d\t%s\n", holder(&r.Held, c.Brand == ""), three(f.Bound), r.Destroy.Day, three(*f.P99), three(*f.WouldDo), f.Gap.Month, note)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", holder(&r.Held, c.Brand == ""), three(f.Bound), r.Destroy.Day, three(*f.Most), three(*f.WouldDo), note)
 	}
 	t.Flush()
 	if x.Total > len(x.Rows) {
 		fmt.Fprintf(w, "%d of %d; --top 0 shows all\n", len(x.Rows), x.Total)
 	}
-	if x.At.Sub(x.UsesAt) > time.Minute {
-		fmt.Fprintf(w, "use is counted up to %s: the server has just started and is still reading the log; retry for later use\n", x.UsesAt.Format(time.DateTime))
-	}
-	if few {
-		fmt.Fprintln(w, "?  measured at fewer than 100 moments: what it uses is the most that it used")
-	}
+	fmt.Fprintln(w, "\nCustomers. COULD TAKE: stolen now, at most. PEAK USE: the most in 30 days. SUGGESTED: a budget that would have done.")
 	if administers {
 		fmt.Fprintln(w, "*  may change budgets, policy or roles: its bound holds until it does")
 	}
+	if x.At.Sub(x.UsesAt) > time.Minute {
+		fmt.Fprintf(w, "use is counted up to %s: the server has just started and is still reading the log; retry for later use\n", x.UsesAt.Format(time.DateTime))
+	}
+}
+
+// sentences say of one person what the table says in figures.
+func (c *exposureCmd) sentences(w io.Writer, x *api.Exposure) {
+	for i := range x.Rows {
+		r := &x.Rows[i]
+		if r.Kind != "principal" {
+			continue
+		}
+		f := c.figures(r)
+		if f.Bound == (api.Windows{}) {
+			fmt.Fprintf(w, "%s at %s: stolen now, it could take nobody.\n", r.Principal, r.Held.Brand)
+			continue
+		}
+		fmt.Fprintf(w, "%s at %s: stolen now, it could take at most %d customers in an hour, %d in a day, %d in 30 days.\n",
+			r.Principal, r.Held.Brand, f.Bound.Hour, f.Bound.Day, f.Bound.Month)
+		if f.Steps == 0 {
+			fmt.Fprintf(w, "%s took nobody in the last 30 days.\n", r.Principal)
+			continue
+		}
+		fmt.Fprintf(w, "At the busiest %s took %d in an hour, %d in a day, %d in 30 days: a budget of %d, %d and %d would have done.\n",
+			r.Principal, f.Most.Hour, f.Most.Day, f.Most.Month, f.WouldDo.Hour, f.WouldDo.Day, f.WouldDo.Month)
+	}
+	fmt.Fprintln(w)
 }
 
 // own shows what the caller is told of themselves.

@@ -388,7 +388,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Sender.Contained = contained
 	door := &door.Door{Contained: contained, Brands: bs, Identity: v.Identity, Access: policies, Ledger: v.Ledger, Revisions: v.Revisions}
 	v.Alarms = &alarm.Desk{Door: door, Ledger: v.Ledger, Store: alarms}
-	v.Notify = &notify.Desk{Door: door, Ledger: v.Ledger, Ring: ring, DB: v.DB, Alarms: alarms}
+	v.Notify = &notify.Desk{Door: door, Ledger: v.Ledger, Ring: ring, DB: v.DB, Alarms: alarms, Sender: v.Sender}
 	v.Changes = &change.Desk{Door: door, Ledger: v.Ledger, DB: v.DB, Ring: ring, Revisions: v.Revisions, Loop: change.NewLoop()}
 	v.Changes.Receivers = v.Notify
 	v.Alarms.Register(v.Changes)
@@ -482,6 +482,7 @@ func (v *Vault) Watch(ctx context.Context, log *slog.Logger, events string) erro
 	g.Go(func() error { return v.Ledger.Watch(ctx, log, v.logs, func(f ledger.Fault) { v.urgent(ctx, log, f) }) })
 	g.Go(func() error { return v.Followers.Run(ctx, log) })
 	g.Go(func() error { return v.Sender.Run(ctx, log) })
+	g.Go(func() error { return v.Notify.Run(ctx, log) })
 	g.Go(func() error { return v.Reflex.Run(ctx, log) })
 	g.Go(func() error { return v.Mails.Run(ctx, log) })
 	g.Go(func() error { return v.Changes.Run(ctx, log) })

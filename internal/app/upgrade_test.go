@@ -416,6 +416,36 @@ func TestAnOlderServerIsRefusedAtEachCommit(t *testing.T) {
 	})
 }
 
+const (
+	sqlTestNewerSchema = `INSERT INTO schema_versions (version, at) VALUES (999999, 0)`
+	sqlTestNewerTable  = `ALTER TABLE purposes RENAME COLUMN description TO words`
+)
+
+// A server that runs while a newer release changes a table says so at the request that
+// needs it, and not that something is wrong with the vault.
+func TestAnOlderServerSaysThatItIs(t *testing.T) {
+	engines(t, func(t *testing.T, engine, dsn string) {
+		ctx := t.Context()
+		v, err := app.Open(ctx, t.TempDir(), app.Options{Database: dsn})
+		must(t, err)
+		defer v.Close()
+		local := localClient(v, "")
+		_, err = local.CreateBrand(ctx, api.Brand{Name: "gucci"})
+		must(t, err)
+		for _, sql := range []string{sqlTestNewerSchema, sqlTestNewerTable} {
+			_, err := v.DB.Exec(ctx, sql)
+			must(t, err)
+		}
+		var e *api.Error
+		if _, err := local.Purposes(ctx, "gucci"); !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable || !strings.Contains(e.Detail, "upgrade this server") {
+			t.Errorf("on a newer schema: %v", err)
+		}
+		if _, err := local.Ready(ctx); !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable || !strings.Contains(e.Detail, "newer release") {
+			t.Errorf("ready on a newer schema: %v", err)
+		}
+	})
+}
+
 // What a newer release wrote is refused, and left as it is.
 func TestOlderReleaseRefusesNewerDatabase(t *testing.T) {
 	t.Parallel()

@@ -520,6 +520,14 @@ var migrations = []string{
 	{postgres} ALTER TABLE take_backs SET (autovacuum_vacuum_scale_factor = 0);`,
 	// containment: those that end by themselves
 	`ALTER TABLE containments ADD COLUMN until bigint NOT NULL DEFAULT 0;`,
+	// notify: the last test of a receiver, and who confirmed it
+	`ALTER TABLE receivers ADD COLUMN tested bigint NOT NULL DEFAULT 0;
+	ALTER TABLE receivers ADD COLUMN test_code text NOT NULL DEFAULT '';
+	ALTER TABLE receivers ADD COLUMN test_status bigint NOT NULL DEFAULT 0;
+	ALTER TABLE receivers ADD COLUMN test_fault text NOT NULL DEFAULT '';
+	ALTER TABLE receivers ADD COLUMN confirmed bigint NOT NULL DEFAULT 0;
+	ALTER TABLE receivers ADD COLUMN confirmed_by bigint NOT NULL DEFAULT 0;
+	ALTER TABLE receivers ADD COLUMN silent bigint NOT NULL DEFAULT 0;`,
 }
 
 const (

@@ -235,6 +235,22 @@ type (
 		Receiver string `log:"receiver"`
 		Extra
 	}
+	// ReceiverTested: a receiver is sent a message that is marked as a test.
+	ReceiverTested struct {
+		Receiver string `log:"receiver"`
+		Extra
+	}
+	// ReceiverConfirmed: somebody read the last test of a receiver.
+	ReceiverConfirmed struct {
+		Receiver string `log:"receiver"`
+		Extra
+	}
+	// ReceiverSilent: nobody said in time that they read the test of a receiver.
+	ReceiverSilent struct {
+		Receiver string `log:"receiver"`
+		Days     int    `log:"days,clear,always"` // since the test
+		Extra
+	}
 	// Checked: something was checked, and nothing was changed.
 	Checked struct {
 		Check string `log:"check,clear"`
@@ -381,6 +397,14 @@ type (
 	// DetectionRules: these rules are in force from the next entry on.
 	DetectionRules struct {
 		Rules string `log:"rules,clear"`
+		Extra
+	}
+	// AlarmRaised: somebody raised an alarm by hand. Where it came from is one of a few words,
+	// so that no name gets into the log.
+	AlarmRaised struct {
+		Severity string `log:"severity,clear"`
+		Source   string `log:"source,clear"`
+		Suspect  uint64 `log:"suspect"` // the principal that it is about; 0: not known
 		Extra
 	}
 	// AlarmAcknowledged: somebody looks at an alarm.
@@ -662,6 +686,9 @@ func init() {
 	register(KindAdministration, "receiver-create", ReceiverCreated{})
 	register(KindAdministration, "receiver-remove", ReceiverRemoved{})
 	register(KindAdministration, "receiver-resume", ReceiverResumed{})
+	register(KindAdministration, "receiver-test", ReceiverTested{})
+	register(KindAdministration, "receiver-confirm", ReceiverConfirmed{})
+	register(KindAdministration, "receiver-silent", ReceiverSilent{})
 	register(KindAdministration, "none", Checked{})
 	register(KindAdministration, "backup", BackedUp{})
 	register(KindAdministration, "mend", Mended{})
@@ -686,6 +713,7 @@ func init() {
 	register(KindRotation, "destroy-old", OldDestroyed{})
 
 	register(KindDetection, "rules", DetectionRules{})
+	register(KindDetection, "alarm-raise", AlarmRaised{})
 	register(KindDetection, "alarm-ack", AlarmAcknowledged{})
 	register(KindDetection, "alarm-close", AlarmClosed{})
 

@@ -191,7 +191,7 @@ func (t *Tracker) Decide(ctx context.Context, fn func(ctx context.Context) error
 			return err
 		}
 		n, rerr := t.Read(ctx)
-		if err == nil {
+		if err == nil || errors.Is(rerr, ErrFenced) { // which is why fn may have failed
 			err = rerr
 		}
 		if rerr != nil || n == a.rev && !errors.Is(err, ErrMoved) {

@@ -93,6 +93,22 @@ func (d *Door) Admit(ctx context.Context, c identity.Caller, brand string, actio
 	return v, nil
 }
 
+// AdmitEither is Admit for a request that either of two actions is enough for. A refusal
+// names the first.
+func (d *Door) AdmitEither(ctx context.Context, c identity.Caller, brand string, action, or access.Action) (*Visit, error) {
+	v, err := d.Enter(ctx, c, brand)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := v.Policy.Authorize(v.Who, or, "", 0); err == nil {
+		action = or
+	}
+	if _, err := v.Authorize(ctx, action, "", 0); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
 // Stopped reports whether a caller is stopped by the group, or wherever they have a role.
 func (d *Door) Stopped(ctx context.Context, c identity.Caller) (bool, error) {
 	who := identity.Who{Caller: c, Brand: record.Group}

@@ -83,12 +83,15 @@ func TestWhoIsNotifiedFollowsFromTheLog(t *testing.T) {
 				continue
 			}
 			of := list[max(0, len(list)-1-rnd.IntN(4))]
-			r, err := s.l.Record(t.Context(), ledger.Event{Kind: entry.KindDetection, Who: p.agent(50),
-				Detail: entry.AlarmClosed{Alarm: of.ID(), Reason: "mistaken"}})
+			closes, detail := i%12 != 3, entry.Detail(entry.AlarmClosed{Alarm: of.ID(), Reason: "mistaken"})
+			if !closes {
+				detail = entry.AlarmAcknowledged{Alarm: of.ID()}
+			}
+			r, err := s.l.Record(t.Context(), ledger.Event{Kind: entry.KindDetection, Who: p.agent(50), Detail: detail})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := NewStore(p.db).apply(t.Context(), p.brand, change{r.Entry(), r.At(), 50, Place{of.Entry, of.Rule}, true, "mistaken", ""}); err != nil {
+			if err := NewStore(p.db).apply(t.Context(), p.brand, change{r.Entry(), r.At(), 50, Place{of.Entry, of.Rule}, closes, "mistaken", ""}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -113,6 +116,61 @@ func TestWhoIsNotifiedFollowsFromTheLog(t *testing.T) {
 		}
 		if pages < 10 || pages > 32 {
 			t.Errorf("%d pages of %d alarms, 30 of which were closed", pages, hits)
+		}
+	})
+}
+
+// Who acknowledged an alarm is at it: the next about the same thing, on whatever day, is
+// quiet until it is worse: another credential, a higher severity, twice the customers.
+func TestAnAcknowledgedAlarmIsQuietUntilItIsWorse(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, p place) {
+		day := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+		alarm := func(i uint64, g detect.Grade, lineage uint64, customers, days int) detect.Alarm {
+			at := day.AddDate(0, 0, days)
+			return detect.Alarm{Brand: p.brand, Entry: i, At: at, Rule: detect.Surge, Grade: g, Principal: 7, Lineage: lineage, Customers: customers,
+				Key: fmt.Sprintf("%d/surge/7/%s/%s", p.brand, g, at.Format(time.DateOnly))}
+		}
+		step := func(i, alarm uint64, closed bool) change {
+			return change{entry: i, at: day, by: 9, alarm: Place{alarm, detect.Surge}, closed: closed, reason: "mistaken"}
+		}
+		all := &batch{alarms: []detect.Alarm{
+			alarm(1, detect.High, 5, 10, 0),
+			alarm(3, detect.High, 5, 12, 0), alarm(4, detect.High, 5, 12, 1), alarm(5, detect.Medium, 5, 3, 2), // it goes on
+			alarm(6, detect.High, 5, 20, 0), alarm(7, detect.High, 5, 30, 0), // twice, and less than twice that
+			alarm(8, detect.High, 6, 1, 0), alarm(9, detect.High, 6, 2, 3), // another credential, and again
+			alarm(10, detect.Critical, 5, 5, 3), // graver
+			alarm(12, detect.High, 5, 5, 4),     // after it was closed
+		}, changes: []change{step(2, 1, false), step(11, 1, true)}}
+		want := []string{
+			"1 high page after 0, repeated 3", "3 high repeat after 1, repeated 0", "4 high repeat after 1, repeated 0", "5 medium repeat after 1, repeated 0",
+			"6 high page after 1, repeated 1", "7 high repeat after 6, repeated 0",
+			"8 high page after 1, repeated 1", "9 high repeat after 8, repeated 0",
+			"10 critical page after 9, repeated 0", "12 high page after 10, repeated 0",
+		}
+		for _, size := range []uint64{13, 1, 3, 5} { // however the watcher comes to them
+			if _, err := p.db.Exec(t.Context(), `DELETE FROM alarms`); err != nil {
+				t.Fatal(err)
+			}
+			for from := uint64(0); from < 13; from += size {
+				b := &batch{from: from, to: from + size}
+				for _, a := range all.alarms {
+					if a.Entry >= b.from && a.Entry < b.to {
+						b.alarms = append(b.alarms, a)
+					}
+				}
+				for _, c := range all.changes {
+					if c.entry >= b.from && c.entry < b.to {
+						b.changes = append(b.changes, c)
+					}
+				}
+				if err := p.db.Tx(t.Context(), func(q db.Queryer) error { return NewStore(p.db).put(t.Context(), q, p.brand, b) }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := p.links(t); !reflect.DeepEqual(got, want) {
+				t.Errorf("in steps of %d:\n%q,\nwant\n%q", size, got, want)
+			}
 		}
 	})
 }

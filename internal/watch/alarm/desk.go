@@ -143,6 +143,58 @@ func (d *Desk) show(ctx context.Context, v *door.Visit, id string) (*api.Alarm, 
 	return &a, nil
 }
 
+// ErrSuspect is returned for a suspect that is not of the brand, in the words in which an
+// unknown one is.
+var ErrSuspect = fault.New(fault.NotFound, "no principal of this name has a role at this brand: leave it out, or look at `cloakroom principal list`")
+
+// Raise raises an alarm by hand, and returns it: who is notified of alarms is notified of it.
+func (d *Desk) Raise(ctx context.Context, c identity.Caller, brand string, req api.RaiseRequest) (*api.Alarm, error) {
+	v, err := d.Door.Admit(ctx, c, brand, access.ActRespond)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := detect.ParseGrade(req.Severity); err != nil {
+		return nil, errors.Join(ErrAsk, err)
+	}
+	if !slices.Contains(detect.Sources(), req.Source) {
+		return nil, fmt.Errorf("%w: the source is one of %s", ErrAsk, strings.Join(detect.Sources(), ", "))
+	}
+	if err := door.Ticket(req.Ticket); err != nil {
+		return nil, err
+	}
+	detail := entry.AlarmRaised{Severity: req.Severity, Source: req.Source}
+	if req.Principal != "" {
+		if detail.Suspect, err = d.suspect(ctx, v, req.Principal); err != nil {
+			return nil, err
+		}
+	}
+	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindDetection, Who: v.Who, Ticket: req.Ticket, Detail: detail})
+	if err != nil {
+		return nil, err
+	}
+	a := Shown(v.Brand.Name, new(detect.Raised(v.Brand.ID, r.Entry(), r.At(), detail)))
+	a.Name, a.State = req.Principal, string(Unseen)
+	return &a, nil
+}
+
+// suspect returns the number of a principal with a role at the visit's brand.
+func (d *Desk) suspect(ctx context.Context, v *door.Visit, name string) (uint64, error) {
+	p, err := d.Door.Identity.ByName(ctx, name)
+	if err != nil && !errors.Is(err, identity.ErrNoPrincipal) {
+		return 0, err
+	}
+	roles, err := d.Door.Identity.Roles(ctx, p.ID) // also of nobody: it takes as long
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range roles {
+		if r.Brand == v.Brand.ID {
+			return p.ID, nil
+		}
+	}
+	return 0, ErrSuspect
+}
+
 // Acknowledge says that somebody looks into an alarm. Doing it again changes nothing.
 func (d *Desk) Acknowledge(ctx context.Context, c identity.Caller, brand, id string) (*api.Alarm, error) {
 	return d.step(ctx, c, brand, id, changeAck, api.CloseRequest{})

@@ -149,6 +149,10 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 		switch detail := e.Detail.(type) {
 		case entry.AlarmClosed:
 			d.close(detail.Alarm)
+		case entry.AlarmRaised:
+			if !d.tried {
+				return []Alarm{Raised(d.brand, index, e.At, detail)}
+			}
 		case entry.DetectionRules:
 			if r, err := ParseRules(detail.Rules); err == nil && !d.pinned { // an older release's rules may not be ours
 				d.rules, d.rulesText = r, detail.Rules
@@ -170,6 +174,9 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 	if !d.tried { // rules that are tried say nothing of these
 		s.separation()
 		s.epoch()
+		if silent, ok := e.Detail.(entry.ReceiverSilent); ok {
+			s.silent(&silent)
+		}
 	}
 	if d.canaries != nil {
 		s.canary()
@@ -309,6 +316,15 @@ func (s *sight) epoch() {
 		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: Epoch, Grade: Critical, Principal: s.e.Principal, Lineage: s.e.Lineage, Role: s.e.Role,
 		Usual: "a log that continues from its last entry", Seen: seen,
 		Key: fmt.Sprintf("%d/%s/%s", s.d.brand, Epoch, t.Name),
+	})
+}
+
+// silent says that alarms may reach nobody. Nothing switches it off.
+func (s *sight) silent(d *entry.ReceiverSilent) {
+	s.alarms = append(s.alarms, Alarm{
+		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: Receiver, Grade: High,
+		Usual: "somebody confirms each test of a receiver", Seen: fmt.Sprintf("nobody confirmed the test of the receiver %s in %s", d.Receiver, some(d.Days, "day", "days")),
+		Key: fmt.Sprintf("%d/%s/%s/%s/%s", s.d.brand, Receiver, d.Receiver, High, s.now.at.Format(time.DateOnly)),
 	})
 }
 

@@ -98,6 +98,11 @@ const (
 	Epoch  Rule = "log-epoch"
 	Mole   Rule = "mole"
 	Budget Rule = "budget"
+	// Receiver is a test of a receiver that nobody confirmed. No file of rules switches it
+	// off.
+	Receiver Rule = "receiver"
+	// ByHand is an alarm that a person raised.
+	ByHand Rule = "by-hand"
 )
 
 // many reports whether the rule is about many people, so that nobody's lineage is to blame.

@@ -22,6 +22,7 @@ const (
 	TypeClosed       = "alarm.closed"
 	TypeBegan        = "containment.began"
 	TypeUndone       = "containment.undone"
+	TypeTest         = "receiver.test"
 )
 
 // notice is one notification of a receiver.
@@ -29,6 +30,7 @@ type notice struct {
 	alarm.Notice
 	brand     string
 	contained containment.Containment // of an event that is about one; zero where it is not known
+	trial     *trial                  // a test, and nothing else
 }
 
 func noticeOf(ctx context.Context, name string, brand record.BrandID, told alarm.Notice, c *containment.Store) (n notice, err error) {
@@ -43,6 +45,9 @@ func noticeOf(ctx context.Context, name string, brand record.BrandID, told alarm
 }
 
 func (n *notice) typ() string {
+	if n.trial != nil {
+		return TypeTest
+	}
 	if n.Event == nil {
 		return TypeRaised
 	}
@@ -58,6 +63,9 @@ func (n *notice) typ() string {
 }
 
 func (n *notice) at() time.Time {
+	if n.trial != nil {
+		return n.trial.at
+	}
 	if n.Event != nil {
 		return n.Event.At
 	}
@@ -66,6 +74,9 @@ func (n *notice) at() time.Time {
 
 // id is the same whenever this is sent, so that a repeat is known as one.
 func (n *notice) id() string {
+	if n.trial != nil {
+		return n.trial.id(n.brand)
+	}
 	if n.Event == nil {
 		return n.raised()
 	}
@@ -77,6 +88,9 @@ func (n *notice) raised() string { return "alarm_" + n.brand + "_" + n.Alarm.ID(
 
 // data is what a webhook holds of it.
 func (n *notice) data() any {
+	if n.trial != nil {
+		return n.trial.data(n.brand)
+	}
 	e := n.Event
 	if e != nil && n.Alarm == nil {
 		return n.containment()
@@ -147,6 +161,9 @@ func whom(c containment.Containment) string {
 
 // subject is the first line of a mail.
 func (n *notice) subject() string {
+	if n.trial != nil {
+		return n.trial.subject(n.brand)
+	}
 	e, a := n.Event, n.Alarm
 	switch {
 	case e == nil && n.cameAgain():
@@ -163,6 +180,9 @@ func (n *notice) subject() string {
 
 // text is a mail's text.
 func (n *notice) text() string {
+	if n.trial != nil {
+		return n.trial.text(n.brand)
+	}
 	var b strings.Builder
 	line := func(name, text string) {
 		if text != "" {

@@ -73,12 +73,13 @@ const (
 	sqlInsertReceiver = `INSERT INTO receivers (brand, name, url, grade, key, created, entry, rule, delivered, failures, status, next, holder, until, since)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, 0, '', 0, $9) ON CONFLICT DO NOTHING`
 	sqlDeleteReceiver = `DELETE FROM receivers WHERE brand = $1 AND name = $2`
-	sqlListReceivers  = `SELECT name, url, grade, key, created, delivered, failures, status, next, fault, stopped FROM receivers WHERE brand = $1 ORDER BY name`
-	sqlFailing        = `SELECT count(*) FROM receivers WHERE failures > 0 OR stopped <> 0`
-	sqlAllReceivers   = `SELECT brand, name, url, grade, key, created, entry, rule, since FROM receivers ORDER BY brand, name`
-	sqlDueReceivers   = `SELECT brand, name, url, grade, key, created, entry, rule, since FROM receivers WHERE next <= $1 AND stopped = 0 ORDER BY brand, name`
-	sqlTakenReceiver  = `SELECT entry, rule, failures, refused FROM receivers WHERE brand = $1 AND name = $2 AND next <= $3 AND stopped = 0`
-	sqlServed         = `UPDATE receivers SET entry = $3, rule = $4, delivered = delivered + $5, failures = $6, status = $7, next = $8, fault = $9, refused = $10, stopped = $11
+	sqlListReceivers  = `SELECT name, url, grade, key, created, delivered, failures, status, next, fault, stopped, tested, test_status, test_fault, confirmed, confirmed_by
+		FROM receivers WHERE brand = $1 ORDER BY name`
+	sqlFailing       = `SELECT count(*) FROM receivers WHERE failures > 0 OR stopped <> 0`
+	sqlAllReceivers  = `SELECT brand, name, url, grade, key, created, entry, rule, since FROM receivers ORDER BY brand, name`
+	sqlDueReceivers  = `SELECT brand, name, url, grade, key, created, entry, rule, since FROM receivers WHERE next <= $1 AND stopped = 0 ORDER BY brand, name`
+	sqlTakenReceiver = `SELECT entry, rule, failures, refused FROM receivers WHERE brand = $1 AND name = $2 AND next <= $3 AND stopped = 0`
+	sqlServed        = `UPDATE receivers SET entry = $3, rule = $4, delivered = delivered + $5, failures = $6, status = $7, next = $8, fault = $9, refused = $10, stopped = $11
 		WHERE brand = $1 AND name = $2`
 	sqlNoteFault      = `UPDATE receivers SET fault = $3 WHERE brand = $1 AND name = $2 AND fault <> $3`
 	sqlResumeReceiver = `UPDATE receivers SET next = 0, failures = 0, refused = 0, stopped = 0, fault = '' WHERE brand = $1 AND name = $2`
@@ -101,6 +102,7 @@ type receiver struct {
 	fault     string // why the last try failed
 	refused   int64  // microseconds: since when it has refused for good, and nothing else
 	stopped   int64  // microseconds: when it was given up, 0 if it was not
+	tested    tested
 }
 
 // tableReceivers is the table of which a brand's log has the rows: who is alarmed, not how
@@ -187,6 +189,7 @@ type Desk struct {
 	Ring   *keys.Ring
 	DB     *db.DB
 	Alarms *alarm.Store
+	Sender *Sender
 
 	remove *change.Handle[receiverRemoved, bool] // set by Register
 }
@@ -293,50 +296,86 @@ func (d *Desk) known(ctx context.Context, c identity.Caller, brand, name string)
 	if err != nil {
 		return nil, err
 	}
-	list, err := d.List(ctx, c, brand)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.ContainsFunc(list, func(r api.Receiver) bool { return r.Name == name }) {
-		return nil, ErrNoReceiver
-	}
-	return v, nil
+	_, err = d.one(ctx, v.Brand.ID, name)
+	return v, err
 }
 
-// List returns a brand's receivers, without secrets and addresses.
-func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api.Receiver, error) {
-	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
+// one returns a receiver.
+func (d *Desk) one(ctx context.Context, brand record.BrandID, name string) (*receiver, error) {
+	rows, err := d.rows(ctx, brand)
 	if err != nil {
 		return nil, err
 	}
+	i := slices.IndexFunc(rows, func(r receiver) bool { return r.name == name })
+	if i < 0 {
+		return nil, ErrNoReceiver
+	}
+	return &rows[i], nil
+}
+
+func (d *Desk) rows(ctx context.Context, brand record.BrandID) ([]receiver, error) {
 	var rows []receiver
-	err = d.DB.Rows(ctx, func(row db.Row) error {
-		r := receiver{brand: v.Brand.ID}
-		var grade int64
-		err := row.Scan(&r.name, &r.url, &grade, &r.key, &r.created, &r.delivered, &r.failures, &r.status, &r.next, &r.fault, &r.stopped)
-		r.grade = detect.Grade(grade)
+	err := d.DB.Rows(ctx, func(row db.Row) error {
+		r := receiver{brand: brand}
+		t := &r.tested
+		var grade, by int64
+		err := row.Scan(&r.name, &r.url, &grade, &r.key, &r.created, &r.delivered, &r.failures, &r.status, &r.next, &r.fault, &r.stopped,
+			&t.at, &t.status, &t.fault, &t.confirmed, &by)
+		r.grade, t.by = detect.Grade(grade), uint64(by)
 		rows = append(rows, r)
 		return err
-	}, sqlListReceivers, int64(v.Brand.ID))
+	}, sqlListReceivers, int64(brand))
 	if err != nil {
 		return nil, fmt.Errorf("reading the receivers: %w", err)
 	}
+	return rows, nil
+}
+
+// List returns a brand's receivers, without secrets and addresses, to who registers them and
+// to who is alarmed by them.
+func (d *Desk) List(ctx context.Context, c identity.Caller, brand string) ([]api.Receiver, error) {
+	v, err := d.Door.AdmitEither(ctx, c, brand, access.ActAdminister, access.ActAlarms)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := d.rows(ctx, v.Brand.ID)
+	if err != nil {
+		return nil, err
+	}
 	out := []api.Receiver{}
-	for _, r := range rows {
-		kind, host := api.ReceiverWebhook, "unreadable"
-		if address, _, err := open(ctx, d.Ring, &r); err == nil {
-			if u, err := url.Parse(address); err == nil {
-				kind, host = kindOf(u), hostOf(u)
-			}
+	for i := range rows {
+		a, err := d.shown(ctx, &rows[i])
+		if err != nil {
+			return nil, err
 		}
-		a := api.Receiver{Name: r.name, Kind: kind, Host: host, Severity: r.grade.String(), Created: time.UnixMicro(r.created).UTC(),
-			Delivered: uint64(r.delivered), Failures: r.failures, Status: r.status, Fault: r.fault, Stopped: db.Time(r.stopped)}
-		if r.failures > 0 && r.stopped == 0 {
-			a.NextTry = time.UnixMicro(r.next).UTC()
-		}
-		out = append(out, a)
+		out = append(out, *a)
 	}
 	return out, nil
+}
+
+func (d *Desk) shown(ctx context.Context, r *receiver) (*api.Receiver, error) {
+	kind, host := api.ReceiverWebhook, "unreadable"
+	if address, _, err := open(ctx, d.Ring, r); err == nil {
+		if u, err := url.Parse(address); err == nil {
+			kind, host = kindOf(u), hostOf(u)
+		}
+	}
+	t := &r.tested
+	a := &api.Receiver{Name: r.name, Kind: kind, Host: host, Severity: r.grade.String(), Created: time.UnixMicro(r.created).UTC(),
+		Delivered: uint64(r.delivered), Failures: r.failures, Status: r.status, Fault: r.fault, Stopped: db.Time(r.stopped),
+		Tested: db.Time(t.at), TestStatus: t.status, TestFault: t.fault, Confirmed: db.Time(t.confirmed)}
+	if r.failures > 0 && r.stopped == 0 {
+		a.NextTry = time.UnixMicro(r.next).UTC()
+	}
+	if t.by == 0 {
+		return a, nil
+	}
+	p, err := d.Door.Identity.Get(ctx, t.by)
+	if err != nil {
+		return nil, err
+	}
+	a.ConfirmedBy = p.Name
+	return a, nil
 }
 
 // open returns a receiver's address and the key that its requests are signed with.

@@ -11,6 +11,7 @@ import (
 // alarmRoutes serve what was detected, and the rules by which.
 func (s *Server) alarmRoutes() {
 	route(s, "GET", "/v1/brands/{brand}/alarms", "alarm-list", "List alarms, newest first", s.listAlarms)
+	route(s, "POST", "/v1/brands/{brand}/alarms", "alarm-raise", "Raise an alarm by hand", s.raiseAlarm, once)
 	route(s, "GET", "/v1/brands/{brand}/alarms/{alarm}", "alarm-show", "Show an alarm", s.showAlarm)
 	route(s, "POST", "/v1/brands/{brand}/alarms/{alarm}/ack", "alarm-ack", "Acknowledge an alarm", s.acknowledgeAlarm)
 	route(s, "POST", "/v1/brands/{brand}/alarms/{alarm}/close", "alarm-close", "Close an alarm for a reason", s.closeAlarm)
@@ -22,6 +23,10 @@ func (s *Server) alarmRoutes() {
 
 func (s *Server) listAlarms(ctx context.Context, c identity.Caller, in *alarmsQuery) (*api.Alarms, error) {
 	return s.vault.Alarms.List(ctx, c, in.Brand, alarm.Query{State: in.State, Grade: in.Severity, Before: in.Before, Limit: in.Limit})
+}
+
+func (s *Server) raiseAlarm(ctx context.Context, c identity.Caller, in *sentTo[api.RaiseRequest]) (*api.Alarm, error) {
+	return s.vault.Alarms.Raise(ctx, c, in.Brand, in.Body)
 }
 
 func (s *Server) showAlarm(ctx context.Context, c identity.Caller, in *AlarmPath) (*api.Alarm, error) {

@@ -80,7 +80,9 @@ var doors = map[string]textDoor{
 	"budget-set":       {body: `{"rules":""}`, instead: map[string]string{"version": api.TypeInvalid /* before it, that there are no rules */}},
 	"detection-set":    {body: `{"rules":""}`},
 	"detection-replay": {as: "incident-responder", body: `{}`},
+	"alarm-raise":      {as: "incident-responder", body: `{"severity":"high","source":"call"}`, instead: map[string]string{"principal": api.TypeNotFound}},
 	"alarm-close":      {as: "incident-responder", body: `{"reason":"expected"}`},
+	"receiver-confirm": {as: "incident-responder", body: `{"code":"x"}`, instead: map[string]string{"code": api.TypeNotFound}},
 	"receiver-create":  {body: `{"name":"r1","url":"https://soc.gucci.example/"}`, value: map[string]string{"url": "https://soc.gucci.example/" + cardInName}},
 	"export-request": {as: "data-protection-officer", body: `{"form":"clear","fields":["email"],"purpose":"migration","recipient":"RECIPIENT","tokens":["TOKEN"]}`,
 		instead: map[string]string{

@@ -2,12 +2,15 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/idempotency"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
@@ -93,7 +96,7 @@ func route[I, O any](s *Server, method, path, id, summary string, fn handler[I, 
 			return err
 		})
 		if err != nil {
-			e := problem(err)
+			e := problem(s.outdated(ctx, err))
 			s.metrics.failed(e.Type)
 			request, _ := ctx.Value(requestKey{}).(string)
 			if e.Status >= http.StatusInternalServerError {
@@ -103,6 +106,18 @@ func route[I, O any](s *Server, method, path, id, summary string, fn handler[I, 
 		}
 		return &answered[O]{out}, nil
 	})
+}
+
+// outdated returns, in the place of an error that nobody foresaw, that a newer release has
+// changed the tables: this server reads them wrongly until it is upgraded.
+func (s *Server) outdated(ctx context.Context, err error) error {
+	if fault.Of(err) != nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if newer := s.vault.Upkeep.DB.Fits(ctx); errors.Is(newer, db.ErrNewerSchema) {
+		return errors.Join(newer, err)
+	}
+	return err
 }
 
 func idempotencyKey() *huma.Param {
