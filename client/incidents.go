@@ -12,3 +12,33 @@ import (
 func (c *Client) Scope(ctx context.Context, brand string, req api.ScopeRequest) (*api.Scope, error) {
 	return ask[api.Scope](ctx, c, http.MethodPost, at(brand, "scope"), req)
 }
+
+// OpenIncident opens an incident.
+func (c *Client) OpenIncident(ctx context.Context, brand string, req api.IncidentRequest) (*api.Incident, error) {
+	return ask[api.Incident](ctx, c, http.MethodPost, at(brand, "incidents"), req)
+}
+
+// Incidents lists incidents, the newest first.
+func (c *Client) Incidents(ctx context.Context, brand string) ([]api.Incident, error) {
+	return list[api.Incident](ctx, c, at(brand, "incidents"))
+}
+
+// Incident returns an incident as far as the caller may see it.
+func (c *Client) Incident(ctx context.Context, brand, id string) (*api.Incident, error) {
+	return ask[api.Incident](ctx, c, http.MethodGet, at(brand, "incidents", id), nil)
+}
+
+// StateFact records a fact of an incident, or corrects one.
+func (c *Client) StateFact(ctx context.Context, brand, id string, req api.FactRequest) (*api.Incident, error) {
+	return ask[api.Incident](ctx, c, http.MethodPost, at(brand, "incidents", id, "facts"), req)
+}
+
+// ScopeIncident makes the next version of an incident's scope.
+func (c *Client) ScopeIncident(ctx context.Context, brand, id string, req api.ScopeRequest) (*api.IncidentScope, error) {
+	return ask[api.IncidentScope](ctx, c, http.MethodPost, at(brand, "incidents", id, "scope"), req)
+}
+
+// CloseIncident closes an incident and freezes its report.
+func (c *Client) CloseIncident(ctx context.Context, brand, id string, req api.CloseIncidentRequest) (*api.Incident, error) {
+	return ask[api.Incident](ctx, c, http.MethodPost, at(brand, "incidents", id, "close"), req)
+}

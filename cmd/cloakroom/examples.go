@@ -103,6 +103,12 @@ var examples = map[string][]string{
 	"budget show":                {"cloakroom budget --brand gucci > budgets"},
 	"budget set":                 {"cloakroom budget set --brand gucci --dry-run budgets", "cloakroom budget set --brand gucci --default"},
 
+	"incident open":  {"cloakroom incident open --brand gucci --title 'stolen support key' --alarm 1234-walk", "cloakroom incident open --brand group --of gucci --of balenciaga --title 'connected app'"},
+	"incident list":  {"cloakroom incident list --brand gucci"},
+	"incident show":  {"cloakroom incident show --brand gucci 3", "cloakroom incident show --brand gucci group-1 --json"},
+	"incident fact":  {"cloakroom incident fact --brand gucci 3 aware --when 2026-11-29T08:30:00Z --said 'Dana, by phone'", "cloakroom incident fact --brand gucci 3 aware --when 2026-11-29T07:50:00Z --corrects 1240"},
+	"incident scope": {"cloakroom incident scope --brand gucci 3 --lineage 12 --from 2026-11-01"},
+	"incident close": {"cloakroom incident close --brand gucci 3 --summary 'key revoked, 312 customers told'"},
 	"scope":          {"cloakroom scope --brand gucci --principal alice --since 48h", "cloakroom scope --brand group --lineage 12 --except purpose=marketing --json"},
 	"log checkpoint": {"cloakroom log checkpoint --brand gucci > kept-checkpoint"},
 	"log verify":     {"cloakroom log verify --brand gucci --older kept-checkpoint", "cloakroom log verify --tiles gucci-log --vkey log.vkey"},

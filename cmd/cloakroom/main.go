@@ -72,6 +72,7 @@ type commands struct {
 	Budget    budgetCmd    `cmd:"" help:"Show or set a brand's budgets."`
 	Exposure  exposureCmd  `cmd:"" help:"Show how many customers each lineage, principal, role and brand could take if stolen now, and how many it uses."`
 	Contain   containCmd   `cmd:"" help:"Stop a lineage, principal, role, brand or all exports at once."`
+	Incident  incidentCmd  `cmd:"" help:"Keep incidents: facts, versions of the scope, timeline, a frozen report."`
 	Scope     scopeCmd     `cmd:"" help:"Count the distinct customers that somebody or something disclosed, changed or erased."`
 	Change    changeCmd    `cmd:"" help:"List and decide the acts that need a second person."`
 	Alarm     alarmCmd     `cmd:"" help:"List, acknowledge and close alarms, and manage their receivers."`

@@ -27,6 +27,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/respond/contain"
+	"github.com/cloakroom/cloakroom/internal/respond/incident"
 	"github.com/cloakroom/cloakroom/internal/respond/scope"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/audit"
@@ -114,6 +115,7 @@ type Vault struct {
 	Upkeep   *upkeep.Desk
 	Contain  *contain.Desk
 	Scope    *scope.Desk
+	Incident *incident.Desk
 	Changes  *change.Desk // acts that need a second person
 	Alarms   *alarm.Desk
 	Notify   *notify.Desk
@@ -416,6 +418,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Contain = &contain.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Changes: changes, Alarms: alarms, Exports: v.Exports.Store, Second: v.Changes}
 	v.Reflex = contain.NewReflex(v.Contain)
 	v.Scope = &scope.Desk{Door: door, Ledger: v.Ledger}
+	v.Incident = &incident.Desk{Door: door, Ledger: v.Ledger, Scopes: v.Scope, Alarms: alarms}
 	v.stored = []*follow.Loop{v.Reflex.Loop, v.Sender.Loop}
 	alarm.Watch(v.Followers, alarms, canaries, func(record.BrandID) {
 		for _, l := range v.stored {

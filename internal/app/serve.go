@@ -33,6 +33,7 @@ func (v *Vault) Desks() server.Desks {
 		Upkeep:    v.Upkeep,
 		Contain:   v.Contain,
 		Scope:     v.Scope,
+		Incident:  v.Incident,
 		Changes:   v.Changes,
 		Backups:   backup.NewDesk(v.BackupSource()),
 		Followers: v.Followers,

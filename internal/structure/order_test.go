@@ -71,6 +71,7 @@ var order = []string{
 	"internal/watch/notify",
 	"internal/respond/contain",
 	"internal/respond/scope",
+	"internal/respond/incident",
 	"internal/govern/admin",
 	"internal/govern/upkeep",
 	"internal/govern/backup",

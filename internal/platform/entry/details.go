@@ -641,9 +641,7 @@ type (
 // IncidentScope is the detail of the entry that comes before the figures of a scope leave:
 // who was asked about, up to which size of the log, and what the answer was.
 type IncidentScope struct {
-	Incident    uint64 `log:"incident,clear"` // 0: the question belongs to no incident
-	Version     uint64 `log:"version,clear"`  // of the incident's scope
-	Filter      string `log:"filter"`         // as JSON
+	Filter      string `log:"filter"` // as JSON
 	Size        uint64 `log:"size"`
 	Entries     uint64 `log:"entries"`
 	Disclosures uint64 `log:"disclosures"`
@@ -652,8 +650,51 @@ type IncidentScope struct {
 	Extra
 }
 
+// The details of KindIncident entries by which an incident's story is told. The n-th
+// IncidentOpened of a log is its incident n.
+type (
+	// IncidentOpened opens an incident.
+	IncidentOpened struct {
+		Title  string   `log:"title,always"`
+		Source string   `log:"source,clear"` // alarm, report or hand
+		Alarm  string   `log:"alarm"`
+		Lead   string   `log:"lead"` // number of the principal
+		Brands []string `log:"brand.*"`
+		Extra
+	}
+	// IncidentFact is what somebody said that happened, or a correction of it.
+	IncidentFact struct {
+		Incident uint64 `log:"incident,clear,always"`
+		Name     string `log:"name,always"`
+		When     string `log:"when"` // RFC 3339
+		Said     string `log:"said"` // who said so, in words
+		Text     string `log:"text"`
+		Brand    string `log:"brand"`
+		Corrects uint64 `log:"corrects"` // the entry of the fact that it takes the place of
+		Extra
+	}
+	// IncidentScoped is a version of an incident's scope.
+	IncidentScoped struct {
+		Incident uint64            `log:"incident,clear,always"`
+		Version  uint64            `log:"version,clear,always"`
+		Filter   string            `log:"filter"` // as JSON
+		Parts    map[string]string `log:"part.*"` // by brand, as JSON
+		Extra
+	}
+	// IncidentClosed closes an incident: what came before it is its frozen report.
+	IncidentClosed struct {
+		Incident uint64 `log:"incident,clear,always"`
+		Summary  string `log:"summary"`
+		Extra
+	}
+)
+
 func init() {
 	register(KindIncident, "scope", IncidentScope{})
+	register(KindIncident, "open", IncidentOpened{})
+	register(KindIncident, "fact", IncidentFact{})
+	register(KindIncident, "version", IncidentScoped{})
+	register(KindIncident, "close", IncidentClosed{})
 	register(KindHold, "place", HoldPlaced{})
 	register(KindHold, "release", HoldReleased{})
 	register(KindErasureBegun, "", ErasureBegun{})

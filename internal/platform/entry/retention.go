@@ -67,7 +67,8 @@ func RetentionOf(k Kind) (Retention, bool) {
 // Grants follows through a log which entries are still in force: those whose values
 // have to stay. Entries are to be shown in the order of the log.
 type Grants struct {
-	open map[string]grant
+	open      map[string]grant
+	incidents uint64 // opened so far
 }
 
 type grant struct {
@@ -145,7 +146,14 @@ func (g *Grants) Note(index uint64, e *Entry) {
 		if !g.any("containment ") { // an entry of one that begins does not say its number
 			delete(g.open, "contain")
 		}
-	case IncidentScope:
+	case IncidentOpened:
+		g.incidents++
+		g.incident(g.incidents, index, e.At)
+	case IncidentFact:
+		g.incident(d.Incident, index, e.At)
+	case IncidentScoped:
+		g.incident(d.Incident, index, e.At)
+	case IncidentClosed:
 		g.incident(d.Incident, index, e.At)
 	case ExportRequested:
 		g.add("export "+d.Export, index, e.At, exportEnds)
@@ -170,11 +178,9 @@ func (g *Grants) Note(index uint64, e *Entry) {
 	}
 }
 
-// incident keeps a step of an incident. A question that belongs to none grants nothing.
+// incident keeps a step of an incident.
 func (g *Grants) incident(n, index uint64, at time.Time) {
-	if n != 0 {
-		g.add("incident "+strconv.FormatUint(n, 10), index, at, incidentEnds)
-	}
+	g.add("incident "+strconv.FormatUint(n, 10), index, at, incidentEnds)
 }
 
 // roleless takes a role from a principal. One that has none left cannot use what else

@@ -66,7 +66,7 @@ type Desk struct {
 // Scope answers a request at a brand, or from the group at several, and logs each part in
 // its brand's log first.
 func (d *Desk) Scope(ctx context.Context, c identity.Caller, brand string, req api.ScopeRequest) (*api.Scope, error) {
-	visits, err := d.Visits(ctx, c, brand, req.Brands, access.ActAudit)
+	visits, err := d.visits(ctx, c, brand, req.Brands, access.ActAudit)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (d *Desk) Scope(ctx context.Context, c identity.Caller, brand string, req a
 	}
 	var parts []api.BrandScope
 	for _, v := range visits {
-		p, err := d.Part(ctx, v, &req, entry.IncidentScope{})
+		p, err := d.part(ctx, v, &req)
 		if err != nil {
 			return nil, err
 		}
@@ -91,9 +91,9 @@ func (d *Desk) Scope(ctx context.Context, c identity.Caller, brand string, req a
 	return evidence.Total(parts), nil
 }
 
-// Visits lets a caller in at the brands that a request is about. From the group these are
+// visits lets a caller in at the brands that a request is about. From the group these are
 // the brands that it names, or all.
-func (d *Desk) Visits(ctx context.Context, c identity.Caller, brand string, names []string, action access.Action) ([]*door.Visit, error) {
+func (d *Desk) visits(ctx context.Context, c identity.Caller, brand string, names []string, action access.Action) ([]*door.Visit, error) {
 	if brand != brands.GroupName {
 		if len(names) > 0 {
 			return nil, fmt.Errorf("%w: brands are chosen from the group: ask brand %s, or leave brands out", ErrRequest, brands.GroupName)
@@ -179,8 +179,25 @@ func (d *Desk) principal(ctx context.Context, name string) (uint64, error) {
 	return p.ID, err
 }
 
-// Part counts a numbered request in one brand's log as it is now, and logs the figures.
-func (d *Desk) Part(ctx context.Context, v *door.Visit, req *api.ScopeRequest, detail entry.IncidentScope) (*api.BrandScope, error) {
+// Again returns the set of an earlier scope, by its filter as the log has it.
+func (d *Desk) Again(ctx context.Context, brand record.BrandID, size uint64, filter string) (*entry.Set, error) {
+	var req api.ScopeRequest
+	if err := json.Unmarshal([]byte(filter), &req); err != nil {
+		return nil, fmt.Errorf("reading the filter of an earlier scope: %w", err)
+	}
+	f, err := evidence.NewFilter(&req)
+	if err != nil {
+		return nil, err
+	}
+	t, err := Count(ctx, d.Ledger, brand, size, f)
+	if err != nil {
+		return nil, err
+	}
+	return t.Set(), nil
+}
+
+// part counts a numbered request in one brand's log as it is now, and logs the figures.
+func (d *Desk) part(ctx context.Context, v *door.Visit, req *api.ScopeRequest) (*api.BrandScope, error) {
 	f, err := evidence.NewFilter(req)
 	if err != nil {
 		return nil, errors.Join(ErrRequest, err)
@@ -199,8 +216,8 @@ func (d *Desk) Part(ctx context.Context, v *door.Visit, req *api.ScopeRequest, d
 	}
 	out := t.Figures()
 	out.Brand, out.Size = v.Brand.Name, size
-	detail.Filter, detail.Size, detail.Digest = text, size, out.Digest
-	detail.Entries, detail.Disclosures, detail.Records = uint64(out.Entries), uint64(out.Disclosures), uint64(out.Records)
+	detail := entry.IncidentScope{Filter: text, Size: size, Digest: out.Digest,
+		Entries: uint64(out.Entries), Disclosures: uint64(out.Disclosures), Records: uint64(out.Records)}
 	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindIncident, Who: v.Who, Ticket: req.Ticket, Detail: detail})
 	if err != nil {
 		return nil, err

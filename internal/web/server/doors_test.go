@@ -92,6 +92,16 @@ var doors = map[string]textDoor{
 		}},
 	"contain": {as: "incident-responder", body: `{"principal":"support-agent"}`,
 		instead: map[string]string{"principal": api.TypeNotFound, "role": api.TypeInvalid, "alarm": api.TypeNotFound}},
+	"incident-open": {as: "incident-responder", body: `{"title":"t"}`, instead: map[string]string{
+		"source": api.TypeInvalid, "alarm": api.TypeNotFound, "brands": api.TypeInvalid}},
+	"incident-fact": {as: "incident-responder", body: `{"name":"note","text":"t"}`, instead: map[string]string{
+		"name": api.TypeInvalid, "when": api.TypeInvalid, "brand": api.TypeInvalid}},
+	"incident-close": {as: "incident-responder", body: `{"summary":"s"}`},
+	"incident-scope": {as: "incident-responder", body: `{"any":[{"purposes":["p"]}]}`, instead: map[string]string{
+		"any.fields": api.TypeInvalid, "any.levels": api.TypeInvalid, "any.kinds": api.TypeInvalid, "any.from": api.TypeInvalid, "any.to": api.TypeInvalid,
+		"brands": api.TypeInvalid, "except.fields": api.TypeInvalid, "except.levels": api.TypeInvalid, "except.kinds": api.TypeInvalid,
+		"except.from": api.TypeInvalid, "except.to": api.TypeInvalid,
+	}},
 	"scope": {as: "incident-responder", body: `{"any":[{"purposes":["p"]}]}`, instead: map[string]string{
 		"any.fields": api.TypeInvalid, "any.levels": api.TypeInvalid, "any.kinds": api.TypeInvalid, "any.from": api.TypeInvalid, "any.to": api.TypeInvalid,
 		"brands":        api.TypeInvalid,
@@ -122,6 +132,8 @@ func everyDoorRefusesCards(t *testing.T, h *house) {
 	h.must(err)
 	w, err := h.as["application"].Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe()}})
 	h.must(err)
+	_, err = h.as["incident-responder"].OpenIncident(ctx, "gucci", api.IncidentRequest{Title: "a test of doors"})
+	h.must(err)
 	b, err := os.ReadFile("../../../api/openapi.yaml")
 	h.must(err)
 	var doc struct {
@@ -147,7 +159,7 @@ func everyDoorRefusesCards(t *testing.T, h *house) {
 				continue
 			}
 			tried[op.OperationID] = true
-			path := strings.NewReplacer("{brand}", "gucci", "{token}", w.Results[0].Token, "{name}", "analyst", "{alarm}", "gucci-1-volume").Replace(path)
+			path := strings.NewReplacer("{brand}", "gucci", "{token}", w.Results[0].Token, "{name}", "analyst", "{alarm}", "gucci-1-volume", "{incident}", "1").Replace(path)
 			for _, leaf := range body.Schema.texts(doc.Components.Schemas, nil, 0) {
 				place := strings.ReplaceAll(strings.Join(leaf, "."), ".[]", "")
 				value := d.value[place]

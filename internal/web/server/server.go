@@ -32,6 +32,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/respond/contain"
+	"github.com/cloakroom/cloakroom/internal/respond/incident"
 	"github.com/cloakroom/cloakroom/internal/respond/scope"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/audit"
@@ -85,6 +86,7 @@ type Desks struct {
 	Upkeep    *upkeep.Desk
 	Contain   *contain.Desk
 	Scope     *scope.Desk
+	Incident  *incident.Desk
 	Changes   *change.Desk
 	Backups   *backup.Desk
 	Followers *follow.Runner

@@ -1,0 +1,112 @@
+package api
+
+import (
+	"slices"
+	"time"
+)
+
+// IncidentRequest opens an incident.
+type IncidentRequest struct {
+	Title  string   `json:"title" minLength:"1" maxLength:"200" doc:"What the incident is called. No names of customers."`
+	Source string   `json:"source,omitempty" enum:"alarm,report,hand" doc:"What it was opened from; hand where it is left out, alarm where an alarm is given."`
+	Alarm  string   `json:"alarm,omitempty" maxLength:"40" doc:"The alarm that it was opened from."`
+	Lead   string   `json:"lead,omitempty" maxLength:"64" doc:"Who leads; the caller where it is left out."`
+	Brands []string `json:"brands,omitempty" maxItems:"1000" doc:"At the group: the brands that are concerned."`
+	Ticket string   `json:"ticket,omitempty" maxLength:"64"`
+}
+
+// FactRequest states a fact of an incident, or corrects one.
+type FactRequest struct {
+	Name     string    `json:"name" maxLength:"40" doc:"One of the names of facts, such as aware or contained."`
+	When     time.Time `json:"when,omitzero" doc:"When it happened."`
+	Said     string    `json:"said,omitempty" maxLength:"200" doc:"Who said so; the caller where it is left out."`
+	Text     string    `json:"text,omitempty" maxLength:"4000" doc:"In words. No values of customers."`
+	Brand    string    `json:"brand,omitempty" maxLength:"40" doc:"The brand whose people may see it. At the group, without it, the group's people alone."`
+	Corrects uint64    `json:"corrects,omitempty" doc:"The entry of the fact that this takes the place of."`
+	Ticket   string    `json:"ticket,omitempty" maxLength:"64"`
+}
+
+// FactNames are the names that facts have. Times that deadlines hang on are among them.
+func FactNames() []string {
+	return slices.Clone([]string{"occurred-from", "occurred-to", "leak-possible", "detected", "aware", "determined", "personal-data-hit", "contained", "filed", "assumed", "unknown", "note"})
+}
+
+// CloseIncidentRequest closes an incident.
+type CloseIncidentRequest struct {
+	Summary string `json:"summary" minLength:"1" maxLength:"4000" doc:"What it came to. No values of customers."`
+	Ticket  string `json:"ticket,omitempty" maxLength:"64"`
+}
+
+// Incident is an incident as the caller may see it.
+type Incident struct {
+	ID       string          `json:"id" doc:"Its number, such as 3; for an incident of the group, group-3."`
+	Owner    string          `json:"owner" doc:"The brand whose log holds it."`
+	Title    string          `json:"title"`
+	Source   string          `json:"source" enum:"alarm,report,hand"`
+	Alarm    string          `json:"alarm,omitempty"`
+	Lead     string          `json:"lead"`
+	Brands   []string        `json:"brands" doc:"Of those concerned, the ones that the caller may see."`
+	Part     bool            `json:"part,omitempty" doc:"The caller sees one brand's part only."`
+	Opened   time.Time       `json:"opened"`
+	OpenedBy string          `json:"opened_by"`
+	Closed   time.Time       `json:"closed,omitzero"`
+	ClosedBy string          `json:"closed_by,omitempty"`
+	Summary  string          `json:"summary,omitempty" doc:"Of a closed incident. The report is what is here, and never changes."`
+	Facts    []Fact          `json:"facts" doc:"What people said, each version, in the order in which it was said."`
+	Scopes   []ScopeVersion  `json:"scopes" doc:"Versions of the scope, the oldest first."`
+	Timeline []IncidentEvent `json:"timeline" doc:"What the log says, by time."`
+}
+
+// Fact is one version of what somebody said.
+type Fact struct {
+	Entry      uint64    `json:"entry" doc:"Its entry in the owner's log."`
+	At         time.Time `json:"at" doc:"When it was recorded."`
+	By         string    `json:"by"`
+	Name       string    `json:"name"`
+	When       time.Time `json:"when,omitzero"`
+	Said       string    `json:"said"`
+	Text       string    `json:"text,omitempty"`
+	Brand      string    `json:"brand,omitempty"`
+	Corrects   uint64    `json:"corrects,omitempty"`
+	Replaced   bool      `json:"replaced,omitempty" doc:"A later version took its place."`
+	Concurrent bool      `json:"concurrent,omitempty" doc:"It corrects a version that another correction had replaced already: both stand until somebody decides."`
+}
+
+// ScopeVersion is a version of an incident's scope, as the log has it.
+type ScopeVersion struct {
+	Version uint64         `json:"version"`
+	Entry   uint64         `json:"entry"`
+	At      time.Time      `json:"at"`
+	By      string         `json:"by"`
+	Records int            `json:"records" doc:"Distinct customers, counted at each brand."`
+	Persons Persons        `json:"persons"`
+	Filter  string         `json:"filter" doc:"As JSON, with numbers in place of names."`
+	Parts   []ScopeFigures `json:"parts"`
+}
+
+// ScopeFigures are the figures of a scope's version at one brand.
+type ScopeFigures struct {
+	Brand       string `json:"brand"`
+	Size        uint64 `json:"size" doc:"The size of the brand's log that they are of."`
+	Entry       uint64 `json:"entry" doc:"The entry of the brand's log that holds them, with the digest of the set."`
+	Entries     int    `json:"entries"`
+	Disclosures int    `json:"disclosures"`
+	Records     int    `json:"records"`
+	Added       int    `json:"added" doc:"Customers that the version before had not."`
+	Removed     int    `json:"removed" doc:"Customers of the version before that this one has not."`
+}
+
+// IncidentScope is a new version of an incident's scope with all of its figures.
+type IncidentScope struct {
+	Version ScopeVersion `json:"version"`
+	Scope   Scope        `json:"scope"`
+}
+
+// IncidentEvent is an entry of the timeline: a machine wrote it.
+type IncidentEvent struct {
+	At    time.Time `json:"at"`
+	Entry uint64    `json:"entry"`
+	Brand string    `json:"brand"`
+	By    string    `json:"by,omitempty"`
+	What  string    `json:"what"`
+}

@@ -1,0 +1,82 @@
+package incident
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+)
+
+// book knows which entries of one brand's log tell of which incident. It follows from the
+// log: it is read when somebody asks, from where it ended before, and can be dropped.
+type book struct {
+	mu     sync.Mutex
+	next   uint64
+	opened []*pages            // the n-th is incident n+1
+	alarms map[string][]uint64 // entries that name an alarm, by its id
+}
+
+// pages are the entries of one incident.
+type pages struct {
+	entries []uint64 // the first opened it
+	alarm   string
+	last    uint64 // version of its scope
+	closed  bool
+}
+
+var errEnd = errors.New("the end of what is asked")
+
+// read brings a book up to the log as it is now.
+func (b *book) read(ctx context.Context, l *ledger.Ledger, brand record.BrandID) error {
+	err := l.Scan(ctx, brand, b.next, func(index uint64, e entry.Entry, _ []record.Ordinal) error {
+		b.note(index, &e)
+		b.next = index + 1
+		return ctx.Err()
+	})
+	if err != nil && !errors.Is(err, errEnd) {
+		return fmt.Errorf("reading the incidents: %w", err)
+	}
+	return nil
+}
+
+func (b *book) note(index uint64, e *entry.Entry) {
+	alarm := ""
+	switch d := e.Detail.(type) {
+	case entry.IncidentOpened:
+		b.opened = append(b.opened, &pages{entries: []uint64{index}, alarm: d.Alarm})
+	case entry.IncidentFact:
+		b.add(d.Incident, index)
+	case entry.IncidentScoped:
+		if p := b.add(d.Incident, index); p != nil {
+			p.last = max(p.last, d.Version)
+		}
+	case entry.IncidentClosed:
+		if p := b.add(d.Incident, index); p != nil {
+			p.closed = true
+		}
+	case entry.AlarmAcknowledged:
+		alarm = d.Alarm
+	case entry.AlarmClosed:
+		alarm = d.Alarm
+	case entry.ContainmentBegun:
+		alarm = d.Alarm
+	}
+	if alarm != "" {
+		b.alarms[alarm] = append(b.alarms[alarm], index)
+	}
+}
+
+// add adds an entry to an incident that is open. What raced with the closing does not
+// change the report.
+func (b *book) add(n, index uint64) *pages {
+	if n == 0 || n > uint64(len(b.opened)) || b.opened[n-1].closed {
+		return nil
+	}
+	p := b.opened[n-1]
+	p.entries = append(p.entries, index)
+	return p
+}
