@@ -73,6 +73,78 @@ type PutRequest struct {
 	DryRun          bool     `json:"dry_run,omitempty" doc:"Check, and say what would become of each customer; write nothing but a log entry."`
 }
 
+// FileApproval begins the approval of a file by two people.
+type FileApproval struct {
+	Service   string `json:"service,omitempty" maxLength:"64" doc:"Who imports the file; empty: the caller."`
+	Customers string `json:"customers,omitempty" maxLength:"64" doc:"SHA-256 of the file of customers."`
+	Purchases string `json:"purchases,omitempty" maxLength:"64" doc:"SHA-256 of the file of purchases."`
+	Mapping   string `json:"mapping" maxLength:"64" doc:"SHA-256 of the mapping and of the flags that say how values are read."`
+	Most      int64  `json:"most,omitempty" minimum:"0" maximum:"100000000" doc:"The most existing customers that it may change; 0: as many as the rehearsal finds."`
+}
+
+// ApprovalRequest asks another person for an approval whose rows were rehearsed.
+type ApprovalRequest struct {
+	Ticket string `json:"ticket,omitempty" maxLength:"64" doc:"Case number; it stands in the log."`
+}
+
+// StandingApproval asks another person to approve the writes of a service through one
+// mapping.
+type StandingApproval struct {
+	Service string    `json:"service" minLength:"1" maxLength:"64"`
+	Mapping string    `json:"mapping" maxLength:"64" doc:"SHA-256 of the mapping and of the flags that say how values are read."`
+	Fields  []string  `json:"fields" minItems:"1" maxItems:"40" doc:"The fields that its writes may set, beside external_id."`
+	Most    int64     `json:"most_per_day" minimum:"1" maximum:"100000000" doc:"The most existing customers that change on a day."`
+	Until   time.Time `json:"until" doc:"The end, within a year."`
+	Ticket  string    `json:"ticket,omitempty" maxLength:"64" doc:"Case number; it stands in the log."`
+}
+
+// WriteApproval is what two people approved about writes. Figures that depend on who is a
+// customer are for people with the action audit.
+type WriteApproval struct {
+	Number  uint64    `json:"number"`
+	Kind    string    `json:"kind" enum:"file,standing"`
+	State   string    `json:"state" enum:"draft,asked,in-force,ended"`
+	Service string    `json:"service"`
+	AskedBy string    `json:"asked_by"`
+	Mapping string    `json:"mapping" doc:"SHA-256."`
+	Files   []string  `json:"files,omitempty" doc:"SHA-256 of each."`
+	Fields  []string  `json:"fields,omitempty"`
+	Most    int64     `json:"most,omitempty" doc:"The most existing customers that may change: in all, or on a day."`
+	Changed *int64    `json:"changed,omitempty" doc:"How many of them changed: in all, or in the last day."`
+	Created time.Time `json:"created"`
+	Ends    time.Time `json:"ends"`
+}
+
+// ApprovedPut writes customers under an approval, or rehearses them for one.
+type ApprovedPut struct {
+	Customers       []Fields `json:"customers" minItems:"1" maxItems:"5000"`
+	MergeAttributes bool     `json:"merge_attributes,omitempty" doc:"Lay attributes over those kept: one with an empty value is taken away, and those that are not named stay."`
+	Mapping         string   `json:"mapping,omitempty" maxLength:"64" doc:"SHA-256 of the mapping, as it was approved."`
+}
+
+// Put is the same as a request without an approval.
+func (p *ApprovedPut) Put() *PutRequest {
+	return &PutRequest{Customers: p.Customers, MergeAttributes: p.MergeAttributes}
+}
+
+// ApprovedPurchases adds purchases under an approval.
+type ApprovedPurchases struct {
+	Customers []CustomerPurchases `json:"customers" minItems:"1" maxItems:"5000"`
+	Mapping   string              `json:"mapping,omitempty" maxLength:"64" doc:"SHA-256 of the mapping, as it was approved."`
+}
+
+// Taken says of each thing sent whether it was accepted, and never who is a customer.
+type Taken struct {
+	Results []TakenResult `json:"results"`
+}
+
+// TakenResult is accepted, or rejected for a fault of its own.
+type TakenResult struct {
+	Outcome   string        `json:"outcome" enum:"accepted,rejected"`
+	Reject    *Reject       `json:"reject,omitempty"`
+	Purchases []TakenResult `json:"purchases,omitempty"`
+}
+
 // StandingRequest replaces the standing of a customer: what has to be known before anybody
 // writes to them. An empty list takes it away.
 type StandingRequest struct {

@@ -22,6 +22,7 @@ const (
 	TypeTimeout         = "timeout"
 	TypePartlyDone      = "partly-done"          // what was asked for holds; the rest did not end well
 	TypeOutcomeUnknown  = "outcome-unknown"      // it may have been done
+	TypeQueueFull       = "queue-full"           // nothing was taken: what waits under standing approvals is at its bound
 	TypePending         = "second-person-needed" // asked for, and not in force before somebody else approves
 	TypeInternal        = "internal"
 )

@@ -18,6 +18,11 @@ type changeCmd struct {
 	Refuse   changeRefuseCmd   `cmd:"" help:"Refuse a change as a second person."`
 	Withdraw changeWithdrawCmd `cmd:"" help:"Withdraw a change that you asked for."`
 
+	AskImport   askImportCmd   `cmd:"" help:"Ask two people for an import that changes more customers than the budget."`
+	AskWrites   askWritesCmd   `cmd:"" help:"Ask two people for a standing approval of a service's writes."`
+	Approvals   approvalsCmd   `cmd:"" help:"List approvals of writes, newest first."`
+	EndApproval endApprovalCmd `cmd:"" help:"End an approval of writes."`
+
 	BreakGlass  changeGlassCmd `cmd:"" help:"Make a change of yours take effect by one hand, after a delay; everybody is notified."`
 	Acknowledge changeAckCmd   `cmd:"" help:"Acknowledge, as another person, that glass was broken."`
 }

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/platform/cards"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
@@ -35,6 +33,7 @@ type importCmd struct {
 	Tokens     string `help:"File for external_id,token of every imported customer, for applications to store instead of the customer." placeholder:"FILE"`
 	MaxRejects int    `help:"Limit of rejected rows; -1: no limit." default:"-1" placeholder:"N"`
 	DryRun     bool   `help:"Write nothing; count what the import would do."`
+	Approval   uint64 `help:"Number of an approval by two people (change approvals). The answer then counts accepted and rejected rows only." placeholder:"N"`
 
 	Empty          string `help:"What an empty value does to an existing one: keep or clear. A mapping can set it per column." enum:"keep,clear" default:"keep"`
 	AllowShrink    bool   `name:"allow-shrink" help:"Continue although the import would empty a field for nearly all customers of the file."`
@@ -57,6 +56,10 @@ themselves, to be fixed and imported again.
   cloakroom import --check export.csv                    # proposes a mapping
   cloakroom import --brand gucci --customers export.csv --from shopify-customers
   tap-shop | cloakroom import --brand gucci --singer --mapping shop.yaml > state.json
+
+An import that would change more existing customers than the budget stops at the first
+chunk without room, and prints the command that asks two people for an approval. Import
+the same files again with --approval N: it resumes.
 
 EXIT STATUS: 0 all rows imported, 1 failed, 2 wrong command line, 3 some rows were
 rejected, 130 interrupted.`
@@ -96,6 +99,7 @@ type importedCounts struct {
 	Unchanged  int64              `json:"unchanged"`
 	Rejected   int64              `json:"rejected"`
 	Withheld   int64              `json:"withheld"`
+	Accepted   int64              `json:"accepted,omitempty"`
 	RejectedBy map[string]int64   `json:"rejected_by"`
 	Cleared    int64              `json:"cleared"`
 	Dropped    int64              `json:"dropped_fields"`
@@ -125,6 +129,9 @@ func (c *importCmd) Run(ctx context.Context, std Streams) (err error) {
 	}
 	if c.Customers == "" && c.Purchases == "" {
 		return &usageError{"name a file: --customers, --purchases or both"}
+	}
+	if c.Approval != 0 && (c.Tokens != "" || c.DryRun) {
+		return &usageError{"under an approval no answer depends on who is a customer: leave --tokens and --dry-run out"}
 	}
 	if c.Customers == "-" && c.Purchases == "-" {
 		return &usageError{"standard input can be one of the files only"}
@@ -206,13 +213,13 @@ func (c *importCmd) run(ctx context.Context, std Streams, o intake.Options, toke
 		report, err = intake.Run(ctx, to, o)
 		return err
 	})
-	return report, err
+	return report, c.refused(err)
 }
 
 // rehearsed runs the import without writing, where it may clear values: a column that the
 // file lacks must not be emptied for everybody. Nothing is written before all is read.
 func (c *importCmd) rehearsed(ctx context.Context, std Streams, m *intake.Mapping) error {
-	if c.DryRun || c.AllowShrink || c.Customers == "" || c.Empty != "clear" && !m.Clears() {
+	if c.DryRun || c.AllowShrink || c.Approval != 0 || c.Customers == "" || c.Empty != "clear" && !m.Clears() {
 		return nil
 	}
 	if c.Customers == "-" {
@@ -333,7 +340,11 @@ func (i *imported) write(w io.Writer) {
 		if l.n.Read == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "%s: %d read, %d new, %d updated, %d unchanged, %d rejected\n", l.what, l.n.Read, l.n.New, l.n.Updated, l.n.Unchanged, l.n.Rejected)
+		if l.n.Accepted > 0 {
+			fmt.Fprintf(w, "%s: %d read, %d accepted, %d rejected\n", l.what, l.n.Read, l.n.Accepted, l.n.Rejected)
+		} else {
+			fmt.Fprintf(w, "%s: %d read, %d new, %d updated, %d unchanged, %d rejected\n", l.what, l.n.Read, l.n.New, l.n.Updated, l.n.Unchanged, l.n.Rejected)
+		}
 		for _, code := range slices.Sorted(maps.Keys(l.n.RejectedBy)) {
 			fmt.Fprintf(w, "  %s: %d\n", code, l.n.RejectedBy[code])
 		}
@@ -388,6 +399,10 @@ func (c *importCmd) own(ctx context.Context, v *connection, readers ...*intake.R
 // sink takes the short way where this process has the vault, and the API elsewhere.
 func (c *importCmd) sink(ctx context.Context, v *connection, tokens *csv.Writer, rehearse bool) (intake.Sink, error) {
 	keep := c.Tokens != "" && !rehearse
+	if c.Approval != 0 {
+		mapping, err := c.digest()
+		return intake.Rows(&approvedSink{client: v.Client, brand: c.Brand, number: c.Approval, mapping: mapping}), err
+	}
 	if v.vault == nil {
 		return intake.Rows(&sink{v.Client, c.Brand, tokens, keep, rehearse}), nil
 	}
@@ -414,7 +429,7 @@ func counts(c intake.Counts) importedCounts {
 	if by == nil {
 		by = map[string]int64{}
 	}
-	out := importedCounts{c.Read, c.New, c.Updated, c.Unchanged, c.Rejected, c.Withheld, by, c.Cleared, c.Dropped, map[string]unfound{}, c.Unwritten}
+	out := importedCounts{c.Read, c.New, c.Updated, c.Unchanged, c.Rejected, c.Withheld, c.Accepted, by, c.Cleared, c.Dropped, map[string]unfound{}, c.Unwritten}
 	for field, u := range c.Unfound {
 		out.Unfindable[field] = unfound{u.N, u.First}
 	}
@@ -487,115 +502,4 @@ func (l *lazyFile) close() error {
 		return nil
 	}
 	return l.file.Close()
-}
-
-// sink hands rows to the vault's API: it is an intake.Taker.
-type sink struct {
-	client *client.Client
-	brand  string
-	tokens *csv.Writer
-	keep   bool // tokens
-	dry    bool
-}
-
-// Customers implements intake.Taker.
-func (s *sink) Customers(ctx context.Context, rows []intake.CustomerRow) ([]intake.Result, error) {
-	req := api.PutRequest{Customers: make([]api.Fields, len(rows)), MergeAttributes: true, DryRun: s.dry}
-	for i := range rows {
-		req.Customers[i] = fieldsOf(&rows[i].Customer, rows[i].Set)
-	}
-	w, err := s.client.Put(ctx, s.brand, req)
-	if err != nil {
-		return nil, err
-	}
-	if s.keep {
-		for i, r := range w.Results {
-			if r.Token != "" {
-				s.tokens.Write([]string{req.Customers[i][record.ExternalID.String()], r.Token})
-			}
-		}
-		s.tokens.Flush()
-		if err := s.tokens.Error(); err != nil {
-			return nil, fmt.Errorf("writing the tokens: %w", err)
-		}
-	}
-	return results(w.Results), nil
-}
-
-func fieldsOf(c *record.Customer, set record.FieldSet) api.Fields {
-	out := api.Fields{}
-	for _, f := range record.Texts {
-		if set.Has(f) {
-			out[f.String()] = c.Get(f)
-		}
-	}
-	for name, v := range c.Attributes {
-		out["attr."+name] = v
-	}
-	return out
-}
-
-// Purchases implements intake.Taker. Those of one customer stand together.
-func (s *sink) Purchases(ctx context.Context, rows []intake.PurchaseRow) ([]intake.Result, error) {
-	req := api.PurchasesRequest{DryRun: s.dry}
-	for i := range rows {
-		last := len(req.Customers) - 1
-		if last < 0 || rows[i-1].ExternalID != rows[i].ExternalID {
-			who := api.CustomerPurchases{ExternalID: rows[i].ExternalID}
-			if token, is := rows[i].Token(); is {
-				who = api.CustomerPurchases{Token: token}
-			}
-			req.Customers = append(req.Customers, who)
-			last++
-		}
-		req.Customers[last].Purchases = append(req.Customers[last].Purchases, purchaseOf(&rows[i].Purchase))
-	}
-	w, err := s.client.AddPurchases(ctx, s.brand, req)
-	if err != nil {
-		return nil, err
-	}
-	var out []intake.Result
-	for i, r := range w.Results {
-		if r.Reject != nil {
-			for range req.Customers[i].Purchases {
-				out = append(out, results([]api.WriteResult{r})...)
-			}
-			continue
-		}
-		out = append(out, results(r.Purchases)...)
-	}
-	return out, nil
-}
-
-func purchaseOf(p *record.Purchase) api.Purchase {
-	return api.Purchase{
-		ID: p.ID, At: p.At.UTC().Format(time.RFC3339Nano), SKU: p.SKU, Description: p.Description, Quantity: &p.Quantity,
-		Amount: p.Amount.String(), Currency: p.Currency, Store: p.Store, Channel: p.Channel,
-	}
-}
-
-func results(list []api.WriteResult) []intake.Result {
-	outcomes := map[string]intake.Outcome{"new": intake.New, "updated": intake.Updated, "unchanged": intake.Unchanged, "rejected": intake.Rejected, "withheld": intake.Withheld}
-	out := make([]intake.Result, len(list))
-	for i, r := range list {
-		out[i].Outcome, out[i].Cleared = outcomes[r.Outcome], r.Cleared
-		out[i].Emptied, out[i].Unfound = fieldSet(r.Emptied), fieldSet(r.Unfindable)
-		if r.Reject != nil {
-			out[i].Reject = &intake.Reject{Field: r.Reject.Field, Code: r.Reject.Code, Reason: r.Reject.Reason}
-			for _, f := range r.Reject.Also {
-				out[i].Reject.Also = append(out[i].Reject.Also, intake.Fault{Field: f.Field, Code: f.Code, Reason: f.Reason})
-			}
-		}
-	}
-	return out
-}
-
-// fieldSet is the set of those names that this program knows.
-func fieldSet(names []string) (out record.FieldSet) {
-	for _, name := range names {
-		if f, err := record.ParseField(name); err == nil {
-			out = out.With(f)
-		}
-	}
-	return out
 }

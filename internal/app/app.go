@@ -30,6 +30,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/respond/incident"
 	"github.com/cloakroom/cloakroom/internal/respond/scope"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/approval"
 	"github.com/cloakroom/cloakroom/internal/vault/audit"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/change"
@@ -109,6 +110,7 @@ type Vault struct {
 	Disclose *disclose.Desk
 	Audit    *audit.Desk
 	Intake   *intake.Desk
+	Approved *approval.Desk // writes that two people approved
 	Exports  *export.Desk
 	Admin    *admin.Desk
 	Erase    *erase.Desk
@@ -383,10 +385,11 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	contained := containment.New(v.DB)
 	policies := access.NewStore(v.DB)
 	exports := export.NewStore(v.DB)
+	approvals := approval.NewStore(v.DB, ring)
 	if !v.restoring {
-		bs.Rights, v.Identity.Rights, contained.Rights, policies.Rights, exports.Rights = v.Ledger, v.Ledger, v.Ledger, v.Ledger, v.Ledger
+		bs.Rights, v.Identity.Rights, contained.Rights, policies.Rights, exports.Rights, approvals.Rights = v.Ledger, v.Ledger, v.Ledger, v.Ledger, v.Ledger, v.Ledger
 	}
-	granted := []upkeep.Granted{bs.Granted, v.Identity.Granted, policies.Granted, contained.Granted, exports.Granted, notify.Granted}
+	granted := []upkeep.Granted{bs.Granted, v.Identity.Granted, policies.Granted, contained.Granted, exports.Granted, notify.Granted, approvals.Granted}
 	v.Sender.Contained = contained
 	door := &door.Door{Contained: contained, Brands: bs, Identity: v.Identity, Access: policies, Ledger: v.Ledger, Revisions: v.Revisions}
 	v.Alarms = &alarm.Desk{Door: door, Ledger: v.Ledger, Store: alarms}
@@ -408,6 +411,9 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Exposure = exposure.New(door, v.Ledger, v.DB, v.Followers)
 	canaries := canary.NewStore(v.DB, ring)
 	changes := &change.Maker{DB: v.DB, Ledger: v.Ledger, Brands: bs}
+	v.Approved = &approval.Desk{Store: approvals, Door: door, Ledger: v.Ledger, Changes: changes}
+	v.Approved.Register(v.Changes)
+	v.Intake.Approvals, v.Intake.Queue = v.Approved, intake.NewQueue(v.DB, ring)
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Exposure: v.Exposure, Signer: signer}
 	v.Admin.Register(v.Changes)
 	v.Identity.Begin = v.Admin.BeginLocal
@@ -489,6 +495,7 @@ func (v *Vault) Watch(ctx context.Context, log *slog.Logger, events string) erro
 	g.Go(func() error { return v.Reflex.Run(ctx, log) })
 	g.Go(func() error { return v.Mails.Run(ctx, log) })
 	g.Go(func() error { return v.Changes.Run(ctx, log) })
+	g.Go(func() error { return v.Intake.Run(ctx, log) })
 	return g.Wait()
 }
 

@@ -22,6 +22,7 @@ func (v *Vault) Desks() server.Desks {
 		Disclose:  v.Disclose,
 		Audit:     v.Audit,
 		Intake:    v.Intake,
+		Approved:  v.Approved,
 		Exports:   v.Exports,
 		Exposure:  v.Exposure,
 		Canaries:  v.Canaries,

@@ -91,6 +91,8 @@ var guards = []guard{
 	{"P8.4", "internal/vault/seal/purchases.go", "if hidden[p.ords[i]] {", "if hidden == nil {", "internal/web/server.TestAProbeOfCanariesTellsNothingAndIsNoticed"},
 	{"P8.4", "internal/vault/intake/bounds.go", "d.Mark = w.d.mark(w.v.Brand.ID, w.mixing.met)", "d.Mark = w.d.mark(w.v.Brand.ID, 0)", "internal/web/server.TestAProbeOfCanariesTellsNothingAndIsNoticed"},
 	{"P8.2", "internal/vault/mask/mask.go", "return v[:end] + Hidden\n}\n\n// email", "return v[:end] + strings.Repeat(\"•\", utf8.RuneCountInString(v)-n)\n}\n\n// email", "internal/vault/mask.TestMaskDoesNotTellTheLength"},
+	{"P8.5", "internal/vault/approval/approval.go", "\tif n == 0 {\n\t\treturn ErrRows", "\tif n < 0 {\n\t\treturn ErrRows", "internal/vault/approval.TestTwoPeopleApproveAFile"},
+	{"P8.5", "internal/vault/intake/approved.go", "all := roomsOf(a, len(b.puts))", "all := roomsOf(a, 0*len(b.puts)+1)", "internal/vault/approval.TestAStandingApproval"},
 }
 
 // plants are the tests that plant the faults of a row themselves.

@@ -45,7 +45,8 @@ var openings = map[string]opening{
 	"(*internal/vault/seal.Store).Learn":       {true, "the likeness that canaries are made by, with the receipt of an entry about them: it keeps what many have in common"},
 	"(*internal/watch/canary.Desk).placeNow":   {false, "logs that canaries are made, and then learns what customers are like"},
 
-	"(*internal/vault/change.Desk).open": {false, "what somebody asked for that needs a second person: of staff and settings, and no customer"},
+	"(*internal/vault/intake.Queue).open": {false, "a write that waits under a standing approval, to be written: it is answered to nobody"},
+	"(*internal/vault/change.Desk).open":  {false, "what somebody asked for that needs a second person: of staff and settings, and no customer"},
 
 	// Of customers, without a receipt that names them. None gives a value away.
 	"(*internal/vault/seal.Unopened).matches":          {true, "says whether a customer has the value that a search was for: by chance a blind index finds others"},

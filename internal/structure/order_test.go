@@ -56,6 +56,7 @@ var order = []string{
 	"internal/vault/ledger",
 	"internal/vault/door",
 	"internal/vault/change",
+	"internal/vault/approval",
 	"internal/vault/internal/opener",
 	"internal/vault/seal",
 	"internal/vault/mask",

@@ -528,6 +528,43 @@ var migrations = []string{
 	ALTER TABLE receivers ADD COLUMN confirmed bigint NOT NULL DEFAULT 0;
 	ALTER TABLE receivers ADD COLUMN confirmed_by bigint NOT NULL DEFAULT 0;
 	ALTER TABLE receivers ADD COLUMN silent bigint NOT NULL DEFAULT 0;`,
+	// approval
+	`CREATE TABLE write_approvals (
+		id        bigint PRIMARY KEY,
+		brand     integer NOT NULL,
+		kind      text NOT NULL,
+		state     text NOT NULL,
+		principal bigint NOT NULL,
+		asked_by  bigint NOT NULL,
+		mapping   text NOT NULL,
+		files     text NOT NULL,
+		fields    bigint NOT NULL,
+		most      bigint NOT NULL,
+		created   bigint NOT NULL,
+		ends      bigint NOT NULL,
+		row_count bigint NOT NULL,
+		made      bigint NOT NULL,
+		changed   bigint NOT NULL,
+		unchanged bigint NOT NULL,
+		refused   bigint NOT NULL
+	);
+	CREATE TABLE approved_chunks (
+		approval bigint NOT NULL,
+		code     {blob} NOT NULL,
+		PRIMARY KEY (approval, code)
+	);` +
+		// intake
+		`CREATE TABLE write_queue (
+		id         bigint PRIMARY KEY,
+		brand      integer NOT NULL,
+		approval   bigint NOT NULL,
+		principal  bigint NOT NULL,
+		credential bigint NOT NULL,
+		lineage    bigint NOT NULL,
+		key        integer NOT NULL,
+		sealed     {blob} NOT NULL,
+		created    bigint NOT NULL
+	);`,
 }
 
 const (

@@ -48,7 +48,10 @@ var parts = []struct {
 	{"canaries", PartAdmin},
 	{"containments", PartAdmin},
 	{"changes", PartAdmin},
-	{"invitations", PartNone}, // of a day at most: a restore revives none
+	{"write_approvals", PartAdmin},
+	{"approved_chunks", PartNone}, // a file is approved again after a restore
+	{"write_queue", PartNone},     // no backup holds customers' data that an erasure does not reach
+	{"invitations", PartNone},     // of a day at most: a restore revives none
 	{"separation", PartAdmin},
 	{"brand_keys", PartKeys},
 	{"customer_keys", PartKeys},

@@ -356,6 +356,22 @@ type (
 		ChangeFacts
 		Extra
 	}
+	// WritesApproved: two people approved the writes of a service.
+	WritesApproved struct {
+		Approval uint64 `log:"approval,clear"` // of a file: its number
+		Kind     string `log:"approved,clear"` // file or standing
+		Service  uint64 `log:"service"`
+		Most     uint32 `log:"most,clear"` // existing customers that may change: in all, or on a day
+		Mapping  string `log:"mapping,clear"`
+		Files    string `log:"files,clear"`
+		Ends     string `log:"ends,clear"` // of a standing approval
+		Extra
+	}
+	// WritesEnded: an approval of writes was ended.
+	WritesEnded struct {
+		Approval uint64 `log:"approval,clear"`
+		Extra
+	}
 	// ChangeNoticed: an act that another log records concerns this brand.
 	ChangeNoticed struct {
 		ChangeFacts
@@ -744,6 +760,8 @@ func init() {
 	register(KindAdministration, "change-acknowledge", ChangeAcknowledged{})
 	register(KindAdministration, "change-done", ChangeDone{})
 	register(KindAdministration, "change-notice", ChangeNoticed{})
+	register(KindAdministration, "writes-approve", WritesApproved{})
+	register(KindAdministration, "writes-end", WritesEnded{})
 	register(KindAdministration, "two-people", TwoPeople{})
 	register(KindAdministration, "rows-seal", RowsSealed{})
 	register(KindAdministration, "rows-adopt", RowsAdopted{})

@@ -77,6 +77,8 @@ type Need struct {
 type Text struct {
 	Title string   // what the act does, in one sentence
 	Lines []string // what changes, line by line, as things are now
+	// Private are lines for those who may approve, and not for the requester.
+	Private []string
 }
 
 // Order says for whom an act is checked and made.

@@ -173,7 +173,7 @@ func (d *Desk) Approve(ctx context.Context, c identity.Caller, id string) (*api.
 			return nil, err
 		}
 	}
-	shown, err := d.shown(revision.Unbound(ctx), x)
+	shown, err := d.shown(revision.Unbound(ctx), x, false)
 	if err == nil && a.answers && x.State == Done && out != nil {
 		shown.Answer, err = json.Marshal(out)
 	}
@@ -237,5 +237,5 @@ func (d *Desk) end(ctx context.Context, x *request, who identity.Who, to State, 
 	if err := d.move(unbound, d.DB, x, from); err != nil {
 		return nil, err
 	}
-	return d.shown(unbound, x)
+	return d.shown(unbound, x, false)
 }

@@ -83,13 +83,13 @@ func (d *Desk) BreakGlass(ctx context.Context, c identity.Caller, id string, req
 		if err := d.notice(unbound, a, x, payload, "break-glass"); err != nil {
 			return nil, err
 		}
-		return d.shown(unbound, x)
+		return d.shown(unbound, x, false)
 	}
 	out, err := d.broken(ctx, a, x, payload)
 	if err != nil {
 		return nil, err
 	}
-	shown, err := d.shown(revision.Unbound(ctx), x)
+	shown, err := d.shown(revision.Unbound(ctx), x, false)
 	if err == nil && a.answers && x.State == Done && out != nil {
 		shown.Answer, err = json.Marshal(out)
 	}
@@ -211,5 +211,5 @@ func (d *Desk) Acknowledge(ctx context.Context, c identity.Caller, id string) (*
 			return nil, err
 		}
 	}
-	return d.shown(revision.Unbound(ctx), x)
+	return d.shown(revision.Unbound(ctx), x, false)
 }

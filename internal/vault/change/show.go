@@ -25,11 +25,11 @@ func (d *Desk) found(ctx context.Context, c identity.Caller, id string) (x *requ
 
 // Show returns a request to its requester and to those who may approve it.
 func (d *Desk) Show(ctx context.Context, c identity.Caller, id string) (*api.Change, error) {
-	x, _, err := d.found(ctx, c, id)
+	x, v, err := d.found(ctx, c, id)
 	if err != nil {
 		return nil, err
 	}
-	return d.shown(ctx, x)
+	return d.shown(ctx, x, v != nil)
 }
 
 // List returns the newest requests that the caller asked for or may see as an approver.
@@ -53,7 +53,7 @@ func (d *Desk) List(ctx context.Context, c identity.Caller) ([]api.Change, error
 		if !see && x.Who.Principal != c.Principal {
 			continue
 		}
-		s, err := d.shown(ctx, x)
+		s, err := d.shown(ctx, x, see && x.Who.Principal != c.Principal)
 		if err != nil {
 			return nil, err
 		}
@@ -62,7 +62,8 @@ func (d *Desk) List(ctx context.Context, c identity.Caller) ([]api.Change, error
 	return out, nil
 }
 
-func (d *Desk) shown(ctx context.Context, x *request) (*api.Change, error) {
+// shown shows a request; its private lines to somebody who may approve it alone.
+func (d *Desk) shown(ctx context.Context, x *request, officer bool) (*api.Change, error) {
 	name := func(id uint64) string {
 		if p, err := d.Door.Identity.Get(ctx, id); id != 0 && err == nil {
 			return p.Name
@@ -96,7 +97,9 @@ func (d *Desk) shown(ctx context.Context, x *request) (*api.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	out.Title, out.Lines = t.Title, t.Lines
+	if out.Title, out.Lines = t.Title, t.Lines; officer {
+		out.Lines = append(out.Lines, t.Private...)
+	}
 	if err := a.check(ctx, o, payload); err != nil {
 		out.Conflict = err.Error()
 	}

@@ -62,6 +62,8 @@ func (w *pending) log(ctx context.Context, rooms []ledger.Room) (err error) {
 	switch {
 	case w.owner:
 		d.By = entry.ByOwner
+	case w.under != nil:
+		d.By, d.Approval, ev.Rows, ev.Most = entry.ByApproval, w.under.ID, w.rows, w.under.Limits()
 	case w.bounded:
 		ev.Rows = w.rows
 		for i := range w.rows {
@@ -69,9 +71,9 @@ func (w *pending) log(ctx context.Context, rooms []ledger.Room) (err error) {
 				d.Met++
 			}
 		}
-		if len(ch.Profile) > 0 {
-			ev.Class = budget.Write.String()
-		}
+	}
+	if len(ch.Profile) > 0 && (w.bounded || w.under != nil) {
+		ev.Class = budget.Write.String()
 	}
 	d.Who = entry.Who(ch.Profile, ords)
 	d.Mark = w.d.mark(w.v.Brand.ID, w.mixing.met)
@@ -81,7 +83,7 @@ func (w *pending) log(ctx context.Context, rooms []ledger.Room) (err error) {
 	default:
 		ev.Detail = entry.Written{Wrote: d}
 	}
-	if len(ords) == 0 && d.Met == 0 && d.Unchanged == 0 && len(rooms) == 0 {
+	if len(ords) == 0 && d.Met == 0 && d.Unchanged == 0 && len(rooms) == 0 && w.under == nil {
 		return nil
 	}
 	w.receipt, err = w.d.Ledger.Record(ctx, ev)

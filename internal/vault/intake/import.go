@@ -37,6 +37,7 @@ const (
 	Unchanged
 	Rejected
 	Withheld // the customer was erased, and the row does not bring them back
+	Accepted // written under an approval, whose answer says no more
 )
 
 // Result is a sink's answer for one row. A Rejected one has a Reject, whose line Run
@@ -114,11 +115,12 @@ type Progress struct {
 }
 
 // Counts counts rows. Once an input is read to its end, Read is the sum of New, Updated,
-// Unchanged, Rejected and Withheld; on a dry run without a sink, rows without a fault are
+// Unchanged, Rejected, Withheld and Accepted; on a dry run without a sink, rows without a fault are
 // in Read alone.
 type Counts struct {
 	Read, New, Updated, Unchanged, Rejected int64
 	Withheld                                int64            // rows of customers who were erased
+	Accepted                                int64            // rows under an approval
 	RejectedBy                              map[string]int64 // by code of the first fault
 	Cleared                                 int64            // values removed
 	Emptied                                 map[string]int64 // by field, customers whose value was removed
@@ -514,6 +516,8 @@ func (im *importer) count(in Input, c *Counts, o *outcome) error {
 		c.Unchanged++
 	case Withheld:
 		c.Withheld++
+	case Accepted:
+		c.Accepted++
 	default:
 		rej := Reject{Code: CodeBadRow, Reason: "was refused"}
 		if o.Reject != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/approval"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
@@ -29,6 +30,9 @@ type Desk struct {
 	Ledger   *ledger.Ledger
 	Seal     *seal.Store
 	Canaries Canaries // may be nil
+	// Approvals are those of two people, and Queue holds what finds no room under one.
+	Approvals *approval.Desk
+	Queue     *Queue
 }
 
 const (
@@ -47,6 +51,13 @@ func (d *Desk) Put(ctx context.Context, c identity.Caller, brand string, req api
 	if err != nil {
 		return nil, err
 	}
+	b := putBatch(v, &req)
+	b.dry = req.DryRun
+	return d.put(ctx, v, b)
+}
+
+// putBatch checks the rows of a request.
+func putBatch(v *door.Visit, req *api.PutRequest) *batch {
 	b := newBatch(len(req.Customers))
 	seen := map[string]bool{}
 	for i, fields := range req.Customers {
@@ -64,8 +75,7 @@ func (d *Desk) Put(ctx context.Context, c identity.Caller, brand string, req api
 			b.unfound = append(b.unfound, row.Notes.Unfound)
 		}
 	}
-	b.dry = req.DryRun
-	return d.put(ctx, v, b)
+	return b
 }
 
 // Patch changes fields of one customer.
@@ -159,7 +169,7 @@ func twice() *Reject {
 
 // String returns the outcome's name in the API.
 func (o Outcome) String() string {
-	return [...]string{"new", "updated", "unchanged", "rejected", "withheld"}[o]
+	return [...]string{"new", "updated", "unchanged", "rejected", "withheld", "accepted"}[o]
 }
 
 func (d *Desk) put(ctx context.Context, v *door.Visit, b *batch) (*api.Written, error) {
@@ -215,6 +225,8 @@ type pending struct {
 	rooms   []budget.Class   // that it may count in
 	bounded bool             // by its principal's budgets
 	owner   bool             // the machine's owner writes
+	under   *approval.Approval
+	need    []ledger.Room // of the approval's budget
 	first   *firstLoad
 	unseen  bool // customers were sealed without looking for them
 
@@ -225,7 +237,7 @@ type pending struct {
 func (w *pending) begin(ctx context.Context) (err error) {
 	paid := false
 	for attempt := 1; ; attempt++ {
-		var rooms []ledger.Room
+		rooms := w.need
 		if w.bounded {
 			if rooms, paid, err = w.room(ctx, paid); err != nil {
 				return err
@@ -348,7 +360,19 @@ func (d *Desk) AddPurchases(ctx context.Context, c identity.Caller, brand string
 	if err != nil {
 		return nil, err
 	}
-	b := newBatch(len(req.Customers))
+	b, err := d.purchaseBatch(ctx, v, &req)
+	if err != nil {
+		return nil, err
+	}
+	if b.dry = req.DryRun; b.dry {
+		return d.rehearse(ctx, v, b)
+	}
+	return d.write(ctx, v, b, d.appends(v, b.appends))
+}
+
+// purchaseBatch checks the purchases of a request.
+func (d *Desk) purchaseBatch(ctx context.Context, v *door.Visit, req *api.PurchasesRequest) (b *batch, err error) {
+	b = newBatch(len(req.Customers))
 	seen := map[string]bool{}
 	for i, asked := range req.Customers {
 		a := seal.Append{}
@@ -378,10 +402,7 @@ func (d *Desk) AddPurchases(ctx context.Context, c identity.Caller, brand string
 		a.Purchases, b.results[i].Purchases = purchasesOf(asked.Purchases)
 		b.appends, b.at = append(b.appends, a), append(b.at, i)
 	}
-	if b.dry = req.DryRun; b.dry {
-		return d.rehearse(ctx, v, b)
-	}
-	return d.write(ctx, v, b, d.appends(v, b.appends))
+	return b, nil
 }
 
 // purchasesOf checks purchases. The results have an outcome where one was refused.

@@ -67,7 +67,8 @@ func (l *Ledger) Fits(ctx context.Context, who identity.Who, rooms []Room, rows 
 	for attempt := 0; ; attempt++ {
 		err = nil
 		for _, room := range rooms {
-			d := budget.Disclosure{At: now, Lineage: who.Lineage, Principal: who.Principal, Role: who.Role, Class: room.Class, Room: room.N, Rows: rows}
+			d := budget.Disclosure{At: now, Lineage: who.Lineage, Principal: who.Principal, Role: who.Role, Class: room.Class, Room: room.N, Rows: rows,
+				Approval: room.Approval, Most: room.Most}
 			if err = c.proj.book.Check(d); err != nil {
 				break
 			}

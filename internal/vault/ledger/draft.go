@@ -234,7 +234,7 @@ func (r *request) asks(e *entry.Entry) ([]budget.Disclosure, error) {
 		i := slices.IndexFunc(out, func(d budget.Disclosure) bool { return d.Class == room.Class })
 		if i < 0 {
 			i = len(out)
-			out = append(out, budget.Disclosure{Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: room.Class, Rows: r.rows})
+			out = append(out, budget.Disclosure{Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: room.Class, Rows: r.rows, Approval: room.Approval, Most: room.Most})
 		}
 		out[i].Room = room.N
 	}

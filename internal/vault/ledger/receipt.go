@@ -100,6 +100,9 @@ type Event struct {
 type Room struct {
 	Class budget.Class
 	N     int
+	// Approval is the approval whose budget it is, with its limits; 0: none.
+	Approval uint64
+	Most     budget.Limits
 }
 
 // Receipt shows that an entry is durable. Only the ledger makes one; the zero

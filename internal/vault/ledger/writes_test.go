@@ -18,7 +18,7 @@ func overwrite(t testing.TB, l *Ledger, who identity.Who, met int, ords ...recor
 	w := entry.Wrote{Changed: len(ords), Met: met, Who: entry.Who(ords, ords)}
 	_, err := l.Record(t.Context(), Event{
 		Kind: entry.KindWrite, Who: who, Ords: ords, Commit: committing(ords, 0), Class: budget.Write.String(),
-		Detail: entry.Written{Wrote: w}, Rooms: []Room{{budget.Search, 1}, {budget.Write, 1}}, Rows: 1,
+		Detail: entry.Written{Wrote: w}, Rooms: []Room{{Class: budget.Search, N: 1}, {Class: budget.Write, N: 1}}, Rows: 1,
 	})
 	return err
 }

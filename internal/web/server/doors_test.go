@@ -65,6 +65,15 @@ var doors = map[string]textDoor{
 		instead: map[string]string{"roles.*": api.TypeInvalid, "people.kind": api.TypeInvalid, "until": api.TypeInvalid, "people.mail": api.TypeInvalid}},
 	"invitation-redeem":  {body: `{"code":"x"}`, instead: map[string]string{"code": api.TypeNotFound}},
 	"credential-redeem":  {body: `{"code":"x"}`, instead: map[string]string{"code": api.TypeNotFound}},
+	"approval-begin":     {as: "application", body: `{"mapping":"abababababababababababababababababababababababababababababababab"}`, instead: map[string]string{"mapping": api.TypeInvalid, "customers": api.TypeInvalid, "purchases": api.TypeInvalid, "service": api.TypeNotFound}},
+	"approval-rehearse":  {as: "application", body: `{"customers":[{"external_id":"D-1"}]}`, key: "attr.note", instead: map[string]string{"customers.*": api.TypeNotFound, "mapping": api.TypeNotFound}},
+	"approval-request":   {as: "application", body: `{}`},
+	"approval-standing":  {body: `{"service":"analyst","mapping":"abababababababababababababababababababababababababababababababab","fields":["city"],"most_per_day":5,"until":"2027-01-01T00:00:00Z"}`, instead: map[string]string{"service": api.TypeNotFound, "mapping": api.TypeInvalid, "fields": api.TypeInvalid}},
+	"approved-customers": {as: "application", body: `{"customers":[{"external_id":"D-1"}]}`, key: "attr.note", instead: map[string]string{"customers.*": api.TypeNotFound, "mapping": api.TypeNotFound}},
+	"approved-purchases": {as: "application", body: `{"customers":[{"external_id":"Z-1","purchases":[{"purchase_id":"1","at":"2024-05-31","sku":"a","amount":"1.00","currency":"EUR"}]}]}`, instead: map[string]string{
+		"customers.external_id": api.TypeNotFound, "customers.token": api.TypeNotFound, "mapping": api.TypeNotFound, "customers.purchases.currency": api.TypeInvalid,
+		"customers.purchases.amount": api.TypeNotFound, "customers.purchases.at": api.TypeNotFound, "customers.purchases.channel": api.TypeNotFound, "customers.purchases.description": api.TypeNotFound,
+		"customers.purchases.purchase_id": api.TypeNotFound, "customers.purchases.sku": api.TypeNotFound, "customers.purchases.store": api.TypeNotFound}},
 	"change-break-glass": {body: `{"reason":"nobody is there"}`},
 	"purchases-add": {as: "application", body: `{"customers":[{"external_id":"Z-1","purchases":[{"purchase_id":"1","at":"2024-05-31","sku":"a","amount":"1.00","currency":"EUR"}]}]}`,
 		instead: map[string]string{
@@ -159,7 +168,7 @@ func everyDoorRefusesCards(t *testing.T, h *house) {
 				continue
 			}
 			tried[op.OperationID] = true
-			path := strings.NewReplacer("{brand}", "gucci", "{token}", w.Results[0].Token, "{name}", "analyst", "{alarm}", "gucci-1-volume", "{incident}", "1").Replace(path)
+			path := strings.NewReplacer("{brand}", "gucci", "{token}", w.Results[0].Token, "{name}", "analyst", "{alarm}", "gucci-1-volume", "{number}", "9", "{incident}", "1").Replace(path)
 			for _, leaf := range body.Schema.texts(doc.Components.Schemas, nil, 0) {
 				place := strings.ReplaceAll(strings.Join(leaf, "."), ".[]", "")
 				value := d.value[place]

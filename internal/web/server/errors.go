@@ -146,6 +146,7 @@ var hints = map[string]string{
 	api.TypeTimeout:         "retry, or send smaller requests",
 	api.TypePartlyDone:      "retry the same request to finish it",
 	api.TypeOutcomeUnknown:  "check what is there before you retry",
+	api.TypeQueueFull:       "retry after the time that Retry-After says; cloakroom change approvals shows the approvals",
 	api.TypeInternal:        "look for the request id in the server's log",
 }
 

@@ -22,6 +22,7 @@ func (s *Server) routes() {
 	s.principalRoutes()
 	s.credentialRoutes()
 	s.customerRoutes()
+	s.approvalRoutes()
 	s.policyRoutes()
 	s.exposureRoutes()
 	s.keyRoutes()

@@ -35,6 +35,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/respond/incident"
 	"github.com/cloakroom/cloakroom/internal/respond/scope"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/approval"
 	"github.com/cloakroom/cloakroom/internal/vault/audit"
 	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/disclose"
@@ -75,6 +76,7 @@ type Desks struct {
 	Disclose  *disclose.Desk
 	Audit     *audit.Desk
 	Intake    *intake.Desk
+	Approved  *approval.Desk
 	Exports   *export.Desk
 	Exposure  *exposure.Desk
 	Canaries  *canary.Desk
