@@ -40,7 +40,7 @@ type Export struct {
 	Role      string     `json:"role"`
 	Created   time.Time  `json:"created,omitzero"`
 	Expires   time.Time  `json:"expires,omitzero"`
-	Customers int        `json:"customers" doc:"At most so many leave: who was erased since is left out."`
+	Customers int        `json:"customers" doc:"At most so many leave: who was erased since is left out. The count of a filter is rounded up to tens until somebody approved the export."`
 	Cohort    string     `json:"cohort,omitempty" doc:"Digest of the frozen list of customers, as the log has it."`
 	Gathered  int        `json:"gathered_percent"`
 	Parts     int        `json:"parts,omitempty"`

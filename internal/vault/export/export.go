@@ -64,6 +64,12 @@ const (
 	MaxValid = 30 * 24 * time.Hour
 	// MaxOpen bounds the exports of a lineage that are not ended.
 	MaxOpen = 20
+	// MaxFilters bounds the filters that a lineage has evaluated within a day: from many
+	// counts of filters that differ a little, single customers could be told.
+	MaxFilters = 20
+	// countStep is to what the count of a filter is rounded up until a second person has
+	// approved the export, so that one customer more or less does not show.
+	countStep = 10
 	// gatherCustomers is how many customers one step of a filter looks at.
 	gatherCustomers = 20_000
 )
@@ -81,6 +87,8 @@ var (
 	ErrExpired = fault.New(fault.Conflict, "the export has expired: request it again")
 	// ErrState is returned for what an export's state does not allow.
 	ErrState = fault.New(fault.Conflict, "the state of the export does not allow this")
+	// ErrFilters is returned for too many filters of one lineage within a day.
+	ErrFilters = fault.Newf(fault.Conflict, "a credential has up to %d filters evaluated within 24 hours: wait, or ask for an export by tokens", MaxFilters)
 	// ErrTooMany is returned for too many open exports of one lineage.
 	ErrTooMany = fault.Newf(fault.Conflict, "a credential has up to %d exports open: stop some, or wait until they expire", MaxOpen)
 )

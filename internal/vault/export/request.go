@@ -163,6 +163,11 @@ func (d *Desk) Request(ctx context.Context, c identity.Caller, brand string, req
 	} else if open >= MaxOpen {
 		return nil, ErrTooMany
 	}
+	if a.filter != nil {
+		if err := d.mayCount(ctx, v.Who.Lineage); err != nil {
+			return nil, err
+		}
+	}
 	if err := d.Seal.EnsureExtracts(ctx, x.Brand); err != nil {
 		return nil, err
 	}
@@ -194,6 +199,19 @@ func (d *Desk) Request(ctx context.Context, c identity.Caller, brand string, req
 		return nil, err
 	}
 	return d.shown(ctx, v, x)
+}
+
+// mayCount refuses a filter of a lineage that had many counted within a day.
+func (d *Desk) mayCount(ctx context.Context, lineage uint64) error {
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return err
+	}
+	n, err := d.Store.filters(ctx, lineage, now.Add(-24*time.Hour))
+	if err == nil && n >= MaxFilters {
+		err = ErrFilters
+	}
+	return err
 }
 
 func enough(form string, n int) error {

@@ -62,6 +62,9 @@ func (d *Desk) show(ctx context.Context, x *Export) api.Export {
 	case len(x.Cohort) > 0:
 		out.Cohort = x.digest()
 	}
+	if len(x.Filter) > 0 && x.State != Approved {
+		out.Customers = (out.Customers + countStep - 1) / countStep * countStep
+	}
 	if x.DecidedBy != 0 {
 		out.DecidedBy = d.name(ctx, x.DecidedBy)
 	}

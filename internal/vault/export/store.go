@@ -114,6 +114,7 @@ const (
 	sqlList    = `SELECT ` + columns + ` FROM exports WHERE brand = $1 AND ($2 = 0 OR principal = $2) ORDER BY created DESC, id LIMIT $3`
 	sqlAllOpen = `SELECT ` + columns + ` FROM exports WHERE ` + openState + ` ORDER BY brand, id`
 	sqlOpen    = `SELECT count(*) FROM exports WHERE lineage = $1 AND ` + openState + ` AND expires > $2`
+	sqlFilters = `SELECT count(*) FROM exports WHERE lineage = $1 AND created > $2 AND length(filter) > 0`
 	sqlGather  = `UPDATE exports SET state = $3, position = $4, customers = $5, cohort = $6 WHERE brand = $1 AND id = $2 AND state = 'gathering' AND position = $7`
 	sqlDecide  = `UPDATE exports SET state = $3, decoys = $4, decided_by = $5, decided_at = $6 WHERE brand = $1 AND id = $2 AND state = 'requested'`
 	sqlMove    = `UPDATE exports SET state = $3, decided_by = $4, decided_at = $5 WHERE brand = $1 AND id = $2 AND ` + openState
@@ -168,6 +169,14 @@ func (s *Store) get(ctx context.Context, brand record.BrandID, id string) (x *Ex
 		return nil, err
 	}
 	return x, nil
+}
+
+// filters counts what a lineage asked for by a filter since a time, ended exports included.
+func (s *Store) filters(ctx context.Context, lineage uint64, since time.Time) (n int, err error) {
+	if err := s.db.Row(ctx, sqlFilters, int64(lineage), since.UnixMicro()).Scan(&n); err != nil {
+		return 0, fmt.Errorf("counting the filters of exports: %w", err)
+	}
+	return n, nil
 }
 
 func (s *Store) list(ctx context.Context, brand record.BrandID, of uint64) ([]*Export, error) {
