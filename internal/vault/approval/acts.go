@@ -404,11 +404,13 @@ func (d *Desk) shown(ctx context.Context, a *Approval, audit bool) (*api.WriteAp
 	if a.Fields != 0 {
 		out.Fields = a.Fields.Names()
 	}
-	for id, into := range map[uint64]*string{a.Principal: &out.Service, a.AskedBy: &out.AskedBy} {
+	name := func(id uint64) string {
 		if p, err := d.Door.Identity.Get(ctx, id); err == nil {
-			*into = p.Name
+			return p.Name
 		}
+		return ""
 	}
+	out.Service, out.AskedBy = name(a.Principal), name(a.AskedBy)
 	if a.Kind == Standing {
 		out.Most = int64(a.Most)
 	}
