@@ -47,7 +47,7 @@ type Alarms struct {
 type RaiseRequest struct {
 	Severity  string `json:"severity" enum:"low,medium,high,critical"`
 	Source    string `json:"source" enum:"call,mail,staff,partner,authority,press,claim,other" doc:"call, mail: somebody called or wrote. staff: a colleague reported it. claim: somebody claims to have data."`
-	Principal string `json:"principal,omitempty" maxLength:"64" doc:"Whom it is about, where that is known."`
+	Principal string `json:"principal,omitempty" maxLength:"64" doc:"Name of the principal that it is about, where that is known."`
 	Ticket    string `json:"ticket,omitempty" maxLength:"64"`
 }
 

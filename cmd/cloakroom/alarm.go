@@ -211,7 +211,7 @@ type alarmRaiseCmd struct {
 	forBrand
 	Severity  string `help:"low, medium, high or critical." enum:"low,medium,high,critical" default:"high"`
 	Source    string `help:"Where it comes from: call, mail, staff, partner, authority, press, claim (somebody claims to have data) or other." required:"" enum:"call,mail,staff,partner,authority,press,claim,other"`
-	Principal string `help:"Whom it is about, where that is known." placeholder:"NAME"`
+	Principal string `help:"Name of the principal that it is about, where that is known." placeholder:"NAME"`
 	Ticket    string `help:"Case number." placeholder:"CASE"`
 }
 

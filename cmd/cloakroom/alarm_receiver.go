@@ -31,7 +31,7 @@ type receiverTestCmd struct {
 // Help is the long help text.
 func (receiverTestCmd) Help() string {
 	return `Sends a message marked TEST and prints the HTTP status or the mail server's reply. The
-message holds a code: whoever reads it confirms with "alarm receiver confirm", which says who
+message holds a code: the person who reads it confirms with "alarm receiver confirm", which says who
 it reached. The vault tests each receiver by itself 30 days after the last test; a test that
 nobody confirms within 3 days is an alarm.
 
@@ -47,7 +47,7 @@ func (c *receiverTestCmd) Run(ctx context.Context, std Streams) error {
 		}
 		if err := c.print(std, r, func(w io.Writer) {
 			if r.TestFault == "" {
-				fmt.Fprintf(w, "%s took the test (%s). Whoever reads it confirms with the command in it\n", r.Name, reply(r))
+				fmt.Fprintf(w, "%s took the test (%s). The person who reads it confirms with the command in it\n", r.Name, reply(r))
 			}
 		}); err != nil {
 			return err

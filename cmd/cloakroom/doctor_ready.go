@@ -16,6 +16,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/app"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/watch/notify"
 )
@@ -167,13 +168,14 @@ func backups(ctx context.Context, v *connection) (last time.Time, rootKey bool, 
 		}
 		for i := range page.Entries {
 			e := &page.Entries[i]
-			if e.Detail["change"] != "backup" {
+			b, ok := entry.ReadTexts(entry.KindAdministration, e.Detail).(entry.BackedUp)
+			if !ok {
 				continue
 			}
 			if last.IsZero() {
 				last = e.At
 			}
-			rootKey = rootKey || e.Detail["root-key"] != ""
+			rootKey = rootKey || b.RootKey
 		}
 		if q.Before = page.Before; q.Before == 0 || rootKey {
 			return last, rootKey, nil

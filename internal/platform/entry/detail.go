@@ -277,6 +277,9 @@ func (e *Entry) Texts() map[string]string {
 	return out
 }
 
+// ReadTexts returns what Texts returned, as the type of its kind.
+func ReadTexts(kind Kind, texts map[string]string) Detail { return decodeDetail(kind, texts, nil) }
+
 // Change returns which change of its kind the entry records, as it is written; empty
 // where the kind has but one.
 func (e *Entry) Change() string {
