@@ -61,8 +61,7 @@ func TestEveryVerbHasExamples(t *testing.T) {
 			line, _, _ = strings.Cut(line, " > ")
 			line, _, _ = strings.Cut(line, " < ")
 			line = strings.TrimSuffix(strings.TrimPrefix(line, "export INES=$("), ")")
-			args := strings.Fields(line)
-			cmd, err := fresh().Parse(args[1:])
+			cmd, err := fresh().Parse(shellWords(line)[1:])
 			if err != nil {
 				t.Errorf("%s: %v", line, err)
 				continue
@@ -114,6 +113,30 @@ func TestHelpExplains(t *testing.T) {
 	if out, _ := lines(t, 0, nil, "", "version", "--json"); !strings.Contains(out, `"go":"go1.`) {
 		t.Error(out)
 	}
+}
+
+// shellWords takes a line apart as a shell does: at spaces outside of quotes.
+func shellWords(line string) (out []string) {
+	var word strings.Builder
+	quote, in := rune(0), false
+	for _, c := range line + " " {
+		switch {
+		case c == quote:
+			quote = 0
+		case quote == 0 && (c == '\'' || c == '"'):
+			quote, in = c, true
+		case quote == 0 && c == ' ':
+			if in {
+				out = append(out, word.String())
+			}
+			word.Reset()
+			in = false
+		default:
+			word.WriteRune(c)
+			in = true
+		}
+	}
+	return out
 }
 
 // A shell completes commands, flags and their values from the definitions.

@@ -134,7 +134,7 @@ func (c *crew) attacks(t *testing.T) []attack {
 				return err
 			}, "roles"},
 		{"a narrow role deleted, so that the group's holds", `DELETE FROM roles WHERE brand = 1 AND principal IN (SELECT id FROM principals WHERE name = 'both')`,
-			fmt.Sprintf(`INSERT INTO roles (principal, brand, role, since) SELECT id, 1, 'analyst', created FROM principals WHERE name = 'both'`), nil, func(ctx context.Context) error {
+			`INSERT INTO roles (principal, brand, role, since) SELECT id, 1, 'analyst', created FROM principals WHERE name = 'both'`, nil, func(ctx context.Context) error {
 				both, err := c.Identity.ByName(ctx, "both")
 				if err != nil {
 					return err
