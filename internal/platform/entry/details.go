@@ -121,6 +121,18 @@ type Refused struct {
 	Extra
 }
 
+// Reasons of refusals of writes that were accepted to wait, and are not written.
+const (
+	LostApproval = "approval-ended"
+	LostForged   = "waiting-write-changed" // in the database
+	LostOld      = "waited-too-long"
+)
+
+// Lost reports whether the refusal is of a write that was accepted before.
+func (r Refused) Lost() bool {
+	return r.Reason == LostApproval || r.Reason == LostForged || r.Reason == LostOld
+}
+
 // PolicyActivated is the detail of a KindPolicy entry.
 type PolicyActivated struct {
 	SHA256 string `log:"sha256,clear"`

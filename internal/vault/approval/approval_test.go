@@ -12,6 +12,8 @@ import (
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/app/apptest"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/approval"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
@@ -83,6 +85,17 @@ func (h *house) used(class budget.Class) int {
 		}
 	}
 	return -1
+}
+
+// refused reports whether the brand's log holds a refusal for a reason.
+func (h *house) refused(reason string) (found bool) {
+	h.t.Helper()
+	h.Must(h.Ledger.Scan(h.t.Context(), h.Brand("gucci"), 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
+		r, ok := e.Detail.(entry.Refused)
+		found = found || ok && r.Reason == reason
+		return nil
+	}))
+	return found
 }
 
 // An import that changes more than the budget is approved by its file, and by the most that
@@ -261,6 +274,15 @@ func TestAStandingApproval(t *testing.T) {
 		if n := changed(); n != 15 {
 			t.Errorf("%d customers changed on the second day", n)
 		}
+		h.Must(put(rows(30, 40, "new"))) // waits
+		other := x.standing(20)
+		_, err := h.Approved.End(ctx, x.adam, "gucci", id)
+		h.Must(err)
+		h.Must(h.Intake.Work(ctx))
+		if !x.refused(entry.LostApproval) || changed() != 0 {
+			t.Error("a request that was accepted is not written, and no entry says so")
+		}
+		id = other
 		h.Later(61 * 24 * time.Hour)
 		if err := put(rows(0, 5, "late")); !errors.Is(err, approval.ErrEnded) {
 			t.Errorf("after its end: %v", err)

@@ -246,16 +246,26 @@ func (d *Desk) resume(ctx context.Context, x *waiting) (done bool, err error) {
 		batch := putBatch(v, put)
 		return d.bring(ctx, v, a, batch, roomsOf(a, 1))
 	})
-	old := now.Sub(x.created) > queueFor
+	lost := ""
 	switch {
-	case err == nil, errors.Is(err, approval.ErrEnded), errors.Is(err, errForgedWait):
+	case err == nil:
 		return true, d.Queue.drop(ctx, x.id)
-	case !old && ledger.Refused(err):
+	case errors.Is(err, approval.ErrEnded):
+		lost = entry.LostApproval
+	case errors.Is(err, errForgedWait):
+		lost = entry.LostForged
+	case now.Sub(x.created) > queueFor:
+		lost = entry.LostOld
+	case ledger.Refused(err):
 		return false, nil // later there is room
-	case old:
-		who := identity.Who{Caller: x.who, Brand: x.brand}
-		d.Ledger.Refused(ctx, ledger.Refusal{Who: who, Action: entry.KindWrite.String(), Reason: "waited-too-long"})
-		return true, d.Queue.drop(ctx, x.id)
+	default:
+		return false, err
 	}
-	return false, err
+	// It was accepted, and is not written: that is an entry, and an alarm, before it is gone.
+	_, err = d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindRefusal, Who: identity.Who{Caller: x.who, Brand: x.brand},
+		Detail: entry.Refused{Action: entry.KindWrite.String(), Reason: lost, Times: 1}})
+	if err != nil {
+		return false, err
+	}
+	return true, d.Queue.drop(ctx, x.id)
 }

@@ -173,6 +173,7 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 	}
 	if !d.tried { // rules that are tried say nothing of these
 		s.separation()
+		s.lost()
 		s.epoch()
 		if silent, ok := e.Detail.(entry.ReceiverSilent); ok {
 			s.silent(&silent)
@@ -297,6 +298,20 @@ func (s *sight) separation() {
 		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: Change, Grade: g, Principal: s.e.Principal, Lineage: s.e.Lineage, Role: s.e.Role,
 		Usual: "two people for acts by which somebody sees more, and a key by its holder alone", Seen: seen,
 		Key: fmt.Sprintf("%d/%s/%s/%s/%s", s.d.brand, Change, about, g, s.now.at.Format(time.DateOnly)),
+	})
+}
+
+// lost says that what a service was told to be accepted is not written: its owner sends it
+// again under another approval.
+func (s *sight) lost() {
+	r, ok := s.e.Detail.(entry.Refused)
+	if !ok || !r.Lost() {
+		return
+	}
+	s.alarms = append(s.alarms, Alarm{
+		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: Lost, Grade: High, Principal: s.e.Principal, Lineage: s.e.Lineage, Role: s.e.Role,
+		Usual: "what waits under a standing approval is written", Seen: some(max(r.Times, 1), "request was", "requests were") + " accepted and is not written: " + r.Reason,
+		Key: fmt.Sprintf("%d/%s/%d/%s/%s", s.d.brand, Lost, s.e.Principal, r.Reason, s.now.at.Format(time.DateOnly)),
 	})
 }
 

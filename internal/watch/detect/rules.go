@@ -101,6 +101,9 @@ const (
 	// Receiver is a test of a receiver that nobody confirmed. No file of rules switches it
 	// off.
 	Receiver Rule = "receiver"
+	// Lost is a write that was accepted to wait, and is not written. No file of rules
+	// switches it off.
+	Lost Rule = "lost-write"
 	// ByHand is an alarm that a person raised.
 	ByHand Rule = "by-hand"
 )

@@ -141,3 +141,26 @@ func TestAnOwnerWhoRewritesATenthIsNoticed(t *testing.T) {
 		t.Error("a fifth of the customers was rewritten unnoticed")
 	}
 }
+
+// A write that was accepted to wait and is not written is an alarm each time, and no rules
+// switch it off; a write that was refused at once is none.
+func TestALostWriteIsAnAlarm(t *testing.T) {
+	t.Parallel()
+	w := newWriter(t)
+	said := func(reason string) (out []detect.Rule) {
+		e := entry.Entry{Kind: entry.KindRefusal, At: w.at, Brand: 1, Principal: 7, Lineage: 70, Role: "application", Detail: entry.Refused{Action: "write", Reason: reason, Times: 1}}
+		for _, a := range w.d.Observe(w.next, &e, nil) {
+			out = append(out, a.Rule)
+		}
+		w.next++
+		return out
+	}
+	for _, reason := range []string{entry.LostApproval, entry.LostForged, entry.LostOld, entry.LostOld} {
+		if got := said(reason); len(got) != 1 || got[0] != detect.Lost {
+			t.Errorf("%s: %v", reason, got)
+		}
+	}
+	if got := said("budget-exhausted"); len(got) != 0 {
+		t.Errorf("a refusal at once: %v", got)
+	}
+}
