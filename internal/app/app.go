@@ -417,7 +417,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Admin = &admin.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Exposure: v.Exposure, Signer: signer}
 	v.Admin.Register(v.Changes)
 	v.Identity.Begin = v.Admin.BeginLocal
-	v.Erase = &erase.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Seal: store}
+	v.Erase = &erase.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Seal: store, Waiting: v.Intake}
 	v.Erase.Register(v.Changes)
 	v.Upkeep = &upkeep.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Seal: store, Erase: v.Erase, Canaries: canaries, Granted: granted}
 	v.Upkeep.Register(v.Changes)

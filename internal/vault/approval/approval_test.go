@@ -289,3 +289,40 @@ func TestAStandingApproval(t *testing.T) {
 		}
 	})
 }
+
+// An erasure takes the customer's rows out of what waits: nobody comes back by a write that
+// was accepted before, and the others of the request are written.
+func TestAnErasureReachesWhatWaits(t *testing.T) {
+	t.Parallel()
+	apptest.Each(t, func(t *testing.T, h *apptest.House) {
+		x := newHouse(t, h, 60, 10)
+		officer, _ := h.TwoPeople()
+		ctx := t.Context()
+		id := x.standing(20)
+		for _, part := range [][]api.Fields{rows(0, 15, "new"), rows(15, 30, "new"), rows(20, 21, "alone")} { // the last two wait
+			_, err := h.Intake.PutApproved(ctx, x.shop, "gucci", id, api.ApprovedPut{Customers: part, Mapping: sum})
+			h.Must(err)
+		}
+		brand := h.Brand("gucci")
+		ords, err := h.Intake.Seal.FindExternals(ctx, brand, []string{number(20)})
+		h.Must(err)
+		token, err := h.Intake.Seal.Token(ctx, brand, ords[0])
+		h.Must(err)
+		_, err = h.Erase.Erase(ctx, officer, "gucci", token, false)
+		h.Must(err)
+		h.Later(26 * time.Hour)
+		h.Must(h.Intake.Work(ctx))
+		list, err := h.Approved.List(ctx, x.adam, "gucci")
+		h.Must(err)
+		h.Later(26 * time.Hour)
+		h.Must(h.Intake.Work(ctx))
+		if back, err := h.Intake.Seal.FindExternals(ctx, brand, []string{number(20)}); err != nil || len(back) > 0 {
+			t.Errorf("the erased customer came back by a request that waited: %v", err)
+		}
+		count, err := h.Canaries.Customers(ctx, h.Local, "gucci")
+		h.Must(err)
+		if count.Customers != 59 || *list[0].Changed != 14 {
+			t.Errorf("%d customers, and %d of the request were written, not 59 and 14", count.Customers, *list[0].Changed)
+		}
+	})
+}

@@ -33,12 +33,19 @@ import (
 // It is not refused: FinishCutOff carries it out.
 var ErrErasing = fault.Typed(fault.Unavailable, api.TypePartlyDone, "the erasure is logged and not carried out yet: the vault carries it out within minutes, also after a restart; send no other request for it")
 
+// Waiting knows writes that were accepted and are not written yet.
+type Waiting interface {
+	// Forget returns what takes a customer out of them once the erasure has begun.
+	Forget(ctx context.Context, brand record.BrandID, ord record.Ordinal) (drop func(context.Context) error, err error)
+}
+
 // Desk erases.
 type Desk struct {
-	DB     *db.DB
-	Door   *door.Door
-	Ledger *ledger.Ledger
-	Seal   *seal.Store
+	DB      *db.DB
+	Door    *door.Door
+	Ledger  *ledger.Ledger
+	Seal    *seal.Store
+	Waiting Waiting
 
 	acts      acts
 	destroyed atomic.Bool // keys, since the files were scrubbed
@@ -256,11 +263,20 @@ type begun struct {
 // one logs the erasure of a customer, or its beginning, and carries it out. A key under a
 // legal hold is laid aside also at a brand without a cooling time.
 func (x *erasing) one(ctx context.Context, who identity.Who, cooling time.Duration, ord record.Ordinal, asked bool) (begun, error) {
+	drop, err := x.d.Waiting.Forget(ctx, x.brand, ord)
+	if err != nil {
+		return begun{}, err
+	}
 	b, err := x.step(ctx, who, cooling, ord, asked)
 	if errors.Is(err, ledger.ErrHeld) {
 		b, err = x.step(ctx, who, time.Nanosecond, ord, asked) // due with the next day
 	}
-	return b, err
+	if err != nil && !errors.Is(err, ErrErasing) {
+		return b, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	return b, errors.Join(err, drop(ctx))
 }
 
 // step is one. From the entry on nothing refuses it: what stops it here leaves it to

@@ -31,8 +31,7 @@ const (
 	// queueMost and queueBytes bound what waits at a brand.
 	queueMost  = 10_000
 	queueBytes = 64 << 20
-	// queueFor is how long a request waits at most: its rows hold customers' data, which an
-	// erasure does not reach there.
+	// queueFor is how long a request waits at most: its rows hold customers' data.
 	queueFor = 7 * 24 * time.Hour
 	// queueRetry is what a caller is told to wait when the queue is full.
 	queueRetry = 5 * time.Minute
@@ -61,6 +60,8 @@ const (
 	sqlQueueSize  = `SELECT count(*), coalesce(sum(length(sealed)), 0) FROM write_queue WHERE brand = $1`
 	sqlQueueHolds = `SELECT count(*) FROM write_queue WHERE brand = $1 AND approval = $2`
 	sqlQueueRead  = `SELECT ` + waitingColumns + ` FROM write_queue WHERE created > $1 OR created = $1 AND id > $2 ORDER BY created, id LIMIT $3`
+	sqlQueueOf    = `SELECT ` + waitingColumns + ` FROM write_queue WHERE brand = $1 AND (created > $2 OR created = $2 AND id > $3) ORDER BY created, id LIMIT $4`
+	sqlQueueLess  = `UPDATE write_queue SET key = $3, sealed = $4 WHERE id = $1 AND sealed = $2`
 	sqlQueueDrop  = `DELETE FROM write_queue WHERE id = $1`
 )
 
@@ -121,22 +122,31 @@ func (q *Queue) add(ctx context.Context, v *door.Visit, a *approval.Approval, pu
 	rand.Read(id[:])
 	x := &waiting{id: int64(binary.BigEndian.Uint64(id[:]) >> 1), brand: v.Brand.ID, approval: a.ID, who: v.Who.Caller, created: now}
 	err = q.db.Tx(ctx, func(tx db.Queryer) error {
-		k, err := q.ring.Ensure(ctx, tx, x.brand, keys.Change, now)
-		if err != nil {
-			return err
-		}
-		aead, err := keys.GCM(k.Bytes())
+		key, sealed, err := q.seal(ctx, tx, x, plain, now)
 		if err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, sqlQueueAdd, x.id, int64(x.brand), int64(x.approval), int64(x.who.Principal), int64(x.who.Credential), int64(x.who.Lineage),
-			k.Version, aead.Seal(nil, nil, plain, x.additional()), now.UnixMicro())
+			key, sealed, now.UnixMicro())
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("storing a request that waits: %w", err)
 	}
 	return nil
+}
+
+// seal closes a request's rows under the brand's newest key.
+func (q *Queue) seal(ctx context.Context, tx db.Queryer, x *waiting, plain []byte, now time.Time) (key int, sealed []byte, err error) {
+	k, err := q.ring.Ensure(ctx, tx, x.brand, keys.Change, now)
+	if err != nil {
+		return 0, nil, err
+	}
+	aead, err := keys.GCM(k.Bytes())
+	if err != nil {
+		return 0, nil, err
+	}
+	return k.Version, aead.Seal(nil, nil, plain, x.additional()), nil
 }
 
 func (q *Queue) open(ctx context.Context, x *waiting) (*api.PutRequest, error) {
@@ -161,7 +171,11 @@ func (q *Queue) open(ctx context.Context, x *waiting) (*api.PutRequest, error) {
 
 var errForgedWait = errors.New("a request that waits is not what was stored: it was changed in the database")
 
-func (q *Queue) read(ctx context.Context, after time.Time, id int64) (out []*waiting, err error) {
+func (q *Queue) read(ctx context.Context, after time.Time, id int64) ([]*waiting, error) {
+	return q.list(ctx, sqlQueueRead, db.Micros(after), id, queueBatch)
+}
+
+func (q *Queue) list(ctx context.Context, sql string, args ...any) (out []*waiting, err error) {
 	err = q.db.Rows(ctx, func(r db.Row) error {
 		x := &waiting{}
 		var brand, of, principal, credential, lineage, key, created int64
@@ -170,7 +184,7 @@ func (q *Queue) read(ctx context.Context, after time.Time, id int64) (out []*wai
 		x.who.Principal, x.who.Credential, x.who.Lineage = uint64(principal), uint64(credential), uint64(lineage)
 		out = append(out, x)
 		return err
-	}, sqlQueueRead, db.Micros(after), id, queueBatch)
+	}, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the queue of writes: %w", err)
 	}
