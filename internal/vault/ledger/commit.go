@@ -98,7 +98,7 @@ func newChain(l *Ledger, brand record.BrandID) *chain {
 func (c *chain) load(ctx context.Context) error {
 	p, err := c.replay(ctx)
 	if err == nil {
-		err = c.holdSeen(ctx, p)
+		err = c.holdRead(ctx, p)
 	}
 	if err != nil {
 		return unavailable(fmt.Errorf("reading the log of brand %d: %w", c.brand, err))
@@ -106,6 +106,29 @@ func (c *chain) load(ctx context.Context) error {
 	p.recent = &recent{from: p.size, to: p.size}
 	c.proj = p
 	return nil
+}
+
+// readsOn is how often a projection that is behind what was kept reads on.
+const readsOn = 20
+
+// holdRead is holdSeen for a projection that took a while to read: Watch may have kept a
+// newer head since, so that one that looks shorter reads on as long as the log has more.
+func (c *chain) holdRead(ctx context.Context, p *projection) error {
+	err := c.holdSeen(ctx, p)
+	for n := 0; n < readsOn && errors.Is(err, ErrShorter); n++ {
+		var s sight
+		if failed := c.l.db.Batch(ctx, c.look(&s, sqlReadHead)); failed != nil {
+			return failed
+		}
+		if s.size <= p.size {
+			return err
+		}
+		if failed := c.catchUp(ctx, c.l.db, p, &s); failed != nil {
+			return failed
+		}
+		err = c.holdSeen(ctx, p)
+	}
+	return err
 }
 
 func (c *chain) replay(ctx context.Context) (*projection, error) {

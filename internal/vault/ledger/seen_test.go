@@ -306,3 +306,32 @@ func TestWhatWasKeptIsPutAsideAsEvidence(t *testing.T) {
 		t.Errorf("nothing is held against the log any more: %v", err)
 	}
 }
+
+// A log that grows while a server reads it is not shorter than what the server's own look
+// at its head kept meanwhile.
+func TestALogThatGrowsWhileItIsReadIsNotShorter(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	d := dbtest.SQLite(t, db.Options{})
+	begin(t, d)
+	busy(t, d, open(t, d))
+	l := server(t, d, t.TempDir())
+	c := reading(t, l)
+	p, err := c.replay(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reveal(t, open(t, d), agent(7, 70), 3); err != nil {
+		t.Fatal(err)
+	}
+	size, cp, err := l.head(ctx, brand)
+	if err != nil || size <= p.size {
+		t.Fatalf("%d entries after %d, %v", size, p.size, err)
+	}
+	if err := l.opts.Seen.note(brand, size, cp); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.holdRead(ctx, p); err != nil || p.size != size {
+		t.Errorf("read up to %d of %d: %v", p.size, size, err)
+	}
+}
