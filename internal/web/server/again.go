@@ -27,7 +27,7 @@ func (s *Server) again(w http.ResponseWriter, r *http.Request, keep bool, next h
 		return nil
 	})
 	if err != nil {
-		s.fail(w, problem(err))
+		s.fail(w, s.problem(ctx, err))
 		return
 	}
 	key := r.Header.Get(headerKey)
@@ -40,7 +40,7 @@ func (s *Server) again(w http.ResponseWriter, r *http.Request, keep bool, next h
 	}
 	before, err := s.vault.Once.Begin(ctx, c.Principal, key, digest(r, key, body))
 	if err != nil {
-		s.fail(w, problem(err))
+		s.fail(w, s.problem(ctx, err))
 		return
 	}
 	if before != nil {

@@ -84,7 +84,7 @@ func (s *Server) exportFile(w http.ResponseWriter, r *http.Request) {
 		return err
 	})
 	if err != nil {
-		e := problem(err)
+		e := s.problem(r.Context(), err)
 		if e.Status >= http.StatusInternalServerError {
 			s.failures.add("export-file", e.Type, w.Header().Get(headerRequest), err)
 		}

@@ -155,7 +155,7 @@ func (s *Server) logTile(w http.ResponseWriter, r *http.Request) {
 		return err
 	})
 	if err != nil {
-		s.fail(w, problem(err))
+		s.fail(w, s.problem(r.Context(), err))
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")

@@ -18,8 +18,8 @@ func repeated(data []byte) int {
 		many  map[string]bool
 	}
 	var stack []*object // nil for an array
-	var last int        // where the newest string began
-	var text string
+	var last, end int   // where the newest string began and ended
+	var escaped bool
 	for i := 0; i < len(data); i++ {
 		switch data[i] {
 		case '{':
@@ -29,22 +29,19 @@ func repeated(data []byte) int {
 		case '}', ']':
 			stack = stack[:max(len(stack)-1, 0)]
 		case '"':
-			last = i
-			escaped := false
+			last, escaped = i, false
 			for i++; i < len(data) && data[i] != '"'; i++ {
 				if data[i] == '\\' {
 					escaped = true
 					i++
 				}
 			}
-			if len(stack) == 0 || stack[len(stack)-1] == nil || i >= len(data) {
-				continue // no name
-			}
-			text = string(data[last+1 : i])
-			if escaped && json.Unmarshal(data[last:i+1], &text) != nil {
+			end = i
+		case ':': // the string before it was a name
+			text := string(data[last+1 : end])
+			if escaped && json.Unmarshal(data[last:end+1], &text) != nil {
 				return last
 			}
-		case ':':
 			o := stack[len(stack)-1]
 			name := strings.ToLower(strings.ToUpper(text))
 			if o.many == nil && slices.Contains(o.names, name) || o.many[name] {

@@ -124,7 +124,7 @@ func (s *Server) metricsRoute(mux *http.ServeMux) {
 			return err
 		})
 		if err != nil {
-			s.fail(w, problem(err))
+			s.fail(w, s.problem(r.Context(), err))
 			return
 		}
 		s.writeMetrics(r.Context(), w)

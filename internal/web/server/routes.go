@@ -97,7 +97,7 @@ func route[I, O any](s *Server, method, path, id, summary string, fn handler[I, 
 			return err
 		})
 		if err != nil {
-			e := problem(s.outdated(ctx, err))
+			e := s.problem(ctx, err)
 			s.metrics.failed(e.Type)
 			request, _ := ctx.Value(requestKey{}).(string)
 			if e.Status >= http.StatusInternalServerError {
@@ -107,6 +107,11 @@ func route[I, O any](s *Server, method, path, id, summary string, fn handler[I, 
 		}
 		return &answered[O]{out}, nil
 	})
+}
+
+// problem is what the API answers for an error of this server.
+func (s *Server) problem(ctx context.Context, err error) *api.Error {
+	return problem(s.outdated(ctx, err))
 }
 
 // outdated returns, in the place of an error that nobody foresaw, that a newer release has

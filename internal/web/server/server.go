@@ -209,7 +209,7 @@ func (s *Server) identify(next http.Handler) http.Handler {
 				err = identity.ErrLink
 			}
 			if err != nil {
-				s.fail(rec, problem(err))
+				s.fail(rec, s.problem(ctx, err))
 				return
 			}
 			in = r.WithContext(context.WithValue(ctx, identityKey{}, who))
