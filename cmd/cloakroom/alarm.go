@@ -42,7 +42,11 @@ func (c *alarmListCmd) Run(ctx context.Context, std Streams) error {
 		return &usageError{"--limit is at least 1"}
 	}
 	return c.with(ctx, std, func(v *connection) error {
-		list, err := c.list(ctx, v)
+		brands, err := c.brands(ctx, v)
+		if err != nil {
+			return err
+		}
+		list, brands, err := c.list(ctx, v, brands)
 		if err != nil {
 			return err
 		}
@@ -51,7 +55,7 @@ func (c *alarmListCmd) Run(ctx context.Context, std Streams) error {
 		}
 		seen := map[string]string{}
 		for first := true; ; first = false {
-			var news []api.Alarm
+			news := []api.Alarm{}
 			for _, a := range list {
 				if key := a.Brand + " " + a.ID; seen[key] != a.State+a.Severity {
 					seen[key] = a.State + a.Severity
@@ -68,47 +72,50 @@ func (c *alarmListCmd) Run(ctx context.Context, std Streams) error {
 				return ctx.Err()
 			case <-time.After(watchEvery):
 			}
-			if list, err = c.list(ctx, v); err != nil {
+			// A brand that refused is not asked again: each refusal is logged.
+			if list, brands, err = c.list(ctx, v, brands); err != nil {
 				return err
 			}
 		}
 	})
 }
 
-// list returns the alarms of one brand, or of all where the caller may see them, the newest
-// first.
-func (c *alarmListCmd) list(ctx context.Context, v *connection) ([]api.Alarm, error) {
-	brands := []string{c.Brand}
-	if c.Brand == "" {
-		all, err := v.Brands(ctx)
-		if err != nil {
-			return nil, err
-		}
-		brands = []string{"group"}
-		for _, b := range all {
-			brands = append(brands, b.Name)
-		}
+// brands returns whose alarms are listed: one brand's, or those of all.
+func (c *alarmListCmd) brands(ctx context.Context, v *connection) ([]string, error) {
+	if c.Brand != "" {
+		return []string{c.Brand}, nil
 	}
-	out, allowed := []api.Alarm{}, false
+	all, err := v.Brands(ctx)
+	brands := []string{"group"}
+	for _, b := range all {
+		brands = append(brands, b.Name)
+	}
+	return brands, err
+}
+
+// list returns the alarms of those brands where the caller may see them, the newest first,
+// and which they are.
+func (c *alarmListCmd) list(ctx context.Context, v *connection, brands []string) (out []api.Alarm, allowed []string, err error) {
+	out = []api.Alarm{}
 	var refused error
 	for _, brand := range brands {
 		list, err := c.of(ctx, v, brand)
-		if e, ok := errors.AsType[*api.Error](err); ok && c.Brand == "" && (e.Type == api.TypePolicyDenied || e.Type == api.TypeUnknownBrand) {
-			if e.Type == api.TypePolicyDenied {
+		if c.Brand == "" && unseen(err) {
+			if e, _ := errors.AsType[*api.Error](err); e.Type == api.TypePolicyDenied {
 				refused = err
 			}
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		out, allowed = append(out, list...), true
+		out, allowed = append(out, list...), append(allowed, brand)
 	}
-	if !allowed && refused != nil {
-		return nil, refused
+	if len(allowed) == 0 && refused != nil {
+		return nil, nil, refused
 	}
 	slices.SortStableFunc(out, func(a, b api.Alarm) int { return b.At.Compare(a.At) })
-	return out[:min(len(out), c.Limit)], nil
+	return out[:min(len(out), c.Limit)], allowed, nil
 }
 
 func (c *alarmListCmd) of(ctx context.Context, v *connection, brand string) ([]api.Alarm, error) {

@@ -190,14 +190,18 @@ func (r *remote) socket(key string) *connection {
 	}}
 }
 
+// rootKeyFile is where the root key of a vault of this machine is.
+func (r *remote) rootKeyFile() string {
+	if r.RootKey != "" {
+		return r.RootKey
+	}
+	return filepath.Join(r.Data, app.RootKeyFile)
+}
+
 // noVault says what to do where no vault is. A root key, or checkpoints, are the remains of
 // one: then the advice is never to begin another.
 func (r *remote) noVault() error {
-	root := r.RootKey
-	if root == "" {
-		root = filepath.Join(r.Data, app.RootKeyFile)
-	}
-	for _, remains := range []string{root, filepath.Join(r.Data, app.SeenDir)} {
+	for _, remains := range []string{r.rootKeyFile(), filepath.Join(r.Data, app.SeenDir)} {
 		if _, err := os.Stat(remains); err == nil {
 			return app.ErrEmptied
 		}

@@ -57,10 +57,7 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 		found = append(found, f)
 	}
 	if c.Server == "" && !c.Ready {
-		files := []string{filepath.Join(c.Data, app.RootKeyFile)}
-		if c.RootKey != "" {
-			files[0] = c.RootKey
-		}
+		files := []string{c.rootKeyFile()}
 		if _, err := os.Stat(filepath.Join(c.Data, app.DatabaseFile)); c.Database == "" && err == nil {
 			files = append(files, filepath.Join(c.Data, app.DatabaseFile))
 		}
@@ -111,39 +108,7 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 			}
 		}
 		for _, b := range append(list, api.Brand{Name: "group"}) {
-			out, err := v.VerifyLog(ctx, b.Name, api.VerifyRequest{})
-			if e, ok := errors.AsType[*api.Error](err); ok && (e.Type == api.TypeUnknownBrand || e.Type == api.TypePolicyDenied) {
-				add("log of "+b.Name, nil, "not looked at: this key may not read it")
-				continue
-			}
-			if err == nil && !out.OK {
-				err = errors.New(out.Fault)
-			}
-			size := uint64(0)
-			if out != nil {
-				size = out.Size
-			}
-			if err == nil {
-				err = shorter(states[b.Name], size)
-			}
-			add("log of "+b.Name, err, fmt.Sprintf("%d entries, all as they were signed", size))
-			rotations, err := v.Rotations(ctx, b.Name)
-			for i := range rotations {
-				if rotations[i].Stalled {
-					err = errors.New(rotationLine(&rotations[i]))
-				}
-			}
-			add("keys of "+b.Name, err, fmt.Sprintf("%d rotations; no rotation is stuck", len(rotations)))
-			if b.Name != "group" {
-				state, err := v.ErasureState(ctx, b.Name)
-				if e, ok := errors.AsType[*api.Error](err); ok && (e.Type == api.TypeUnknownBrand || e.Type == api.TypePolicyDenied) {
-					continue
-				}
-				add("erasures of "+b.Name, err, erasureLine(state, time.Now()))
-				if state != nil && state.Holds > 0 {
-					add("legal holds of "+b.Name, overdueHolds(state), fmt.Sprintf("%d in force, none past its review; they keep the keys of %d erased customers", state.Holds, state.Held))
-				}
-			}
+			addBrand(ctx, v, b.Name, states[b.Name], add)
 		}
 		return nil
 	})
@@ -173,9 +138,47 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 	return nil
 }
 
+// addBrand looks at a brand: its log, its keys, its erasures.
+func addBrand(ctx context.Context, v *connection, brand string, state api.LogState, add finder) {
+	out, err := v.VerifyLog(ctx, brand, api.VerifyRequest{})
+	if unseen(err) {
+		add("log of "+brand, nil, "not looked at: this key may not read it")
+		return
+	}
+	if err == nil && !out.OK {
+		err = errors.New(out.Fault)
+	}
+	size := uint64(0)
+	if out != nil {
+		size = out.Size
+	}
+	if err == nil {
+		err = shorter(state, size)
+	}
+	add("log of "+brand, err, fmt.Sprintf("%d entries, all as they were signed", size))
+	rotations, err := v.Rotations(ctx, brand)
+	for i := range rotations {
+		if rotations[i].Stalled {
+			err = errors.New(rotationLine(&rotations[i]))
+		}
+	}
+	add("keys of "+brand, err, fmt.Sprintf("%d rotations; no rotation is stuck", len(rotations)))
+	if brand == "group" {
+		return
+	}
+	erasures, err := v.ErasureState(ctx, brand)
+	if unseen(err) {
+		return
+	}
+	add("erasures of "+brand, err, erasureLine(erasures, time.Now()))
+	if erasures != nil && erasures.Holds > 0 {
+		add("legal holds of "+brand, overdueHolds(erasures), fmt.Sprintf("%d in force, none past its review; they keep the keys of %d erased customers", erasures.Holds, erasures.Held))
+	}
+}
+
 // running asks the server of the data directory, if one runs, what it sees: it may have seen
 // more of the logs than the database holds.
-func (c *doctorCmd) running(ctx context.Context, std Streams, add func(check string, err error, well string)) {
+func (c *doctorCmd) running(ctx context.Context, std Streams, add finder) {
 	r := c.remote
 	r.Database = ""
 	v := r.socket(std.getenv("CLOAKROOM_KEY"))
@@ -219,10 +222,16 @@ func overdueHolds(s *api.ErasureState) error {
 	return fmt.Errorf("past the day of their review: %s; release them (cloakroom hold release), or place them again with a later day", strings.Join(s.Overdue, ", "))
 }
 
+// unseen reports whether an error says that the caller may not see something.
+func unseen(err error) bool {
+	e, ok := errors.AsType[*api.Error](err)
+	return ok && (e.Type == api.TypeUnknownBrand || e.Type == api.TypePolicyDenied)
+}
+
 // ordinals asks whether new customers can be given ordinals, and says what to do if not.
 func ordinals(ctx context.Context, v *connection) (well string, err error) {
 	out, err := v.Mend(ctx, api.MendRequest{DryRun: true})
-	if e, ok := errors.AsType[*api.Error](err); ok && (e.Type == api.TypeUnknownBrand || e.Type == api.TypePolicyDenied) {
+	if unseen(err) {
 		return "not looked at: this key may not administer the group", nil
 	}
 	if err != nil {
@@ -243,9 +252,9 @@ const lateSeconds = 60
 
 // addFollowers says how far behind is what follows from the logs: one line for each
 // follower, about the log where it is furthest behind.
-func addFollowers(ctx context.Context, v *connection, add func(check string, err error, well string)) {
+func addFollowers(ctx context.Context, v *connection, add finder) {
 	list, err := v.Followers(ctx)
-	if e, ok := errors.AsType[*api.Error](err); ok && (e.Type == api.TypeUnknownBrand || e.Type == api.TypePolicyDenied) {
+	if unseen(err) {
 		add("followers", nil, "not looked at: this key may not watch the group's log")
 		return
 	}

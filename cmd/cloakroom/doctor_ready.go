@@ -8,14 +8,12 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
-	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/watch/notify"
@@ -86,17 +84,6 @@ func oneLine(err error) error {
 	return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
 }
 
-// everybody lists the principals of the vault.
-func everybody(ctx context.Context, v *connection) (out []api.Principal, err error) {
-	for after := uint64(0); ; after = out[len(out)-1].ID {
-		page, err := v.Principals(ctx, after)
-		if err != nil || len(page) == 0 {
-			return out, err
-		}
-		out = append(out, page...)
-	}
-}
-
 // responders are the people who can stop somebody at a brand, and have a key.
 func responders(people []api.Principal, brand string, now time.Time) (names []string) {
 	for i := range people {
@@ -117,7 +104,7 @@ func responders(people []api.Principal, brand string, now time.Time) (names []st
 
 // copies looks for a backup and for a copy of the root key.
 func (c *doctorCmd) copies(ctx context.Context, v *connection, now time.Time, add finder) {
-	last, rootKey, err := backups(ctx, v)
+	last, rootKey, err := backups(ctx, v, c.RootKeyCopy == "")
 	if err == nil {
 		if last.IsZero() {
 			err = errors.New("there is none: cloakroom backup --out DIR --recipient AGE-KEY")
@@ -139,11 +126,7 @@ func (c *doctorCmd) copies(ctx context.Context, v *connection, now time.Time, ad
 
 // sameKey compares the root key with its copy.
 func (c *doctorCmd) sameKey() error {
-	file := c.RootKey
-	if file == "" {
-		file = filepath.Join(c.Data, app.RootKeyFile)
-	}
-	key, err := os.ReadFile(file)
+	key, err := os.ReadFile(c.rootKeyFile())
 	if err != nil {
 		return fmt.Errorf("reading the root key: %w", err)
 	}
@@ -157,9 +140,9 @@ func (c *doctorCmd) sameKey() error {
 	return nil
 }
 
-// backups returns when the newest backup began, and whether any of those that the log names
-// has the root key in it.
-func backups(ctx context.Context, v *connection) (last time.Time, rootKey bool, err error) {
+// backups returns when the newest backup began, and, if that is wanted, whether any of those
+// that the log names has the root key in it.
+func backups(ctx context.Context, v *connection, wanted bool) (last time.Time, rootKey bool, err error) {
 	q := client.EntriesQuery{Kind: "administration", Limit: api.EntriesPage}
 	for {
 		page, err := v.Entries(ctx, "group", q)
@@ -177,7 +160,7 @@ func backups(ctx context.Context, v *connection) (last time.Time, rootKey bool, 
 			}
 			rootKey = rootKey || b.RootKey
 		}
-		if q.Before = page.Before; q.Before == 0 || rootKey {
+		if q.Before = page.Before; q.Before == 0 || rootKey || !wanted && !last.IsZero() {
 			return last, rootKey, nil
 		}
 	}

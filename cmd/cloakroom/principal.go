@@ -109,7 +109,7 @@ type principalListCmd struct{ remote }
 
 // Run lists principals.
 func (c *principalListCmd) Run(ctx context.Context, std Streams) error {
-	call := func(v *connection) ([]api.Principal, error) { return v.Principals(ctx, 0) }
+	call := func(v *connection) ([]api.Principal, error) { return everybody(ctx, v) }
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.Principal) {
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 		fmt.Fprintln(t, "NAME\tKIND\tROLES\tLINEAGES")
@@ -170,6 +170,21 @@ func (c *principalRoleCmd) Run(ctx context.Context, std Streams) error {
 			fmt.Fprintln(w, "no role")
 		}
 	})
+}
+
+// everybody lists the principals of the vault.
+func everybody(ctx context.Context, v *connection) ([]api.Principal, error) {
+	out := []api.Principal{}
+	for after := uint64(0); ; after = out[len(out)-1].ID {
+		page, err := v.Principals(ctx, after)
+		if err != nil {
+			return nil, err
+		}
+		if len(page) == 0 {
+			return out, nil
+		}
+		out = append(out, page...)
+	}
 }
 
 // principalNamed looks for a principal in the list of all.
@@ -307,14 +322,14 @@ func (c *principalDisconnectCmd) Run(ctx context.Context, std Streams) error {
 
 type principalInviteCmd struct {
 	remote
-	Name       string            `arg:"" optional:"" help:"Who is invited; registered before, or new."`
-	Mail       string            `help:"Address that the code is sent to. Without it, or without a mail server, the person who approves is shown the code." placeholder:"ADDRESS"`
-	List       string            `help:"File with a NAME and an ADDRESS, or a NAME, on each line: invites all of them." type:"existingfile" placeholder:"FILE"`
-	Kind       string            `help:"person or service, of new ones." default:"person" enum:"person,service"`
-	Roles      map[string]string `name:"role" help:"Roles of new ones." placeholder:"BRAND=ROLE"`
-	Until      time.Time         `help:"When the keys end, such as 2026-12-31." format:"2006-01-02" placeholder:"DAY"`
-	Credential uint64            `help:"Credential whose key the new one takes the place of." placeholder:"NUMBER"`
-	Label      string            `help:"Label of the keys." placeholder:"TEXT"`
+	Name       string      `arg:"" optional:"" help:"Who is invited; registered before, or new."`
+	Mail       string      `help:"Address that the code is sent to. Without it, or without a mail server, the person who approves is shown the code." placeholder:"ADDRESS"`
+	List       string      `help:"File with a NAME and an ADDRESS, or a NAME, on each line: invites all of them." type:"existingfile" placeholder:"FILE"`
+	Kind       string      `help:"person or service, of new ones." default:"person" enum:"person,service"`
+	Roles      []brandRole `name:"role" help:"Roles of new ones." placeholder:"BRAND=ROLE"`
+	Until      time.Time   `help:"When the keys end, such as 2026-12-31." format:"2006-01-02" placeholder:"DAY"`
+	Credential uint64      `help:"Credential whose key the new one takes the place of." placeholder:"NUMBER"`
+	Label      string      `help:"Label of the keys." placeholder:"TEXT"`
 }
 
 // Help is the long help text.
@@ -330,7 +345,11 @@ approves. The inviter never sees it.
 
 // Run invites.
 func (c *principalInviteCmd) Run(ctx context.Context, std Streams) error {
-	in := api.InviteRequest{Roles: c.Roles, Until: c.Until, Label: c.Label}
+	roles, err := rolesOf(c.Roles)
+	if err != nil {
+		return err
+	}
+	in := api.InviteRequest{Roles: roles, Until: c.Until, Label: c.Label}
 	switch {
 	case (c.Name == "") == (c.List == ""):
 		return &usageError{"name one person, or give --list"}
