@@ -1,7 +1,6 @@
 package api
 
 import (
-	"slices"
 	"time"
 )
 
@@ -28,7 +27,7 @@ type FactRequest struct {
 
 // FactNames are the names that facts have. Times that deadlines hang on are among them.
 func FactNames() []string {
-	return slices.Clone([]string{"occurred-from", "occurred-to", "leak-possible", "detected", "aware", "determined", "personal-data-hit", "contained", "filed", "assumed", "unknown", "note"})
+	return []string{"occurred-from", "occurred-to", "leak-possible", "detected", "aware", "determined", "personal-data-hit", "contained", "filed", "assumed", "unknown", "note"}
 }
 
 // CloseIncidentRequest closes an incident.

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"net/http"
-	"strconv"
 
 	"github.com/cloakroom/cloakroom/api"
 )
@@ -51,6 +50,6 @@ func (c *Client) AddApprovedPurchases(ctx context.Context, brand string, number 
 	return ask[api.Taken](ctx, c, http.MethodPost, approved(brand, number, "purchases"), req)
 }
 
-func approved(brand string, number uint64, what string) string {
-	return at(brand, "approvals", strconv.FormatUint(number, 10), what)
+func approved(brand string, id uint64, what string) string {
+	return at(brand, "approvals", number(id), what)
 }

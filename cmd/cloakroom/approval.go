@@ -21,19 +21,12 @@ import (
 // askImportCmd is `cloakroom change ask-import`.
 type askImportCmd struct {
 	forBrand
+	reading
 	Customers string `help:"File of customers." type:"existingfile" placeholder:"FILE"`
 	Purchases string `help:"File of purchases." type:"existingfile" placeholder:"FILE"`
-	Mapping   string `help:"Description of the files." type:"existingfile" placeholder:"FILE" xor:"mapping"`
-	From      string `help:"Built-in mapping: ${profiles}." placeholder:"NAME" xor:"mapping"`
 	For       string `help:"Service that will import the files. Default: the caller." placeholder:"NAME"`
 	Most      int64  `help:"The most existing customers that may change. Default: as many as the rehearsal finds." placeholder:"N"`
 	Ticket    string `help:"Ticket of the case." placeholder:"TICKET"`
-
-	Empty          string `help:"What an empty value does to an existing one: keep or clear." enum:"keep,clear" default:"keep"`
-	DefaultCountry string `name:"default-country" help:"Country of phone numbers without a country code, in rows without a country." placeholder:"FR"`
-	Zone           string `help:"Time zone of times that name none." placeholder:"ZONE"`
-	Strict         bool   `help:"Refuse rows whose e-mail address or phone number no search can ever find."`
-	BadFields      string `name:"bad-fields" help:"For a row with an invalid optional field: refuse the row, or drop the field." enum:"refuse,drop" default:"refuse"`
 }
 
 // Help is the long help text.
@@ -54,8 +47,7 @@ EXIT STATUS: 0 in force, 1 failed, 5 waits for a second person.`
 
 // importer is the import that is asked for.
 func (c *askImportCmd) importer() *importCmd {
-	return &importCmd{remote: c.remote, Brand: c.Brand, Customers: c.Customers, Purchases: c.Purchases, Mapping: c.Mapping, From: c.From, MaxRejects: -1,
-		Empty: c.Empty, DefaultCountry: c.DefaultCountry, Zone: c.Zone, Strict: c.Strict, BadFields: c.BadFields}
+	return &importCmd{remote: c.remote, reading: c.reading, Brand: c.Brand, Customers: c.Customers, Purchases: c.Purchases, MaxRejects: -1}
 }
 
 // Run rehearses the files and asks.
@@ -68,11 +60,14 @@ func (c *askImportCmd) Run(ctx context.Context, std Streams) (err error) {
 	if req.Mapping, err = im.digest(); err != nil {
 		return err
 	}
-	for name, into := range map[string]*string{c.Customers: &req.Customers, c.Purchases: &req.Purchases} {
-		if name == "" {
+	for _, f := range []struct {
+		name string
+		into *string
+	}{{c.Customers, &req.Customers}, {c.Purchases, &req.Purchases}} {
+		if f.name == "" {
 			continue
 		}
-		if *into, err = fileDigest(name); err != nil {
+		if *f.into, err = fileDigest(f.name); err != nil {
 			return err
 		}
 	}
@@ -111,19 +106,12 @@ func (c *askImportCmd) Run(ctx context.Context, std Streams) (err error) {
 // askWritesCmd is `cloakroom change ask-writes`.
 type askWritesCmd struct {
 	forBrand
+	reading
 	For        string `help:"Service whose writes are approved." required:"" placeholder:"NAME"`
-	Mapping    string `help:"Mapping that the service imports with." type:"existingfile" placeholder:"FILE" xor:"mapping"`
-	From       string `help:"Built-in mapping: ${profiles}." placeholder:"NAME" xor:"mapping"`
 	Fields     string `help:"The fields that its writes may set, separated by commas." required:"" placeholder:"FIELDS"`
 	MostPerDay int64  `name:"most-per-day" help:"The most existing customers that change on a day." required:"" placeholder:"N"`
 	Until      string `help:"Last day, within a year." required:"" placeholder:"YYYY-MM-DD"`
 	Ticket     string `help:"Ticket of the case." placeholder:"TICKET"`
-
-	Empty          string `help:"What an empty value does to an existing one: keep or clear." enum:"keep,clear" default:"keep"`
-	DefaultCountry string `name:"default-country" help:"Country of phone numbers without a country code, in rows without a country." placeholder:"FR"`
-	Zone           string `help:"Time zone of times that name none." placeholder:"ZONE"`
-	Strict         bool   `help:"Refuse rows whose e-mail address or phone number no search can ever find."`
-	BadFields      string `name:"bad-fields" help:"For a row with an invalid optional field: refuse the row, or drop the field." enum:"refuse,drop" default:"refuse"`
 }
 
 // Help is the long help text.
@@ -143,8 +131,7 @@ func (c *askWritesCmd) Run(ctx context.Context, std Streams) error {
 	if err != nil {
 		return &usageError{"--until takes a day such as 2027-03-31"}
 	}
-	im := &importCmd{Mapping: c.Mapping, From: c.From, Empty: c.Empty, DefaultCountry: c.DefaultCountry, Zone: c.Zone, Strict: c.Strict, BadFields: c.BadFields}
-	mapping, err := im.digest()
+	mapping, err := c.digest()
 	if err != nil {
 		return err
 	}
@@ -192,7 +179,7 @@ func printApproval(w io.Writer, a *api.WriteApproval) {
 }
 
 // digest is the digest of the mapping and of the flags that say how values are read.
-func (c *importCmd) digest() (string, error) {
+func (c *reading) digest() (string, error) {
 	var text []byte
 	if c.Mapping != "" {
 		var err error
@@ -232,21 +219,13 @@ func (c *importCmd) refused(err error) error {
 	for _, f := range []struct{ flag, value, usual string }{{"customers", c.Customers, ""}, {"purchases", c.Purchases, ""}, {"mapping", c.Mapping, ""}, {"from", c.From, ""},
 		{"empty", c.Empty, "keep"}, {"default-country", c.DefaultCountry, ""}, {"zone", c.Zone, ""}, {"bad-fields", c.BadFields, "refuse"}} {
 		if f.value != f.usual {
-			words = append(words, "--"+f.flag, quoted(f.value))
+			words = append(words, "--"+f.flag, shellQuote(f.value))
 		}
 	}
 	if c.Strict {
 		words = append(words, "--strict")
 	}
 	return fmt.Errorf("%w. What was imported stays. To import the rest at once, ask another person: %s", err, strings.Join(words, " "))
-}
-
-// quoted is a word for a shell.
-func quoted(s string) string {
-	if strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789-_./") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // approvedSink sends rows under an approval, or to the rehearsal of a draft: it is an
@@ -270,7 +249,7 @@ func (s *approvedSink) Customers(ctx context.Context, rows []intake.CustomerRow)
 	if err != nil {
 		return nil, err
 	}
-	return takenResults(t.Results), nil
+	return results(written(t.Results)), nil
 }
 
 // Purchases implements intake.Taker. Those of one customer stand together.
@@ -287,23 +266,13 @@ func (s *approvedSink) Purchases(ctx context.Context, rows []intake.PurchaseRow)
 	if err != nil {
 		return nil, err
 	}
-	var out []intake.Result
-	for i, r := range t.Results {
-		if r.Reject != nil {
-			for range req.Customers[i].Purchases {
-				out = append(out, takenResults([]api.TakenResult{r})...)
-			}
-			continue
-		}
-		out = append(out, takenResults(r.Purchases)...)
-	}
-	return out, nil
+	return eachPurchase(req.Customers, written(t.Results)), nil
 }
 
-func takenResults(list []api.TakenResult) []intake.Result {
-	out := make([]api.WriteResult, len(list))
-	for i, r := range list {
-		out[i] = api.WriteResult{Outcome: r.Outcome, Reject: r.Reject}
+// written are results under an approval as those of a write.
+func written(list []api.TakenResult) (out []api.WriteResult) {
+	for _, r := range list {
+		out = append(out, api.WriteResult{Outcome: r.Outcome, Reject: r.Reject, Purchases: written(r.Purchases)})
 	}
-	return results(out)
+	return out
 }

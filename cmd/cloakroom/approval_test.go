@@ -13,7 +13,7 @@ import (
 func TestAStoppedImportSaysHowToAsk(t *testing.T) {
 	t.Parallel()
 	full := fmt.Errorf("importing x: %w", &api.Error{Type: api.TypeBudgetExhausted, Title: "Budget exhausted", Status: 429})
-	c := &importCmd{Brand: "gucci", Customers: "it's.csv", Purchases: "p.csv", From: "shopify-customers", Empty: "clear", BadFields: "refuse", Strict: true}
+	c := &importCmd{Brand: "gucci", Customers: "it's.csv", Purchases: "p.csv", reading: reading{From: "shopify-customers", Empty: "clear", BadFields: "refuse", Strict: true}}
 	got := c.refused(full).Error()
 	if want := `cloakroom change ask-import --brand gucci --customers 'it'\''s.csv' --purchases p.csv --from shopify-customers --empty clear --strict`; !strings.HasSuffix(got, want) {
 		t.Errorf("%s does not end with\n%s", got, want)

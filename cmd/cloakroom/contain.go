@@ -59,7 +59,7 @@ func (c *containStopCmd) Run(ctx context.Context, std Streams) error {
 		default:
 			fmt.Fprintf(w, "containment %d: the %s%s is stopped on every server, after %d ms%s\n", out.ID, out.Kind, named(out), out.TookMillis, whom)
 			if !out.Until.IsZero() {
-				fmt.Fprintf(w, "It ends by itself at %s UTC\n", out.Until.UTC().Format("2006-01-02 15:04:05"))
+				fmt.Fprintf(w, "It ends by itself at %s UTC\n", stamp(out.Until))
 			}
 			fmt.Fprintf(w, "If keys may have leaked, rotate them: cloakroom key rotate --brand %s, and with --kind index\n", c.Brand)
 			fmt.Fprintf(w, "To undo: cloakroom contain undo --brand %s %d; after 30 minutes another person runs contain confirm, too\n", c.Brand, out.ID)
@@ -122,13 +122,13 @@ func (c *containShowCmd) Run(ctx context.Context, std Streams) error {
 func state(x *api.Containment) string {
 	switch {
 	case !x.Ended.IsZero() && x.EndedBy == "":
-		return "ended by itself " + x.Ended.UTC().Format("2006-01-02 15:04:05")
+		return "ended by itself " + stamp(x.Ended)
 	case !x.Ended.IsZero() && x.AskedBy == x.EndedBy:
 		return "undone by " + x.EndedBy + " alone"
 	case !x.Ended.IsZero():
 		return "undone by " + x.AskedBy + " and " + x.EndedBy
 	case !x.Until.IsZero() && x.Asked.IsZero():
-		return "in force until " + x.Until.UTC().Format("2006-01-02 15:04:05")
+		return "in force until " + stamp(x.Until)
 	case !x.Asked.IsZero():
 		return "in force; undo requested by " + x.AskedBy
 	}

@@ -89,7 +89,7 @@ func (c *exportRequestCmd) Run(ctx context.Context, std Streams) error {
 		req.Filter = &f
 	default:
 		var err error
-		if req.Tokens, err = readTokens(c.Tokens, std.In); err != nil {
+		if req.Tokens, err = readTokens(c.Tokens, std.In, api.MaxExportTokens); err != nil {
 			return err
 		}
 	}
@@ -114,11 +114,12 @@ func (c *exportRequestCmd) Run(ctx context.Context, std Streams) error {
 	})
 }
 
-func readTokens(name string, in io.Reader) ([]string, error) {
+// readTokens reads a list of customers, one on each line, from a file or, for -, from in.
+func readTokens(name string, in io.Reader, most int) ([]string, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("reading the tokens: %w", err)
+			return nil, fmt.Errorf("reading the list: %w", err)
 		}
 		defer f.Close()
 		in = f
@@ -129,12 +130,12 @@ func readTokens(name string, in io.Reader) ([]string, error) {
 		if t := strings.TrimSpace(lines.Text()); t != "" {
 			out = append(out, t)
 		}
-		if len(out) > api.MaxExportTokens {
-			return nil, fmt.Errorf("reading the tokens: more than %d: make several requests", api.MaxExportTokens)
+		if len(out) > most {
+			return nil, fmt.Errorf("reading the list: more than %d: make several requests", most)
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("reading the tokens: %w", err)
+		return nil, fmt.Errorf("reading the list: %w", err)
 	}
 	return out, nil
 }

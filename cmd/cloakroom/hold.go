@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -39,41 +37,29 @@ external id was found is not answered. The command exits with status 5 until a s
 person has approved the change.`
 }
 
+// maxHeld is how many customers a list may name: tokens, and as many external ids.
+const maxHeld = 2 * 10_000
+
 // Run asks for a legal hold.
 func (c *holdPlaceCmd) Run(ctx context.Context, std Streams) error {
 	req := api.HoldRequest{Tokens: c.Customers, From: c.From, To: c.To, Ground: c.Ground, Review: c.Review, Ticket: c.Ticket}
 	if c.List != "" {
-		if err := readHeld(c.List, std.In, &req); err != nil {
+		list, err := readTokens(c.List, std.In, maxHeld)
+		if err != nil {
 			return err
+		}
+		for _, x := range list {
+			if strings.HasPrefix(x, "cus_") {
+				req.Tokens = append(req.Tokens, x)
+			} else {
+				req.ExternalIDs = append(req.ExternalIDs, x)
+			}
 		}
 	}
 	call := func(v *connection) (*api.Hold, error) { return v.PlaceHold(ctx, c.Brand, req) }
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, out *api.Hold) {
 		fmt.Fprintf(w, "%s is in force; logged as entry %d of %s, to be reviewed by %s\n", out.ID, out.Entry, c.Brand, out.Review)
 	})
-}
-
-// readHeld reads a list of external ids and tokens.
-func readHeld(file string, in io.Reader, req *api.HoldRequest) error {
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
-	}
-	lines := bufio.NewScanner(in)
-	for lines.Scan() {
-		switch line := strings.TrimSpace(lines.Text()); {
-		case line == "":
-		case strings.HasPrefix(line, "cus_"):
-			req.Tokens = append(req.Tokens, line)
-		default:
-			req.ExternalIDs = append(req.ExternalIDs, line)
-		}
-	}
-	return lines.Err()
 }
 
 type holdReleaseCmd struct {

@@ -18,14 +18,25 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
 )
 
+// reading says how the values of a file are read: what an approval of writes is bound to.
+type reading struct {
+	Mapping string `help:"Description of the files: which column is which, and how values are written (docs/import.md)." type:"existingfile" placeholder:"FILE" xor:"mapping"`
+	From    string `help:"Built-in mapping: ${profiles}." placeholder:"NAME" xor:"mapping"`
+
+	Empty          string `help:"What an empty value does to an existing one: keep or clear. A mapping can set it per column." enum:"keep,clear" default:"keep"`
+	DefaultCountry string `name:"default-country" help:"Country of phone numbers without a country code, in rows without a country." placeholder:"FR"`
+	Zone           string `help:"Time zone of times that name none: Europe/Paris, UTC, +01:00. The vault guesses none." placeholder:"ZONE"`
+	Strict         bool   `help:"Refuse rows whose e-mail address or phone number no search can ever find, instead of keeping them with a warning."`
+	BadFields      string `name:"bad-fields" help:"For a row with an invalid optional field: refuse the row, or drop the field and keep the rest." enum:"refuse,drop" default:"refuse"`
+}
+
 // importCmd is `cloakroom import`.
 type importCmd struct {
 	remote
+	reading
 	Brand      string `help:"Brand name. Only --check needs none." placeholder:"NAME"`
 	Customers  string `help:"File of customers: CSV, JSON lines or XML, plain, gzip or zstd; - reads standard input." placeholder:"FILE"`
 	Purchases  string `help:"File of purchases, in the same formats." placeholder:"FILE"`
-	Mapping    string `help:"Description of the files: which column is which, and how values are written (docs/import.md)." type:"existingfile" placeholder:"FILE" xor:"mapping"`
-	From       string `help:"Built-in mapping: ${profiles}." placeholder:"NAME" xor:"mapping"`
 	Singer     bool   `help:"Read the output of a Singer tap from standard input. Each STATE is printed again once the records before it are committed." xor:"singer"`
 	Check      string `help:"Read the first rows of a file, propose a mapping, and show ten rows as they would be stored, masked. Needs no vault." placeholder:"FILE"`
 	Rejects    string `help:"File for rejected rows: file, line, field, code, reason. Default: INPUT.rejects.csv, beside the input." placeholder:"FILE"`
@@ -35,12 +46,7 @@ type importCmd struct {
 	DryRun     bool   `help:"Write nothing; count what the import would do."`
 	Approval   uint64 `help:"Number of an approval by two people (change approvals). The answer then counts accepted and rejected rows only." placeholder:"N"`
 
-	Empty          string `help:"What an empty value does to an existing one: keep or clear. A mapping can set it per column." enum:"keep,clear" default:"keep"`
-	AllowShrink    bool   `name:"allow-shrink" help:"Continue although the import would empty a field for nearly all customers of the file."`
-	DefaultCountry string `name:"default-country" help:"Country of phone numbers without a country code, in rows without a country." placeholder:"FR"`
-	Zone           string `help:"Time zone of times that name none: Europe/Paris, UTC, +01:00. The vault guesses none." placeholder:"ZONE"`
-	Strict         bool   `help:"Refuse rows whose e-mail address or phone number no search can ever find, instead of keeping them with a warning."`
-	BadFields      string `name:"bad-fields" help:"For a row with an invalid optional field: refuse the row, or drop the field and keep the rest." enum:"refuse,drop" default:"refuse"`
+	AllowShrink bool `name:"allow-shrink" help:"Continue although the import would empty a field for nearly all customers of the file."`
 }
 
 // Help is the long help text.
@@ -124,14 +130,14 @@ func (c *importCmd) Run(ctx context.Context, std Streams) (err error) {
 	if c.Brand == "" {
 		return &usageError{"say whose customers they are: --brand NAME"}
 	}
+	if c.Approval != 0 && (c.Tokens != "" || c.DryRun) {
+		return &usageError{"under an approval no answer depends on who is a customer: leave --tokens and --dry-run out"}
+	}
 	if c.Singer {
 		return c.tap(ctx, std, m)
 	}
 	if c.Customers == "" && c.Purchases == "" {
 		return &usageError{"name a file: --customers, --purchases or both"}
-	}
-	if c.Approval != 0 && (c.Tokens != "" || c.DryRun) {
-		return &usageError{"under an approval no answer depends on who is a customer: leave --tokens and --dry-run out"}
 	}
 	if c.Customers == "-" && c.Purchases == "-" {
 		return &usageError{"standard input can be one of the files only"}
@@ -243,8 +249,8 @@ func (c *importCmd) rehearsed(ctx context.Context, std Streams, m *intake.Mappin
 	return nil
 }
 
-// mapping is the mapping of this import; nil: none.
-func (c *importCmd) mapping() (*intake.Mapping, error) {
+// mapping is the mapping that was named; nil: none.
+func (c *reading) mapping() (*intake.Mapping, error) {
 	if c.From != "" {
 		return intake.Profile(c.From)
 	}
@@ -259,7 +265,7 @@ func (c *importCmd) mapping() (*intake.Mapping, error) {
 }
 
 // rules are the rules for values that the flags say.
-func (c *importCmd) rules() (r intake.Rules, err error) {
+func (c *reading) rules() (r intake.Rules, err error) {
 	r = intake.Rules{Strict: c.Strict, DropBadFields: c.BadFields == "drop"}
 	if c.Empty == "clear" {
 		r.Empty = intake.EmptyClear

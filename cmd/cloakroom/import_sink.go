@@ -70,17 +70,22 @@ func (s *sink) Purchases(ctx context.Context, rows []intake.PurchaseRow) ([]inta
 	if err != nil {
 		return nil, err
 	}
-	var out []intake.Result
-	for i, r := range w.Results {
+	return eachPurchase(req.Customers, w.Results), nil
+}
+
+// eachPurchase are the results of purchases that were sent by customer: who is refused is
+// refused with each.
+func eachPurchase(sent []api.CustomerPurchases, list []api.WriteResult) (out []intake.Result) {
+	for i, r := range list {
 		if r.Reject != nil {
-			for range req.Customers[i].Purchases {
+			for range sent[i].Purchases {
 				out = append(out, results([]api.WriteResult{r})...)
 			}
 			continue
 		}
 		out = append(out, results(r.Purchases)...)
 	}
-	return out, nil
+	return out
 }
 
 // purchasesOf groups purchases by customer: those of one stand together.

@@ -68,13 +68,14 @@ func (c *incidentListCmd) Run(ctx context.Context, std Streams) error {
 			if n := len(x.Scopes); n > 0 {
 				records = fmt.Sprint(x.Scopes[n-1].Records)
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", x.ID, day(x.Opened), x.Lead, state, records, x.Title)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", x.ID, stamp(x.Opened), x.Lead, state, records, x.Title)
 		}
 		t.Flush()
 	})
 }
 
-func day(at time.Time) string { return at.UTC().Format("2006-01-02 15:04:05") }
+// stamp shows a time of the log.
+func stamp(at time.Time) string { return at.UTC().Format(time.DateTime) }
 
 type incidentShowCmd struct {
 	forBrand
@@ -89,12 +90,12 @@ func (c *incidentShowCmd) Run(ctx context.Context, std Streams) error {
 
 func printIncident(w io.Writer, x *api.Incident) {
 	fmt.Fprintf(w, "incident %s of %s: %s\n", x.ID, x.Owner, x.Title)
-	fmt.Fprintf(w, "opened %s by %s, from: %s; lead: %s; brands: %s\n", day(x.Opened), x.OpenedBy, strings.TrimSpace(x.Source+" "+x.Alarm), x.Lead, strings.Join(x.Brands, ", "))
+	fmt.Fprintf(w, "opened %s by %s, from: %s; lead: %s; brands: %s\n", stamp(x.Opened), x.OpenedBy, strings.TrimSpace(x.Source+" "+x.Alarm), x.Lead, strings.Join(x.Brands, ", "))
 	if x.Part {
 		fmt.Fprintln(w, "This is your brand's part.")
 	}
 	if !x.Closed.IsZero() {
-		fmt.Fprintf(w, "closed %s by %s: %s\n", day(x.Closed), x.ClosedBy, x.Summary)
+		fmt.Fprintf(w, "closed %s by %s: %s\n", stamp(x.Closed), x.ClosedBy, x.Summary)
 	}
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	if len(x.Facts) > 0 {
@@ -104,7 +105,7 @@ func printIncident(w io.Writer, x *api.Incident) {
 		f := &x.Facts[i]
 		when, text := "", f.Text
 		if !f.When.IsZero() {
-			when = day(f.When)
+			when = stamp(f.When)
 		}
 		switch {
 		case f.Replaced:
@@ -112,20 +113,20 @@ func printIncident(w io.Writer, x *api.Incident) {
 		case f.Concurrent:
 			text = "(a second correction of one version) " + text
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n", f.Name, when, f.Said, day(f.At), f.Entry, text)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n", f.Name, when, f.Said, stamp(f.At), f.Entry, text)
 	}
 	if len(x.Scopes) > 0 {
 		fmt.Fprintln(t, "\nSCOPE\tAT\tBRAND\tRECORDS\tADDED\tREMOVED\tDISCLOSURES\tENTRY")
 	}
 	for i := range x.Scopes {
 		for _, p := range x.Scopes[i].Parts {
-			fmt.Fprintf(t, "%d\t%s\t%s\t%d\t%d\t%d\t%d\t%d\n", x.Scopes[i].Version, day(x.Scopes[i].At), p.Brand, p.Records, p.Added, p.Removed, p.Disclosures, p.Entry)
+			fmt.Fprintf(t, "%d\t%s\t%s\t%d\t%d\t%d\t%d\t%d\n", x.Scopes[i].Version, stamp(x.Scopes[i].At), p.Brand, p.Records, p.Added, p.Removed, p.Disclosures, p.Entry)
 		}
 	}
 	fmt.Fprintln(t, "\nTIMELINE\tENTRY\tBY\tWHAT")
 	for i := range x.Timeline {
 		e := &x.Timeline[i]
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", day(e.At), e.Entry, e.By, e.What)
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", stamp(e.At), e.Entry, e.By, e.What)
 	}
 	t.Flush()
 }

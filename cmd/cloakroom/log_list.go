@@ -44,7 +44,7 @@ func (c *logListCmd) Run(ctx context.Context, std Streams) error {
 	if c.Limit < 0 {
 		return &usageError{"--limit is 0 or more"}
 	}
-	since, err := sinceTime(c.Since, time.Now())
+	since, err := flagTime("--since", c.Since, time.Now())
 	if err != nil {
 		return err
 	}
@@ -89,10 +89,7 @@ func (c *logListCmd) Run(ctx context.Context, std Streams) error {
 	})
 }
 
-// sinceTime reads a duration before now, a day, or a time.
-func sinceTime(text string, now time.Time) (time.Time, error) { return flagTime("--since", text, now) }
-
-// flagTime is sinceTime for a flag of another name.
+// flagTime reads a duration before now, a day, or a time.
 func flagTime(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil

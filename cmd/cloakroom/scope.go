@@ -65,15 +65,15 @@ func (f *scopeFlags) request(now time.Time) (api.ScopeRequest, error) {
 
 // parseFilter reads NAME=VALUE,NAME=VALUE with the names of the flags.
 func parseFilter(flag, text string, now time.Time) (f api.ScopeFilter, err error) {
+	texts := map[string]*[]string{"principal": &f.Principals, "role": &f.Roles, "export": &f.Exports, "recipient": &f.Recipients,
+		"fields": &f.Fields, "purpose": &f.Purposes, "level": &f.Levels, "kind": &f.Kinds}
+	numbers := map[string]*[]uint64{"credential": &f.Credentials, "lineage": &f.Lineages}
+	times := map[string]*time.Time{"from": &f.From, "to": &f.To}
 	for pair := range strings.SplitSeq(text, ",") {
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok || value == "" {
 			return f, &usageError{flag + " takes NAME=VALUE pairs, such as lineage=12,from=2026-11-01"}
 		}
-		texts := map[string]*[]string{"principal": &f.Principals, "role": &f.Roles, "export": &f.Exports, "recipient": &f.Recipients,
-			"fields": &f.Fields, "purpose": &f.Purposes, "level": &f.Levels, "kind": &f.Kinds}
-		numbers := map[string]*[]uint64{"credential": &f.Credentials, "lineage": &f.Lineages}
-		times := map[string]*time.Time{"from": &f.From, "to": &f.To}
 		switch {
 		case texts[name] != nil:
 			*texts[name] = append(*texts[name], value)
@@ -124,7 +124,7 @@ func (c *scopeCmd) Run(ctx context.Context, std Streams) error {
 		return err
 	}
 	call := func(v *connection) (*api.Scope, error) { return v.Scope(ctx, c.Brand, req) }
-	return ask(ctx, std, &c.remote, call, func(w io.Writer, s *api.Scope) { printScope(w, s) })
+	return ask(ctx, std, &c.remote, call, printScope)
 }
 
 // printScope prints both counts, and then each brand.
