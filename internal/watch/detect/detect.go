@@ -231,19 +231,31 @@ type sight struct {
 	signs  []string // what else was never before
 }
 
+// raise raises an alarm about who acts, or about their role, unless the rules are off.
 func (s *sight) raise(rule Rule, g Grade, customers int, usual, seen string) {
-	if !s.d.rules.on(rule, s.e.Role) {
-		return
-	}
 	about := strconv.FormatUint(s.e.Principal, 10)
 	if rule.many() {
 		about = s.e.Role
 	}
-	s.alarms = append(s.alarms, Alarm{
-		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: rule, Grade: g, Principal: s.e.Principal,
-		Lineage: s.e.Lineage, Role: s.e.Role, Contain: s.e.Lineage != 0 && s.d.rules.contain(rule, g), Customers: customers, Usual: usual, Seen: seen,
+	s.raiseAbout(rule, about, g, customers, usual, seen)
+}
+
+// raiseAbout is raise about something else.
+func (s *sight) raiseAbout(rule Rule, about string, g Grade, customers int, usual, seen string) {
+	if !s.d.rules.on(rule, s.e.Role) {
+		return
+	}
+	a := s.alarm(rule, about, g, usual, seen)
+	a.Customers, a.Contain = customers, s.e.Lineage != 0 && s.d.rules.contain(rule, g)
+	s.alarms = append(s.alarms, a)
+}
+
+// alarm is an alarm at this entry, whatever the rules say.
+func (s *sight) alarm(rule Rule, about string, g Grade, usual, seen string) Alarm {
+	return Alarm{
+		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: rule, Grade: g, Principal: s.e.Principal, Lineage: s.e.Lineage, Role: s.e.Role, Usual: usual, Seen: seen,
 		Key: fmt.Sprintf("%d/%s/%s/%s/%s", s.d.brand, rule, about, g, s.now.at.Format(time.DateOnly)),
-	})
+	}
 }
 
 func (s *sight) canary() {
@@ -294,11 +306,7 @@ func (s *sight) separation() {
 	default:
 		return
 	}
-	s.alarms = append(s.alarms, Alarm{
-		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: Change, Grade: g, Principal: s.e.Principal, Lineage: s.e.Lineage, Role: s.e.Role,
-		Usual: "two people for acts by which somebody sees more, and a key by its holder alone", Seen: seen,
-		Key: fmt.Sprintf("%d/%s/%s/%s/%s", s.d.brand, Change, about, g, s.now.at.Format(time.DateOnly)),
-	})
+	s.alarms = append(s.alarms, s.alarm(Change, about, g, "two people for acts by which somebody sees more, and a key by its holder alone", seen))
 }
 
 // lost says that what a service was told to be accepted is not written: its owner sends it
@@ -308,11 +316,8 @@ func (s *sight) lost() {
 	if !ok || !r.Lost() {
 		return
 	}
-	s.alarms = append(s.alarms, Alarm{
-		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: Lost, Grade: High, Principal: s.e.Principal, Lineage: s.e.Lineage, Role: s.e.Role,
-		Usual: "what waits under a standing approval is written", Seen: some(max(r.Times, 1), "request was", "requests were") + " accepted and is not written: " + r.Reason,
-		Key: fmt.Sprintf("%d/%s/%d/%s/%s", s.d.brand, Lost, s.e.Principal, r.Reason, s.now.at.Format(time.DateOnly)),
-	})
+	s.alarms = append(s.alarms, s.alarm(Lost, strconv.FormatUint(s.e.Principal, 10)+"/"+r.Reason, High, "what waits under a standing approval is written",
+		some(max(r.Times, 1), "request was", "requests were")+" accepted and is not written: "+r.Reason))
 }
 
 // epoch says that the log lost entries, and who let it go on.
@@ -336,11 +341,8 @@ func (s *sight) epoch() {
 
 // silent says that alarms may reach nobody. Nothing switches it off.
 func (s *sight) silent(d *entry.ReceiverSilent) {
-	s.alarms = append(s.alarms, Alarm{
-		Brand: s.d.brand, Entry: s.index, At: s.now.at, Rule: Receiver, Grade: High,
-		Usual: "somebody confirms each test of a receiver", Seen: fmt.Sprintf("nobody confirmed the test of the receiver %s in %s", d.Receiver, some(d.Days, "day", "days")),
-		Key: fmt.Sprintf("%d/%s/%s/%s/%s", s.d.brand, Receiver, d.Receiver, High, s.now.at.Format(time.DateOnly)),
-	})
+	s.alarms = append(s.alarms, s.alarm(Receiver, d.Receiver, High, "somebody confirms each test of a receiver",
+		fmt.Sprintf("nobody confirmed the test of the receiver %s in %s", d.Receiver, some(d.Days, "day", "days"))))
 }
 
 // mail says that a canary was written to, and by which way its address left.

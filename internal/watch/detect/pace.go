@@ -111,9 +111,8 @@ func (s *sight) pace(p *pace, h budget.Holder, c budget.Class) {
 	if at, today := p.usedUp(n, limit, s.now); today {
 		forecast = "at this pace it is used up at " + at.UTC().Format("15:04") + " UTC"
 	}
-	s.raise(Budget, r.Grade, n, fmt.Sprintf("less than %.0f %% of the %s budget of %s in a day", 100*r.Share, c, h),
+	s.raiseAbout(Budget, h.String()+" "+c.String(), r.Grade, n, fmt.Sprintf("less than %.0f %% of the %s budget of %s in a day", 100*r.Share, c, h),
 		fmt.Sprintf("%d of %d customers on %s until %s UTC: %s", n, limit, s.now.at.Format(time.DateOnly), s.now.at.Format("15:04"), forecast))
-	s.alarms[len(s.alarms)-1].Key = fmt.Sprintf("%d/%s/%s %s/%s/%s", s.d.brand, Budget, h, c, r.Grade, s.now.at.Format(time.DateOnly))
 }
 
 func (p *paces) code(c *coder) {

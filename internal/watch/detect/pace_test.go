@@ -80,3 +80,27 @@ func TestABudgetNearItsEndIsNoticedBefore(t *testing.T) {
 		t.Errorf("%d alarms on two days", len(said))
 	}
 }
+
+// A brand that switched the rule off gets no alarm of it, and loses no other.
+func TestABudgetThatIsOffIsNoAlarm(t *testing.T) {
+	t.Parallel()
+	rules, err := detect.ParseRules("off: [budget]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits, err := budget.NewRules([]budget.Rule{{Kind: budget.Role, Class: budget.Clear, Window: budget.Day, Limit: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := detect.New(1, rules, nil)
+	at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	d.Observe(0, &entry.Entry{Kind: entry.KindBudget, At: at, Brand: 1, Detail: entry.BudgetRules{Rules: string(limits.Encode())}}, nil)
+	for n := range 5 {
+		e := entry.Entry{Kind: entry.KindDisclosure, At: at, Brand: 1, Principal: 7, Lineage: 70, Credential: 70, Role: "support-agent", Class: "clear"}
+		for _, a := range d.Observe(uint64(1+n), &e, []record.Ordinal{record.Ordinal(1 + n)}) {
+			if a.Rule == detect.Budget || strings.Contains(a.Key, "/budget/") {
+				t.Errorf("%+v", a)
+			}
+		}
+	}
+}

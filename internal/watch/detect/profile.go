@@ -164,9 +164,9 @@ func (d *Detector) close(id string) {
 		}
 		p.harms.close(Rule(rule), at)
 	}
-	for _, p := range d.paced {
-		for i := range p {
-			if Rule(rule) == Budget {
+	if Rule(rule) == Budget {
+		for _, p := range d.paced {
+			for i := range p {
 				p[i].episode.close(at)
 			}
 		}
