@@ -34,6 +34,8 @@ type Store struct {
 type history struct {
 	versions []stored
 	lost     int64 // the newest that is changed or missing in the database; 0 for none
+	policy   *Policy
+	failed   error // why the newest does not load
 }
 
 // version names a policy by its text, so that one whose text was changed in the database
@@ -96,8 +98,7 @@ func (s *Store) Current(ctx context.Context, brand record.BrandID) (*Policy, int
 	case last.version == 0:
 		return nil, 0, ErrNoPolicy
 	}
-	p, err := s.load(&last)
-	return p, int(last.version), err
+	return h.policy, int(last.version), h.failed
 }
 
 // At returns the policy that was in force at a time; for a time before the brand's first
@@ -158,6 +159,9 @@ func (s *Store) history(ctx context.Context, brand record.BrandID) (history, err
 			if n, err := strconv.ParseInt(v.Key, 10, 64); err == nil && v.What != rights.Forged {
 				h.lost = max(h.lost, n)
 			}
+		}
+		if n := len(h.versions); err == nil && n > 0 {
+			h.policy, h.failed = s.load(&h.versions[n-1])
 		}
 		return h, err
 	})

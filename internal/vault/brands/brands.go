@@ -290,7 +290,7 @@ func (s *Store) Get(ctx context.Context, id record.BrandID) (Brand, error) {
 		return group(), nil
 	}
 	b, err := s.brand(ctx, sqlBrandByID, int64(id))
-	b.Own, b.Country = nil, ""
+	b.Own, b.own, b.Country, b.Cooling = nil, "", "", 0
 	return b, err
 }
 

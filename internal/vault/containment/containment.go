@@ -370,7 +370,7 @@ func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, who iden
 	if err := revision.Bump(ctx, q); err != nil { // first: from here on there is no other
 		return c, false, err
 	}
-	active, err := list(ctx, q, sqlActive)
+	active, err := logged(ctx, q, c.Brand)
 	if err != nil {
 		return c, false, err
 	}
@@ -398,6 +398,13 @@ func (s *Store) Begin(ctx context.Context, q db.Queryer, c Containment, who iden
 	}
 	rights.Changed(q, c.row())
 	return c, true, nil
+}
+
+// logged reads the containments that did not end in the transaction of an act at a brand. A row of
+// the brand that its log did not write so ends nothing, and serves nobody.
+func logged(ctx context.Context, q db.Queryer, brand record.BrandID) ([]Containment, error) {
+	all, err := list(ctx, q, sqlActive)
+	return slices.DeleteFunc(all, func(o Containment) bool { return o.Brand == brand && rights.Holds(q, o.row()) != nil }), err
 }
 
 // expire notes of a brand's containments that have ended by themselves that they did, so
@@ -476,7 +483,7 @@ func (s *Store) End(ctx context.Context, q db.Queryer, c Containment, by identit
 	if err := revision.Bump(ctx, q); err != nil {
 		return c, nil, err
 	}
-	active, err := list(ctx, q, sqlActive)
+	active, err := logged(ctx, q, c.Brand)
 	if err != nil {
 		return c, nil, err
 	}

@@ -22,7 +22,7 @@ const (
 
 	sqlCredentialByID = `SELECT ` + credentialColumns + ` FROM credentials c WHERE c.id = $1`
 	sqlRevokedAt      = `SELECT ` + credentialColumns + ` FROM credentials c WHERE c.root = $1 AND c.revoked = $2`
-	sqlRoleSince      = `SELECT since FROM roles WHERE principal = $1 AND brand = $2`
+	sqlRoleSince      = `SELECT role, since FROM roles WHERE principal = $1 AND brand = $2`
 	sqlRolesOf        = `SELECT brand, role, since FROM roles WHERE principal = $1`
 	sqlCredentialsOf  = `SELECT ` + credentialColumns + ` FROM credentials c WHERE c.principal = $1`
 	sqlAllOwners      = `SELECT id, owner FROM principals WHERE owner <> 0 ORDER BY id`

@@ -219,6 +219,18 @@ func (s *Store) SetParty(ctx context.Context, q db.Queryer, principal uint64, co
 // SetRole gives a principal its one role at a brand, from a time on. A role that the
 // principal has already keeps its time.
 func (s *Store) SetRole(ctx context.Context, q db.Queryer, principal uint64, brand record.BrandID, role string, at time.Time) error {
+	// The role that is there may keep its time, and is written into the log as it is.
+	var was string
+	var since int64
+	switch err := q.Row(ctx, sqlRoleSince, int64(principal), int64(brand)).Scan(&was, &since); {
+	case errors.Is(err, db.ErrNoRows):
+	case err != nil:
+		return fmt.Errorf("giving a role: %w", err)
+	default:
+		if err := rights.Holds(q, roleRow(principal, brand, was, since)); err != nil {
+			return err
+		}
+	}
 	if err := s.FirstRole(ctx, q, principal, brand, role, at); err != nil {
 		return err
 	}
@@ -231,8 +243,9 @@ func (s *Store) FirstRole(ctx context.Context, q db.Queryer, principal uint64, b
 	if _, err := q.Exec(ctx, sqlSetRole, int64(principal), int64(brand), role, at.UnixMicro()); err != nil {
 		return fmt.Errorf("giving a role: %w", err)
 	}
+	var is string
 	var since int64 // of a role that was there already, its own
-	if err := q.Row(ctx, sqlRoleSince, int64(principal), int64(brand)).Scan(&since); err != nil {
+	if err := q.Row(ctx, sqlRoleSince, int64(principal), int64(brand)).Scan(&is, &since); err != nil {
 		return fmt.Errorf("giving a role: %w", err)
 	}
 	rights.Changed(q, roleRow(principal, brand, role, since))
@@ -393,6 +406,15 @@ func lockLineage(ctx context.Context, q db.Queryer, root int64) error {
 // its lineage. What was made through it is untouched. One that never had a key, as the
 // local administrator's, gets none.
 func (s *Store) Renew(ctx context.Context, q db.Queryer, credential uint64, at time.Time) (lineage uint64, key Key, err error) {
+	list, err := credentials(ctx, q, sqlCredentialByID, int64(credential))
+	if err != nil {
+		return 0, Key{}, err
+	}
+	for i := range list { // what the log says of it again is what it said
+		if err := rights.Holds(q, list[i].row()); err != nil {
+			return 0, Key{}, err
+		}
+	}
 	key = NewKey()
 	hash := key.Hash()
 	var root int64
