@@ -153,12 +153,15 @@ func (d *Desk) begin(ctx context.Context, c containment.Containment, o order) (_
 		stop = stopAll(c, active)
 	}
 	d.Changes.Stop(ctx, o.who, o.ticket, c.Brand, stop)
-	defer func() { // what was refused stops nobody
+	asked := c
+	settle := func() { // what is not made stops nobody: the logs obey what is in force without it
+		if active, serr := d.Door.Contained.Active(ctx, asked.Brand); serr == nil {
+			d.Changes.Stop(ctx, o.who, o.ticket, asked.Brand, stopAfter(asked, active))
+		}
+	}
+	defer func() {
 		if containment.IsRefusal(err) {
-			if active, serr := d.Door.Contained.Active(ctx, c.Brand); serr == nil {
-				rest := slices.DeleteFunc(slices.Clone(active), func(o containment.Containment) bool { return !c.SameTarget(o) })
-				d.Changes.Stop(ctx, o.who, o.ticket, c.Brand, stopAfter(c, rest))
-			}
+			settle()
 		}
 	}()
 	err = d.step(ctx, o.who, o.ticket, detail, func(q db.Queryer, at time.Time) (err error) {
@@ -168,8 +171,7 @@ func (d *Desk) begin(ctx context.Context, c containment.Containment, o order) (_
 		return err
 	})
 	if err == nil && !begun && !c.Until.Equal(stop.Until) { // another one serves, with its own stop
-		stop.Over = true
-		d.Changes.Stop(ctx, o.who, o.ticket, c.Brand, stop)
+		settle()
 	}
 	if err == nil {
 		err = d.pass(ctx, o.who.Brand, c.ID)

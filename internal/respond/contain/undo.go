@@ -117,14 +117,14 @@ func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand str
 	return d.shown(ctx, done, &api.Containment{}), nil
 }
 
-// stopAfter is what the logs obey once a containment is undone: the end of its stop, or
-// what the rest of the same target still stops.
+// stopAfter is what the logs obey without a containment: the end of its stop, or what others
+// of the same target and end still stop.
 func stopAfter(x containment.Containment, rest []containment.Containment) ledger.Stop {
-	rest = slices.DeleteFunc(slices.Clone(rest), func(o containment.Containment) bool { return !o.Until.Equal(x.Until) })
-	if len(rest) == 0 { // each end is a stop of its own
+	i := slices.IndexFunc(rest, func(o containment.Containment) bool { return x.SameTarget(o) && o.Until.Equal(x.Until) })
+	if i < 0 { // each end is a stop of its own
 		stop := stopOf(x)
 		stop.Over = true
 		return stop
 	}
-	return stopAll(rest[0], rest)
+	return stopAll(rest[i], rest)
 }

@@ -90,7 +90,7 @@ func (d *Desk) DestroyCooled(ctx context.Context, within time.Duration) (n int, 
 		}
 		for brand, of := range by {
 			done, err := d.destroy(ctx, identity.Who{Brand: brand}, of)
-			if n += done; err != nil {
+			if n += len(done); err != nil {
 				errs = append(errs, fmt.Errorf("destroying keys of brand %d that lie aside: %w", brand, err))
 			}
 		}
@@ -101,19 +101,20 @@ func (d *Desk) DestroyCooled(ctx context.Context, within time.Duration) (n int, 
 	}
 }
 
-// destroy logs and ends erasures of one brand that cool, except those under a legal hold.
-func (d *Desk) destroy(ctx context.Context, who identity.Who, list []seal.Cooling) (n int, err error) {
+// destroy logs and ends erasures of one brand that cool, except those under a legal hold, and
+// returns whose.
+func (d *Desk) destroy(ctx context.Context, who identity.Who, list []seal.Cooling) (gone []record.Ordinal, err error) {
 	ords := make([]record.Ordinal, len(list))
 	for i, c := range list {
 		ords[i] = c.Ord
 	}
 	held, err := d.Ledger.Held(ctx, who.Brand, ords)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	logKeys, err := d.Seal.LogKeys(ctx, who.Brand, ords)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	x := d.erasing(who.Brand, logKeys)
 	var errs []error
@@ -138,9 +139,9 @@ func (d *Desk) destroy(ctx context.Context, who identity.Who, list []seal.Coolin
 			errs = append(errs, err)
 			continue
 		}
-		n++
+		gone = append(gone, c.Ord)
 	}
-	return n, errors.Join(errs...)
+	return gone, errors.Join(errs...)
 }
 
 // Cooling lists the erasures of a brand that have begun and whose keys are not destroyed.
@@ -281,18 +282,15 @@ func (d *Desk) DestroyNow(ctx context.Context, who identity.Who, ords []record.O
 		case !errors.Is(err, seal.ErrNoCustomer):
 			return gone, err
 		}
-		if _, err := x.one(ctx, who, 0, ord, false); errors.Is(err, seal.ErrUnknownToken) || errors.Is(err, seal.ErrNoCustomer) {
-			continue // gone already
-		} else if err != nil {
+		b, err := x.one(ctx, who, 0, ord, false)
+		switch {
+		case errors.Is(err, seal.ErrUnknownToken) || errors.Is(err, seal.ErrNoCustomer): // gone already
+		case err != nil:
 			return gone, err
+		case b.due.IsZero(): // else a hold was faster
+			gone = append(gone, ord)
 		}
-		gone = append(gone, ord)
 	}
-	if _, err := d.destroy(ctx, who, cooling); err != nil {
-		return gone, err
-	}
-	for _, c := range cooling {
-		gone = append(gone, c.Ord)
-	}
-	return gone, nil
+	some, err := d.destroy(ctx, who, cooling)
+	return append(gone, some...), err
 }

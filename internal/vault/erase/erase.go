@@ -33,6 +33,10 @@ import (
 // It is not refused: FinishCutOff carries it out.
 var ErrErasing = fault.Typed(fault.Unavailable, api.TypePartlyDone, "the erasure is logged and not carried out yet: the vault carries it out within minutes, also after a restart; send no other request for it")
 
+// errWaiting is returned where rows of an erased customer could not be taken out of what
+// waits to be written.
+var errWaiting = fault.Typed(fault.Unavailable, api.TypePartlyDone, "the customer is erased, but rows of them wait to be written under a standing approval and could not be taken out: end the approval with `cloakroom change end-approval`")
+
 // Waiting knows writes that were accepted and are not written yet.
 type Waiting interface {
 	// Forget returns what takes a customer out of them once the erasure has begun.
@@ -276,7 +280,10 @@ func (x *erasing) one(ctx context.Context, who identity.Who, cooling time.Durati
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	return b, errors.Join(err, drop(ctx))
+	if failed := drop(ctx); failed != nil {
+		err = errors.Join(err, fmt.Errorf("%w: %w", errWaiting, failed))
+	}
+	return b, err
 }
 
 // step is one. From the entry on nothing refuses it: what stops it here leaves it to
