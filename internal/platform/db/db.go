@@ -29,6 +29,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
@@ -58,6 +59,18 @@ var (
 type Row interface {
 	Scan(dest ...any) error
 }
+
+// Around returns a row with more columns before and after those that its caller scans, into
+// first and last.
+func Around(r Row, first, last []any) Row { return around{r, first, last} }
+
+type around struct {
+	row         Row
+	first, last []any
+}
+
+// Scan implements Row.
+func (a around) Scan(dest ...any) error { return a.row.Scan(slices.Concat(a.first, dest, a.last)...) }
 
 // Stmt is one statement of a [Queryer.Batch]. With Scan set it is a query whose
 // rows are each handed to Scan; otherwise it is executed, and Affected, if set,

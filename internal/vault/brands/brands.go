@@ -449,7 +449,7 @@ func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.
 	if err == nil {
 		err = q.Rows(ctx, func(r db.Row) error {
 			var brand int64
-			p, err := scanPurpose(prefixed{r, &brand})
+			p, err := scanPurpose(db.Around(r, []any{&brand}, nil))
 			fn(record.BrandID(brand), p.row(record.BrandID(brand)))
 			return err
 		}, sqlAllPurposes)
@@ -459,12 +459,3 @@ func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.
 	}
 	return nil
 }
-
-// prefixed is a row with one more column before those that are scanned.
-type prefixed struct {
-	db.Row
-	first *int64
-}
-
-// Scan implements db.Row.
-func (p prefixed) Scan(to ...any) error { return p.Row.Scan(append([]any{p.first}, to...)...) }

@@ -170,7 +170,7 @@ const (
 func (s *Store) ToContain(ctx context.Context, limit int) (out []Stored, err error) {
 	err = s.db.Rows(ctx, func(r db.Row) error {
 		var brand int64
-		a, err := scanAlarm(0, after{r, &brand})
+		a, err := scanAlarm(0, db.Around(r, []any{&brand}, nil))
 		a.Brand = record.BrandID(brand)
 		out = append(out, a)
 		return err
@@ -180,15 +180,6 @@ func (s *Store) ToContain(ctx context.Context, limit int) (out []Stored, err err
 	}
 	return out, nil
 }
-
-// after is a row with one column before those that are asked for.
-type after struct {
-	r     db.Row
-	first any
-}
-
-// Scan implements db.Row.
-func (a after) Scan(dest ...any) error { return a.r.Scan(append([]any{a.first}, dest...)...) }
 
 // Answered notes what became of an alarm. It may be noted twice.
 func (s *Store) Answered(ctx context.Context, a *detect.Alarm, what Answer) error {

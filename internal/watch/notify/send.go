@@ -226,15 +226,12 @@ type carrier interface {
 
 // carrier returns the way to a receiver. What stands in it is noted where people look.
 func (s *Sender) carrier(ctx context.Context, r *receiver) (carrier, error) {
-	address, secret, err := open(ctx, s.Ring, r)
-	if err != nil {
-		return nil, err
+	to, err := s.reach(ctx, r)
+	if errors.Is(err, errNoMail) {
+		_, failed := s.DB.Exec(ctx, sqlNoteFault, int64(r.brand), r.name, errNoMail.Error())
+		err = errors.Join(err, failed)
 	}
-	if to := s.way(address, secret); to != nil {
-		return to, nil
-	}
-	_, err = s.DB.Exec(ctx, sqlNoteFault, int64(r.brand), r.name, errNoMail.Error())
-	return nil, errors.Join(errNoMail, err)
+	return to, err
 }
 
 // way returns the way to an address, nil where it takes a mail server that this server has

@@ -132,8 +132,16 @@ func (d *Desk) Test(ctx context.Context, c identity.Caller, brand, name string) 
 var errTested = fault.New(fault.Conflict, "this receiver has just been tested: look at `cloakroom alarm receiver list`")
 
 // test logs a test of a receiver and sends it. That the receiver does not take it is no
-// error: it is what the test found, and stored.
+// error: it is what the test found, and stored. A test that is due by itself is left to a
+// server that can send it.
 func (d *Desk) test(ctx context.Context, who identity.Who, brand string, r *receiver) error {
+	to, cause := d.Sender.reach(ctx, r)
+	if errors.Is(cause, errNoMail) && who.Principal == 0 {
+		return errNoMail
+	}
+	if to != nil {
+		defer to.close()
+	}
 	t := &trial{receiver: r.name, code: newCode()}
 	ev := ledger.Event{Kind: entry.KindAdministration, Who: who, Detail: entry.ReceiverTested{Receiver: r.name}}
 	_, _, err := d.Ledger.Change(ctx, ev, func(q db.Queryer, now time.Time) error {
@@ -147,7 +155,10 @@ func (d *Desk) test(ctx context.Context, who identity.Who, brand string, r *rece
 	if err != nil {
 		return fmt.Errorf("testing a receiver: %w", err)
 	}
-	status, cause := d.Sender.trial(ctx, brand, r, t)
+	status := 0
+	if cause == nil {
+		status, cause = to.deliver(ctx, &notice{brand: brand, trial: t})
+	}
 	text := ""
 	if cause != nil {
 		text = cause.Error()
@@ -158,18 +169,18 @@ func (d *Desk) test(ctx context.Context, who identity.Who, brand string, r *rece
 	return nil
 }
 
-// trial sends one receiver a test, beside what it is sent otherwise.
-func (s *Sender) trial(ctx context.Context, brand string, r *receiver, t *trial) (status int, err error) {
+// reach returns the way to a receiver, beside that of what it is sent otherwise; errNoMail
+// where this server has none.
+func (s *Sender) reach(ctx context.Context, r *receiver) (carrier, error) {
 	address, secret, err := open(ctx, s.Ring, r)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	to := s.way(address, secret)
 	if to == nil {
-		return 0, errNoMail
+		return nil, errNoMail
 	}
-	defer to.close()
-	return to.deliver(ctx, &notice{brand: brand, trial: t})
+	return to, nil
 }
 
 // Confirm notes that the caller read the last test of a receiver.
@@ -226,7 +237,7 @@ func (d *Desk) Tend(ctx context.Context, log *slog.Logger) error {
 	err = d.DB.Rows(ctx, func(row db.Row) error {
 		var t tested
 		var silent int64
-		r, err := scanReceiver(with{row, []any{&t.at, &t.confirmed, &silent}})
+		r, err := scanReceiver(db.Around(row, nil, []any{&t.at, &t.confirmed, &silent}))
 		t.silent, r.tested = silent != 0, t
 		due = append(due, r)
 		return err
@@ -245,7 +256,7 @@ func (d *Desk) Tend(ctx context.Context, log *slog.Logger) error {
 		} else {
 			err = d.test(ctx, identity.Who{Brand: r.brand}, b.Name, r)
 		}
-		if err != nil && !errors.Is(err, errTested) {
+		if err != nil && !errors.Is(err, errTested) && !errors.Is(err, errNoMail) {
 			log.Warn("a receiver was not tested", "receiver", r.name, "cause", err)
 		}
 	}
@@ -266,15 +277,6 @@ func (d *Desk) silent(ctx context.Context, r *receiver, now time.Time) error {
 	})
 	return err
 }
-
-// with is a row with more columns after those that are asked for.
-type with struct {
-	db.Row
-	more []any
-}
-
-// Scan implements db.Row.
-func (w with) Scan(dest ...any) error { return w.Row.Scan(append(dest, w.more...)...) }
 
 // Untested says of a receiver what has to be done before it can be relied on, empty if
 // nothing.

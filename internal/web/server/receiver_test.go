@@ -24,7 +24,10 @@ func TestAReceiverIsTested(t *testing.T) {
 	onEach(t, testAReceiverIsTested)
 }
 
-const sqlTestedBefore = `UPDATE receivers SET tested = tested - $1`
+const (
+	sqlTestedBefore = `UPDATE receivers SET tested = tested - $1`
+	sqlTestedOnce   = `UPDATE receivers SET tested = 1, confirmed = 1 WHERE name = 'soc'`
+)
 
 func testAReceiverIsTested(t *testing.T, h *house) {
 	ctx := t.Context()
@@ -126,6 +129,20 @@ func testAReceiverIsTested(t *testing.T, h *house) {
 	}
 	if len(codes) != 0 {
 		t.Error("it was tested again meanwhile")
+	}
+
+	// A server without a mail server leaves what is reached by mail to another one.
+	_, err = h.CreateReceiver(ctx, "gucci", api.ReceiverRequest{Name: "soc", URL: "mailto:soc@gucci.example"})
+	h.must(err)
+	_, err = h.vault.DB.Exec(ctx, sqlTestedOnce)
+	h.must(err)
+	h.must(h.vault.Notify.Tend(ctx, log))
+	list, err = responder.Receivers(ctx, "gucci")
+	h.must(err)
+	for _, r := range list {
+		if r.Name == "soc" && r.Tested.UnixMicro() != 1 {
+			t.Errorf("a test that cannot be sent was begun: %+v", r)
+		}
 	}
 }
 
