@@ -200,11 +200,11 @@ func TestASocketIsNotStolen(t *testing.T) {
 	defer first.Wait()
 	defer first.Process.Kill()
 	socket(t, dir, "")
-	said := &bytes.Buffer{}
 	ctx, stop := context.WithCancel(t.Context())
+	said := &stopAt{word: "socket", stop: stop}
 	stopped := make(chan int)
 	go func() {
-		stopped <- Main(ctx, []string{"serve", "--data", dir, "--listen", "127.0.0.1:0"}, Streams{In: strings.NewReader(""), Out: said, Err: stopAt{said, "socket", stop}, Env: at})
+		stopped <- Main(ctx, []string{"serve", "--data", dir, "--listen", "127.0.0.1:0"}, Streams{In: strings.NewReader(""), Out: said, Err: said, Env: at})
 	}()
 	if code := <-stopped; code != 0 && code != exitInterrupted {
 		t.Errorf("the second server ended with %d: %s", code, said)
@@ -230,18 +230,28 @@ func TestASocketIsNotStolen(t *testing.T) {
 	}
 }
 
-// stopAt stops something when a line that holds a word was written.
+// stopAt keeps what a server prints and logs, which two goroutines do, and stops
+// something when a line that holds a word was written.
 type stopAt struct {
-	b    *bytes.Buffer
 	word string
 	stop func()
+	mu   sync.Mutex
+	b    bytes.Buffer
 }
 
-func (s stopAt) Write(p []byte) (int, error) {
+func (s *stopAt) Write(p []byte) (int, error) {
 	if bytes.Contains(p, []byte(s.word)) {
 		s.stop()
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.b.Write(p)
+}
+
+func (s *stopAt) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 // doctor finds settings that the vault's promises rest on.
