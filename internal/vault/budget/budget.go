@@ -339,16 +339,20 @@ func (g *Group) refusal(d *Disclosure) error {
 	}
 	var worst *ExhaustedError
 	today := Date(dayOf(g.at))
+	daily := -1 // what the principal has taken in a day with this request, once asked for
 	few := func(most uint32) bool {
-		v := g.view(Holder{Kind: Principal, ID: d.Principal}, d.Class, now)
-		return v.used(Day)+max(v.missing(d, Day), d.Room) <= int(most)
+		if daily < 0 {
+			v := g.view(Holder{Kind: Principal, ID: d.Principal}, d.Class, now)
+			daily = v.used(Day) + max(v.missing(d, Day), d.Room)
+		}
+		return daily <= int(most)
 	}
 	for _, h := range d.holders() {
 		limits := d.limits(b.rules, h.Kind, today)
 		if limits == (Limits{}) {
 			return &NoRuleError{Kind: h.Kind, Class: d.Class, Role: d.Role}
 		}
-		v := g.view(h, d.Class, now)
+		v, percent := g.view(h, d.Class, now), b.rules.keptFrom(h.Kind, d.Role, d.Class, few)
 		for w := range numWindows {
 			if !limits[w].Set {
 				continue
@@ -356,7 +360,7 @@ func (g *Group) refusal(d *Disclosure) error {
 			used, asked := v.used(w), max(v.missing(d, w), d.Room)
 			limit, kept := limits[w].Limit, uint32(0)
 			if asked > 0 { // whom the window has is free
-				kept = b.rules.keptFrom(h.Kind, d.Role, d.Class, limit, few)
+				kept = uint32(uint64(limit) * uint64(percent) / 100)
 			}
 			if uint64(used)+uint64(asked) <= uint64(limit-kept) {
 				continue

@@ -124,9 +124,10 @@ func gainsOf(before, after *Rules, g Gain, days []Date) (out []Gain) {
 // open is what a holder may take in each window besides what is kept for others.
 func (r *Rules) open(g Gain, day Date) [numWindows]uint64 {
 	out := r.Resolve(g.Kind, g.Principal, g.Role, g.Class, day).values()
+	kept := r.keptFrom(g.Kind, g.Role, g.Class, func(uint32) bool { return false })
 	for w, limit := range out {
 		if limit < Unlimited {
-			out[w] -= uint64(r.keptFrom(g.Kind, g.Role, g.Class, uint32(limit), func(uint32) bool { return false }))
+			out[w] -= limit * uint64(kept) / 100
 		}
 	}
 	return out

@@ -86,9 +86,10 @@ func checkReserves(list []Reserve) ([]Reserve, error) {
 // as large as the budget is.
 var reserved = [numClasses]bool{Clear: true, Masked: true, Search: true, Write: true}
 
-// keptFrom returns how much of a limit is kept for others than who asks. few says whether
-// the principal who asks takes no more than that many in a day, this request included.
-func (r *Rules) keptFrom(kind HolderKind, role string, class Class, limit uint32, few func(uint32) bool) uint32 {
+// keptFrom returns how much of a holder's limits is kept for others than who asks, in
+// percent. few says whether the principal who asks takes no more than that many in a day,
+// this request included.
+func (r *Rules) keptFrom(kind HolderKind, role string, class Class, few func(uint32) bool) uint32 {
 	if kind != Role && kind != Brand || !reserved[class] {
 		return 0
 	}
@@ -101,5 +102,5 @@ func (r *Rules) keptFrom(kind HolderKind, role string, class Class, limit uint32
 			percent += k.Percent
 		}
 	}
-	return uint32(uint64(limit) * uint64(percent) / 100)
+	return percent
 }
