@@ -238,7 +238,7 @@ func (s *Server) logged(ctx context.Context, r *http.Request, c identity.Caller,
 	if c.Principal != 0 {
 		args = append(args, "principal", c.Principal)
 		if name := r.PathValue("brand"); name != "" { // the caller's word, until a brand has this name
-			if b, err := s.vault.Disclose.Door.Brands.ByName(ctx, name); err == nil {
+			if b, err := s.vault.Disclose.Door.Brands.ByName(s.vault.Revisions.Peek(ctx), name); err == nil {
 				args = append(args, "brand", b.Name)
 			}
 		}
@@ -358,7 +358,9 @@ func (s *Server) plainErrors(ctx huma.Context, _ string, v any) (any, error) {
 // malformed begins the message about a body that is no JSON.
 const malformed = "Malformed JSON at byte "
 
-// unmarshal reads JSON, and says where it is malformed without quoting it.
+// unmarshal reads JSON, and says where it is malformed without quoting it. A body is read
+// twice: as any value, which is held against the description, and as a request. Repeated
+// members are looked for in the first.
 func unmarshal(data []byte, v any) error {
 	err := json.Unmarshal(data, v)
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
@@ -366,6 +368,9 @@ func unmarshal(data []byte, v any) error {
 	}
 	if err != nil {
 		return err
+	}
+	if _, first := v.(*any); !first {
+		return nil
 	}
 	if at := repeated(data); at >= 0 {
 		return errors.New(malformed + strconv.Itoa(at) + ": a member is repeated, or differs from another only in case")
