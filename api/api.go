@@ -40,7 +40,7 @@ type Purchase struct {
 
 // RevealRequest asks for fields of up to MaxReveal customers in clear.
 type RevealRequest struct {
-	Tokens  []string `json:"tokens" minItems:"1" maxItems:"1000"`
+	Tokens  []string `json:"tokens" minItems:"1" maxItems:"1000" doc:"Answered in this order, each as often as it is named, under the token that it is named by."`
 	Fields  []string `json:"fields" minItems:"1" maxItems:"16"`
 	Purpose string   `json:"purpose" maxLength:"40"`
 	Ticket  string   `json:"ticket,omitempty" maxLength:"64"`

@@ -95,14 +95,18 @@ func (c *canaryPlaceCmd) Run(ctx context.Context, std Streams) error {
 			if c.Now {
 				fmt.Fprintln(w, "canaries placed with --now can be recognised by anyone who can read the database")
 			}
-			if total += out.Waiting; out.Customers > 0 && total > 0 {
-				rate := float64(total) / float64(out.Customers+int64(total))
-				for _, n := range []int{10, 100, 500, 1000} {
-					printOdds(w, n, rate)
+			for _, n := range []int{10, 100, 500, 1000} {
+				if total > 0 { // those that wait protect nobody yet
+					printOdds(w, n, rateOf(total, out.Customers))
 				}
 			}
 		})
 	})
+}
+
+// rateOf is the share of canaries among all who are there.
+func rateOf(canaries int, customers int64) float64 {
+	return float64(canaries) / float64(customers+int64(canaries))
 }
 
 func printOdds(w io.Writer, reads int, rate float64) {
@@ -143,12 +147,42 @@ func (c *canaryRetireCmd) Run(ctx context.Context, std Streams) error {
 }
 
 type canaryOddsCmd struct {
-	Rate  share `help:"Share of customers that are canaries, such as 0.5%." required:"" placeholder:"SHARE"`
-	Reads int   `help:"Number of customers that a thief reads." required:""`
+	remote
+	Brand string `help:"Brand whose canaries and customers are counted, as they are now." xor:"share" required:"" placeholder:"NAME"`
+	Rate  share  `help:"Share of customers that are canaries, such as 0.5%, to try a number out." xor:"share" required:"" placeholder:"SHARE"`
+	Reads int    `help:"Number of customers that a thief reads." required:""`
 }
 
 // Run prints the odds.
-func (c *canaryOddsCmd) Run(std Streams) error {
-	printOdds(std.Out, c.Reads, float64(c.Rate))
-	return nil
+func (c *canaryOddsCmd) Run(ctx context.Context, std Streams) error {
+	if c.Reads < 1 {
+		return &usageError{"--reads is a number of customers, 1 at least"}
+	}
+	if c.Rate > 0 {
+		return c.tell(std, float64(c.Rate), nil)
+	}
+	return c.with(ctx, std, func(v *connection) error {
+		// A rehearsal says what is there; a list would take a second person.
+		out, err := v.PlaceCanaries(ctx, c.Brand, api.CanaryRequest{Count: 1, Now: true, DryRun: true})
+		if err != nil {
+			return err
+		}
+		return c.tell(std, rateOf(out.Total, out.Customers), &out.Total)
+	})
+}
+
+// tell prints the odds, and of how many canaries, where these were counted.
+func (c *canaryOddsCmd) tell(std Streams, rate float64, there *int) error {
+	odds := struct {
+		Reads       int     `json:"reads"`
+		Rate        float64 `json:"rate"`
+		Probability float64 `json:"probability"`
+		Canaries    *int    `json:"canaries,omitempty"`
+	}{c.Reads, rate, canary.Odds(c.Reads, rate), there}
+	return c.print(std, odds, func(w io.Writer) {
+		if there != nil {
+			fmt.Fprintf(w, "canaries that are there: %d, %.2f %% of all\n", *there, 100*rate)
+		}
+		printOdds(w, c.Reads, rate)
+	})
 }

@@ -64,7 +64,7 @@ var examples = map[string][]string{
 	"canary retire":          {"cloakroom canary retire --brand gucci"},
 	"canary receive":         {"cloakroom canary receive --listen :2525 --domain gucci=post.gucci.example --server https://vault.example:7460"},
 	"canary mail":            {"cloakroom canary mail --brand gucci"},
-	"canary odds":            {"cloakroom canary odds --rate 0.5% --reads 500"},
+	"canary odds":            {"cloakroom canary odds --brand gucci --reads 500", "cloakroom canary odds --rate 0.5% --reads 500"},
 	"detect rules":           {"cloakroom detect rules --brand gucci > rules.yaml", "cloakroom detect rules --brand gucci --set rules.yaml"},
 	"detect replay":          {"cloakroom detect replay --brand gucci --from 2026-11-01 --rules rules.yaml"},
 

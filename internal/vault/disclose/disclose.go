@@ -74,7 +74,7 @@ func (d *Desk) Reveal(ctx context.Context, c identity.Caller, brand string, req 
 	if err != nil {
 		return nil, err
 	}
-	return inOrder(out, u.Ords(), ords), nil
+	return inOrder(out, u.Ords(), ords, req.Tokens), nil
 }
 
 // View shows one customer masked, as far as the caller may see.
@@ -95,7 +95,11 @@ func (d *Desk) View(ctx context.Context, c identity.Caller, brand, token, purpos
 	if err != nil {
 		return nil, err
 	}
-	return d.release(ctx, v, u, ledger.Release{Grant: g, Class: budget.Masked, Ticket: ticket})
+	out, err := d.release(ctx, v, u, ledger.Release{Grant: g, Class: budget.Masked, Ticket: ticket})
+	if err != nil {
+		return nil, err
+	}
+	return inOrder(out, u.Ords(), ords, []string{token}), nil
 }
 
 // Search shows those who have a value, masked. One that finds nobody is logged, and
@@ -245,13 +249,16 @@ func receipt(v *door.Visit, r ledger.Receipt) *api.Receipt {
 	return &api.Receipt{Brand: v.Brand.Name, Entry: r.Entry(), CheckpointSize: r.CheckpointSize()}
 }
 
-// inOrder gives the customers in the order in which they were asked for.
-func inOrder(out *api.Disclosed, have, want []record.Ordinal) *api.Disclosed {
+// inOrder gives the customers in the order in which they were asked for, each with the
+// token that it was asked for with: a token from before a rotation still stands for its
+// customer, and the caller knows no other.
+func inOrder(out *api.Disclosed, have, want []record.Ordinal, tokens []string) *api.Disclosed {
 	sorted := out.Customers
 	out.Customers = make([]api.Customer, len(want))
 	for i, ord := range want {
 		j, _ := slices.BinarySearch(have, ord)
 		out.Customers[i] = sorted[j]
+		out.Customers[i].Token = tokens[i]
 	}
 	return out
 }
