@@ -455,6 +455,7 @@ type Disclosure struct {
 	Fields    []string  `json:"fields"`
 	Level     string    `json:"level"`
 	Erased    bool      `json:"erased,omitempty" doc:"The reader, the ticket and the exact time are erased: at is the UTC day."`
+	Unproven  string    `json:"unproven,omitempty" doc:"Why it cannot be proven that the entry is this customer's. The proof then has no commitment, and shows that the entry is in the log as the line says."`
 	Proof     Proof     `json:"proof"`
 }
 

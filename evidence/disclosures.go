@@ -15,7 +15,8 @@ import (
 // that it says of itself what its entry says (the principal's name, which the log has
 // as a number, is the vault's word), that the pseudonym of the reader is the one that
 // was committed to, and that none of those before the last is withheld. It returns the
-// tree that was signed.
+// tree that was signed. A disclosure that is said to be unproven is held against its entry,
+// and that it is of the customer is the vault's word: [Unproven] counts these.
 //
 // It cannot tell whose disclosures they are: that takes the customer's log key, see
 // [CustomerProof.Opens].
@@ -43,6 +44,17 @@ func VerifyDisclosures(vkey string, d *api.Disclosures) (tlog.Tree, error) {
 	return head.Tree, nil
 }
 
+// Unproven counts the disclosures of which the vault says that it cannot prove whose they
+// are: their commitments were lost from its database.
+func Unproven(d *api.Disclosures) (n int) {
+	for i := range d.Disclosures {
+		if d.Disclosures[i].Unproven != "" {
+			n++
+		}
+	}
+	return n
+}
+
 // NewCustomerProof returns the proof that comes with a disclosure in an answer whose log
 // has that signed checkpoint.
 func NewCustomerProof(x *api.Disclosure, checkpoint string) (CustomerProof, error) {
@@ -61,11 +73,14 @@ func NewCustomerProof(x *api.Disclosure, checkpoint string) (CustomerProof, erro
 	if err != nil {
 		return CustomerProof{}, err
 	}
-	commitment, err := Hashes([][]byte{x.Proof.Commitment})
-	if err != nil {
-		return CustomerProof{}, err
+	if x.Unproven == "" {
+		commitment, err := Hashes([][]byte{x.Proof.Commitment})
+		if err != nil {
+			return CustomerProof{}, err
+		}
+		p.Commitment = commitment[0]
 	}
-	p.Path, p.Inclusion, p.Commitment = path, inclusion, commitment[0]
+	p.Path, p.Inclusion = path, inclusion
 	p.Reader, p.Core = x.Proof.Reader, x.Proof.Core
 	for _, s := range x.Proof.Shown {
 		salt, err := Hashes([][]byte{s.Salt})
@@ -90,7 +105,11 @@ func verifyDisclosure(vkey, checkpoint string, x *api.Disclosure) error {
 	if err != nil {
 		return err
 	}
-	e, err := p.Verify(vkey)
+	verify := p.Verify
+	if x.Unproven != "" {
+		verify = p.verifyEntry
+	}
+	e, err := verify(vkey)
 	if err != nil {
 		return err
 	}

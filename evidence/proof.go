@@ -57,15 +57,9 @@ type CustomerProof struct {
 // Verify checks the whole way from the commitment to the signature of the key vkey,
 // and returns what the entry says.
 func (p CustomerProof) Verify(vkey string) (Entry, error) {
-	e, _, err := VerifyInclusion(vkey, []byte(p.Checkpoint), p.Leaf, p.Entry, p.Inclusion)
+	e, err := p.verifyEntry(vkey)
 	if err != nil {
 		return Entry{}, err
-	}
-	if e.Brand != p.Brand {
-		return Entry{}, fmt.Errorf("%w: it is said to be of brand %d, and entry %d is of brand %d", ErrProof, p.Brand, p.Entry, e.Brand)
-	}
-	if p.Customers < 1 || entry.Bucket(p.Customers) != e.Count {
-		return Entry{}, fmt.Errorf("%w: entry %d is not one of %d customers", ErrProof, p.Entry, p.Customers)
 	}
 	path := make([][32]byte, len(p.Path))
 	for i, h := range p.Path {
@@ -82,6 +76,24 @@ func (p CustomerProof) Verify(vkey string) (Entry, error) {
 	}
 	if len(p.Reader) != 16 || len(p.Core) != 32 || entry.WithReader([32]byte(p.Core), [16]byte(p.Reader)) != p.Commitment {
 		return Entry{}, fmt.Errorf("%w: the pseudonym of the reader is not the one that entry %d is committed to", ErrProof, p.Entry)
+	}
+	return e, nil
+}
+
+// verifyEntry checks the way from the entry to the signature, and the values shown of it.
+func (p CustomerProof) verifyEntry(vkey string) (Entry, error) {
+	e, _, err := VerifyInclusion(vkey, []byte(p.Checkpoint), p.Leaf, p.Entry, p.Inclusion)
+	if err != nil {
+		return Entry{}, err
+	}
+	if e.Brand != p.Brand {
+		return Entry{}, fmt.Errorf("%w: it is said to be of brand %d, and entry %d is of brand %d", ErrProof, p.Brand, p.Entry, e.Brand)
+	}
+	if p.Customers < 1 || entry.Bucket(p.Customers) != e.Count {
+		return Entry{}, fmt.Errorf("%w: entry %d is not one of %d customers", ErrProof, p.Entry, p.Customers)
+	}
+	if e.LeafVersion() == entry.Version1 {
+		return e, nil
 	}
 	for _, s := range p.Shown {
 		if err := e.Reveal(s); err != nil {

@@ -18,6 +18,7 @@ type provenFile struct {
 	Size        uint64  `json:"size"`
 	Token       string  `json:"token,omitempty"`
 	Disclosures int     `json:"disclosures,omitempty"`
+	Unproven    int     `json:"unproven,omitempty"`
 	Entry       *uint64 `json:"entry,omitempty"`
 }
 
@@ -63,8 +64,11 @@ func (c *logVerifyCmd) verifyProof(std Streams, vkey string) error {
 		if err != nil {
 			return err
 		}
-		out.Size, out.Token, out.Disclosures = uint64(tree.N), d.Token, len(d.Disclosures)
+		out.Size, out.Token, out.Disclosures, out.Unproven = uint64(tree.N), d.Token, len(d.Disclosures), evidence.Unproven(&d)
 		say = func(w io.Writer) {
+			if out.Unproven > 0 {
+				fmt.Fprintf(w, "whose %d of these disclosures are cannot be proven: the vault says that it lost their commitments\n", out.Unproven)
+			}
 			fmt.Fprintf(w, "%s signed a log of %d entries; %d disclosures of %s are in it as the file says\n", origin, tree.N, len(d.Disclosures), d.Token)
 		}
 	}

@@ -43,6 +43,10 @@ func (c *whoReadCmd) Run(ctx context.Context, std Streams) error {
 				fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Entry, d.At.Format(time.RFC3339), d.Principal, d.Role, d.Purpose, d.Ticket, d.Level, strings.Join(d.Fields, ","))
 			}
 			t.Flush()
+			if n := evidence.Unproven(out); n > 0 {
+				fmt.Fprintf(w, "%d disclosures; all are in the log that was signed, and of %d it cannot be proven whose they are: commitments are missing from the database, and an older backup has them\n", len(out.Disclosures), n)
+				return
+			}
 			fmt.Fprintf(w, "%d disclosures; every proof leads to the signed checkpoint\n", len(out.Disclosures))
 		})
 	})

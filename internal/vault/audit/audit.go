@@ -6,6 +6,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -73,13 +74,17 @@ func (d *Desk) WhoRead(ctx context.Context, c identity.Caller, brand, token stri
 			return nil
 		}
 		p, err := d.prove(ctx, v.Brand.ID, rel, ords[0], inclusion)
+		unproven := ""
+		if errors.Is(err, ledger.ErrNoCommitment) || errors.Is(err, ledger.ErrValuesErased) {
+			unproven, err = err.Error(), nil // it costs this proof, and no other
+		}
 		if err != nil {
 			return err
 		}
 		e := rel.Entry
 		x := api.Disclosure{
 			Entry: rel.Index, At: e.At, Role: e.Role, Kind: e.Kind.String(),
-			Purpose: e.Purpose, Ticket: e.Ticket, Fields: e.Fields.Names(), Level: e.Level, Erased: e.Bare(), Proof: *p,
+			Purpose: e.Purpose, Ticket: e.Ticket, Fields: e.Fields.Names(), Level: e.Level, Erased: e.Bare(), Unproven: unproven, Proof: *p,
 		}
 		if !e.Bare() {
 			x.Principal = d.name(ctx, names, e.Principal)
@@ -98,9 +103,9 @@ func (d *Desk) prove(ctx context.Context, brand record.BrandID, rel ledger.Discl
 	if err != nil {
 		return nil, err
 	}
-	p, err := d.Ledger.Prove(ctx, brand, rel, ord, logKeys)
-	if err != nil {
-		return nil, err
+	p, unproven := d.Ledger.Prove(ctx, brand, rel, ord, logKeys)
+	if unproven != nil && !errors.Is(unproven, ledger.ErrNoCommitment) && !errors.Is(unproven, ledger.ErrValuesErased) {
+		return nil, unproven
 	}
 	inclusion, err := included(rel.Index)
 	if err != nil {
@@ -108,7 +113,10 @@ func (d *Desk) prove(ctx context.Context, brand record.BrandID, rel ledger.Discl
 	}
 	out := &api.Proof{
 		Leaf: rel.Leaf, Customers: len(rel.Ords), Position: p.Position, Counter: rel.Counters[p.Position],
-		Commitment: p.Commitment[:], Path: [][]byte{}, Inclusion: [][]byte{},
+		Commitment: []byte{}, Path: [][]byte{}, Inclusion: [][]byte{},
+	}
+	if unproven == nil {
+		out.Commitment = p.Commitment[:]
 	}
 	for _, h := range p.Path {
 		out.Path = append(out.Path, slices.Clone(h[:]))
@@ -126,7 +134,7 @@ func (d *Desk) prove(ctx context.Context, brand record.BrandID, rel ledger.Discl
 		}
 		out.Shown = append(out.Shown, api.Shown{Name: s.Name, Value: s.Value, Salt: slices.Clone(s.Salt[:]), Path: path})
 	}
-	return out, nil
+	return out, unproven
 }
 
 func (d *Desk) name(ctx context.Context, names map[uint64]string, id uint64) string {

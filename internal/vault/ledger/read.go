@@ -467,10 +467,9 @@ func (l *Ledger) Prove(ctx context.Context, brand record.BrandID, d Disclosure, 
 		if err := r.Scan(&o, &h); err != nil {
 			return err
 		}
-		if len(h) != 32 {
-			return ErrTampered
+		if len(h) == 32 { // else it is as good as missing
+			kept[record.Ordinal(o)] = [32]byte(h)
 		}
-		kept[record.Ordinal(o)] = [32]byte(h)
 		return nil
 	}, sqlReadCommitments, int64(brand), d.Index)
 	if err != nil {
@@ -491,8 +490,13 @@ func (l *Ledger) Prove(ctx context.Context, brand record.BrandID, d Disclosure, 
 			p.Position, p.Commitment = i, all[i]
 		}
 	}
+	if d.values != nil { // what the customer's line shows, and nothing else
+		if p.Shown, err = d.Entry.Show(d.values, entry.ShownAt, entry.ShownTicket); err != nil {
+			return Proof{}, err
+		}
+	}
 	if p.Position < 0 || entry.Root(all) != d.Entry.Root {
-		return Proof{}, fmt.Errorf("entry %d: its customers do not lead to its root: %w", d.Index, ErrTampered)
+		return Proof{Position: max(p.Position, 0), Shown: p.Shown}, fmt.Errorf("entry %d: %w", d.Index, ErrNoCommitment)
 	}
 	if p.Path, err = entry.Prove(all, p.Position); err != nil || d.Entry.LeafVersion() == entry.Version1 {
 		return p, err
@@ -500,10 +504,7 @@ func (l *Ledger) Prove(ctx context.Context, brand record.BrandID, d Disclosure, 
 	if key, ok := logKeys[ord]; ok {
 		p.Core, p.Reader = entry.Core(key, d.Entry.Committed(d.Counters[p.Position])), entry.Pseudonym(key, d.Entry.Reader)
 	}
-	if d.values != nil { // what the customer's line shows, and nothing else
-		p.Shown, err = d.Entry.Show(d.values, entry.ShownAt, entry.ShownTicket)
-	}
-	return p, err
+	return p, nil
 }
 
 // Usage returns what a holder used of its budgets, as the log stands on this server.

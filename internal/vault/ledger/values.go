@@ -18,6 +18,11 @@ import (
 // customers' commitments, without which no proof of the entry could be made, and which
 // names nobody once the month's key is destroyed.
 
+// ErrNoCommitment is returned for a proof that takes what stands for an erased customer in
+// an entry, which is missing from the database or was changed there: what of the entry is
+// hashed is as it was, and that it is of a customer cannot be proven.
+var ErrNoCommitment = fault.New(fault.NotFound, "the commitments that the vault kept for erased customers of this entry are missing or were changed, so it cannot be proven whose the entry is")
+
 // ErrValuesErased is returned for a proof that takes values which are erased.
 var ErrValuesErased = fault.New(fault.NotFound, "the values of this entry are erased, and its proofs with them")
 
