@@ -161,7 +161,9 @@ func (j *joiner) chunks(ctx context.Context, customers *Reader) <-chan joined {
 func (j *joiner) parse(ctx context.Context) {
 	defer close(j.batches)
 	var batch []PurchaseRow
+	rows, err := purchaseRows(j.purchases)
 	give := func() bool {
+		rows.repeats.purchases(batch)
 		select {
 		case j.batches <- batch:
 		case <-ctx.Done():
@@ -175,10 +177,9 @@ func (j *joiner) parse(ctx context.Context) {
 		}
 		return true
 	}
-	rows, err := purchaseRows(j.purchases)
 	for err == nil {
 		batch = append(batch, PurchaseRow{})
-		if err = rows.next(ctx, &batch[len(batch)-1]); err != nil {
+		if err = rows.read(ctx, &batch[len(batch)-1]); err != nil {
 			batch = batch[:len(batch)-1]
 			break
 		}

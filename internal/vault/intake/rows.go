@@ -106,7 +106,8 @@ func customerRows(r *Reader) (*rows[CustomerRow], error) {
 func purchaseRows(r *Reader) (*rows[PurchaseRow], error) {
 	return rowsOf(r, purchaseTable(), (*checker).purchase, func(s *repeats, row *PurchaseRow) {
 		if row.Reject == nil {
-			s.purchase(row)
+			id, says := s.hashes(row)
+			s.purchase(row, id, says)
 		}
 	})
 }
@@ -121,6 +122,15 @@ func rowsOf[T any](r *Reader, t *table, check func(*checker, *row, *T), repeat f
 
 // next reads a row into one that is empty. Its errors are those of source.
 func (r *rows[T]) next(ctx context.Context, into *T) error {
+	if err := r.read(ctx, into); err != nil {
+		return err
+	}
+	r.repeat(r.repeats, into)
+	return nil
+}
+
+// read is next for a caller that looks for repeats itself.
+func (r *rows[T]) read(ctx context.Context, into *T) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -128,7 +138,6 @@ func (r *rows[T]) next(ctx context.Context, into *T) error {
 		return err
 	}
 	r.check(r.c, &r.row, into)
-	r.repeat(r.repeats, into)
 	return nil
 }
 

@@ -405,15 +405,12 @@ func (p *Put) made() *record.Customer {
 	return out
 }
 
-// unfound are those of set that hold a value by which nobody can find the customer.
+// unfound are those of set that hold a value by which nobody can find the customer, as
+// far as that depends on the customer: a national number without a country. Of every
+// other value the caller knows.
 func unfound(c *record.Customer, set record.FieldSet) (out record.FieldSet) {
-	if set.Has(record.Email) && c.Get(record.Email) != "" {
-		if _, err := record.ReadEmail(c.Get(record.Email)); err != nil {
-			out = out.With(record.Email)
-		}
-	}
-	if set.Has(record.Phone) && c.Get(record.Phone) != "" {
-		if _, err := record.ReadPhone(c.Get(record.Phone), c.Get(record.Country)); err != nil {
+	if number := c.Get(record.Phone); set.Has(record.Phone) && number != "" && number[0] != '+' {
+		if _, err := record.ReadPhone(number, c.Get(record.Country)); err != nil {
 			out = out.With(record.Phone)
 		}
 	}
