@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloakroom/cloakroom/internal/platform/cards"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
@@ -40,6 +41,7 @@ type bring struct {
 	kind    string
 	mapping string // "" is none; @NAME is a profile
 	rules   Rules
+	own     *cards.Own
 	sink    *memory
 }
 
@@ -66,7 +68,7 @@ func (b bring) in(t *testing.T, text []byte) brought {
 		out.err = err
 		return out
 	}
-	r.Rules = b.rules
+	r.Rules, r.Own = b.rules, b.own
 	in := Input{Name: "f", Reader: r}
 	var rejects, refused bytes.Buffer
 	o := Options{MaxRejects: -1, Rejects: &rejects, Refused: func(string) io.Writer { return &refused }}

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
@@ -24,6 +25,39 @@ const (
 func TestNoFreeTextHasACardNumber(t *testing.T) {
 	t.Parallel()
 	onEach(t, noFreeTextHasACardNumber)
+}
+
+// A request of the field with a card number for a ticket is refused, with no entry. It
+// stands beside the repository, where CI has it.
+func TestTheFieldsTicketIsRefused(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../../shared/data/field/F43-ticket.json")
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Logf("no files of the field: %v", err)
+		return
+	}
+	onEach(t, func(t *testing.T, h *house) {
+		ctx := t.Context()
+		w, err := h.as["application"].Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe()}})
+		h.must(err)
+		var req api.RevealRequest
+		h.must(json.Unmarshal(text, &req))
+		req.Tokens = []string{w.Results[0].Token}
+		before, err := h.vault.Ledger.Size(ctx, 1)
+		h.must(err)
+		for _, who := range []string{"application", "support-agent", "data-protection-officer"} {
+			_, err := h.as[who].Reveal(ctx, "gucci", req)
+			if !isType(err, api.TypeCardNumber) || strings.Contains(err.Error(), req.Ticket) {
+				t.Errorf("%s: %v", who, err)
+			}
+		}
+		if after, err := h.vault.Ledger.Size(ctx, 1); err != nil || after != before {
+			t.Errorf("%d entries more, %v", after-before, err)
+		}
+	})
 }
 
 // Whatever text a caller puts into an entry, a card number in it is refused before the
