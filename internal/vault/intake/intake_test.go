@@ -325,6 +325,32 @@ func both[T any](t *testing.T, text string, open func(*Reader) (*rows[T], error)
 	}
 }
 
+// Objects inside a row of JSON lines have columns named as paths, whatever order and depth
+// they stand in; what no mapping names is refused, and what it drops is passed over.
+func TestNestedJSONLines(t *testing.T) {
+	const described = "customers: {external_id: id, given_name: name/first, city: address/place/city, postal_code: address/zip, attr.tag: meta/tag}\ncolumns: may-be-missing\ndrop: [orders, meta/internal*, spare]"
+	const listed = "id: external_id\nname/first: given_name\naddress/place/city: city\naddress/zip: postal_code\nmeta/tag: attr.tag\norders: '-'\nmeta/internal_1: '-'\nspare: '-'"
+	text := `{"id":1,"name":{"first":"Ana"},"address":{"zip":"75002","place":{"city":"Paris, \"2e\""}},"orders":[{"id":9}],"spare":{"a":{"b":[]}}}
+{"address" : { "place" : { "city" : "Lyon" } , "zip" : 69001 } , "meta":{"internal_1":{"x":1},"tag":true}, "id":"2", "name":{}}
+{"id":3,"address":{"street":"secret"}}
+{"id":4,"name":{"first":{"secret":1}}}
+{"id":5,"name":{"first":"a","first":"b"}}
+{"id":6,` + strings.Repeat(`"a":{`, 40) + strings.Repeat("}", 40) + `}
+`
+	for name, mapping := range map[string]string{"described": described, "listed": listed} {
+		got := bring{mapping: mapping}.in(t, []byte(text))
+		if got.err != nil {
+			t.Fatalf("%s: %v", name, got.err)
+		}
+		got.customer(t, "1", map[string]string{"given_name": "Ana", "city": `Paris, "2e"`, "postal_code": "75002"})
+		got.customer(t, "2", map[string]string{"city": "Lyon", "postal_code": "69001", "attr.tag": "true"})
+		got.lines(t, "3  "+CodeUnknownColumn, "4  "+CodeBadRow, "5  "+CodeBadRow, "6  "+CodeUnknownColumn)
+		if strings.Contains(got.rejects, "secret") || got.Customers.New != 2 {
+			t.Errorf("%s: %+v\n%s", name, got.Customers, got.rejects)
+		}
+	}
+}
+
 // What is kept of a file holds no more of it in memory than it must.
 func TestRowsAfterARefusedOneStandAlone(t *testing.T) {
 	t.Parallel()

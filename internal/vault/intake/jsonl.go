@@ -116,11 +116,31 @@ func (j *jsonRows) object(text []byte) *rowFault {
 	case text[0] != '{' || !json.Valid(text):
 		return &rowFault{CodeBadRow, "is not a JSON object"}
 	}
-	// The text is valid JSON: what follows finds its pieces without checking again.
+	return j.members("", text, 0)
+}
+
+// members reads those of an object of valid JSON, whose pieces are found without checking
+// again. An object inside another whose name is no column has columns named as paths, such
+// as address/city.
+func (j *jsonRows) members(prefix string, text []byte, depth int) *rowFault {
 	rest := trimJSON(text[1:])
 	for n := 1; rest[0] != '}'; n++ {
 		end := stringEnd(rest)
-		c, ok := j.column(rest[:end])
+		name := rest[:end]
+		c, ok := j.column(prefix, name)
+		if inner := trimJSON(trimJSON(rest[end:])[1:]); !ok && inner[0] == '{' && depth < singerDepth {
+			path, isText := unquoteJSON(name)
+			if !isText {
+				return &rowFault{CodeBadRow, "has half of a surrogate pair in a name"}
+			}
+			if fault := j.members(prefix+path+"/", inner, depth+1); fault != nil {
+				return fault
+			}
+			if rest = trimJSON(inner[valueEnd(inner):]); rest[0] == ',' {
+				rest = trimJSON(rest[1:])
+			}
+			continue
+		}
 		if !ok {
 			return &rowFault{CodeUnknownColumn, fmt.Sprintf("has a name that is no column (number %d in the row); known are %s. A mapping file renames others, or drops them with %q", n, j.table.known(), Drop)}
 		}
@@ -168,14 +188,18 @@ func (j *jsonRows) object(text []byte) *rowFault {
 }
 
 // column finds what a name stands for, given in its quotes.
-func (j *jsonRows) column(quoted []byte) (cell, bool) {
+func (j *jsonRows) column(prefix string, quoted []byte) (cell, bool) {
+	if prefix != "" { // a name in quotes never begins so
+		quoted = append([]byte(prefix), quoted...)
+	}
 	if c, ok := j.names[string(quoted)]; ok {
 		return c, true
 	}
-	name, ok := unquoteJSON(quoted)
+	name, ok := unquoteJSON(quoted[len(prefix):])
 	if !ok {
 		return cell{}, false
 	}
+	name = prefix + name
 	c := cell{slot: slotDrop}
 	if folded := foldName(name); folded == reasonColumn || folded == lineColumn && j.plan == nil {
 		return c, true
