@@ -61,7 +61,7 @@ func ReadEmail(s string) (string, error) {
 	t := visibly(s)
 	if open := strings.LastIndexByte(t, '<'); open >= 0 {
 		inner, after, closed := strings.Cut(t[open+1:], ">")
-		if !closed || strings.TrimSpace(after) != "" || strings.ContainsAny(t[:open], "<>") {
+		if !closed || strings.Trim(after, " ,;.") != "" || strings.ContainsAny(t[:open], "<>") {
 			return "", ErrTwoEmails
 		}
 		t = inner
@@ -216,7 +216,12 @@ var countryNames = sync.OnceValue(func() map[string]string {
 		"usa": "US", "u.s.a.": "US", "u.s.": "US", "united states of america": "US", "états-unis d’amérique": "US", "états-unis d'amérique": "US",
 		"korea": "KR", "republic of korea": "KR", "south korea": "KR", "russian federation": "RU", "viet nam": "VN",
 		"czech republic": "CZ", "holland": "NL", "the netherlands": "NL", "hong kong": "HK", "macau": "MO", "macao": "MO", "turkey": "TR",
-		"taiwan": "TW", "ivory coast": "CI",
+		"taiwan": "TW", "ivory coast": "CI", "republic of ireland": "IE", "türkiye": "TR",
+		// As ISO 3166-1 writes them, and lists of countries in shops.
+		"united kingdom of great britain and northern ireland": "GB", "united kingdom (uk)": "GB", "united states (us)": "US", "korea, republic of": "KR", "korea (republic of)": "KR",
+		"iran, islamic republic of": "IR", "iran (islamic republic of)": "IR", "taiwan, province of china": "TW", "bolivia, plurinational state of": "BO", "bolivia (plurinational state of)": "BO",
+		"venezuela, bolivarian republic of": "VE", "venezuela (bolivarian republic of)": "VE", "tanzania, united republic of": "TZ", "moldova, republic of": "MD", "republic of moldova": "MD",
+		"netherlands (kingdom of the)": "NL", "syrian arab republic": "SY", "lao people's democratic republic": "LA", "holy see": "VA",
 	} {
 		out[fold(name)] = code
 	}

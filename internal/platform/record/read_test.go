@@ -108,6 +108,7 @@ func TestNumbersAreReadAsPeopleWriteThem(t *testing.T) {
 func TestCountriesAndLocales(t *testing.T) {
 	for written, want := range map[string]string{
 		"FR": "FR", "fr": "FR", "Fr": "FR", "FRA": "FR", "fra": "FR", "France": "FR", "FRANCE": "FR",
+		"Türkiye": "TR", "Republic of Ireland": "IE", "Korea, Republic of": "KR", "United Kingdom (UK)": "GB", "United States (US)": "US",
 		"UK": "GB", "uk": "GB", "United Kingdom": "GB", "Royaume-Uni": "GB", "GBR": "GB", "Germany": "DE", "Allemagne": "DE", "DEU": "DE",
 		"États-Unis": "US", "USA": "US", "United States": "US", "Japan": "JP", "Côte d’Ivoire": "CI", " it ": "IT", "South Korea": "KR",
 	} {

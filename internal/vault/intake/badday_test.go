@@ -42,6 +42,21 @@ type slow struct {
 
 func (s *slow) Read(p []byte) (int, error) { return s.r.Read(p[:min(len(p), s.n)]) }
 
+// A line that tells spreadsheets the delimiter is no header, also where the file is repaired.
+func TestADelimiterForSpreadsheets(t *testing.T) {
+	for _, text := range []string{"sep=;\nexternal_id;country\nA1;FR\nA2;XX\n", "\ufeffSEP=;\r\nexternal_id;country\r\nA1;FR\r\nA2;XX\r\n", "\"sep=;\"\n\nexternal_id;country\nA1;FR\nA2;XX\n"} {
+		for _, mapping := range []string{"", "delimiter: ';'\ncustomers: {external_id: external_id, country: country}"} {
+			got := bring{mapping: mapping}.in(t, []byte(text))
+			got.customer(t, "A1", map[string]string{"country": "FR"})
+			if got.Customers.Rejected != 1 {
+				t.Errorf("%q: %+v %v", text, got.Customers, got.err)
+			}
+			again := bring{mapping: mapping}.in(t, []byte(strings.Replace(got.refused, "XX", "IT", 1)))
+			again.customer(t, "A2", map[string]string{"country": "IT"})
+		}
+	}
+}
+
 func TestAQuotedValueOfTwentyLines(t *testing.T) {
 	note := strings.TrimSpace(strings.Repeat("a line, with a comma\n", 20))
 	got := bring{}.in(t, []byte(nameAndNote+"A1,Ana,\""+note+"\"\nA2,Bo,\n"))
@@ -368,6 +383,7 @@ func TestDescribedValues(t *testing.T) {
 func TestProposals(t *testing.T) {
 	dir := t.TempDir()
 	for name, c := range map[string]struct{ text, want, not string }{
+		"sep":        {"sep=|\nCustomer ID|E-Mail\n7|a@example.com\n", "delimiter: \"|\"", ""},
 		"semicolon":  {"Kunde;Nachname;E-Mail;Customer ID\nx;Muster;a@example.com;7\n", "delimiter: \";\"", ""},
 		"mac":        {"Customer ID,First Name\n1,Zo\x91\n2,Andr\x8e\n", "encoding: macroman", ""},
 		"windows":    {"Customer ID,First Name\n1,Zo\xeb\n2,Andr\xe9\n", "encoding: windows-1252", ""},

@@ -238,6 +238,12 @@ func (c *csvRows) header(t *table, m *Mapping, rules Rules) error {
 	}
 	c.lines.quote = c.quote
 	start, line, err := c.begin()
+	if mark, is := spreadsheetMark(line); err == nil && is {
+		if found {
+			c.comma, found = mark, false
+		}
+		start, line, err = c.begin()
+	}
 	if err == nil {
 		if found {
 			c.comma = findDelimiter(line, m.knownTo(t))
@@ -279,6 +285,16 @@ func (c *csvRows) header(t *table, m *Mapping, rules Rules) error {
 		c.drops = c.drops || h.slot == slotDrop || h.slot == slotBlank
 	}
 	return nil
+}
+
+// spreadsheetMark returns the delimiter that a line before the header tells spreadsheets:
+// sep=; and nothing else.
+func spreadsheetMark(line string) (byte, bool) {
+	mark, is := strings.CutPrefix(strings.ToLower(strings.Trim(line, "\"")), "sep=")
+	if !is || len(mark) != 1 || strings.IndexByte(delimiters, mark[0]) < 0 {
+		return 0, false
+	}
+	return mark[0], true
 }
 
 // begin reads the first line of a record. Its error is io.EOF, a *rowFault or what ends

@@ -151,8 +151,12 @@ func (s *seenFile) split(text string, cut bool) error {
 	if t := strings.TrimSpace(text); t != "" && (t[0] == '{' || t[0] == '<' || t[0] == '[') {
 		return fmt.Errorf("%w: a mapping is proposed for CSV; for JSON lines and XML write one (docs/import.md)", ErrFormat)
 	}
-	first, _, _ := strings.Cut(strings.TrimLeft(text, "\n"), "\n")
-	s.delimiter = findDelimiter(first, func(name string) bool { _, ok := guess(name); return ok })
+	first, rest, _ := strings.Cut(strings.TrimLeft(text, "\n"), "\n")
+	if mark, is := spreadsheetMark(first); is {
+		s.delimiter, text = mark, rest
+	} else {
+		s.delimiter = findDelimiter(first, func(name string) bool { _, ok := guess(name); return ok })
+	}
 	r := csv.NewReader(strings.NewReader(text))
 	r.Comma, r.LazyQuotes, r.FieldsPerRecord = rune(s.delimiter), true, -1
 	for len(s.rows) < proposeRows {
