@@ -269,6 +269,50 @@ func TestRepeatsAcrossChunks(t *testing.T) {
 	}
 }
 
+// The same of purchases, many of which are looked for together, beside their customers and
+// alone, and past many growths of the table.
+func TestRepeatsOfPurchases(t *testing.T) {
+	const customers, each = 3000, 10
+	var c, p strings.Builder
+	c.WriteString("external_id\n")
+	p.WriteString("external_id,purchase_id,at,amount,currency\n")
+	var ids []string
+	for i := range customers {
+		ids = append(ids, fmt.Sprint("C", i))
+		fmt.Fprintf(&c, "C%d\n", i)
+		for n := range each {
+			fmt.Fprintf(&p, "C%d,P%d,2025-01-01,%d.00,EUR\n", i, n, n+1)
+		}
+	}
+	p.WriteString("C5,P1,2025-01-01,2.00,EUR\nC5,P2,2025-01-01,9.00,EUR\nC2999,P9,2025-01-01,10.00,EUR\nC2999,P9,2025-01-01,10.01,EUR\n")
+	check := func(got Counts, rejects string) {
+		t.Helper()
+		if got.New != customers*each || got.Unchanged != 2 || got.RejectedBy[CodeRepeated] != 2 || got.Read != customers*each+4 {
+			t.Errorf("%+v\n%s", got, rejects)
+		}
+		for _, line := range []string{"f,30003,purchase_id,", "differs from line 54,", "f,30005,purchase_id,", "differs from line 30001,"} {
+			if !strings.Contains(rejects, line) {
+				t.Errorf("%q is missing:\n%s", line, rejects)
+			}
+		}
+	}
+	alone := bring{kind: kindPurchases, sink: known(ids...)}.in(t, []byte(p.String()))
+	check(alone.Purchases, alone.rejects)
+	in := func(text string) Input {
+		r, err := NewReader(strings.NewReader(text), CSV, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Input{Name: "f", Reader: r}
+	}
+	var rejects bytes.Buffer
+	rep, err := Run(t.Context(), Rows(newMemory()), Options{Customers: in(c.String()), Purchases: in(p.String()), MaxRejects: -1, Rejects: &rejects})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(rep.Purchases, rejects.String())
+}
+
 func TestMappingsAreReadStrictly(t *testing.T) {
 	for text, want := range map[string]string{
 		"customers:\n  external_id: A\n  givenname: B\n":                       "line 3",
