@@ -42,7 +42,7 @@ type fed struct {
 
 // Feed takes records in from feeds, in any order and any number of times: of two records
 // of one source about one thing, the newer stays. A purchase of somebody who is not there
-// yet makes a customer with nothing but the external id, and so does a deletion. The answer says of each record
+// yet makes a customer with nothing but the external id. The answer says of each record
 // whether it was accepted, and never whether the customer was known.
 func (d *Desk) Feed(ctx context.Context, c identity.Caller, brand string, records []api.FeedRecord) (*api.Fed, error) {
 	v, err := d.Door.Admit(ctx, c, brand, access.ActWrite)
@@ -95,7 +95,7 @@ func (d *Desk) Feed(ctx context.Context, c identity.Caller, brand string, record
 			return nil, err
 		}
 		for i := range puts {
-			if err := w.p.Err(i); err != nil {
+			if err := w.p.Err(i); err != nil && !errors.Is(err, seal.ErrNoCustomer) {
 				for _, n := range at[i] {
 					out.Records[n] = api.FedRecord{Reject: rejected(failure(err)).Reject}
 				}
@@ -179,15 +179,13 @@ func feedPut(v *door.Visit, records []fed, round int) (put seal.Put, at []int, a
 		one := customers[round]
 		put = seal.Put{Set: one.customer.Set, Customer: one.customer.Customer, Merge: true, Country: v.Brand.Country, Mark: one.mark}
 		if one.ask {
-			// Nothing but who it is: the source has nothing else to say of them any more. Of
-			// somebody who is not there that is kept: an older record, which may still come,
-			// would bring them in as if nobody had deleted them.
-			put.Set, put.Ask, put.Customer = 0, true, record.Customer{}
-			put.Customer.Set(record.ExternalID, one.customer.Customer.Get(record.ExternalID))
+			// Nothing but who it is: the source has nothing else to say of them any more.
+			put.Set, put.Ask, put.Known = 0, true, true
 		}
 		at, any = append(at, one.at), true
 	}
-	if round > 0 {
+	// Where a record asks for an erasure, nobody is made for it: purchases wait a round.
+	if round > 0 && !(round == 1 && len(customers) > 0 && customers[0].ask) || put.Known {
 		return put, at, any
 	}
 	newest := map[string]*fed{}

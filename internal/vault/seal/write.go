@@ -27,6 +27,8 @@ type Put struct {
 	// Mark is how far the feed had come that sent it; zero: no feed did. What is older than
 	// the customer's mark changes nothing.
 	Mark record.Mark
+	// Known makes nobody: who is not there is ErrNoCustomer.
+	Known bool
 	// Ask adds to the standing that an erasure was asked for.
 	Ask bool
 	// Country is that of a national phone number of a customer without one; empty: none.
@@ -236,6 +238,8 @@ func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts
 			p.ords[i] = puts[i].Ord
 		case found[i].err != nil:
 			p.fail(i, found[i].err)
+		case puts[i].Known && found[i].ord == 0:
+			p.fail(i, ErrNoCustomer)
 		default:
 			p.ords[i] = found[i].ord
 		}
@@ -378,11 +382,6 @@ func (p *Put) made() *record.Customer {
 	if p.Mark.Source != 0 {
 		c := *out
 		c.Mark(p.Mark)
-		out = &c
-	}
-	if p.Ask {
-		c := *out
-		c.Set(record.Standing, record.ErasureAsked)
 		out = &c
 	}
 	if number := out.Get(record.Phone); p.Country != "" && number != "" && number[0] != '+' && out.Get(record.Country) == "" {
