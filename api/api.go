@@ -697,13 +697,19 @@ type Follower struct {
 // LogState says whether a brand's log is well, as the server that answers sees it.
 type LogState struct {
 	Brand      string    `json:"brand"`
-	State      string    `json:"state" enum:"ok,changed,shorter,clock,unwritable" doc:"changed: not what was signed. shorter: entries that this server has seen are missing. Both stop everything at the brand until the server is restarted."`
+	State      string    `json:"state" enum:"ok,changed,shorter,clock,parted,followed,unwritable" doc:"changed: not what was signed. shorter: entries that this server has seen are missing. parted: a new epoch lacks entries that this server has seen. followed: the operator let the server follow that epoch. These stop everything at the brand until the server is restarted."`
 	Size       uint64    `json:"size" doc:"Entries that the log has."`
 	Seen       uint64    `json:"seen" doc:"Entries that this server has seen in it."`
 	Since      time.Time `json:"since,omitzero" doc:"When this server noticed; its own clock."`
 	What       string    `json:"what,omitempty" doc:"What is wrong, and what to do."`
 	Verified   uint64    `json:"verified,omitempty" doc:"Entries that this server last verified in the background."`
 	VerifiedAt time.Time `json:"verified_at,omitzero"`
+}
+
+// LogFollowed says that a server follows a new epoch of a log once it is restarted.
+type LogFollowed struct {
+	Brand string   `json:"brand"`
+	Files []string `json:"files" doc:"On the server's machine: the checkpoints that it had seen, as signed notes."`
 }
 
 // VerifyRequest asks that a whole log be replayed.

@@ -53,6 +53,12 @@ func (c *Client) Logs(ctx context.Context) ([]api.LogState, error) {
 	return list[api.LogState](ctx, c, Path("logs"))
 }
 
+// FollowLog lets the server that answers follow a new epoch of a log that lacks entries which
+// it has seen: over its own socket only.
+func (c *Client) FollowLog(ctx context.Context, brand string) (*api.LogFollowed, error) {
+	return ask[api.LogFollowed](ctx, c, http.MethodPost, at(brand, "log", "follow"), nil)
+}
+
 // VerifyLog has the vault replay the whole log. Offline verification needs no vault: see
 // package evidence.
 func (c *Client) VerifyLog(ctx context.Context, brand string, req api.VerifyRequest) (*api.Verified, error) {

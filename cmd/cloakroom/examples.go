@@ -120,6 +120,7 @@ var examples = map[string][]string{
 	"log entry":      {"cloakroom log entry --brand gucci 27"},
 	"log proof":      {"cloakroom log proof --brand gucci 27"},
 	"log expire":     {"cloakroom log expire --brand gucci --before 2026-01-31 --dry-run"},
+	"log follow":     {"cloakroom log follow --brand gucci"},
 	"log tiles":      {"cloakroom log tiles --brand gucci gucci-log"},
 
 	"config check":    {"cloakroom config check /etc/cloakroom/cloakroom.yaml"},

@@ -25,6 +25,7 @@ type logCmd struct {
 	Entry      logEntryCmd      `cmd:"" help:"Show one log entry."`
 	Proof      logProofCmd      `cmd:"" help:"Prove that an entry is in the log, and check the proof."`
 	Expire     logExpireCmd     `cmd:"" help:"Erase who acted, when exactly, and texts from old entries."`
+	Follow     logFollowCmd     `cmd:"" help:"Let this server follow a new epoch of a log that lacks entries which it has seen; on its own machine."`
 	Tiles      logTilesCmd      `cmd:"" help:"Write the log as a C2SP tlog-tiles directory, with log.vkey."`
 }
 
@@ -232,6 +233,19 @@ type incompleteError struct{ text string }
 
 // Error says what was not understood.
 func (e *incompleteError) Error() string { return "incomplete: " + e.text }
+
+type logFollowCmd struct{ forBrand }
+
+// Run lets the server follow.
+func (c *logFollowCmd) Run(ctx context.Context, std Streams) error {
+	call := func(v *connection) (*api.LogFollowed, error) { return v.FollowLog(ctx, c.Brand) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, x *api.LogFollowed) {
+		for _, f := range x.Files {
+			fmt.Fprintf(w, "kept as evidence: %s\n", f)
+		}
+		fmt.Fprintf(w, "restart the server: it then follows the new epoch of %s\n", x.Brand)
+	})
+}
 
 type logExpireCmd struct {
 	forBrand

@@ -29,7 +29,7 @@ import (
 
 // ErrParted is returned for a log whose new epoch goes on from fewer entries than this
 // server has seen.
-var ErrParted = fault.New(fault.Unavailable, "the log began a new epoch without entries that this server has seen, so nothing is disclosed or changed here: run `cloakroom doctor` on the server's machine")
+var ErrParted = fault.New(fault.Unavailable, "the log began a new epoch without entries that this server has seen, so nothing is disclosed or changed here: run `cloakroom doctor` on the server's machine, and `cloakroom log follow` where the new epoch is right")
 
 // epoch is one that begins in a log.
 type epoch struct {
@@ -228,4 +228,25 @@ func (d *draft) begin(r *request) {
 		b.Missing = n - p.size
 	}
 	r.entry.Detail, d.epoch = b, b.Name
+}
+
+// ErrFollows is returned where a server has nothing to follow.
+var ErrFollows = fault.New(fault.Conflict, "no new epoch of this log lacks entries that this server has seen: there is nothing to confirm; `cloakroom log list` shows the state of every log")
+
+// Follow lets this server follow a new epoch that lacks entries which it has seen: what it
+// has seen is put aside as evidence, in the files that are returned. What it keeps in memory
+// may be of what is lost, so that it serves the log again after a restart only.
+func (l *Ledger) Follow(brand record.BrandID) (files []string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f, ok := l.faults[brand]
+	if !ok || f.Trouble != Parted {
+		return nil, ErrFollows
+	}
+	if files, err = l.opts.Seen.Retire(brand); err != nil {
+		return nil, err
+	}
+	f.Trouble = Followed
+	l.faults[brand] = f
+	return files, nil
 }

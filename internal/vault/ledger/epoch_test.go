@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"errors"
+	"os"
 	"testing"
 
 	"github.com/cloakroom/cloakroom/evidence"
@@ -156,6 +157,29 @@ func TestAServerThatSawMoreDoesNotFollowANewEpoch(t *testing.T) {
 		}
 		if f := wait(t, watched(t, again)); f.Trouble != Parted || f.Size != size || f.Seen != size+7 {
 			t.Errorf("%+v", f)
+		}
+		files, err := again.Follow(brand)
+		if err != nil || len(files) != 1 {
+			t.Fatalf("%v, %v", files, err)
+		}
+		if b, err := os.ReadFile(files[0]); err != nil || sizeOf(b) != size+7 {
+			t.Errorf("what it had seen is not kept: %v", err)
+		}
+		if _, err := reveal(t, again, agent(7, 70), 1); err == nil {
+			t.Error("it goes on with what it has in memory")
+		}
+		if _, err := again.Follow(brand); !errors.Is(err, ErrFollows) {
+			t.Errorf("a second time: %v", err)
+		}
+		if err := again.Close(); err != nil {
+			t.Fatal(err)
+		}
+		started := server(t, d, dir)
+		if _, err := reveal(t, started, agent(7, 70), 1); err != nil {
+			t.Errorf("after its operator confirmed: %v", err)
+		}
+		if _, err := started.Follow(brand); !errors.Is(err, ErrFollows) {
+			t.Errorf("a log that is well: %v", err)
 		}
 		follows := server(t, d, same)
 		if _, err := reveal(t, follows, agent(7, 70), 1); err != nil {

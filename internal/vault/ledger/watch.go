@@ -39,6 +39,7 @@ const (
 	Shorter    Trouble = "shorter"    // entries that this server has seen are missing
 	Clock      Trouble = "clock"      // the database's clock and this server's are far apart
 	Parted     Trouble = "parted"     // a new epoch of it lacks entries that this server has seen
+	Followed   Trouble = "followed"   // its new epoch is followed once this server is started again
 	Unwritable Trouble = "unwritable" // entries cannot be added, or the log not be read
 )
 
@@ -61,7 +62,9 @@ func (f *Fault) What() string {
 	case Shorter:
 		return fmt.Sprintf("the log has %d entries and this server has seen it with %d: nothing is disclosed or changed here. Look whether the database failed over to a standby that lacks entries, or was restored; bring back the one that has them, then restart the servers", f.Size, f.Seen)
 	case Parted:
-		return fmt.Sprintf("a new epoch of the log goes on from %d entries and this server has seen it with %d: nothing is disclosed or changed here. On a server that follows, `cloakroom log list --brand NAME --kind epoch` shows who began it. Where that is right, move the directory checkpoints out of this server's data directory, keep it as evidence, and restart the server: it then follows the epoch", f.Size, f.Seen)
+		return fmt.Sprintf("a new epoch of the log goes on from %d entries and this server has seen it with %d: nothing is disclosed or changed here. On a server that follows, `cloakroom log list --brand NAME --kind epoch` shows who began it. Where that is right, run `cloakroom log follow` on this machine, which keeps what this server has seen as evidence, and restart the server", f.Size, f.Seen)
+	case Followed:
+		return fmt.Sprintf("what this server had seen of the log, %d entries, is put aside as evidence in its data directory: restart the server, which then follows the new epoch", f.Seen)
 	case Changed:
 		return fmt.Sprintf("the log is not what was signed and this server saw with %d entries: nothing is disclosed or changed here. Keep a copy of the database as evidence, find out who changed it, and restore the log from a backup", f.Seen)
 	}
@@ -70,7 +73,7 @@ func (f *Fault) What() string {
 
 // stops reports whether nothing may be added.
 func (f *Fault) stops() bool {
-	return f.Trouble == Changed || f.Trouble == Shorter || f.Trouble == Parted
+	return f.Trouble != Clock && f.Trouble != Unwritable
 }
 
 // shorterError says by how much a log is shorter.

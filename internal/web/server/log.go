@@ -11,6 +11,7 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
@@ -27,6 +28,7 @@ func (s *Server) logRoutes(mux *http.ServeMux) {
 	route(s, "GET", "/v1/brands/{brand}/log/inclusion", "log-inclusion", "Prove that an entry is in the log of a size (RFC 6962)", s.inclusion)
 	route(s, "GET", "/v1/brands/{brand}/log/consistency", "log-consistency", "Prove that the log of a size continues an older one (RFC 6962)", s.consistency)
 	route(s, "POST", "/v1/brands/{brand}/log/verify", "log-verify", "Replay the whole log, with the lists of customers that its tiles do not hold", s.verifyLog)
+	route(s, "POST", "/v1/brands/{brand}/log/follow", "log-follow", "Follow a new epoch of the log that lacks entries which this server has seen; over its own socket only", s.followLog)
 	route(s, "POST", "/v1/brands/{brand}/log/expire", "log-expire", "Erase the values of old log entries: who acted, when exactly, and texts", s.expireLog)
 	s.describe("/v1/brands/{brand}/tiles/{path}", "log-tile", "A file of the log as C2SP tlog-tiles names it: checkpoint, tile/...; or log.vkey", "application/octet-stream", "brand", "path")
 	mux.HandleFunc("GET /v1/brands/{brand}/tiles/{path...}", s.logTile)
@@ -137,6 +139,29 @@ func (s *Server) verifyLog(ctx context.Context, c identity.Caller, in *sentTo[ap
 
 func (s *Server) expireLog(ctx context.Context, c identity.Caller, in *sentTo[api.ExpireRequest]) (*api.Expired, error) {
 	return s.vault.Upkeep.Expire(ctx, c, in.Brand, in.Body)
+}
+
+// errOwner is returned where the machine's owner has to act.
+var errOwner = fault.New(fault.Denied, "this is confirmed on the server's machine, over its socket: run it there without a key")
+
+// followLog asks no log whether the caller may: the group's may be the one that parted. Who
+// has the socket owns the machine.
+func (s *Server) followLog(ctx context.Context, c identity.Caller, in *BrandPath) (*api.LogFollowed, error) {
+	if !c.Owner {
+		return nil, errOwner
+	}
+	for _, f := range s.vault.Ledger.Faults() {
+		if s.vault.LogName(ctx, f.Brand) != in.Brand {
+			continue
+		}
+		files, err := s.vault.Ledger.Follow(f.Brand)
+		if err != nil {
+			return nil, err
+		}
+		s.log.Warn("a new epoch of a log is followed after a restart", "brand", in.Brand, "seen", f.Seen, "from", f.Size)
+		return &api.LogFollowed{Brand: in.Brand, Files: files}, nil
+	}
+	return nil, ledger.ErrFollows
 }
 
 func (s *Server) logTile(w http.ResponseWriter, r *http.Request) {
