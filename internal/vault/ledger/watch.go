@@ -363,11 +363,11 @@ func (w *watch) list(ctx context.Context) ([]record.BrandID, error) {
 // look looks at a log's head.
 func (w *watch) look(parent context.Context, brand record.BrandID) error {
 	l := w.l
-	if l.stopped(brand) != nil {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(parent, lookWithin)
 	defer cancel()
+	if l.stopped(brand) != nil {
+		return l.partedSince(ctx, brand)
+	}
 	seen := l.opts.Seen.size(brand)
 	size, cp, err := l.head(ctx, brand)
 	if err == nil && !l.opts.Seen.has(brand, seen, size, cp) {
@@ -389,6 +389,35 @@ func (w *watch) look(parent context.Context, brand record.BrandID) error {
 	}
 	if f, ok := l.fault(brand); ok && !f.stops() || l.owes(brand) {
 		return w.probe(ctx, brand)
+	}
+	return nil
+}
+
+// partedSince looks whether a log that was found shorter has begun a new epoch since: its
+// operator can then confirm that this server follows.
+func (l *Ledger) partedSince(ctx context.Context, brand record.BrandID) error {
+	if f, _ := l.fault(brand); f.Trouble != Shorter {
+		return nil
+	}
+	_, cp, err := l.head(ctx, brand)
+	if errors.Is(err, ErrNoLog) {
+		return nil
+	}
+	if err == nil {
+		err = l.consistent(ctx, brand, cp)
+	}
+	parted, ok := errors.AsType[*partedError](err)
+	switch {
+	case errors.Is(err, ErrTampered): // as it was found
+		return nil
+	case !ok:
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f := l.faults[brand]; f.Trouble == Shorter {
+		f.Trouble, f.Size, f.Seen, f.Err = Parted, parted.from, max(f.Seen, parted.seen), err
+		l.faults[brand] = f
 	}
 	return nil
 }

@@ -14,8 +14,15 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/client"
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
+	"github.com/cloakroom/cloakroom/internal/platform/keys"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
 const (
@@ -96,17 +103,7 @@ func TestACutLogIsNotAcceptedInSilence(t *testing.T) {
 			t.Fatal(health, err)
 		}
 
-		cut := func() {
-			for _, c := range []struct {
-				sql  string
-				args []any
-			}{{sqlTestCutLog, []any{int64(size)}}, {sqlTestCutHead, []any{int64(size), cp}}} {
-				if _, err := h.vault.DB.Exec(ctx, c.sql, c.args...); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		cut()
+		h.cut(size, cp)
 		eventually(t, "everybody is alarmed", func() bool {
 			b, _ := os.ReadFile(events)
 			return toldBrand("log-shorter critical") && toldGroup("log-shorter critical") && strings.Contains(string(b), "log-shorter")
@@ -131,6 +128,114 @@ func TestACutLogIsNotAcceptedInSilence(t *testing.T) {
 		logs, err := h.Logs(ctx)
 		if err != nil || logs[1].Brand != "gucci" || logs[1].State != "shorter" || logs[1].Size != size || logs[1].Seen <= size || logs[0].State != "ok" || logs[2].State != "ok" {
 			t.Errorf("%+v, %v", logs, err)
+		}
+	})
+}
+
+// elsewhere is the ledger of another server, which has seen nothing.
+func (h *house) elsewhere() *ledger.Ledger {
+	ring := h.vault.Admin.Ring
+	l := ledger.Open(h.vault.DB, ring, func(ctx context.Context, id record.BrandID) (note.Signer, error) {
+		seed, err := ring.Current(ctx, id, keys.Log)
+		if err != nil {
+			return nil, err
+		}
+		return h.vault.Admin.Signer("gucci", seed.Bytes())
+	}, ledger.Options{})
+	h.t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			h.t.Error(err)
+		}
+	})
+	return l
+}
+
+// cut puts the log of gucci back to what a standby had of it.
+func (h *house) cut(size uint64, checkpoint []byte) {
+	h.t.Helper()
+	for _, c := range []struct {
+		sql  string
+		args []any
+	}{{sqlTestCutLog, []any{int64(size)}}, {sqlTestCutHead, []any{int64(size), checkpoint}}} {
+		if _, err := h.vault.DB.Exec(h.t.Context(), c.sql, c.args...); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+// A server that found the log shorter notices that another began a new epoch without the
+// entries. It follows only once its operator has confirmed that over its own socket.
+func TestAServerFollowsANewEpochWhenItsOperatorConfirms(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, h *house) {
+		ctx := t.Context()
+		_, err := h.FollowLog(ctx, "gucci")
+		if !isType(err, api.TypeConflict) {
+			t.Errorf("a log that is well: %v", err)
+		}
+		w, err := h.as["application"].Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe()}})
+		h.must(err)
+		reveal := func() error {
+			_, err := h.as["support-agent"].Reveal(ctx, "gucci", api.RevealRequest{Tokens: []string{w.Results[0].Token}, Fields: []string{"email"}, Purpose: "customer-support", Ticket: "T-1"})
+			return err
+		}
+		h.must(reveal())
+		var size uint64
+		var cp []byte
+		h.must(h.vault.DB.Row(ctx, sqlTestBrandHead).Scan(&size, &cp))
+		for range 5 {
+			h.must(reveal())
+		}
+		events := filepath.Join(t.TempDir(), "events.jsonl")
+		h.watching(events)
+		state := func(want string) api.LogState {
+			t.Helper()
+			var l api.LogState
+			eventually(t, "the log is "+want, func() bool {
+				logs, err := h.Logs(ctx)
+				h.must(err)
+				l = logs[1]
+				return l.State == want
+			})
+			return l
+		}
+		h.cut(size, cp)
+		state("shorter")
+		if _, err := h.FollowLog(ctx, "gucci"); !isType(err, api.TypeConflict) {
+			t.Errorf("nothing to follow yet: %v", err)
+		}
+		_, err = h.elsewhere().BeginEpoch(ctx, identity.Who{Brand: 1}, ledger.Beginning{Cause: entry.CauseRestore, By: entry.ByOwner})
+		h.must(err)
+		if l := state("parted"); l.Size < size || l.Seen < size+5 || !strings.Contains(l.What, "log follow") {
+			t.Errorf("%+v", l)
+		}
+		eventually(t, "it alarms", func() bool {
+			b, _ := os.ReadFile(events)
+			return strings.Contains(string(b), "log-parted")
+		})
+		if err := reveal(); !isType(err, api.TypeLogUnavailable) {
+			t.Errorf("before anybody confirmed: %v", err)
+		}
+		for _, who := range []string{"support-agent", "incident-responder", "analyst"} {
+			if _, err := h.as[who].FollowLog(ctx, "gucci"); !isType(err, api.TypePolicyDenied) {
+				t.Errorf("%s confirms from afar: %v", who, err)
+			}
+		}
+		out, err := h.FollowLog(ctx, "gucci")
+		h.must(err)
+		if out.Brand != "gucci" || len(out.Files) == 0 {
+			t.Errorf("%+v", out)
+		}
+		for _, f := range out.Files {
+			if b, err := os.ReadFile(f); err != nil || !strings.Contains(string(b), "/gucci\n") {
+				t.Errorf("evidence: %v, %q", err, b)
+			}
+		}
+		if l := state("followed"); !strings.Contains(l.What, "restart") {
+			t.Errorf("%+v", l)
+		}
+		if err := reveal(); !isType(err, api.TypeLogUnavailable) {
+			t.Errorf("before a restart: %v", err)
 		}
 	})
 }
