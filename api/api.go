@@ -712,6 +712,20 @@ type LogFollowed struct {
 	Files []string `json:"files" doc:"On the server's machine: the checkpoints that it had seen, as signed notes."`
 }
 
+// LossRequest accepts that entries of a log are lost.
+type LossRequest struct {
+	Reason string `json:"reason" minLength:"1" maxLength:"500" doc:"Why nobody can bring the entries back. It stands in the log."`
+}
+
+// LossAccepted says that a log continues without entries that are lost.
+type LossAccepted struct {
+	Brand   string   `json:"brand"`
+	Epoch   uint64   `json:"epoch" doc:"Number of the new epoch of the log."`
+	Size    uint64   `json:"size" doc:"Entries that the new epoch continues from."`
+	Missing uint64   `json:"missing" doc:"Entries that are known to be lost."`
+	Files   []string `json:"files" doc:"On the server's machine: the checkpoints that it had seen, as signed notes."`
+}
+
 // VerifyRequest asks that a whole log be replayed.
 type VerifyRequest struct {
 	Older string `json:"older,omitempty" maxLength:"4096" doc:"A checkpoint that you kept."`

@@ -59,6 +59,12 @@ func (c *Client) FollowLog(ctx context.Context, brand string) (*api.LogFollowed,
 	return ask[api.LogFollowed](ctx, c, http.MethodPost, at(brand, "log", "follow"), nil)
 }
 
+// AcceptLoss asks the server that answers to continue a log without entries that it has seen
+// and that are lost. A second person approves it; then the requester asks once more.
+func (c *Client) AcceptLoss(ctx context.Context, brand string, req api.LossRequest) (*api.LossAccepted, error) {
+	return ask[api.LossAccepted](ctx, c, http.MethodPost, at(brand, "log", "accept-loss"), req)
+}
+
 // VerifyLog has the vault replay the whole log. Offline verification needs no vault: see
 // package evidence.
 func (c *Client) VerifyLog(ctx context.Context, brand string, req api.VerifyRequest) (*api.Verified, error) {

@@ -123,6 +123,8 @@ var examples = map[string][]string{
 	"log follow":     {"cloakroom log follow --brand gucci"},
 	"log tiles":      {"cloakroom log tiles --brand gucci gucci-log"},
 
+	"log accept-loss": {"cloakroom log accept-loss --brand gucci --reason 'the standby lacked entries; the primary is destroyed'"},
+
 	"config check":    {"cloakroom config check /etc/cloakroom/cloakroom.yaml"},
 	"config show":     {"cloakroom config show --config /etc/cloakroom/cloakroom.yaml"},
 	"doctor":          {"cloakroom doctor", "cloakroom doctor --data /var/lib/cloakroom --json"},

@@ -26,6 +26,7 @@ type logCmd struct {
 	Proof      logProofCmd      `cmd:"" help:"Prove that an entry is in the log, and check the proof."`
 	Expire     logExpireCmd     `cmd:"" help:"Erase who acted, when exactly, and texts from old entries."`
 	Follow     logFollowCmd     `cmd:"" help:"Let this server follow a new epoch of a log that lacks entries which it has seen; on its own machine."`
+	AcceptLoss logAcceptLossCmd `cmd:"" name:"accept-loss" help:"Continue a log without entries that this server has seen and that are lost; takes two people."`
 	Tiles      logTilesCmd      `cmd:"" help:"Write the log as a C2SP tlog-tiles directory, with log.vkey."`
 }
 
@@ -244,6 +245,25 @@ func (c *logFollowCmd) Run(ctx context.Context, std Streams) error {
 			fmt.Fprintf(w, "kept as evidence: %s\n", f)
 		}
 		fmt.Fprintf(w, "restart the server: it then follows the new epoch of %s\n", x.Brand)
+	})
+}
+
+type logAcceptLossCmd struct {
+	forBrand
+	Reason string `help:"Why nobody can bring the entries back. It stands in the log." required:""`
+}
+
+// Run accepts that entries are lost.
+func (c *logAcceptLossCmd) Run(ctx context.Context, std Streams) error {
+	call := func(v *connection) (*api.LossAccepted, error) {
+		return v.AcceptLoss(ctx, c.Brand, api.LossRequest{Reason: c.Reason})
+	}
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, x *api.LossAccepted) {
+		fmt.Fprintf(w, "epoch %d of the log of %s continues from %d entries; %d are lost\n", x.Epoch, x.Brand, x.Size, x.Missing)
+		for _, f := range x.Files {
+			fmt.Fprintf(w, "kept as evidence: %s\n", f)
+		}
+		fmt.Fprintf(w, "restart the server: it then serves %s again\n", x.Brand)
 	})
 }
 

@@ -37,4 +37,5 @@ func (d *Desk) Register(c *change.Desk) {
 			return d.newRoot(ctx, o.Who)
 		},
 	})
+	d.registerLoss(c)
 }

@@ -42,4 +42,5 @@ type Desk struct {
 	// Set by Register.
 	rotate     *change.Handle[rotated, *api.Rotation]
 	rotateRoot *change.Handle[rotated, *api.RootRotated]
+	accept     *change.Handle[lost, *api.LossAccepted]
 }

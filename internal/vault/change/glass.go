@@ -21,7 +21,7 @@ import (
 const DefaultGlass = 4 * time.Hour
 
 // ErrSocket is returned where broken glass would answer a code over the network.
-var ErrSocket = fault.New(fault.Denied, "by broken glass, codes are shown at the vault's own machine alone: ask for the change and break glass there")
+var ErrSocket = fault.New(fault.Denied, "by broken glass, this change is made, and a code is shown, at the vault's own machine alone: ask for the change and break glass there")
 
 // BreakGlass makes a change take effect by one hand after a delay: for its requester, with
 // a reason, told to everybody at once. Where the act widens reading, another person has to

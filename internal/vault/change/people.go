@@ -108,6 +108,9 @@ func (d *Desk) seconds(ctx context.Context, brand record.BrandID, requester uint
 	}
 	for _, b := range every {
 		more, err := d.eligible(ctx, b.ID, asked)
+		if errors.Is(err, ledger.ErrUnavailable) { // what a log that was cut says of them, nobody goes by
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -152,6 +155,9 @@ func (d *Desk) Alone(ctx context.Context) (bool, error) {
 	}
 	for _, b := range append(every, group) {
 		list, err := d.eligible(ctx, b.ID, now)
+		if errors.Is(err, ledger.ErrShorter) { // its loss has to be accepted first
+			continue
+		}
 		if err != nil {
 			return true, err
 		}

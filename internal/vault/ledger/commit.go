@@ -82,6 +82,10 @@ type chain struct {
 	indexing  atomic.Bool   // it is being written
 	snaps     sync.WaitGroup
 
+	// accepts: this chain begins the epoch of a loss that people accepted, and nothing else.
+	// It is of no use before or after.
+	accepts bool
+
 	unwritable atomic.Bool // the last group was not committed
 }
 
@@ -257,6 +261,15 @@ func (c *chain) run() {
 	if err != nil {
 		return
 	}
+	if c.accepts {
+		select {
+		case r := <-c.queue:
+			c.group(c.collect(nil, r)) // without stops that the log is owed: the entry is the first
+		case <-c.l.quit:
+			c.refuseRest()
+		}
+		return
+	}
 	c.indexSoon(ctx) // of a log that has none yet, or that others wrote
 	window := c.l.opts.RefusalWindow
 	if window < 0 {
@@ -418,6 +431,10 @@ func (c *chain) group(rs []*request) {
 	}
 	// Before anybody is answered: what was answered is in the log of whoever reads it next,
 	// or that one notices.
+	if c.accepts { // what was seen is put aside first
+		close(rs[0].done)
+		return
+	}
 	if err := c.l.opts.Seen.note(c.brand, c.proj.size, c.proj.checkpoint); err != nil {
 		c.failing = true
 		c.l.distress(c.brand, c.proj.size, err)
@@ -440,7 +457,7 @@ func (e *noMonthError) Error() string {
 
 // attempt runs the transaction of a group.
 func (c *chain) attempt(ctx context.Context, rs *[]*request) (d *draft, err error) {
-	if err = c.tampered; err == nil {
+	if err = c.tampered; err == nil && !c.accepts {
 		err = c.l.stopped(c.brand)
 	}
 	if err == nil {

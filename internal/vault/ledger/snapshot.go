@@ -408,7 +408,7 @@ func (c *chain) snapshotSoon(ctx context.Context) {
 // snapshotLast writes the committer's own projection when it stops.
 func (c *chain) snapshotLast() {
 	c.snaps.Wait() // its context has ended
-	if c.tampered != nil || c.proj.size < c.snapped.Load()+min(snapshotOnClose, c.l.opts.SnapshotEvery) {
+	if c.tampered != nil || c.l.stopped(c.brand) != nil || c.proj.size < c.snapped.Load()+min(snapshotOnClose, c.l.opts.SnapshotEvery) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), snapshotCloseTimeout)

@@ -60,7 +60,7 @@ func (f *Fault) What() string {
 	case Clock:
 		return fmt.Sprintf("%v: set both by NTP. The server writes again by itself when they agree to %s", f.Err, db.MaxApart)
 	case Shorter:
-		return fmt.Sprintf("the log has %d entries and this server has seen it with %d: nothing is disclosed or changed here. Look whether the database failed over to a standby that lacks entries, or was restored; bring back the one that has them, then restart the servers", f.Size, f.Seen)
+		return fmt.Sprintf("the log has %d entries and this server has seen it with %d: nothing is disclosed or changed here. Look whether the database failed over to a standby that lacks entries, or was restored; bring back the one that has them, then restart the servers. Where nobody has them any more, two people accept the loss with `cloakroom log accept-loss`", f.Size, f.Seen)
 	case Parted:
 		return fmt.Sprintf("a new epoch of the log goes on from %d entries and this server has seen it with %d: nothing is disclosed or changed here. On a server that follows, `cloakroom log list --brand NAME --kind epoch` shows who began it. Where that is right, run `cloakroom log follow` on this machine, which keeps what this server has seen as evidence, and restart the server", f.Size, f.Seen)
 	case Followed:
@@ -177,6 +177,9 @@ func (c *chain) holdSeen(ctx context.Context, p *projection) error {
 	c.l.mu.Lock()
 	c.l.epochs[c.brand] = slices.Clone(p.epochs)
 	c.l.mu.Unlock()
+	if c.accepts {
+		return c.l.heldAgainst(ctx, c.brand, p.checkpoint, true)
+	}
 	if err := c.l.consistent(ctx, c.brand, p.checkpoint); err != nil {
 		return err
 	}
@@ -186,6 +189,12 @@ func (c *chain) holdSeen(ctx context.Context, p *projection) error {
 // consistent holds a signed checkpoint of a log against every one that was kept outside the
 // database: it has to continue each. Of one of a former epoch, it has to have all entries.
 func (l *Ledger) consistent(ctx context.Context, brand record.BrandID, checkpoint []byte) error {
+	return l.heldAgainst(ctx, brand, checkpoint, false)
+}
+
+// heldAgainst is consistent; where people accepted that the end of the log is lost, it
+// passes over checkpoints of more entries than the log has.
+func (l *Ledger) heldAgainst(ctx context.Context, brand record.BrandID, checkpoint []byte, lost bool) error {
 	kept := l.opts.Seen.of(brand)
 	if len(kept) == 0 {
 		return nil
@@ -205,7 +214,7 @@ func (l *Ledger) consistent(ctx context.Context, brand record.BrandID, checkpoin
 		} else {
 			err = fmt.Errorf("this server has seen a log of %d entries here under another key: %w: %w", k.size, ErrTampered, err)
 		}
-		if err != nil {
+		if err != nil && !(lost && errors.Is(err, ErrShorter)) {
 			return err
 		}
 	}

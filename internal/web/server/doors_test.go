@@ -127,6 +127,8 @@ var doors = map[string]textDoor{
 	"log-expire":   {body: `{"before":"2024-05-31","dry_run":true}`, instead: map[string]string{"before": api.TypeInvalid}},
 	"check":        {body: `{}`},
 	"mend":         {body: `{}`},
+
+	"log-accept-loss": {body: `{"reason":"r"}`},
 }
 
 // TestEveryDoorRefusesCards tries a card number in every text of every body that the API

@@ -29,6 +29,7 @@ func (s *Server) logRoutes(mux *http.ServeMux) {
 	route(s, "GET", "/v1/brands/{brand}/log/consistency", "log-consistency", "Prove that the log of a size continues an older one (RFC 6962)", s.consistency)
 	route(s, "POST", "/v1/brands/{brand}/log/verify", "log-verify", "Replay the whole log, with the lists of customers that its tiles do not hold", s.verifyLog)
 	route(s, "POST", "/v1/brands/{brand}/log/follow", "log-follow", "Follow a new epoch of the log that lacks entries which this server has seen; over its own socket only", s.followLog)
+	route(s, "POST", "/v1/brands/{brand}/log/accept-loss", "log-accept-loss", "Continue a log without entries that this server has seen and that are lost; takes two people", s.acceptLoss)
 	route(s, "POST", "/v1/brands/{brand}/log/expire", "log-expire", "Erase the values of old log entries: who acted, when exactly, and texts", s.expireLog)
 	s.describe("/v1/brands/{brand}/tiles/{path}", "log-tile", "A file of the log as C2SP tlog-tiles names it: checkpoint, tile/...; or log.vkey", "application/octet-stream", "brand", "path")
 	mux.HandleFunc("GET /v1/brands/{brand}/tiles/{path...}", s.logTile)
@@ -162,6 +163,10 @@ func (s *Server) followLog(ctx context.Context, c identity.Caller, in *BrandPath
 		return &api.LogFollowed{Brand: in.Brand, Files: files}, nil
 	}
 	return nil, ledger.ErrFollows
+}
+
+func (s *Server) acceptLoss(ctx context.Context, c identity.Caller, in *sentTo[api.LossRequest]) (*api.LossAccepted, error) {
+	return s.vault.Upkeep.AcceptLoss(ctx, c, in.Brand, in.Body)
 }
 
 func (s *Server) logTile(w http.ResponseWriter, r *http.Request) {
