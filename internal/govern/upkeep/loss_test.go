@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -136,32 +135,22 @@ func TestALossIsAcceptedByTwoPeople(t *testing.T) {
 	})
 }
 
-// Before two people exist, the owner of the machine accepts a loss at the socket, and
-// nobody from afar.
-func TestALossIsAcceptedAtTheSocketWhereNobodyIsSecond(t *testing.T) {
-	t.Parallel()
-	h := apptest.Open(t)
-	ctx := t.Context()
-	adam := h.Person("adam", map[string]string{"group": access.Administrator})
-	size, newest := failedOver(t, h)
-	if _, err := h.Upkeep.AcceptLoss(ctx, adam, "gucci", api.LossRequest{Reason: "lost"}); !errors.Is(err, upkeep.ErrLossSocket) {
-		t.Errorf("from afar: %v", err)
-	}
-	if n := sizeOf(h); n != size {
-		t.Fatal("entries were added: " + strconv.FormatUint(n-size, 10))
-	}
-	_, err := h.Upkeep.AcceptLoss(ctx, h.Local, "gucci", api.LossRequest{Reason: "lost"})
-	h.Must(err)
-	continues(t, h, size, newest, entry.ByBreakGlass, h.Local.Principal, 0)
-}
-
-// Broken glass accepts a loss at the socket alone, after its delay.
+// Broken glass accepts a loss at the socket alone, after its delay, whether or not two
+// people have existed: those whom the lost entries made may have been two.
 func TestBrokenGlassAcceptsALossAtTheSocketAlone(t *testing.T) {
 	t.Parallel()
+	for name, two := range map[string]bool{"two people": true, "nobody is second": false} {
+		t.Run(name, func(t *testing.T) { brokenGlassAcceptsALoss(t, two) })
+	}
+}
+
+func brokenGlassAcceptsALoss(t *testing.T, two bool) {
 	h := apptest.Open(t)
 	ctx := t.Context()
 	adam := h.Person("adam", map[string]string{"group": access.Administrator})
-	h.TwoPeople()
+	if two {
+		h.TwoPeople()
+	}
 	size, newest := failedOver(t, h)
 	ask := func(c identity.Caller) string {
 		t.Helper()
@@ -175,6 +164,11 @@ func TestBrokenGlassAcceptsALossAtTheSocketAlone(t *testing.T) {
 	glass := api.BreakGlassRequest{Reason: "both are on a plane"}
 	if _, err := h.Changes.BreakGlass(ctx, adam, ask(adam), glass); !errors.Is(err, change.ErrSocket) {
 		t.Errorf("from afar: %v", err)
+	}
+	// Nor does a log that was cut let one hand do anything else at once.
+	var pending *change.PendingError
+	if _, err := h.Admin.SetCooling(ctx, h.Local, "balenciaga", api.ErasureCooling{Days: 0}); !errors.As(err, &pending) {
+		t.Errorf("one hand shortens a cooling time beside a log that was cut: %v", err)
 	}
 	id := ask(h.Local)
 	for range 2 {

@@ -153,9 +153,11 @@ func (d *Desk) Alone(ctx context.Context) (bool, error) {
 	if err != nil {
 		return true, err
 	}
+	cut := false
 	for _, b := range append(every, group) {
 		list, err := d.eligible(ctx, b.ID, now)
-		if errors.Is(err, ledger.ErrShorter) { // its loss has to be accepted first
+		if errors.Is(err, ledger.ErrShorter) { // who is missing may be two people
+			cut = true
 			continue
 		}
 		if err != nil {
@@ -174,7 +176,7 @@ func (d *Desk) Alone(ctx context.Context) (bool, error) {
 		d.noteEver()
 		return false, nil
 	}
-	return true, nil
+	return !cut, nil
 }
 
 func (d *Desk) noteEver() {
