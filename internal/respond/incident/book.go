@@ -2,7 +2,6 @@ package incident
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -28,8 +27,6 @@ type pages struct {
 	closed  bool
 }
 
-var errEnd = errors.New("the end of what is asked")
-
 // read brings a book up to the log as it is now.
 func (b *book) read(ctx context.Context, l *ledger.Ledger, brand record.BrandID) error {
 	err := l.Scan(ctx, brand, b.next, func(index uint64, e entry.Entry, _ []record.Ordinal) error {
@@ -37,7 +34,7 @@ func (b *book) read(ctx context.Context, l *ledger.Ledger, brand record.BrandID)
 		b.next = index + 1
 		return ctx.Err()
 	})
-	if err != nil && !errors.Is(err, errEnd) {
+	if err != nil {
 		return fmt.Errorf("reading the incidents: %w", err)
 	}
 	return nil

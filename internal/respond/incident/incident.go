@@ -82,6 +82,7 @@ type found struct {
 	pages  pages
 	marks  []uint64 // entries that name its alarm
 	opened entry.IncidentOpened
+	told   []told // its first entries, as far as they were read
 	part   string // the caller's brand, where they see its part only
 	visit  *door.Visit
 }
@@ -119,6 +120,7 @@ func (d *Desk) find(ctx context.Context, c identity.Caller, brand, id string, ac
 	if err != nil {
 		return nil, err
 	}
+	f.told = []told{{at: f.pages.entries[0], Entry: e}}
 	f.opened, _ = e.Detail.(entry.IncidentOpened)
 	if f.part != "" && !slices.Contains(f.opened.Brands, f.part) {
 		return nil, ErrNone // as one that does not exist
@@ -293,23 +295,20 @@ func (d *Desk) Scope(ctx context.Context, c identity.Caller, brand, id string, r
 	if err != nil {
 		return nil, err
 	}
-	s, err := d.Scopes.Scope(ctx, c, brand, req)
+	earlier := map[string]scope.Earlier{}
+	if len(before) > 0 {
+		last := before[len(before)-1]
+		for _, p := range last.Parts {
+			earlier[p.Brand] = scope.Earlier{Size: p.Size, Filter: last.Filter}
+		}
+	}
+	a, err := d.Scopes.Since(ctx, c, brand, req, earlier)
 	if err != nil {
 		return nil, err
 	}
-	version := api.ScopeVersion{Version: f.pages.last + 1}
-	if _, err := d.Scopes.Number(ctx, &req); err != nil {
-		return nil, err
-	}
-	if version.Filter, err = scope.FilterText(&req); err != nil {
-		return nil, err
-	}
-	detail := entry.IncidentScoped{Incident: f.n, Version: version.Version, Filter: version.Filter, Parts: map[string]string{}}
-	for i := range s.Brands {
-		p, err := d.part(ctx, &s.Brands[i], version.Filter, before)
-		if err != nil {
-			return nil, err
-		}
+	detail := entry.IncidentScoped{Incident: f.n, Version: f.pages.last + 1, Filter: a.Filter, Parts: map[string]string{}}
+	for i := range a.Scope.Brands {
+		p := figures(&a.Scope.Brands[i], a.Changes)
 		text, err := json.Marshal(p)
 		if err != nil {
 			return nil, fmt.Errorf("writing a version of the scope: %w", err)
@@ -331,34 +330,17 @@ func (d *Desk) Scope(ctx context.Context, c identity.Caller, brand, id string, r
 	if i < 0 {
 		return nil, ErrClosed // while it was counted
 	}
-	return &api.IncidentScope{Version: list[i], Scope: *s}, nil
+	return &api.IncidentScope{Version: list[i], Scope: *a.Scope}, nil
 }
 
-// part returns the figures of a brand, with what they add to the version before.
-func (d *Desk) part(ctx context.Context, b *api.BrandScope, filter string, before []api.ScopeVersion) (*api.ScopeFigures, error) {
-	out := &api.ScopeFigures{Brand: b.Brand, Size: b.Size, Entry: b.Entry, Entries: b.Entries, Disclosures: b.Disclosures, Records: b.Records, Added: b.Records}
-	if len(before) == 0 {
-		return out, nil
+// figures returns those of a brand, with what they change of the version before. All of
+// them are new where there is none.
+func figures(b *api.BrandScope, changes map[string]scope.Change) api.ScopeFigures {
+	out := api.ScopeFigures{Brand: b.Brand, Size: b.Size, Entry: b.Entry, Entries: b.Entries, Disclosures: b.Disclosures, Records: b.Records, Added: b.Records}
+	if x, ok := changes[b.Brand]; ok {
+		out.Added, out.Removed = x.Added, x.Removed
 	}
-	last := before[len(before)-1]
-	i := slices.IndexFunc(last.Parts, func(p api.ScopeFigures) bool { return p.Brand == b.Brand })
-	if i < 0 {
-		return out, nil
-	}
-	x, err := d.Door.Brands.ByName(ctx, b.Brand)
-	if err != nil {
-		return nil, err
-	}
-	was, err := d.Scopes.Again(ctx, x.ID, last.Parts[i].Size, last.Filter)
-	if err != nil {
-		return nil, err
-	}
-	is, err := d.Scopes.Again(ctx, x.ID, b.Size, filter)
-	if err != nil {
-		return nil, err
-	}
-	out.Added, out.Removed = is.Without(was).Len(), was.Without(is).Len()
-	return out, nil
+	return out
 }
 
 // List returns the incidents of a brand, the newest first, and those of the group that

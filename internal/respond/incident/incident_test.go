@@ -125,3 +125,44 @@ func TestAnIncidentOfTheGroup(t *testing.T) {
 		}
 	})
 }
+
+// Each version of a scope says what it changes of the one before, at every brand: wider,
+// narrower by another filter, and the same again.
+func TestVersionsSayWhatTheyChange(t *testing.T) {
+	apptest.Each(t, func(t *testing.T, h *apptest.House) {
+		ctx := t.Context()
+		both := map[string]string{"gucci": access.Application, "balenciaga": access.Application}
+		thief, other := h.Person("thief", both), h.Person("other", both)
+		lead := h.Person("lead", map[string]string{"group": access.IncidentResponder})
+		gucci, balenciaga := h.Put("gucci", customers(6)...), h.Put("balenciaga", customers(3)...)
+		reveal(t, h, thief, "gucci", gucci[:3]...)
+		reveal(t, h, other, "gucci", gucci[2:6]...)
+		reveal(t, h, other, "balenciaga", balenciaga[:2]...)
+		_, err := h.Incident.Open(ctx, lead, "group", api.IncidentRequest{Title: "connected app", Brands: []string{"gucci", "balenciaga"}})
+		h.Must(err)
+		type change struct{ records, added, removed int }
+		of := func(names ...string) map[string]change {
+			s, err := h.Incident.Scope(ctx, lead, "group", "1", api.ScopeRequest{Any: []api.ScopeFilter{{Principals: names}}})
+			h.Must(err)
+			out := map[string]change{}
+			for _, p := range s.Version.Parts {
+				out[p.Brand] = change{p.Records, p.Added, p.Removed}
+			}
+			return out
+		}
+		for i, c := range []struct {
+			names             []string
+			gucci, balenciaga change
+		}{
+			{[]string{"thief"}, change{3, 3, 0}, change{0, 0, 0}},
+			{[]string{"thief", "other"}, change{6, 3, 0}, change{2, 2, 0}},
+			{[]string{"other"}, change{4, 0, 2}, change{2, 0, 0}},
+			{[]string{"other"}, change{4, 0, 0}, change{2, 0, 0}},
+			{[]string{"thief"}, change{3, 2, 3}, change{0, 0, 2}},
+		} {
+			if got := of(c.names...); got["gucci"] != c.gucci || got["balenciaga"] != c.balenciaga {
+				t.Errorf("version %d changes %+v, want %+v and %+v", i+1, got, c.gucci, c.balenciaga)
+			}
+		}
+	})
+}

@@ -15,6 +15,24 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
+// told is an entry of an incident.
+type told struct {
+	at uint64
+	entry.Entry
+}
+
+// tell reads the entries of an incident that were not read yet.
+func (d *Desk) tell(ctx context.Context, f *found) error {
+	for _, at := range f.pages.entries[len(f.told):] {
+		e, _, err := d.Ledger.Entry(ctx, f.owner.ID, at)
+		if err != nil {
+			return err
+		}
+		f.told = append(f.told, told{at: at, Entry: e})
+	}
+	return nil
+}
+
 // Incident returns an incident as far as the caller may see it.
 func (d *Desk) Incident(ctx context.Context, c identity.Caller, brand, id string) (*api.Incident, error) {
 	f, err := d.find(ctx, c, brand, id, access.ActAudit)
@@ -26,11 +44,11 @@ func (d *Desk) Incident(ctx context.Context, c identity.Caller, brand, id string
 	if f.part != "" {
 		out.Part, out.Brands, out.Alarm = true, []string{f.part}, ""
 	}
-	for i, at := range f.pages.entries {
-		e, _, err := d.Ledger.Entry(ctx, f.owner.ID, at)
-		if err != nil {
-			return nil, err
-		}
+	if err := d.tell(ctx, f); err != nil {
+		return nil, err
+	}
+	for i := range f.told {
+		e := &f.told[i]
 		if i == 0 {
 			out.Opened, out.OpenedBy = e.At, d.name(ctx, e.Principal)
 		}
@@ -40,8 +58,8 @@ func (d *Desk) Incident(ctx context.Context, c identity.Caller, brand, id string
 				out.Summary = ""
 			}
 		}
-		if what := f.step(&e); what != "" {
-			out.Timeline = append(out.Timeline, d.event(ctx, f, at, &e, what))
+		if what := f.step(&e.Entry); what != "" {
+			out.Timeline = append(out.Timeline, d.event(ctx, f, e.at, &e.Entry, what))
 		}
 	}
 	if out.Facts, err = d.facts(ctx, f); err != nil {
@@ -114,20 +132,21 @@ func (d *Desk) event(ctx context.Context, f *found, at uint64, e *entry.Entry, w
 
 // facts returns every version of the facts that the caller may see.
 func (d *Desk) facts(ctx context.Context, f *found) ([]api.Fact, error) {
+	if err := d.tell(ctx, f); err != nil {
+		return nil, err
+	}
 	out := []api.Fact{}
-	for _, at := range f.pages.entries {
-		e, _, err := d.Ledger.Entry(ctx, f.owner.ID, at)
-		if err != nil {
-			return nil, err
-		}
+	var err error
+	for i := range f.told {
+		e := &f.told[i]
 		x, ok := e.Detail.(entry.IncidentFact)
 		if !ok || f.part != "" && x.Brand != f.part {
 			continue
 		}
-		fact := api.Fact{Entry: at, At: e.At, By: d.name(ctx, e.Principal), Name: x.Name, Said: x.Said, Text: x.Text, Brand: x.Brand, Corrects: x.Corrects}
+		fact := api.Fact{Entry: e.at, At: e.At, By: d.name(ctx, e.Principal), Name: x.Name, Said: x.Said, Text: x.Text, Brand: x.Brand, Corrects: x.Corrects}
 		fact.Said = cmp.Or(fact.Said, fact.By)
 		if fact.When, err = time.Parse(time.RFC3339, cmp.Or(x.When, time.Time{}.Format(time.RFC3339))); err != nil {
-			return nil, fmt.Errorf("reading entry %d: %w", at, err)
+			return nil, fmt.Errorf("reading entry %d: %w", e.at, err)
 		}
 		if i := slices.IndexFunc(out, func(y api.Fact) bool { return y.Entry == x.Corrects }); x.Corrects != 0 && i >= 0 {
 			fact.Concurrent = out[i].Replaced
@@ -141,24 +160,24 @@ func (d *Desk) facts(ctx context.Context, f *found) ([]api.Fact, error) {
 // scopes returns the versions of the scope, with the parts that the caller may see. Of two
 // with one number, made at once, the later counts on.
 func (d *Desk) scopes(ctx context.Context, f *found) ([]api.ScopeVersion, error) {
+	if err := d.tell(ctx, f); err != nil {
+		return nil, err
+	}
 	out := []api.ScopeVersion{}
-	for _, at := range f.pages.entries {
-		e, _, err := d.Ledger.Entry(ctx, f.owner.ID, at)
-		if err != nil {
-			return nil, err
-		}
+	for i := range f.told {
+		e := &f.told[i]
 		x, ok := e.Detail.(entry.IncidentScoped)
 		if !ok {
 			continue
 		}
-		v := api.ScopeVersion{Version: uint64(len(out) + 1), Entry: at, At: e.At, By: d.name(ctx, e.Principal), Filter: x.Filter, Parts: []api.ScopeFigures{}}
+		v := api.ScopeVersion{Version: uint64(len(out) + 1), Entry: e.at, At: e.At, By: d.name(ctx, e.Principal), Filter: x.Filter, Parts: []api.ScopeFigures{}}
 		for brand, text := range x.Parts {
 			if f.part != "" && brand != f.part {
 				continue
 			}
 			var p api.ScopeFigures
 			if err := json.Unmarshal([]byte(text), &p); err != nil {
-				return nil, fmt.Errorf("reading entry %d: %w", at, err)
+				return nil, fmt.Errorf("reading entry %d: %w", e.at, err)
 			}
 			v.Parts = append(v.Parts, p)
 			v.Records += p.Records

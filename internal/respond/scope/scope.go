@@ -32,15 +32,24 @@ var ErrRequest = fault.New(fault.Invalid, "invalid request")
 
 // Log is what a scope is read from: the entries of a brand from an index on.
 type Log interface {
-	Size(ctx context.Context, brand record.BrandID) (uint64, error)
 	Scan(ctx context.Context, brand record.BrandID, from uint64, fn func(index uint64, e entry.Entry, ords []record.Ordinal) error) error
 }
 
 var errEnd = errors.New("the end of the scope")
 
-// Count counts the entries of a brand's log below a size.
-func Count(ctx context.Context, log Log, brand record.BrandID, size uint64, f *evidence.Filter) (*evidence.Tally, error) {
-	t := evidence.NewTally(f)
+// Question is what to count in a brand's log: the entries below a size.
+type Question struct {
+	Size  uint64
+	Tally *evidence.Tally
+}
+
+// Count reads a brand's log once, and counts its entries for every question. Opening the
+// entries is what takes the time, so questions of one log are asked together.
+func Count(ctx context.Context, log Log, brand record.BrandID, questions ...Question) error {
+	size := uint64(0)
+	for _, q := range questions {
+		size = max(size, q.Size)
+	}
 	err := log.Scan(ctx, brand, 0, func(index uint64, e entry.Entry, ords []record.Ordinal) error {
 		if index >= size {
 			return errEnd
@@ -48,13 +57,40 @@ func Count(ctx context.Context, log Log, brand record.BrandID, size uint64, f *e
 		if index%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		_, err := t.Add(&e, ords)
-		return err
+		for _, q := range questions {
+			if index >= q.Size {
+				continue
+			}
+			if _, err := q.Tally.Add(&e, ords); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil && !errors.Is(err, errEnd) {
-		return nil, fmt.Errorf("reading the scope: %w", err)
+		return fmt.Errorf("reading the scope: %w", err)
 	}
-	return t, nil
+	return nil
+}
+
+// Earlier is a scope that was counted before, as its entry has it.
+type Earlier struct {
+	Size   uint64
+	Filter string
+}
+
+// Change is how many customers a scope has that an earlier one had not, and the other way
+// round.
+type Change struct {
+	Added, Removed int
+}
+
+// Answer is a scope, the filter that it was counted by as the log has it, and by brand what
+// it changes of an earlier scope, where there is one.
+type Answer struct {
+	Scope   *api.Scope
+	Filter  string
+	Changes map[string]Change
 }
 
 // Desk answers scopes.
@@ -66,6 +102,16 @@ type Desk struct {
 // Scope answers a request at a brand, or from the group at several, and logs each part in
 // its brand's log first.
 func (d *Desk) Scope(ctx context.Context, c identity.Caller, brand string, req api.ScopeRequest) (*api.Scope, error) {
+	a, err := d.Since(ctx, c, brand, req, nil)
+	if err != nil {
+		return nil, err
+	}
+	return a.Scope, nil
+}
+
+// Since answers a request as [Desk.Scope] does, and holds the answer at each brand against
+// an earlier scope, by the brand's name.
+func (d *Desk) Since(ctx context.Context, c identity.Caller, brand string, req api.ScopeRequest, earlier map[string]Earlier) (*Answer, error) {
 	visits, err := d.visits(ctx, c, brand, req.Brands, access.ActAudit)
 	if err != nil {
 		return nil, err
@@ -73,13 +119,17 @@ func (d *Desk) Scope(ctx context.Context, c identity.Caller, brand string, req a
 	if err := door.Ticket(req.Ticket); err != nil {
 		return nil, err
 	}
-	named, err := d.Number(ctx, &req)
+	named, err := d.number(ctx, &req)
 	if err != nil {
+		return nil, err
+	}
+	a := &Answer{Changes: map[string]Change{}}
+	if a.Filter, err = filterText(&req); err != nil {
 		return nil, err
 	}
 	var parts []api.BrandScope
 	for _, v := range visits {
-		p, err := d.part(ctx, v, &req)
+		p, err := d.part(ctx, v, &req, a, earlier)
 		if err != nil {
 			return nil, err
 		}
@@ -88,7 +138,8 @@ func (d *Desk) Scope(ctx context.Context, c identity.Caller, brand string, req a
 		}
 		parts = append(parts, *p)
 	}
-	return evidence.Total(parts), nil
+	a.Scope = evidence.Total(parts)
+	return a, nil
 }
 
 // visits lets a caller in at the brands that a request is about. From the group these are
@@ -125,11 +176,11 @@ func (d *Desk) visits(ctx context.Context, c identity.Caller, brand string, name
 	return out, nil
 }
 
-// Number puts numbers in place of the names of principals, and lineages in place of their
+// number puts numbers in place of the names of principals, and lineages in place of their
 // credentials: what the log can be held against. It returns the names by number. A name
 // that nobody has becomes 0, whom no entry names, so the answer to it is that of a
 // principal who did nothing here.
-func (d *Desk) Number(ctx context.Context, req *api.ScopeRequest) (map[string]string, error) {
+func (d *Desk) number(ctx context.Context, req *api.ScopeRequest) (map[string]string, error) {
 	names := map[string]string{}
 	number := func(in []api.ScopeFilter) ([]api.ScopeFilter, error) {
 		out := slices.Clone(in)
@@ -179,25 +230,21 @@ func (d *Desk) principal(ctx context.Context, name string) (uint64, error) {
 	return p.ID, err
 }
 
-// Again returns the set of an earlier scope, by its filter as the log has it.
-func (d *Desk) Again(ctx context.Context, brand record.BrandID, size uint64, filter string) (*entry.Set, error) {
+// question is the one that an earlier scope answered.
+func (w *Earlier) question() (Question, error) {
 	var req api.ScopeRequest
-	if err := json.Unmarshal([]byte(filter), &req); err != nil {
-		return nil, fmt.Errorf("reading the filter of an earlier scope: %w", err)
+	if err := json.Unmarshal([]byte(w.Filter), &req); err != nil {
+		return Question{}, fmt.Errorf("reading the filter of an earlier scope: %w", err)
 	}
 	f, err := evidence.NewFilter(&req)
 	if err != nil {
-		return nil, err
+		return Question{}, err
 	}
-	t, err := Count(ctx, d.Ledger, brand, size, f)
-	if err != nil {
-		return nil, err
-	}
-	return t.Set(), nil
+	return Question{Size: w.Size, Tally: evidence.NewTally(f)}, nil
 }
 
 // part counts a numbered request in one brand's log as it is now, and logs the figures.
-func (d *Desk) part(ctx context.Context, v *door.Visit, req *api.ScopeRequest) (*api.BrandScope, error) {
+func (d *Desk) part(ctx context.Context, v *door.Visit, req *api.ScopeRequest, a *Answer, earlier map[string]Earlier) (*api.BrandScope, error) {
 	f, err := evidence.NewFilter(req)
 	if err != nil {
 		return nil, errors.Join(ErrRequest, err)
@@ -206,17 +253,24 @@ func (d *Desk) part(ctx context.Context, v *door.Visit, req *api.ScopeRequest) (
 	if err != nil {
 		return nil, err
 	}
-	t, err := Count(ctx, d.Ledger, v.Brand.ID, size, f)
-	if err != nil {
+	questions := []Question{{Size: size, Tally: evidence.NewTally(f)}}
+	if w, ok := earlier[v.Brand.Name]; ok {
+		q, err := w.question()
+		if err != nil {
+			return nil, err
+		}
+		questions = append(questions, q)
+	}
+	if err := Count(ctx, d.Ledger, v.Brand.ID, questions...); err != nil {
 		return nil, err
 	}
-	text, err := FilterText(req)
-	if err != nil {
-		return nil, err
+	if len(questions) > 1 {
+		is, was := questions[0].Tally.Set(), questions[1].Tally.Set()
+		a.Changes[v.Brand.Name] = Change{Added: is.Without(was).Len(), Removed: was.Without(is).Len()}
 	}
-	out := t.Figures()
+	out := questions[0].Tally.Figures()
 	out.Brand, out.Size = v.Brand.Name, size
-	detail := entry.IncidentScope{Filter: text, Size: size, Digest: out.Digest,
+	detail := entry.IncidentScope{Filter: a.Filter, Size: size, Digest: out.Digest,
 		Entries: uint64(out.Entries), Disclosures: uint64(out.Disclosures), Records: uint64(out.Records)}
 	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindIncident, Who: v.Who, Ticket: req.Ticket, Detail: detail})
 	if err != nil {
@@ -226,8 +280,8 @@ func (d *Desk) part(ctx context.Context, v *door.Visit, req *api.ScopeRequest) (
 	return &out, nil
 }
 
-// FilterText is a numbered request as its entry has it.
-func FilterText(req *api.ScopeRequest) (string, error) {
+// filterText is a numbered request as its entry has it.
+func filterText(req *api.ScopeRequest) (string, error) {
 	b, err := json.Marshal(api.ScopeRequest{Any: req.Any, Except: req.Except, Investigators: req.Investigators})
 	if err != nil {
 		return "", fmt.Errorf("writing the filter: %w", err)

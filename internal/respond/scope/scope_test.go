@@ -29,8 +29,6 @@ type invented []struct {
 	ords []record.Ordinal
 }
 
-func (l invented) Size(context.Context, record.BrandID) (uint64, error) { return uint64(len(l)), nil }
-
 func (l invented) Scan(_ context.Context, _ record.BrandID, from uint64, fn func(uint64, entry.Entry, []record.Ordinal) error) error {
 	for i := from; i < uint64(len(l)); i++ {
 		if err := fn(i, l[i].e, l[i].ords); err != nil {
@@ -219,8 +217,8 @@ func TestAScopeIsWhatSQLCounts(t *testing.T) {
 					whole = append(whole, x)
 				}
 			}
-			tally, err := scope.Count(ctx, whole, 1, uint64(len(whole)), f)
-			if err != nil {
+			tally := evidence.NewTally(f)
+			if err := scope.Count(ctx, whole, 1, scope.Question{Size: uint64(len(whole)), Tally: tally}); err != nil {
 				rt.Fatal(err)
 			}
 			got := tally.Figures()
@@ -257,8 +255,8 @@ func TestAScopeIsWhatSQLCounts(t *testing.T) {
 				rt.Fatalf("the set is %v, and that of SQL %v", set, ords)
 			}
 			// With the others: nothing gets lost. What cannot be held against the filter is counted.
-			all, err := scope.Count(ctx, log, 1, uint64(len(log)), f)
-			if err != nil {
+			all := evidence.NewTally(f)
+			if err := scope.Count(ctx, log, 1, scope.Question{Size: uint64(len(log)), Tally: all}); err != nil {
 				rt.Fatal(err)
 			}
 			for o := range tally.Set().All() {
@@ -267,6 +265,64 @@ func TestAScopeIsWhatSQLCounts(t *testing.T) {
 				}
 			}
 		})
+	})
+}
+
+// once is a log that counts how often it is read, and from how many entries.
+type once struct {
+	invented
+	scans, entries int
+}
+
+func (l *once) Scan(ctx context.Context, brand record.BrandID, from uint64, fn func(uint64, entry.Entry, []record.Ordinal) error) error {
+	l.scans++
+	return l.invented.Scan(ctx, brand, from, func(i uint64, e entry.Entry, ords []record.Ordinal) error {
+		l.entries++
+		return fn(i, e, ords)
+	})
+}
+
+// Questions asked together are answered as if each was asked alone, of its own size of the
+// log, from one reading that ends soon after the longest of them.
+func TestQuestionsOfOneLogReadItOnce(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		ctx := t.Context()
+		log := &once{}
+		for range rapid.IntRange(1, 12).Draw(rt, "entries") {
+			e, ords := draw(rt)
+			log.invented = append(log.invented, struct {
+				e    entry.Entry
+				ords []record.Ordinal
+			}{e, ords})
+		}
+		var together []scope.Question
+		var alone []*evidence.Tally
+		longest := uint64(0)
+		for range rapid.IntRange(1, 3).Draw(rt, "questions") {
+			f, err := evidence.NewFilter(&api.ScopeRequest{Any: []api.ScopeFilter{drawFilter(rt)}})
+			if err != nil {
+				rt.Fatal(err)
+			}
+			size := rapid.Uint64Range(0, uint64(len(log.invented))).Draw(rt, "size")
+			longest = max(longest, size)
+			together = append(together, scope.Question{Size: size, Tally: evidence.NewTally(f)})
+			alone = append(alone, evidence.NewTally(f))
+			if err := scope.Count(ctx, log.invented[:size], 1, scope.Question{Size: size, Tally: alone[len(alone)-1]}); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		if err := scope.Count(ctx, log, 1, together...); err != nil {
+			rt.Fatal(err)
+		}
+		if log.scans != 1 || uint64(log.entries) > longest+1 {
+			rt.Fatalf("the log was read %d times, %d entries, and the longest question is of %d", log.scans, log.entries, longest)
+		}
+		for i, q := range together {
+			if got, want := fmt.Sprintf("%+v", q.Tally.Figures()), fmt.Sprintf("%+v", alone[i].Figures()); got != want {
+				rt.Fatalf("together it is\n%s\nand alone\n%s", got, want)
+			}
+		}
 	})
 }
 
