@@ -91,7 +91,7 @@ func (c *dbCheckCmd) Run(ctx context.Context, std Streams) error {
 			n.Customers, n.Segments, n.Indexes, n.Logs, n.Entries, n.Faults)
 	}
 	if err == nil && n.Faults > 0 {
-		err = fmt.Errorf("%d things are wrong in the database", n.Faults)
+		err = fmt.Errorf("%s found in the database", counted(n.Faults, "fault"))
 	}
 	return err
 }

@@ -87,6 +87,7 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 				add("database: "+s.Name, s.Fault, s.Found)
 			}
 		}
+		logs, lerr := v.Logs(ctx) // before health, which says what was found
 		_, err := v.Health(ctx)
 		add("health", err, "the vault can serve")
 		if c.Server == "" && c.Database != "" {
@@ -102,8 +103,8 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 			return err
 		}
 		states := map[string]api.LogState{}
-		if all, err := v.Logs(ctx); err == nil { // else each log is looked at alone
-			for _, l := range all {
+		if lerr == nil { // else each log is looked at alone
+			for _, l := range logs {
 				states[l.Brand] = l
 			}
 		}

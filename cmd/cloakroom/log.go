@@ -50,7 +50,7 @@ func (c *logListCmd) states(ctx context.Context, std Streams) error {
 		}
 	})
 	if err == nil && bad > 0 {
-		err = fmt.Errorf("%d logs are not well", bad)
+		err = fmt.Errorf("%s not well", counted(bad, "log"))
 	}
 	return err
 }

@@ -74,6 +74,7 @@ func (d *Desk) AcceptLoss(ctx context.Context, c identity.Caller, brand string, 
 		return nil, brands.ErrNoBrand
 	}
 	b := list[i]
+	d.Ledger.Look(ctx, b.ID)
 	l, err := d.Ledger.Lost(b.ID)
 	if err != nil {
 		return nil, err

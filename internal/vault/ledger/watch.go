@@ -327,6 +327,15 @@ func (l *Ledger) Watch(ctx context.Context, log *slog.Logger, brands func(contex
 	return follow.NewLoop(lookEvery).Run(ctx, log, "a log cannot be looked at", w.round)
 }
 
+// Look looks once at the heads of logs, as Watch does again and again: in a process that has
+// just begun, or in which nothing watches, what is wrong with them is known afterwards.
+func (l *Ledger) Look(ctx context.Context, brands ...record.BrandID) {
+	w := &watch{l: l}
+	for _, b := range brands {
+		_ = w.look(ctx, b) // becomes a fault of the log
+	}
+}
+
 // watch is the work of Watch, of one goroutine.
 type watch struct {
 	l      *Ledger

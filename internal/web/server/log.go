@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -44,6 +45,7 @@ func (s *Server) logs(ctx context.Context, c identity.Caller, _ *none) ([]api.Lo
 	if err != nil {
 		return nil, err
 	}
+	s.look(ctx, list)
 	faults := map[record.BrandID]ledger.Fault{}
 	for _, f := range s.vault.Ledger.Faults() {
 		faults[f.Brand] = f
@@ -142,6 +144,16 @@ func (s *Server) expireLog(ctx context.Context, c identity.Caller, in *sentTo[ap
 	return s.vault.Upkeep.Expire(ctx, c, in.Brand, in.Body)
 }
 
+// look looks at the logs of brands and at the group's: where this process is a command and
+// no server, nobody has.
+func (s *Server) look(ctx context.Context, list []brands.Brand) {
+	all := []record.BrandID{record.Group}
+	for _, b := range list {
+		all = append(all, b.ID)
+	}
+	s.vault.Ledger.Look(ctx, all...)
+}
+
 // errOwner is returned where the machine's owner has to act.
 var errOwner = fault.New(fault.Denied, "this is confirmed on the server's machine, over its socket: run it there without a key")
 
@@ -151,6 +163,11 @@ func (s *Server) followLog(ctx context.Context, c identity.Caller, in *BrandPath
 	if !c.Owner {
 		return nil, errOwner
 	}
+	list, err := s.vault.Admin.Door.Brands.List(ctx)
+	if err != nil && !errors.Is(err, ledger.ErrUnavailable) {
+		return nil, err
+	}
+	s.look(ctx, list)
 	for _, f := range s.vault.Ledger.Faults() {
 		if s.vault.LogName(ctx, f.Brand) != in.Brand {
 			continue
