@@ -15,7 +15,7 @@ import (
 
 // A server is killed at any moment while it erases customers. Whoever the log says is
 // erased is gone when the next server has started; everybody else is there.
-func TestErasuresAreCarriedOutThoughTheServerIsKilled(t *testing.T) {
+func TestErasuresOutliveKills(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	dir := filepath.Join(t.TempDir(), "vault")
