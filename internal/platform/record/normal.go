@@ -1,9 +1,7 @@
 package record
 
 import (
-	"hash/maphash"
 	"strings"
-	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -82,32 +80,11 @@ func normalEmail(s string) (string, error) {
 	if at < 1 || strings.ContainsFunc(s, unicode.IsSpace) || strings.Contains(s[:at], "@") {
 		return "", ErrEmail
 	}
-	domain, err := asciiDomain(strings.TrimSuffix(s[at+1:], "."))
+	domain, err := idna.Lookup.ToASCII(strings.TrimSuffix(s[at+1:], "."))
 	if err != nil || domain == "" || at > 64*4 || len(domain) > 253 {
 		return "", ErrEmail
 	}
 	return s[:at] + "@" + domain, nil
-}
-
-// domains are some of those that were met last: customers share few domains, and the
-// rules of IDN take longer than all else of an address.
-var domains [256]atomic.Pointer[domain]
-
-var domainSeed = maphash.MakeSeed()
-
-type domain struct{ is, ascii string }
-
-// asciiDomain returns a domain's form in ASCII.
-func asciiDomain(s string) (string, error) {
-	known := &domains[maphash.String(domainSeed, s)%uint64(len(domains))]
-	if d := known.Load(); d != nil && d.is == s {
-		return d.ascii, nil
-	}
-	ascii, err := idna.Lookup.ToASCII(s)
-	if err == nil && len(s) <= plainMost {
-		known.Store(&domain{strings.Clone(s), strings.Clone(ascii)})
-	}
-	return ascii, err
 }
 
 // NormalPhone returns the number in E.164. The country is needed for a number in
