@@ -73,11 +73,7 @@ func (d *Desk) WhoRead(ctx context.Context, c identity.Caller, brand, token stri
 		if !rel.Released() || rel.Index > r.Entry() {
 			return nil
 		}
-		p, err := d.prove(ctx, v.Brand.ID, rel, ords[0], inclusion)
-		unproven := ""
-		if errors.Is(err, ledger.ErrNoCommitment) || errors.Is(err, ledger.ErrValuesErased) {
-			unproven, err = err.Error(), nil // it costs this proof, and no other
-		}
+		p, unproven, err := d.prove(ctx, v.Brand.ID, rel, ords[0], inclusion)
 		if err != nil {
 			return err
 		}
@@ -98,24 +94,29 @@ func (d *Desk) WhoRead(ctx context.Context, c identity.Caller, brand, token stri
 	return out, nil
 }
 
-func (d *Desk) prove(ctx context.Context, brand record.BrandID, rel ledger.Disclosure, ord record.Ordinal, included func(index uint64) (tlog.RecordProof, error)) (*api.Proof, error) {
+// prove returns the proof of a disclosure, and why it does not prove whose that is: what is
+// lost of one entry costs this proof, and no other.
+func (d *Desk) prove(ctx context.Context, brand record.BrandID, rel ledger.Disclosure, ord record.Ordinal, included func(index uint64) (tlog.RecordProof, error)) (out *api.Proof, unproven string, err error) {
 	logKeys, err := d.Seal.LogKeys(ctx, brand, rel.Ords)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	p, unproven := d.Ledger.Prove(ctx, brand, rel, ord, logKeys)
-	if unproven != nil && !errors.Is(unproven, ledger.ErrNoCommitment) && !errors.Is(unproven, ledger.ErrValuesErased) {
-		return nil, unproven
+	p, err := d.Ledger.Prove(ctx, brand, rel, ord, logKeys)
+	switch {
+	case errors.Is(err, ledger.ErrNoCommitment), errors.Is(err, ledger.ErrValuesErased):
+		unproven = err.Error()
+	case err != nil:
+		return nil, "", err
 	}
 	inclusion, err := included(rel.Index)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	out := &api.Proof{
+	out = &api.Proof{
 		Leaf: rel.Leaf, Customers: len(rel.Ords), Position: p.Position, Counter: rel.Counters[p.Position],
 		Commitment: []byte{}, Path: [][]byte{}, Inclusion: [][]byte{},
 	}
-	if unproven == nil {
+	if unproven == "" {
 		out.Commitment = p.Commitment[:]
 	}
 	for _, h := range p.Path {
@@ -134,7 +135,7 @@ func (d *Desk) prove(ctx context.Context, brand record.BrandID, rel ledger.Discl
 		}
 		out.Shown = append(out.Shown, api.Shown{Name: s.Name, Value: s.Value, Salt: slices.Clone(s.Salt[:]), Path: path})
 	}
-	return out, unproven
+	return out, unproven, nil
 }
 
 func (d *Desk) name(ctx context.Context, names map[uint64]string, id uint64) string {

@@ -189,6 +189,11 @@ func TestAReleaseIsLoggedAndReceipted(t *testing.T) {
 		if _, err := l.Prove(t.Context(), brand, ds[0], 9, logKeys); !errors.Is(err, ErrNoCommitment) {
 			t.Errorf("proved without the third customer's key: %v", err)
 		}
+		bare := ds[0] // what stands for its reader is lost with the key of its month
+		bare.Entry.Reader = [16]byte{}
+		if p, err := l.Prove(t.Context(), brand, bare, 9, logKeys); !errors.Is(err, ErrValuesErased) || bare.Ords[p.Position] != 9 {
+			t.Errorf("without its reader the customer's place is %d: %v", p.Position, err)
+		}
 		if err := l.Keep(t.Context(), d, brand, 70000, kept); err != nil {
 			t.Fatal(err)
 		}

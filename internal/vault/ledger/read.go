@@ -458,7 +458,8 @@ type Proof struct {
 
 // Prove returns the path from a customer's commitment to the root of an entry.
 // logKeys are those of the entry's customers; those who were erased are read from
-// what was kept.
+// what was kept. With [ErrNoCommitment] and [ErrValuesErased] it returns what can still be
+// shown: the customer's place, and values of the entry.
 func (l *Ledger) Prove(ctx context.Context, brand record.BrandID, d Disclosure, ord record.Ordinal, logKeys map[record.Ordinal][]byte) (Proof, error) {
 	kept := map[record.Ordinal][32]byte{}
 	err := l.db.Rows(ctx, func(r db.Row) error {
@@ -475,29 +476,30 @@ func (l *Ledger) Prove(ctx context.Context, brand record.BrandID, d Disclosure, 
 	if err != nil {
 		return Proof{}, fmt.Errorf("reading the commitments of entry %d: %w", d.Index, err)
 	}
-	if !proves(&d.Entry) {
-		return Proof{}, fmt.Errorf("entry %d: %w", d.Index, ErrValuesErased)
-	}
-	all := make([][32]byte, len(d.Ords))
-	p := Proof{Position: -1}
-	for i, o := range d.Ords {
-		if key, ok := logKeys[o]; ok {
-			all[i] = entry.Commitment(key, d.Entry.Committed(d.Counters[i]))
-		} else {
-			all[i] = kept[o]
-		}
-		if o == ord {
-			p.Position, p.Commitment = i, all[i]
-		}
+	p := Proof{Position: slices.Index(d.Ords, ord)}
+	if p.Position < 0 {
+		return Proof{}, fmt.Errorf("entry %d has no such customer: %w", d.Index, ErrTampered)
 	}
 	if d.values != nil { // what the customer's line shows, and nothing else
 		if p.Shown, err = d.Entry.Show(d.values, entry.ShownAt, entry.ShownTicket); err != nil {
 			return Proof{}, err
 		}
 	}
-	if p.Position < 0 || entry.Root(all) != d.Entry.Root {
-		return Proof{Position: max(p.Position, 0), Shown: p.Shown}, fmt.Errorf("entry %d: %w", d.Index, ErrNoCommitment)
+	if !proves(&d.Entry) {
+		return p, fmt.Errorf("entry %d: %w", d.Index, ErrValuesErased)
 	}
+	all := make([][32]byte, len(d.Ords))
+	for i, o := range d.Ords {
+		if key, ok := logKeys[o]; ok {
+			all[i] = entry.Commitment(key, d.Entry.Committed(d.Counters[i]))
+		} else {
+			all[i] = kept[o]
+		}
+	}
+	if entry.Root(all) != d.Entry.Root {
+		return p, fmt.Errorf("entry %d: %w", d.Index, ErrNoCommitment)
+	}
+	p.Commitment = all[p.Position]
 	if p.Path, err = entry.Prove(all, p.Position); err != nil || d.Entry.LeafVersion() == entry.Version1 {
 		return p, err
 	}
