@@ -95,17 +95,20 @@ func (c *canaryPlaceCmd) Run(ctx context.Context, std Streams) error {
 			if c.Now {
 				fmt.Fprintln(w, "canaries placed with --now can be recognised by anyone who can read the database")
 			}
-			for _, n := range []int{10, 100, 500, 1000} {
-				if total > 0 { // those that wait protect nobody yet
-					printOdds(w, n, rateOf(total, out.Customers))
+			if rate := rateOf(total, out.Customers); rate > 0 { // those that wait protect nobody yet
+				for _, n := range []int{10, 100, 500, 1000} {
+					printOdds(w, n, rate)
 				}
 			}
 		})
 	})
 }
 
-// rateOf is the share of canaries among all who are there.
+// rateOf is the share of canaries among all who are there; 0 where nobody is.
 func rateOf(canaries int, customers int64) float64 {
+	if canaries == 0 {
+		return 0
+	}
 	return float64(canaries) / float64(customers+int64(canaries))
 }
 

@@ -241,11 +241,16 @@ type logFollowCmd struct{ forBrand }
 func (c *logFollowCmd) Run(ctx context.Context, std Streams) error {
 	call := func(v *connection) (*api.LogFollowed, error) { return v.FollowLog(ctx, c.Brand) }
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, x *api.LogFollowed) {
-		for _, f := range x.Files {
-			fmt.Fprintf(w, "kept as evidence: %s\n", f)
-		}
+		printKept(w, x.Files)
 		fmt.Fprintf(w, "restart the server: it then follows the new epoch of %s\n", x.Brand)
 	})
+}
+
+// printKept names the files in which a server put aside what it had seen of a log.
+func printKept(w io.Writer, files []string) {
+	for _, f := range files {
+		fmt.Fprintf(w, "kept as evidence: %s\n", f)
+	}
 }
 
 type logAcceptLossCmd struct {
@@ -260,9 +265,7 @@ func (c *logAcceptLossCmd) Run(ctx context.Context, std Streams) error {
 	}
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, x *api.LossAccepted) {
 		fmt.Fprintf(w, "epoch %d of the log of %s continues from %d entries; %d are lost\n", x.Epoch, x.Brand, x.Size, x.Missing)
-		for _, f := range x.Files {
-			fmt.Fprintf(w, "kept as evidence: %s\n", f)
-		}
+		printKept(w, x.Files)
 		fmt.Fprintf(w, "restart the server: it then serves %s again\n", x.Brand)
 	})
 }
