@@ -17,10 +17,8 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
-var (
-	// ErrGroupLoss is returned for the group's log: it says who may confirm anything.
-	ErrGroupLoss = fault.New(fault.Denied, "the group's log says who may confirm, so nobody can accept a loss of its entries: restore the vault from a backup, with `cloakroom restore --accept-loss` where the backup lacks entries, too")
-)
+// ErrGroupLoss is returned for the group's log: it says who may confirm anything.
+var ErrGroupLoss = fault.New(fault.Denied, "the group's log says who may confirm, so nobody can accept a loss of its entries: restore the vault from a backup, with `cloakroom restore --accept-loss` where the backup lacks entries, too")
 
 // lost is what somebody accepts as lost.
 type lost struct {

@@ -136,7 +136,7 @@ func TestALossIsAcceptedByTwoPeople(t *testing.T) {
 }
 
 // Broken glass accepts a loss at the socket alone, after its delay, whether or not two
-// people have existed: those whom the lost entries made may have been two.
+// people have existed: the lost entries may be those that made two people eligible.
 func TestBrokenGlassAcceptsALossAtTheSocketAlone(t *testing.T) {
 	t.Parallel()
 	for name, two := range map[string]bool{"two people": true, "nobody is second": false} {

@@ -177,10 +177,7 @@ func (c *chain) holdSeen(ctx context.Context, p *projection) error {
 	c.l.mu.Lock()
 	c.l.epochs[c.brand] = slices.Clone(p.epochs)
 	c.l.mu.Unlock()
-	if c.accepts {
-		return c.l.heldAgainst(ctx, c.brand, p.checkpoint, true)
-	}
-	if err := c.l.consistent(ctx, c.brand, p.checkpoint); err != nil {
+	if err := c.l.heldAgainst(ctx, c.brand, p.checkpoint, c.accepts); err != nil || c.accepts {
 		return err
 	}
 	return c.l.opts.Seen.note(c.brand, p.size, p.checkpoint)

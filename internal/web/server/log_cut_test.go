@@ -76,16 +76,7 @@ func TestACutLogIsNotAcceptedInSilence(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, h *house) {
 		ctx := t.Context()
-		w, err := h.as["application"].Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe()}})
-		h.must(err)
-		reveal := func() error {
-			_, err := h.as["support-agent"].Reveal(ctx, "gucci", api.RevealRequest{Tokens: []string{w.Results[0].Token}, Fields: []string{"email"}, Purpose: "customer-support", Ticket: "T-1"})
-			return err
-		}
-		h.must(reveal())
-		var size uint64
-		var cp []byte
-		h.must(h.vault.DB.Row(ctx, sqlTestBrandHead).Scan(&size, &cp))
+		reveal, size, cp := h.disclosing()
 		brand, toldBrand := rulePager(t)
 		group, toldGroup := rulePager(t)
 		h.must(h.Do(ctx, "POST", client.Path("brands", "gucci", "receivers"), api.ReceiverRequest{Name: "soc", URL: brand}, nil))
@@ -121,8 +112,7 @@ func TestACutLogIsNotAcceptedInSilence(t *testing.T) {
 				t.Errorf("health tells a stranger %q", e.Detail)
 			}
 		}
-		_, err = h.as["analyst"].Logs(ctx)
-		if err == nil {
+		if _, err := h.as["analyst"].Logs(ctx); err == nil {
 			t.Error("a brand's analyst reads the state of every log")
 		}
 		logs, err := h.Logs(ctx)
@@ -150,6 +140,22 @@ func (h *house) elsewhere() *ledger.Ledger {
 	return l
 }
 
+// disclosing makes a customer of gucci and reveals them once. It returns what does so again,
+// and the head of the log as it is then.
+func (h *house) disclosing() (reveal func() error, size uint64, checkpoint []byte) {
+	h.t.Helper()
+	ctx := h.t.Context()
+	w, err := h.as["application"].Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe()}})
+	h.must(err)
+	reveal = func() error {
+		_, err := h.as["support-agent"].Reveal(ctx, "gucci", api.RevealRequest{Tokens: []string{w.Results[0].Token}, Fields: []string{"email"}, Purpose: "customer-support", Ticket: "T-1"})
+		return err
+	}
+	h.must(reveal())
+	h.must(h.vault.DB.Row(ctx, sqlTestBrandHead).Scan(&size, &checkpoint))
+	return reveal, size, checkpoint
+}
+
 // cut puts the log of gucci back to what a standby had of it.
 func (h *house) cut(size uint64, checkpoint []byte) {
 	h.t.Helper()
@@ -173,16 +179,7 @@ func TestAServerFollowsANewEpochWhenItsOperatorConfirms(t *testing.T) {
 		if !isType(err, api.TypeConflict) {
 			t.Errorf("a log that is well: %v", err)
 		}
-		w, err := h.as["application"].Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{zoe()}})
-		h.must(err)
-		reveal := func() error {
-			_, err := h.as["support-agent"].Reveal(ctx, "gucci", api.RevealRequest{Tokens: []string{w.Results[0].Token}, Fields: []string{"email"}, Purpose: "customer-support", Ticket: "T-1"})
-			return err
-		}
-		h.must(reveal())
-		var size uint64
-		var cp []byte
-		h.must(h.vault.DB.Row(ctx, sqlTestBrandHead).Scan(&size, &cp))
+		reveal, size, cp := h.disclosing()
 		for range 5 {
 			h.must(reveal())
 		}
