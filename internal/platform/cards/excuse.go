@@ -255,9 +255,9 @@ func labelled(before string) bool {
 }
 
 // checkedIBAN returns end if the check digits are right (ISO 7064 MOD 97-10), and 0 if
-// they are not.
+// they are not, or are letters: of those one in 97 passes by chance.
 func checkedIBAN(plain []byte, size, end int) int {
-	if len(plain) != size {
+	if len(plain) != size || letterASCII(plain[2]) || letterASCII(plain[3]) {
 		return 0
 	}
 	rest := 0
