@@ -89,10 +89,18 @@ func TestDirectImportBringsCanaries(t *testing.T) {
 			canaries[ords[0]] = true
 		}
 		err = v.Ledger.Scan(t.Context(), b.ID, 0, func(i uint64, e entry.Entry, ords []record.Ordinal) error {
-			within := 0
+			within, there := 0, 0
 			for _, o := range ords {
 				if canaries[o] {
 					within++
+				}
+			}
+			if len(ords) > 0 {
+				if err := v.DB.Row(t.Context(), `SELECT count(*) FROM customer_keys WHERE ord BETWEEN $1 AND $2`, int64(ords[0]), int64(ords[len(ords)-1])).Scan(&there); err != nil {
+					return err
+				}
+				if there == 0 {
+					return nil // a chunk that met another on the database, and was prepared again
 				}
 			}
 			if len(ords) > 0 && (within == 0 || within > len(ords)/5 || e.Principal != d.Caller.Principal) {
