@@ -2,17 +2,12 @@ package export
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
-	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
-	"github.com/cloakroom/cloakroom/internal/platform/revision"
-	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
@@ -39,31 +34,8 @@ func (d *Desk) Link(ctx context.Context, c identity.Caller, brand, id string) (*
 		return err
 	})
 	if err != nil {
-		return nil, d.unlinked(ctx, v, r, err)
+		// The link is of the group's log, so that the brand's entry is not of the same transaction.
+		return nil, d.Ledger.Failed(ctx, v.Who, r, err)
 	}
 	return out, nil
 }
-
-// unlinked says in the brand's log that no link was made, and returns why. The link is of the
-// group's log, so that the brand's entry is not of the same transaction.
-func (d *Desk) unlinked(ctx context.Context, v *door.Visit, r ledger.Receipt, err error) error {
-	reason := "unavailable"
-	switch s := fault.Of(err); {
-	case errors.Is(err, db.ErrOutcomeUnknown):
-		return err // perhaps there is a link
-	case errors.Is(err, revision.ErrMoved), s != nil && s.Kind() == fault.Changed:
-		reason = "changed"
-	case s != nil && s.Kind() == fault.Conflict:
-		reason = "conflict"
-	}
-	ctx, cancel := context.WithTimeout(revision.Unbound(context.WithoutCancel(ctx)), outcomeWithin)
-	defer cancel()
-	_, lerr := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindOutcome, Who: v.Who, Detail: entry.Outcome{Of: r.Entry(), Result: "failed", Reason: reason}})
-	if lerr != nil {
-		return fmt.Errorf("%w; logging that it failed: %w", err, lerr)
-	}
-	return err
-}
-
-// outcomeWithin bounds how long an answer waits for the entry of a failed act.
-const outcomeWithin = 5 * time.Second

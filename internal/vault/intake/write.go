@@ -258,14 +258,16 @@ func (w *pending) begin(ctx context.Context) (err error) {
 	}
 }
 
-// finish applies the write, and prepares it again after a conflict.
+// finish applies the write, and prepares and logs it again after a conflict. The log says of
+// each try that failed that it did.
 func (w *pending) finish(ctx context.Context) error {
 	for attempt := 1; len(w.p.Ords()) > 0; attempt++ {
 		err := w.d.Seal.Apply(ctx, w.receipt, w.p)
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, seal.ErrConflict) || attempt == conflicts {
+		err = w.d.Ledger.Failed(ctx, w.v.Who, w.receipt, err)
+		if !errors.Is(err, seal.ErrConflict) || attempt == conflicts || errors.Is(err, ledger.ErrUnavailable) {
 			return err
 		}
 		select {
