@@ -340,7 +340,7 @@ func (v *Vault) keep() (err error) {
 }
 
 // sqlGroupHead reads the first line that every checkpoint of the group begins with.
-const sqlGroupHead = `SELECT checkpoint FROM log_heads WHERE brand = 0`
+const sqlGroupHead = `SELECT checkpoint FROM log_tips WHERE brand = 0 ORDER BY size DESC LIMIT 1`
 
 // origin returns what the names of the vault's logs begin with. A server with another
 // would take every checkpoint for a forgery.

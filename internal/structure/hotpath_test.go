@@ -71,9 +71,9 @@ func TestTheHotPathStaysOnOneShard(t *testing.T) {
 		want  []string // tables that must be among what was asked, or the test is blind
 		run   func(context.Context) error
 	}{
-		{"a first reveal", false, []string{"customer_keys", "customers", "purchases", "log_heads", "log_groups"}, func(ctx context.Context) error { return reveal(ctx, tokens[0]) }},
+		{"a first reveal", false, []string{"customer_keys", "customers", "purchases", "log_heads", "log_tips", "log_groups"}, func(ctx context.Context) error { return reveal(ctx, tokens[0]) }},
 		{"a second reveal", false, []string{"customer_keys", "log_heads", "log_groups"}, func(ctx context.Context) error { return reveal(ctx, tokens[0]) }},
-		{"a batch", true, []string{"customer_keys", "purchases", "log_heads", "log_groups"}, func(ctx context.Context) error { return reveal(ctx, tokens...) }},
+		{"a batch", true, []string{"customer_keys", "purchases", "log_heads", "log_tips", "log_groups"}, func(ctx context.Context) error { return reveal(ctx, tokens...) }},
 		{"a search", false, []string{"lookups", "customer_keys", "log_groups"}, func(ctx context.Context) error {
 			_, err := alice.Search(ctx, "gucci", api.SearchRequest{By: "email", Value: "C2@example.com", Purpose: "customer-support", Ticket: "CASE-1"})
 			return err
@@ -184,14 +184,14 @@ func TestTheSpreadCheckSeesPlantedStatements(t *testing.T) {
 		}
 		return a
 	}
-	lock := text(`SELECT size, at, checkpoint FROM log_heads WHERE brand = $1 FOR UPDATE`, "1")
+	lock := text(`SELECT brand FROM log_heads WHERE brand = $1 FOR UPDATE`, "1")
 	for _, c := range []struct {
 		name  string
 		batch bool
 		tx    []asked
 		want  string // "" for no fault
 	}{
-		{"log", false, []asked{lock, text(`INSERT INTO log_groups (brand, first) VALUES ($1, $2)`, "1", "9"), text(`UPDATE log_heads SET size = $2 WHERE brand = $1 AND size = $3`, "1", "2", "3")}, ""},
+		{"log", false, []asked{lock, text(`INSERT INTO log_groups (brand, first) VALUES ($1, $2)`, "1", "9"), text(`INSERT INTO log_tips (brand, size) VALUES ($1, $2)`, "1", "2")}, ""},
 		{"reference table beside the log", false, []asked{lock, text(`SELECT text FROM policies WHERE brand = $1`, "7")}, ""},
 		{"reference table written", false, []asked{text(`UPDATE revisions SET n = n + 1 WHERE one = 1`)}, "on every node"},
 		{"two brands", false, []asked{lock, text(`INSERT INTO log_groups (brand, first) VALUES ($1, $2)`, "2", "9")}, "asks 2 values"},

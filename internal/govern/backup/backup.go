@@ -326,7 +326,7 @@ func opens(ctx context.Context, q db.Queryer, rootKey string) error {
 }
 
 const (
-	sqlHeads       = `SELECT brand, size, checkpoint FROM log_heads ORDER BY brand`
+	sqlHeads       = `SELECT t.brand, t.size, t.checkpoint FROM log_tips t WHERE t.size = (SELECT max(m.size) FROM log_tips m WHERE m.brand = t.brand) ORDER BY t.brand`
 	sqlBrandNames  = `SELECT id, name FROM brands`
 	sqlKeyVersions = `SELECT brand, kind, version FROM brand_keys ORDER BY brand, kind, version`
 	sqlNextOrdinal = `SELECT next FROM ordinals WHERE one = 1`

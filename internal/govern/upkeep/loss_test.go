@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	sqlTestLossHead  = `SELECT size, checkpoint FROM log_heads WHERE brand = $1`
+	sqlTestLossHead  = `SELECT size, checkpoint FROM log_tips WHERE brand = $1 ORDER BY size DESC LIMIT 1`
 	sqlTestLossCut   = `DELETE FROM log_groups WHERE brand = $1 AND first >= $2`
-	sqlTestLossPoint = `UPDATE log_heads SET size = $2, checkpoint = $3 WHERE brand = $1`
+	sqlTestLossTips  = `DELETE FROM log_tips WHERE brand = $1`
+	sqlTestLossPoint = `INSERT INTO log_tips (brand, size, at, checkpoint) SELECT $1, $2, max(at), $3 FROM log_groups WHERE brand = $1`
 )
 
 // failedOver is a vault whose log of gucci lost its last three entries, and which noticed.
@@ -44,7 +45,7 @@ func failedOver(t *testing.T, h *apptest.House) (size uint64, newest []byte) {
 	for _, c := range []struct {
 		sql  string
 		args []any
-	}{{sqlTestLossCut, []any{gucci, int64(size)}}, {sqlTestLossPoint, []any{gucci, int64(size), cp}}} {
+	}{{sqlTestLossCut, []any{gucci, int64(size)}}, {sqlTestLossTips, []any{gucci}}, {sqlTestLossPoint, []any{gucci, int64(size), cp}}} {
 		if _, err := h.DB.Exec(ctx, c.sql, c.args...); err != nil {
 			t.Fatal(err)
 		}

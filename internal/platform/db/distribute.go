@@ -50,6 +50,7 @@ var distributed = []Placement{
 	{Table: "take_backs", Column: "value"},
 	{Table: "log_heads", Column: "brand"},
 	{Table: "log_groups", Column: "brand", With: "log_heads"},
+	{Table: "log_tips", Column: "brand", With: "log_heads"},
 	{Table: "log_checkpoints", Column: "brand", With: "log_heads"},
 	{Table: "log_snapshots", Column: "brand", With: "log_heads"},
 	{Table: "log_snapshot_parts", Column: "brand", With: "log_heads"},

@@ -45,6 +45,7 @@ func TestDistributeOverAFakeOfCitus(t *testing.T) {
 		"distribute customer_keys by ord with customers shards -",
 		"distribute lookups by value with none shards 4",
 		"distribute log_groups by brand with log_heads shards -",
+		"distribute log_tips by brand with log_heads shards -",
 		"reference brands", "reference credentials", "reference schema_versions",
 		"truncate customer_keys", // the one with rows: a copy left behind would outlive an erasure
 	} {

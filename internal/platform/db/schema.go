@@ -565,6 +565,17 @@ var migrations = []string{
 		sealed     {blob} NOT NULL,
 		created    bigint NOT NULL
 	);`,
+	// ledger
+	`CREATE TABLE log_tips (
+		brand      integer NOT NULL,
+		size       bigint NOT NULL,
+		at         bigint NOT NULL,
+		checkpoint {blob} NOT NULL,
+		PRIMARY KEY (brand, size)
+	);
+	INSERT INTO log_tips (brand, size, at, checkpoint) SELECT brand, size, at, checkpoint FROM log_heads;` +
+		// revision: an older release would move the heads
+		`UPDATE revisions SET writer = 5 WHERE writer < 5;`,
 }
 
 const (

@@ -62,6 +62,7 @@ var parts = []struct {
 	{"log_erasures", PartKeys}, // of the state in which the keys are
 	{"unsealed_rights", PartNone},
 	{"log_heads", PartLog},
+	{"log_tips", PartLog},
 	{"log_groups", PartLog},
 	{"log_checkpoints", PartLog},
 	{"log_commitments", PartLog},

@@ -27,7 +27,8 @@ const (
 	sqlAttackRead    = `SELECT first, count, at, entries, hashes, subjects, vals FROM log_groups WHERE brand = 1 ORDER BY first`
 	sqlAttackClear   = `DELETE FROM log_groups WHERE brand = 1`
 	sqlAttackInsert  = `INSERT INTO log_groups (brand, first, count, at, entries, hashes, subjects, vals) VALUES (1, $1, $2, $3, $4, $5, $6, $7)`
-	sqlAttackHead    = `UPDATE log_heads SET size = $1, checkpoint = $2 WHERE brand = 1`
+	sqlAttackTips    = `DELETE FROM log_tips WHERE brand = 1`
+	sqlAttackHead    = `INSERT INTO log_tips (brand, size, at, checkpoint) SELECT 1, $1, coalesce(max(at), 0), $2 FROM log_groups WHERE brand = 1`
 	sqlAttackDropCps = `DELETE FROM log_checkpoints WHERE brand = 1`
 )
 
@@ -87,9 +88,19 @@ func (s *stolen) write(items []item, checkpoint []byte) {
 		tree.adopt()
 	}
 	if checkpoint != nil {
-		if _, err := s.d.Exec(ctx, sqlAttackHead, len(items), checkpoint); err != nil {
-			s.t.Fatal(err)
-		}
+		point(s.t, s.d, uint64(len(items)), checkpoint)
+	}
+}
+
+// point makes a checkpoint the head of the log.
+func point(t *testing.T, d *db.DB, size uint64, checkpoint []byte) {
+	t.Helper()
+	_, err := d.Exec(t.Context(), sqlAttackTips)
+	if err == nil {
+		_, err = d.Exec(t.Context(), sqlAttackHead, int64(size), checkpoint)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

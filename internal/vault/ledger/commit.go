@@ -121,7 +121,7 @@ func (c *chain) holdRead(ctx context.Context, p *projection) error {
 	err := c.holdSeen(ctx, p)
 	for n := 0; n < readsOn && errors.Is(err, ErrShorter); n++ {
 		var s sight
-		if failed := c.l.db.Batch(ctx, c.look(&s, sqlReadHead)); failed != nil {
+		if failed := c.l.db.Batch(ctx, c.look(&s)); failed != nil {
 			return failed
 		}
 		if s.size <= p.size {
@@ -143,7 +143,7 @@ func (c *chain) replay(ctx context.Context) (*projection, error) {
 	c.snapped.Store(max(c.snapped.Load(), p.size))
 	c.snapBytes.Store(max(c.snapBytes.Load(), bytes))
 	var s sight
-	if err := c.l.db.Batch(ctx, c.look(&s, sqlReadHead)); err != nil {
+	if err := c.l.db.Batch(ctx, c.look(&s)); err != nil {
 		return nil, err
 	}
 	return p, c.catchUp(ctx, c.l.db, p, &s)
@@ -164,16 +164,25 @@ type sight struct {
 }
 
 // look returns the statement that fills a sight with the head.
-func (c *chain) look(s *sight, headSQL string) []db.Stmt {
+func (c *chain) look(s *sight) []db.Stmt {
 	*s = sight{}
-	return []db.Stmt{{SQL: headSQL, Args: []any{int64(c.brand)}, Scan: func(r db.Row) error {
+	return []db.Stmt{{SQL: sqlReadHead, Args: []any{int64(c.brand)}, Scan: func(r db.Row) error {
 		s.found = true
 		return r.Scan(&s.size, &s.at, &s.cp)
 	}}}
 }
 
-// since returns the statement that reads a page of groups from a size on. After one
-// that locks the head it reads all that the lock's earlier holder committed.
+// lock returns the statement that keeps other servers from writing a brand's log until the
+// transaction ends: none where a transaction holds the one write lock anyway.
+func (l *Ledger) lock(brand record.BrandID) []db.Stmt {
+	if l.db.Engine() == db.SQLite {
+		return nil
+	}
+	return []db.Stmt{{SQL: sqlPostgresLockLog, Args: []any{int64(brand)}, Scan: func(db.Row) error { return nil }}}
+}
+
+// since returns the statement that reads a page of groups from a size on. After the one
+// that locks the log it reads all that the lock's earlier holder committed.
 func (c *chain) since(page *[]group, known uint64) db.Stmt {
 	*page = nil
 	return db.Stmt{SQL: sqlReadGroups, Args: []any{int64(c.brand), known, pageGroups}, Scan: func(r db.Row) error {
@@ -353,16 +362,21 @@ func (c *chain) refuseRest() {
 }
 
 const (
-	sqlSQLiteLockHead   = sqlReadHead // the transaction holds the one write lock already
-	sqlPostgresLockHead = sqlReadHead + ` FOR UPDATE`
-	sqlInsertGroup      = `INSERT INTO log_groups (brand, first, count, at, entries, hashes, subjects, vals) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
-	sqlMoveHead         = `UPDATE log_heads SET size = $2, at = $3, checkpoint = $4 WHERE brand = $1 AND size = $5`
-	sqlKeepCheckpoint   = `INSERT INTO log_checkpoints (brand, size, at, checkpoint) VALUES ($1, $2, $3, $4)`
+	// A row that never changes is the lock, and each group brings a head: were one row both,
+	// each commit would walk all its versions that a transaction held open still sees.
+	sqlPostgresLockLog = `SELECT brand FROM log_heads WHERE brand = $1 FOR UPDATE`
+	sqlDropTips        = `DELETE FROM log_tips WHERE brand = $1 AND size < $2`
+	sqlInsertGroup     = `INSERT INTO log_groups (brand, first, count, at, entries, hashes, subjects, vals) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+	sqlKeepCheckpoint  = `INSERT INTO log_checkpoints (brand, size, at, checkpoint) VALUES ($1, $2, $3, $4)`
 )
 
 // checkpointEvery is how many entries lie, at least, between two checkpoints that
 // are kept for good.
 const checkpointEvery = 4096
+
+// tipsEvery is how many entries lie, at least, between two removals of heads that newer
+// ones have replaced. Whoever reads the newest comes by none of the others.
+const tipsEvery = 64
 
 // companyGroups is for how many groups after the last one before which another server
 // had written, the entries of others are asked for together with the lock. A server
@@ -397,11 +411,6 @@ func (c *chain) group(rs []*request) {
 		if _, err = c.l.ring.EnsureMonth(ctx, c.brand, m.month); err == nil {
 			d, err = c.attempt(ctx, &rs)
 		}
-	}
-	if err == nil && len(d.rs) > 0 && d.moved != 1 {
-		// Unreachable under the lock. The group then lies beyond the head, where
-		// nobody signed it.
-		err = fmt.Errorf("the head of the log moved under its lock: %w", ErrTampered)
 	}
 	if failed, ok := errors.AsType[*actError](err); ok && len(rs) == 1 { // rolled back: nothing happened
 		rs[0].failed = failed.err
@@ -461,15 +470,11 @@ func (c *chain) attempt(ctx context.Context, rs *[]*request) (d *draft, err erro
 		err = c.l.stopped(c.brand)
 	}
 	if err == nil {
-		lock := sqlPostgresLockHead
-		if c.l.db.Engine() == db.SQLite {
-			lock = sqlSQLiteLockHead
-		}
 		var s sight
 		var now time.Time
 		var rev int64
 		err = c.l.db.Pipeline(ctx, func() []db.Stmt {
-			first := c.look(&s, lock)
+			first := append(c.l.lock(c.brand), c.look(&s)...)
 			if c.company > 0 {
 				first = append(first, c.since(&s.page, c.proj.size))
 			}

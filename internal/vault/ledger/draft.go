@@ -34,7 +34,6 @@ type draft struct {
 	stopped stops                   // what the group itself stops
 	holding entry.Set               // whom the group itself puts under a legal hold
 	kept    []db.Stmt               // commitments of who was erased before their entry came, and steps of erasures that are due
-	moved   int64                   // heads that the commit moved
 	month   keys.MonthKey
 	epoch   string // that the group's checkpoint is of
 }
@@ -258,7 +257,7 @@ func (d *draft) keep(r *request) {
 }
 
 // store returns the statements that write the group: none if nothing was accepted.
-// The primary key of log_groups is the last guard against two at one place.
+// The primary keys of log_groups and log_tips are the last guard against two at one place.
 func (d *draft) store() []db.Stmt {
 	if len(d.rs) == 0 {
 		return nil
@@ -266,9 +265,12 @@ func (d *draft) store() []db.Stmt {
 	brand, size := int64(d.c.brand), d.tree.size
 	stmts := []db.Stmt{
 		{SQL: sqlInsertGroup, Args: []any{brand, d.g.first, d.g.count, d.g.at, d.g.leaves, d.g.hashes, notNil(d.g.subjects), d.g.values}},
-		{SQL: sqlMoveHead, Args: []any{brand, size, d.g.at, d.cp, d.g.first}, Affected: &d.moved},
+		{SQL: sqlInsertTip, Args: []any{brand, size, d.g.at, d.cp}},
 	}
 	stmts = append(stmts, d.kept...)
+	if d.g.first/tipsEvery != size/tipsEvery {
+		stmts = append(stmts, db.Stmt{SQL: sqlDropTips, Args: []any{brand, size}})
+	}
 	if d.g.first/checkpointEvery != size/checkpointEvery {
 		stmts = append(stmts, db.Stmt{SQL: sqlKeepCheckpoint, Args: []any{brand, size, d.g.at, d.cp}})
 	}

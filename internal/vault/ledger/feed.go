@@ -11,15 +11,18 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 )
 
-const sqlSizes = `SELECT brand, size FROM log_heads`
+const sqlSizes = `SELECT h.brand, (SELECT max(t.size) FROM log_tips t WHERE t.brand = h.brand) FROM log_heads h`
 
 // Sizes returns how many entries each log has, by one query.
 func (l *Ledger) Sizes(ctx context.Context) (map[record.BrandID]uint64, error) {
 	out := map[record.BrandID]uint64{}
 	err := l.db.Rows(ctx, func(r db.Row) error {
-		var brand, size int64
+		var brand int64
+		var size *int64 // none of a log whose newest rows somebody removed
 		err := r.Scan(&brand, &size)
-		out[record.BrandID(brand)] = uint64(size)
+		if size != nil {
+			out[record.BrandID(brand)] = uint64(*size)
+		}
 		return err
 	}, sqlSizes)
 	if err != nil {

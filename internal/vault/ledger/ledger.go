@@ -151,21 +151,16 @@ func (l *Ledger) Close() error {
 
 const (
 	sqlInsertHead = `INSERT INTO log_heads (brand, size, at, checkpoint) VALUES ($1, 0, $2, $3)`
-	sqlReadHead   = `SELECT size, at, checkpoint FROM log_heads WHERE brand = $1`
+	sqlInsertTip  = `INSERT INTO log_tips (brand, size, at, checkpoint) VALUES ($1, $2, $3, $4)`
+	sqlReadHead   = `SELECT size, at, checkpoint FROM log_tips WHERE brand = $1 ORDER BY size DESC LIMIT 1`
 )
 
 // Fence waits for the group commits that are under way on any server, by passing
 // through the lock of each brand's log. Those that begin after it see every change
 // that was committed before it.
 func (l *Ledger) Fence(ctx context.Context, brands ...record.BrandID) error {
-	lock := sqlPostgresLockHead
-	if l.db.Engine() == db.SQLite {
-		lock = sqlSQLiteLockHead
-	}
 	for _, brand := range brands {
-		err := l.db.Pipeline(ctx, func() []db.Stmt {
-			return []db.Stmt{{SQL: lock, Args: []any{int64(brand)}, Scan: func(db.Row) error { return nil }}}
-		}, func(db.Queryer) ([]db.Stmt, error) { return nil, nil })
+		err := l.db.Pipeline(ctx, func() []db.Stmt { return l.lock(brand) }, func(db.Queryer) ([]db.Stmt, error) { return nil, nil })
 		if err != nil {
 			return unavailable(fmt.Errorf("waiting for the log of brand %d: %w", brand, err))
 		}
@@ -183,7 +178,10 @@ func Create(ctx context.Context, q db.Queryer, brand record.BrandID, signer note
 	if err != nil {
 		return fmt.Errorf("signing the first checkpoint of brand %d: %w", brand, err)
 	}
-	if _, err := q.Exec(ctx, sqlInsertHead, int64(brand), at.UnixMicro(), cp); err != nil {
+	if _, err = q.Exec(ctx, sqlInsertHead, int64(brand), at.UnixMicro(), cp); err == nil {
+		_, err = q.Exec(ctx, sqlInsertTip, int64(brand), 0, at.UnixMicro(), cp)
+	}
+	if err != nil {
 		return fmt.Errorf("beginning the log of brand %d: %w", brand, err)
 	}
 	return nil

@@ -21,7 +21,6 @@ const (
 	sqlTestCutGroups      = `DELETE FROM log_groups WHERE brand = 1 AND first >= $1`
 	sqlTestCutCheckpoints = `DELETE FROM log_checkpoints WHERE brand = 1 AND size > $1`
 	sqlTestCutSnapshots   = `DELETE FROM log_snapshots WHERE brand = 1 AND size > $1`
-	sqlTestEmptyLog       = `DELETE FROM log_heads WHERE brand = 1`
 	sqlTestRefuse         = `CREATE TRIGGER refused BEFORE INSERT ON log_groups BEGIN SELECT raise(ABORT, 'refused'); END`
 	sqlTestTake           = `DROP TRIGGER refused`
 	sqlTestSpoilList      = `UPDATE log_groups SET subjects = $2 WHERE brand = 1 AND first = $1`
@@ -47,9 +46,7 @@ func failOver(t *testing.T, d *db.DB, size uint64, checkpoint []byte) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := d.Exec(t.Context(), sqlAttackHead, int64(size), checkpoint); err != nil {
-		t.Fatal(err)
-	}
+	point(t, d, size, checkpoint)
 }
 
 // busy is a log of ten entries, of which a checkpoint is kept, and ten more.
@@ -209,7 +206,7 @@ func TestAServerLooksAfterItsLogs(t *testing.T) {
 		"cut": {failOver, Shorter},
 		"emptied": {func(t *testing.T, d *db.DB, _ uint64, _ []byte) {
 			failOver(t, d, 0, []byte("nothing"))
-			if _, err := d.Exec(t.Context(), sqlTestEmptyLog); err != nil {
+			if _, err := d.Exec(t.Context(), sqlAttackTips); err != nil {
 				t.Fatal(err)
 			}
 		}, Shorter},

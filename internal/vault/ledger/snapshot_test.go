@@ -50,7 +50,7 @@ func everything(t fataler, c *chain) *projection {
 	t.Helper()
 	p := newProjection()
 	var s sight
-	if err := c.l.db.Batch(context.Background(), c.look(&s, sqlReadHead)); err != nil {
+	if err := c.l.db.Batch(context.Background(), c.look(&s)); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.catchUp(context.Background(), c.l.db, p, &s); err != nil {

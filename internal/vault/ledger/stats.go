@@ -37,7 +37,7 @@ func (l *Ledger) Stats() Stats {
 	return out
 }
 
-const sqlCountEntries = `SELECT coalesce(sum(size), 0) FROM log_heads`
+const sqlCountEntries = `SELECT coalesce(sum((SELECT max(t.size) FROM log_tips t WHERE t.brand = h.brand)), 0) FROM log_heads h`
 
 // Logged returns how many entries all logs have together.
 func (l *Ledger) Logged(ctx context.Context) (n int64, err error) {

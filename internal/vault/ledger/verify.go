@@ -37,7 +37,7 @@ func (t tiles) ReadFile(ctx context.Context, path string) ([]byte, error) {
 	return b, err
 }
 
-const sqlBeyondHead = `SELECT count(*) FROM log_groups g JOIN log_heads h ON h.brand = g.brand WHERE g.brand = $1 AND g.first >= h.size`
+const sqlBeyondHead = `SELECT count(*) FROM log_groups g WHERE g.brand = $1 AND g.first >= (SELECT max(t.size) FROM log_tips t WHERE t.brand = $1)`
 
 const sqlListCheckpoints = `SELECT size, checkpoint FROM log_checkpoints WHERE brand = $1 ORDER BY size`
 

@@ -26,9 +26,10 @@ import (
 )
 
 const (
-	sqlTestBrandHead = `SELECT size, checkpoint FROM log_heads WHERE brand = 1`
+	sqlTestBrandHead = `SELECT size, checkpoint FROM log_tips WHERE brand = 1 ORDER BY size DESC LIMIT 1`
 	sqlTestCutLog    = `DELETE FROM log_groups WHERE brand = 1 AND first >= $1`
-	sqlTestCutHead   = `UPDATE log_heads SET size = $1, checkpoint = $2 WHERE brand = 1`
+	sqlTestCutTips   = `DELETE FROM log_tips WHERE brand = 1`
+	sqlTestCutHead   = `INSERT INTO log_tips (brand, size, at, checkpoint) SELECT 1, $1, max(at), $2 FROM log_groups WHERE brand = 1`
 )
 
 // watching runs what a server runs beside its requests, until the test ends.
@@ -162,7 +163,7 @@ func (h *house) cut(size uint64, checkpoint []byte) {
 	for _, c := range []struct {
 		sql  string
 		args []any
-	}{{sqlTestCutLog, []any{int64(size)}}, {sqlTestCutHead, []any{int64(size), checkpoint}}} {
+	}{{sqlTestCutLog, []any{int64(size)}}, {sqlTestCutTips, nil}, {sqlTestCutHead, []any{int64(size), checkpoint}}} {
 		if _, err := h.vault.DB.Exec(h.t.Context(), c.sql, c.args...); err != nil {
 			h.t.Fatal(err)
 		}
