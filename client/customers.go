@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 
@@ -25,6 +26,12 @@ func (c *Client) SetStanding(ctx context.Context, brand, token string, req api.S
 
 // Feed sends records of a feed. It may be sent again, in any order.
 func (c *Client) Feed(ctx context.Context, brand string, records []api.FeedRecord) (*api.Fed, error) {
+	return ask[api.Fed](ctx, c, http.MethodPost, at(brand, "feed"), records)
+}
+
+// FeedRaw is Feed for records that are JSON already, as a source wrote them. One that is no
+// record is refused by itself.
+func (c *Client) FeedRaw(ctx context.Context, brand string, records []json.RawMessage) (*api.Fed, error) {
 	return ask[api.Fed](ctx, c, http.MethodPost, at(brand, "feed"), records)
 }
 

@@ -90,7 +90,7 @@ var guards = []guard{
 	{"P7.6", "internal/vault/change/due.go", "if !ok || by.Change != x.ID || e.Principal != x.Second || e.Lineage != x.SecondIn {", "if !ok && by.Change != \"\" {", "internal/vault/change.TestARequestIsWhatTheLogSays"},
 	{"P7.7", "internal/vault/change/desk.go", "if now.Sub(x.Created) < patience {", "if now.Sub(x.Created) < 0 {", "internal/vault/change.TestTheAlarmComesFirst"},
 
-	{"P8.1", "internal/web/server/server.go", "\t\t\tiv.Location = d.Location\n", "\t\t\tiv.Message, _ = d.Value.(string)\n", "internal/web/server.TestErrorsAndLogsRepeatNothing"},
+	{"P8.1", "internal/web/server/server.go", "\t\tiv.Location = d.Location\n", "\t\tiv.Message, _ = d.Value.(string)\n", "internal/web/server.TestErrorsAndLogsRepeatNothing"},
 	{"P8.3", "internal/vault/intake/bounds.go", "Detail: entry.Written{Wrote: entry.Wrote{Met: 1, Tried: w.rows}}", "Detail: entry.Written{Wrote: entry.Wrote{Tried: w.rows}}", "internal/web/server.TestARefusalThatTellsCostsASearch"},
 	{"P8.3", "internal/vault/intake/bounds.go", "\t\t\t\td.Met++\n", "\t\t\t\td.Met += 0\n", "internal/web/server.TestNoWriteTellsNewFromKnownBeyondTheBudget"},
 	{"P8.4", "internal/vault/seal/purchases.go", "if hidden[p.ords[i]] {", "if hidden == nil {", "internal/web/server.TestAProbeOfCanariesTellsNothingAndIsNoticed"},

@@ -28,7 +28,7 @@ func (s *Server) customerRoutes() {
 	route(s, "GET", "/v1/brands/{brand}/holds", "hold-list", "List the legal holds in force", s.holds)
 	route(s, "POST", "/v1/brands/{brand}/holds/{name}/release", "hold-release", "Release a legal hold; needs a second person", s.releaseHold, once)
 	route(s, "POST", "/v1/brands/{brand}/purchases", "purchases-add", "Add purchases", s.addPurchases, once, bulk)
-	route(s, "POST", "/v1/brands/{brand}/feed", "feed", "Take records in from a feed, as a JSON array or as JSON lines, in any order and any number of times", s.feed, bulk)
+	route(s, "POST", "/v1/brands/{brand}/feed", "feed", "Take records in from a feed, as a JSON array or as JSON lines, in any order and any number of times", s.feed, bulk, eachByItself)
 	route(s, "GET", "/v1/brands/{brand}/customers/{token}/purchases", "purchases-list", "See a customer's purchases masked", s.viewPurchases)
 	route(s, "GET", "/v1/brands/{brand}/customers/{token}/disclosures", "who-read", "Who read a customer, with proofs", s.whoRead)
 	route(s, "POST", "/v1/brands/{brand}/search", "search", "Find customers by a value; shows them masked", s.search)
@@ -92,10 +92,6 @@ func (s *Server) addPurchases(ctx context.Context, c identity.Caller, in *sentTo
 	return refusedCard(s.vault.Intake.AddPurchases(ctx, c, in.Brand, in.Body))
 }
 
-func (s *Server) feed(ctx context.Context, c identity.Caller, in *feedRequest) (*api.Fed, error) {
-	return s.vault.Intake.Feed(ctx, c, in.Brand, in.Body)
-}
-
 func (s *Server) viewPurchases(ctx context.Context, c identity.Caller, in *viewRequest) (*api.Disclosed, error) {
 	return s.vault.Disclose.View(ctx, c, in.Brand, in.Token, in.Purpose, in.Ticket, record.Fields(record.Purchases))
 }
@@ -142,11 +138,6 @@ type holdRelease struct {
 type patchRequest struct {
 	CustomerPath
 	Body api.Fields
-}
-
-type feedRequest struct {
-	BrandPath
-	Body []api.FeedRecord `maxItems:"5000" minItems:"1" contentType:"application/json"`
 }
 
 type standingRequest struct {

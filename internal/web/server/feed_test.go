@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -171,5 +172,83 @@ func feed(t *testing.T, h *house) {
 	}
 	if see("F-5").Fields["given_name"] != "Ed" {
 		t.Error("a line is not there")
+	}
+
+	// A record that is none is refused by itself, in lines and in an array, with its place in
+	// the answer and the reason; those beside it go in. Nothing of it is repeated.
+	broken := []string{
+		`{"source":"shop","position":30,"customer":{"external_id":"secret`,
+		`{"source":"shop","position":"secret","customer":{"external_id":"F-7"}}`,
+		`{"source":"shop","position":9223372036854775808,"customer":{"external_id":"F-7"}}`,
+		`{"source":"shop","position":30,"customer":{"external_id":7,"email":["secret"]}}`,
+		`{"source":"shop","position":30,"custmer":{"external_id":"secret"}}`,
+		`{"source":"shop","position":30,"secret@example.com":true,"customer":{"external_id":"F-7"}}`,
+		`{"source":"shop","position":30,"op":"secret","customer":{"external_id":"F-7"}}`,
+		`{"source":"shop","position":30,"purchase":{"external_id":"F-7","purchase_id":"1","at":"2024-05-31","quantity":"secret"}}`,
+		`{"source":"shop","position":30,"customer":{"external_id":"F-7","given_name":"secret\u0000"}}`,
+		`{"source":"shop","position":30,"customer":{"external_id":"F-7"},"customer":{"external_id":"secret"}}`,
+		"{\"source\":\"shop\",\"position\":30,\"customer\":{\"external_id\":\"F-7\",\"given_name\":\"secret\xff\"}}",
+		`{"customer":{"external_id":"F-7"}}`,
+		`],["secret"`,
+		`null`, `"secret"`, `7`, `[]`, `{}`,
+	}
+	reasons := []string{"is malformed JSON", "position expected", "", "customer.external_id expected string", "did you mean `customer`?", "Unknown property",
+		"op expected value to be one of", "purchase.quantity expected integer", "NUL character", "repeated", "NUL character", "expected required property source",
+		"is malformed JSON", "is no JSON object", "is no JSON object", "is no JSON object", "is no JSON object", "source"}
+	good := func(place int64, id string) string {
+		text, err := json.Marshal(customer(place, id, "Fay"))
+		h.must(err)
+		return string(text)
+	}
+	send := func(kind, body string) (int, *api.Fed, string) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url+"/v1/brands/gucci/feed", strings.NewReader(body))
+		h.must(err)
+		req.Header.Set("Content-Type", kind)
+		req.Header.Set("Authorization", "Bearer "+key.Key)
+		resp, err := http.DefaultClient.Do(req)
+		h.must(err)
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		h.must(err)
+		var out api.Fed
+		if resp.StatusCode == http.StatusOK {
+			h.must(json.Unmarshal(text, &out))
+		}
+		return resp.StatusCode, &out, string(text)
+	}
+	for kind, join := range map[string][3]string{"application/x-ndjson": {"", "\r\n", ""}, "application/json": {"[", ",", "]"}} {
+		for i, bad := range broken {
+			if join[1] == "," && !json.Valid([]byte(bad)) {
+				continue // no record of a broken array can be found
+			}
+			id := "F-" + kind + strconv.Itoa(i)
+			code, out, text := send(kind, join[0]+strings.Join([]string{good(40, id+"a"), bad, good(41, id+"b")}, join[1])+join[2])
+			if code != http.StatusOK || len(out.Records) != 3 || !out.Records[0].Accepted || !out.Records[2].Accepted {
+				t.Errorf("%s, record %d: %d %s", kind, i, code, text)
+				continue
+			}
+			r := out.Records[1]
+			if r.Accepted || r.Reject == nil || !strings.Contains(r.Reject.Field+" "+r.Reject.Reason, reasons[i]) || strings.Contains(text, "secret") {
+				t.Errorf("%s, record %d: %s", kind, i, text)
+			}
+			if i == 0 && see(id + "b").Fields["given_name"] != "Fay" {
+				t.Error("the record beside one that is none is not there")
+			}
+		}
+	}
+	for _, c := range []struct {
+		kind, body string
+		code       int
+	}{
+		{"application/json", `[` + good(50, "F-8") + `, {]`, http.StatusBadRequest},
+		{"application/json", `{"source":"secret"}`, http.StatusUnprocessableEntity},
+		{"application/json", `[]`, http.StatusUnprocessableEntity},
+		{"application/x-ndjson", "\n\n", http.StatusUnprocessableEntity},
+		{"application/x-ndjson", strings.Repeat("{}\n", 5001), http.StatusUnprocessableEntity},
+		{"text/csv", "secret", http.StatusUnsupportedMediaType},
+	} {
+		if code, _, text := send(c.kind, c.body); code != c.code || strings.Contains(text, "secret") {
+			t.Errorf("%s %.20s: %d %s", c.kind, c.body, code, text)
+		}
 	}
 }

@@ -70,6 +70,8 @@ const (
 	bulk
 	// accepted: the answer says that the request was taken, and no more.
 	accepted
+	// eachByItself: the body's type checks its parts, each by itself.
+	eachByItself
 )
 
 // handler answers a request: what it returns is the body.
@@ -88,6 +90,8 @@ func route[I, O any](s *Server, method, path, id, summary string, fn handler[I, 
 			op.MaxBodyBytes = maxBulkBody
 		case accepted:
 			op.DefaultStatus = http.StatusAccepted
+		case eachByItself:
+			op.SkipValidateBody = true
 		}
 	}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*answered[O], error) {

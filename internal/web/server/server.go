@@ -319,28 +319,15 @@ func (s *Server) plainErrors(ctx huma.Context, _ string, v any) (any, error) {
 	}
 	e := &api.Error{Type: api.TypeInvalid, Title: "Invalid request", Status: m.Status}
 	for _, d := range m.Errors {
-		iv := api.InvalidValue{Message: d.Message}
 		if place, ok := strings.CutPrefix(d.Message, notText+": "); ok {
 			e.Errors = refuseText(place).Errors
 			break
 		}
-		switch {
-		case strings.HasPrefix(d.Message, "unexpected property"):
-			s.unknownProperty(&iv, ctx.Operation(), d.Location)
-		case strings.HasPrefix(d.Message, "expected "):
-			iv.Location = d.Location
-			iv.Pointer = pointer(d.Location)
-		case strings.HasPrefix(d.Message, "required query parameter"):
-			name := strings.TrimPrefix(d.Location, "query.")
-			iv.Location, iv.Message = "query."+name, "query parameter `"+name+"` is required"
-		case strings.HasPrefix(d.Message, malformed):
-			iv.Location = "body"
-		case m.Status == http.StatusUnsupportedMediaType:
-			iv.Message = "Content-Type must be application/json"
-		default:
-			iv.Message = "Invalid value"
+		if m.Status == http.StatusUnsupportedMediaType {
+			e.Errors = []api.InvalidValue{{Message: "Content-Type must be application/json"}}
+			break
 		}
-		e.Errors = append(e.Errors, iv)
+		e.Errors = append(e.Errors, s.invalid(ctx.Operation(), d))
 	}
 	switch {
 	case m.Status == http.StatusRequestTimeout:
@@ -353,6 +340,29 @@ func (s *Server) plainErrors(ctx huma.Context, _ string, v any) (any, error) {
 	}
 	s.metrics.failed(e.Type)
 	return complete(e, request), nil
+}
+
+// unexpected begins the framework's message about a property that a request does not have.
+const unexpected = "unexpected property"
+
+// invalid is what one of the framework's errors says, without the value.
+func (s *Server) invalid(op *huma.Operation, d *huma.ErrorDetail) api.InvalidValue {
+	iv := api.InvalidValue{Message: d.Message}
+	switch {
+	case strings.HasPrefix(d.Message, unexpected):
+		s.unknownProperty(&iv, op, d.Location)
+	case strings.HasPrefix(d.Message, "expected "):
+		iv.Location = d.Location
+		iv.Pointer = pointer(d.Location)
+	case strings.HasPrefix(d.Message, "required query parameter"):
+		name := strings.TrimPrefix(d.Location, "query.")
+		iv.Location, iv.Message = "query."+name, "query parameter `"+name+"` is required"
+	case strings.HasPrefix(d.Message, malformed):
+		iv.Location = "body"
+	default:
+		iv.Message = "Invalid value"
+	}
+	return iv
 }
 
 // malformed begins the message about a body that is no JSON.

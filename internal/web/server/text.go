@@ -96,11 +96,18 @@ type textError struct{ place string }
 // Error returns the place behind notText, which plainErrors takes apart again.
 func (e *textError) Error() string { return notText + ": " + e.place }
 
+// nulEscape is a NUL in a text of JSON.
+const nulEscape = `\u0000`
+
 // jsonFormat reads bodies as JSON all of whose texts can be kept. The library would put
 // another character into the place of bytes that are not UTF-8.
 func (s *Server) jsonFormat() huma.Format {
-	escape := []byte(`\u0000`)
+	escape := []byte(nulEscape)
 	return huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: func(data []byte, v any) error {
+		if fed, is := v.(*fedBody); is {
+			fed.array(data)
+			return nil
+		}
 		valid := utf8.Valid(data)
 		if valid && !bytes.Contains(data, escape) {
 			return unmarshal(data, v)
@@ -123,22 +130,15 @@ func (s *Server) jsonFormat() huma.Format {
 // linesType is the content type of JSON lines.
 const linesType = "application/x-ndjson"
 
-// linesFormat reads bodies of JSON lines as the array of them. Answers are JSON.
+// linesFormat reads bodies of JSON lines, where a route takes them. Answers are JSON.
 func (s *Server) linesFormat() huma.Format {
-	inner := s.jsonFormat()
-	return huma.Format{Marshal: inner.Marshal, Unmarshal: func(data []byte, v any) error {
-		array := make([]byte, 1, len(data)+2)
-		array[0] = '['
-		for line := range bytes.Lines(data) {
-			if line = bytes.TrimSpace(line); len(line) == 0 {
-				continue
-			}
-			if len(array) > 1 {
-				array = append(array, ',')
-			}
-			array = append(array, line...)
+	return huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: func(data []byte, v any) error {
+		fed, is := v.(*fedBody)
+		if !is {
+			return huma.ErrUnknownContentType
 		}
-		return inner.Unmarshal(append(array, ']'), v)
+		fed.lines(data)
+		return nil
 	}}
 }
 
