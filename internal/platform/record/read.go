@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/text/language"
 	"golang.org/x/text/language/display"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
@@ -22,7 +23,7 @@ var (
 	ErrTwoEmails   = fault.New(fault.Invalid, "holds more than one e-mail address")
 	ErrLostDigits  = fault.New(fault.Invalid, "is a phone number that a spreadsheet has rounded (as 3.36E+10): its digits are lost")
 	ErrNoCountry   = fault.New(fault.Invalid, "is a national phone number without a country")
-	ErrCountry     = fault.New(fault.Invalid, "is not a country: write an ISO 3166-1 code such as FR or FRA, or its English or French name")
+	ErrCountry     = fault.New(fault.Invalid, "is not a country: write an ISO 3166-1 code such as FR or FRA, or its name in English, French, Italian, German, Spanish, Portuguese, Japanese, Korean or Chinese")
 	ErrLocale      = fault.New(fault.Invalid, "is not a language such as fr or fr-FR")
 	ErrStanding    = fault.New(fault.Invalid, "is not a standing: deceased, minor, represented, do-not-write, erasure-asked, or several with commas")
 	errUnreadPhone = errors.New("is not a phone number such as +33123456789")
@@ -196,40 +197,107 @@ func countryCode(s string) bool {
 	return capitals(s, 2) && countries()[int(s[0]-'A')*26+int(s[1]-'A')]
 }
 
-// countryNames are the codes by name, in the languages of the product, folded.
+// nameLanguages are those in which names of countries are read: the product's own, in each
+// way of writing that names countries differently.
+var nameLanguages = []language.Tag{
+	language.English, language.French, language.Italian, language.German, language.Spanish, language.Portuguese, language.EuropeanPortuguese,
+	language.Japanese, language.Korean, language.SimplifiedChinese, language.TraditionalChinese,
+}
+
+// moreNames are names that lists of countries use beside those of the Unicode tables: as ISO
+// 3166-1 writes them, as shops do, and as people do.
+var moreNames = map[string]string{
+	"GB": "UK|Great Britain|England|Scotland|Wales|Northern Ireland|United Kingdom (UK)|United Kingdom of Great Britain and Northern Ireland|Grande-Bretagne|Angleterre|" +
+		"Gran Bretagna|Inghilterra|Großbritannien|Grossbritannien|England (UK)|Gran Bretaña|Inglaterra|Grã-Bretanha|英国|英國|大英帝国|ブリテン",
+	"US": "USA|U.S.A.|U.S.|United States (US)|United States of America|États-Unis d'Amérique|Etats-Unis|Stati Uniti d'America|Vereinigte Staaten von Amerika|" +
+		"Estados Unidos de América|EE. UU.|EE.UU.|EEUU|EUA|Estados Unidos da América|アメリカ|米国|미합중국|美利坚合众国|美利堅合眾國",
+	"KR": "Korea|Republic of Korea|South Korea|Korea, Republic of|Korea (Republic of)|Korea, South|Corée (du Sud)|Corée du Sud|Republik Korea|República de Corea|República da Coreia|" +
+		"大韓民国|大韓民國|大韩民国|한국|남한|南韓|南韩",
+	"DE": "BRD|Bundesrepublik Deutschland|Federal Republic of Germany|ドイツ連邦共和国|德意志联邦共和国",
+	"CH": "Schweizerische Eidgenossenschaft|Confédération suisse|Svizzera (CH)|Helvetia|スイス連邦",
+	"NL": "Holland|The Netherlands|Netherlands (Kingdom of the)|Hollande|Olanda|Holanda|オランダ王国|荷蘭",
+	"RU": "Russian Federation|Fédération de Russie|Federazione Russa|Russische Föderation|Federación de Rusia|Federação Russa|ロシア連邦|俄罗斯联邦",
+	"CN": "People's Republic of China|Mainland China|PRC|中華人民共和国|中华人民共和国|中國大陸|中国大陆|VR China|Volksrepublik China",
+	"HK": "Hong Kong|Hongkong|香港|香港特別行政區|香港特别行政区|홍콩",
+	"MO": "Macau|Macao|澳门|澳門|マカオ|마카오",
+	"TW": "Taiwan|Taiwan, Province of China|Taiwan (ROC)|中華民國|臺灣|台灣|Taïwan|Taiwán",
+	"AE": "UAE|U.A.E.|Emirates|Émirats arabes unis (EAU)|EAU|VAE|アラブ首長国連邦 (UAE)|UAE (アラブ首長国連邦)",
+	"CZ": "Czech Republic|République tchèque|Repubblica Ceca|Tschechische Republik|República Checa|チェコ共和国|捷克共和国",
+	"TR": "Turkey|Türkiye|Turkiye|Republic of Türkiye|Turquía|Turquia",
+	"IE": "Republic of Ireland|Eire|Éire|Ireland, Republic of|Republik Irland|République d'Irlande",
+	"CI": "Ivory Coast|Cote d'Ivoire|Costa do Marfim|Elfenbeinküste",
+	"VN": "Viet Nam|Việt Nam",
+	"IR": "Iran, Islamic Republic of|Iran (Islamic Republic of)",
+	"BO": "Bolivia, Plurinational State of|Bolivia (Plurinational State of)",
+	"VE": "Venezuela, Bolivarian Republic of|Venezuela (Bolivarian Republic of)",
+	"TZ": "Tanzania, United Republic of|United Republic of Tanzania",
+	"MD": "Moldova, Republic of|Republic of Moldova",
+	"SY": "Syrian Arab Republic", "LA": "Lao People's Democratic Republic", "VA": "Holy See|Vatican|Vaticano|Vatikan",
+	"KP": "Korea, Democratic People's Republic of|Korea (Democratic People's Republic of)|Democratic People's Republic of Korea",
+	"CD": "Congo, Democratic Republic of the|Democratic Republic of the Congo|Congo, The Democratic Republic of the|République démocratique du Congo|Demokratische Republik Kongo|DR Congo|DRC",
+	"CG": "Republic of the Congo|République du Congo|Republik Kongo",
+	"MK": "North Macedonia|Macédoine du Nord|Macedonia del Nord|Nordmazedonien|Macedonia del Norte|Macedónia do Norte|Macedônia do Norte|北マケドニア|북마케도니아|北马其顿|北馬其頓",
+	"SZ": "Eswatini|エスワティニ|에스와티니|斯威士兰王国", "CV": "Cabo Verde|Cape Verde|Kap Verde", "MM": "Myanmar|Burma|Birmanie|Birmania", "BN": "Brunei Darussalam",
+	"PS": "Palestine|Palestine, State of|State of Palestine|Palestina|Palästina", "FM": "Micronesia, Federated States of|Micronesia (Federated States of)",
+	"BY": "Belarus|Weißrussland|Weissrussland|Belarus'", "NZ": "Neuseeland|Aotearoa", "JP": "Japan (日本)|日本国|Nippon", "AT": "Oesterreich|Republik Österreich",
+	"ES": "Espagne (ES)|Reino de España|España (ES)", "SX": "Sint Maarten (Dutch part)", "MF": "Saint Martin (French part)",
+	"VG": "Virgin Islands (British)|British Virgin Islands", "VI": "Virgin Islands (U.S.)|US Virgin Islands",
+}
+
+// countryNames are the codes by name. A name that two countries have has none: it is not
+// guessed.
 var countryNames = sync.OnceValue(func() map[string]string {
 	out := map[string]string{}
-	for _, in := range []language.Tag{language.English, language.French} {
+	add := func(name, code string) {
+		key := nameKey(name)
+		if have, there := out[key]; key == "" {
+			return
+		} else if there && have != code {
+			code = ""
+		}
+		out[key] = code
+	}
+	for _, in := range nameLanguages {
 		names := display.Regions(in)
 		for i, is := range countries() {
-			if !is {
-				continue
-			}
-			code := string([]byte{'A' + byte(i/26), 'A' + byte(i%26)})
-			if name := names.Name(language.MustParseRegion(code)); name != "" {
-				out[fold(name)] = code
+			if is {
+				code := string([]byte{'A' + byte(i/26), 'A' + byte(i%26)})
+				add(names.Name(language.MustParseRegion(code)), code)
 			}
 		}
 	}
-	for name, code := range map[string]string{
-		"uk": "GB", "great britain": "GB", "england": "GB", "scotland": "GB", "wales": "GB", "grande-bretagne": "GB",
-		"usa": "US", "u.s.a.": "US", "u.s.": "US", "united states of america": "US", "états-unis d’amérique": "US", "états-unis d'amérique": "US",
-		"korea": "KR", "republic of korea": "KR", "south korea": "KR", "russian federation": "RU", "viet nam": "VN",
-		"czech republic": "CZ", "holland": "NL", "the netherlands": "NL", "hong kong": "HK", "macau": "MO", "macao": "MO", "turkey": "TR",
-		"taiwan": "TW", "ivory coast": "CI", "republic of ireland": "IE", "türkiye": "TR",
-		// As ISO 3166-1 writes them, and lists of countries in shops.
-		"united kingdom of great britain and northern ireland": "GB", "united kingdom (uk)": "GB", "united states (us)": "US", "korea, republic of": "KR", "korea (republic of)": "KR",
-		"iran, islamic republic of": "IR", "iran (islamic republic of)": "IR", "taiwan, province of china": "TW", "bolivia, plurinational state of": "BO", "bolivia (plurinational state of)": "BO",
-		"venezuela, bolivarian republic of": "VE", "venezuela (bolivarian republic of)": "VE", "tanzania, united republic of": "TZ", "moldova, republic of": "MD", "republic of moldova": "MD",
-		"netherlands (kingdom of the)": "NL", "syrian arab republic": "SY", "lao people's democratic republic": "LA", "holy see": "VA",
-	} {
-		out[fold(name)] = code
+	for code, names := range moreNames {
+		for name := range strings.SplitSeq(names, "|") {
+			add(name, code)
+		}
 	}
 	return out
 })
 
+// nameMarks are written or left out as people like.
+var nameMarks = strings.NewReplacer("\u2019", "", "\u2018", "", "\u00b4", "", "`", "", "'", "", ".", "", "-", " ", "\u2010", " ", "\u2013", " ",
+	"\u30fb", " ", "&", " and ", ",", " ", "(", " ", ")", " ", "st ", "saint ")
+
+// nameKey is the form under which names of countries are compared: accents of Latin letters,
+// hyphens, points and apostrophes tell none apart.
+func nameKey(s string) string {
+	s = fold(s)
+	if !ascii(s) {
+		latin := false
+		s = norm.NFC.String(strings.Map(func(r rune) rune {
+			if latin && unicode.Is(unicode.Mn, r) {
+				return -1
+			}
+			latin = unicode.Is(unicode.Latin, r)
+			return r
+		}, norm.NFD.String(s)))
+	}
+	return spaces(strings.TrimPrefix(nameMarks.Replace(s), "the "))
+}
+
 // ReadCountry returns the ISO 3166-1 alpha-2 code of a country that is written as a code
-// of two or three letters, in any case, or by its English or French name.
+// of two or three letters, in any case, or by its name in a language of the product. A name
+// that more than one country has is none.
 func ReadCountry(s string) (string, error) {
 	if countryCode(s) {
 		return s, nil
@@ -239,8 +307,10 @@ func ReadCountry(s string) (string, error) {
 	if countryCode(upper) {
 		return upper, nil
 	}
-	if code, ok := countryNames()[fold(t)]; ok {
-		return code, nil
+	if len(t) <= maxCountryName {
+		if code := countryNames()[nameKey(t)]; code != "" {
+			return code, nil
+		}
 	}
 	if capitals(upper, 3) {
 		if r, err := language.ParseRegion(upper); err == nil && countryCode(r.String()) && r.ISO3() == upper {
@@ -249,6 +319,9 @@ func ReadCountry(s string) (string, error) {
 	}
 	return "", ErrCountry
 }
+
+// maxCountryName is longer than any name of a country, in bytes.
+const maxCountryName = 256
 
 // ReadLocale returns a BCP 47 language tag: fr_FR and fr_FR.UTF-8 become fr-FR.
 func ReadLocale(s string) (string, error) {

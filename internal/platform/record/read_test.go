@@ -4,6 +4,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"golang.org/x/text/language"
+	"golang.org/x/text/language/display"
 )
 
 func TestAddressesAreReadAsPeopleWriteThem(t *testing.T) {
@@ -115,6 +118,59 @@ func TestCountriesAndLocales(t *testing.T) {
 		if got, err := ReadCountry(written); err != nil || got != want {
 			t.Errorf("%q is read as %q, %v; want %q", written, got, err, want)
 		}
+	}
+	// In the languages of the product, with and without accents and hyphens, and as shops write.
+	for code, names := range map[string][]string{
+		"DE": {"Deutschland", "DEUTSCHLAND", "Germania", "Alemania", "Alemanha", "ドイツ", "독일", "德国", "德國", "BRD", "Bundesrepublik Deutschland"},
+		"AT": {"Österreich", "Osterreich", "Oesterreich", "Autriche", "Áustria", "オーストリア", "奥地利"},
+		"CH": {"Schweiz", "Suisse", "Svizzera", "Suiza", "Suíça", "スイス", "스위스", "瑞士"},
+		"IT": {"Italia", "Italien", "Italie", "Itália", "イタリア", "이탈리아", "意大利", "義大利"},
+		"ES": {"España", "Espana", "Espagne", "Spagna", "Spanien", "Espanha", "スペイン", "스페인", "西班牙"},
+		"JP": {"日本", "일본", "Giappone", "Japon", "Japón", "Japão"},
+		"KR": {"대한민국", "한국", "韓国", "韩国", "南韓", "Südkorea", "Corea del Sur", "Corée du Sud", "Coreia do Sul", "Korea, Republic of"},
+		"CN": {"中国", "中國", "중국", "Cina", "Chine", "China", "People's Republic of China", "People’s Republic of China"},
+		"HK": {"Hong Kong", "香港", "홍콩", "Hongkong", "中国香港特别行政区", "Hong Kong SAR China"},
+		"TW": {"台湾", "台灣", "臺灣", "대만", "Taïwan", "Taiwán"},
+		"US": {"Vereinigte Staaten", "Stati Uniti", "Estados Unidos", "EE. UU.", "EEUU", "アメリカ合衆国", "アメリカ", "米国", "미국", "美国", "美國", "U.S.A.", "Etats Unis", "EUA"},
+		"GB": {"Vereinigtes Königreich", "Großbritannien", "Regno Unito", "Reino Unido", "イギリス", "英国", "영국", "Inghilterra", "Northern Ireland", "the United Kingdom"},
+		"CI": {"Cote d'Ivoire", "Côte d'Ivoire", "COTE D’IVOIRE", "Costa d'Avorio", "Elfenbeinküste"},
+		"NL": {"Niederlande", "Paesi Bassi", "Países Bajos", "Países Baixos", "Pays Bas", "Olanda", "オランダ", "荷兰"},
+		"BA": {"Bosnia and Herzegovina", "Bosnia & Herzegovina", "Bosnien und Herzegowina"}, "LC": {"St. Lucia", "Saint Lucia", "St Lucia"},
+		"MK": {"North Macedonia", "Nordmazedonien"}, "TR": {"Türkei", "Turchia", "トルコ", "터키"}, "AE": {"UAE", "Vereinigte Arabische Emirate", "阿拉伯联合酋长国"},
+		"CD": {"République démocratique du Congo", "Congo - Kinshasa"}, "CG": {"Congo-Brazzaville"}, "NE": {"Niger"}, "NG": {"Nigeria", "ナイジェリア"}, "VN": {"Vietname", "Viet Nam", "베트남"},
+	} {
+		for _, written := range names {
+			if got, err := ReadCountry(written); err != nil || got != code {
+				t.Errorf("%q is read as %q, %v; want %s", written, got, err, code)
+			}
+		}
+	}
+	// A name that several countries have is none of them.
+	for _, written := range []string{"Congo", "Kongo", "コンゴ", "콩고", "刚果", "Virgin Islands", "Saint Martin (both)", "America", "アメリカン", strings.Repeat("日本", 200)} {
+		if got, err := ReadCountry(written); err == nil {
+			t.Errorf("%q is read as %q", written, got)
+		}
+	}
+	// Every name of the tables is read as what it names.
+	read := 0
+	for _, in := range nameLanguages {
+		for i, is := range countries() {
+			if !is {
+				continue
+			}
+			code := string([]byte{'A' + byte(i/26), 'A' + byte(i%26)})
+			name := display.Regions(in).Name(language.MustParseRegion(code))
+			if name == "" {
+				continue // a country that is gone
+			}
+			read++
+			if got, err := ReadCountry(name); err != nil || got != code {
+				t.Errorf("%v: %q is read as %q, %v; want %s", in, name, got, err, code)
+			}
+		}
+	}
+	if read < 240*len(nameLanguages) {
+		t.Errorf("only %d names were tried", read)
 	}
 	for _, written := range []string{"XX", "EU", "xx", "eu", "ZZ", "Europe", "", "F", "Narnia", "123", "QQQ", "AA", "EUR", "European Union"} {
 		if got, err := ReadCountry(written); err == nil {
