@@ -823,6 +823,34 @@ type Mended struct {
 	Repairs []string     `json:"repairs" doc:"What was changed, or in a dry run would be. A fault without a repair needs a person."`
 }
 
+// UnadoptedRow is a row of rights that stands as it was found: it is older than the entries
+// that grant such rows, or than the logs of a restored copy.
+type UnadoptedRow struct {
+	Brand string `json:"brand" doc:"In whose log the row was sealed; group for the group."`
+	Row   string `json:"row" doc:"Table and key, after the brand where it is not the group: credentials/12, gucci:purposes/analysis."`
+	Says  string `json:"says" doc:"What the row grants or stops, in words."`
+}
+
+// Unadopted is a part of the rows of rights that nobody has confirmed.
+type Unadopted struct {
+	Rows   []UnadoptedRow `json:"rows"`
+	Total  int            `json:"total"`
+	Digest string         `json:"digest" doc:"Of the whole list: confirming names it."`
+}
+
+// AdoptRequest confirms the rows of rights of a list, except some, which it ends.
+type AdoptRequest struct {
+	Digest string   `json:"digest" maxLength:"64" doc:"Of the list that was read."`
+	Void   []string `json:"void,omitempty" maxItems:"1000" doc:"Rows that end, as the list names them."`
+	DryRun bool     `json:"dry_run,omitempty" doc:"Say what would be confirmed and ended; change nothing."`
+}
+
+// Adopted is what was confirmed and ended, or in a dry run would be.
+type Adopted struct {
+	Confirmed int            `json:"confirmed"`
+	Voided    []UnadoptedRow `json:"voided"`
+}
+
 // BackupRequest asks for a backup on the machine of the vault.
 type BackupRequest struct {
 	Dir         string   `json:"dir" maxLength:"4096" doc:"A directory on the machine of the vault; must not hold anything."`

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net/http"
+	"strconv"
 
 	"github.com/cloakroom/cloakroom/api"
 )
@@ -40,6 +41,16 @@ func (c *Client) Check(ctx context.Context, from api.CheckPlace) (*api.Checked, 
 // Mend repairs what the vault can repair by itself.
 func (c *Client) Mend(ctx context.Context, req api.MendRequest) (*api.Mended, error) {
 	return ask[api.Mended](ctx, c, http.MethodPost, Path("mend"), req)
+}
+
+// Unadopted returns rows of rights that nobody has confirmed, from the n-th on.
+func (c *Client) Unadopted(ctx context.Context, n int) (*api.Unadopted, error) {
+	return ask[api.Unadopted](ctx, c, http.MethodGet, Path("rights", "unadopted")+"?from="+strconv.Itoa(n), nil)
+}
+
+// Adopt confirms the rows of rights of a list, except those that it ends.
+func (c *Client) Adopt(ctx context.Context, req api.AdoptRequest) (*api.Adopted, error) {
+	return ask[api.Adopted](ctx, c, http.MethodPost, Path("rights", "adopt"), req)
 }
 
 // StartBackup starts a backup on the machine of the vault, for its local administrator.

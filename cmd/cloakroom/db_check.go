@@ -27,6 +27,8 @@ type checkCounts struct {
 	Logs      int    `json:"logs"`
 	Entries   uint64 `json:"entries"`
 	Faults    int64  `json:"faults"`
+	// Unadopted rows of rights stand as they were found: no fault.
+	Unadopted int `json:"unadopted"`
 }
 
 // Run checks a vault.
@@ -62,6 +64,11 @@ func (c *dbCheckCmd) Run(ctx context.Context, std Streams) error {
 			b.draw(place.Customers, min(place.Ord, out.Last), out.Last)
 		}
 		n.Customers, n.Segments, n.Indexes, n.Faults = place.Customers, place.Segments, place.Expected, place.Faults
+		rows, err := v.Unadopted(ctx, 0)
+		if err != nil {
+			return err
+		}
+		n.Unadopted = rows.Total
 		list, err := v.Brands(ctx)
 		if err != nil {
 			return err
@@ -89,6 +96,9 @@ func (c *dbCheckCmd) Run(ctx context.Context, std Streams) error {
 	} else {
 		_, err = fmt.Fprintf(std.Out, "%d customers, %d segments of purchases, %d index entries, %d logs with %d entries: %d faults\n",
 			n.Customers, n.Segments, n.Indexes, n.Logs, n.Entries, n.Faults)
+		if err == nil && n.Unadopted > 0 {
+			_, err = fmt.Fprintf(std.Out, "%s of rights stand as they were found: cloakroom db adopt\n", counted(int64(n.Unadopted), "row"))
+		}
 	}
 	if err == nil && n.Faults > 0 {
 		err = fmt.Errorf("%s found in the database", counted(n.Faults, "fault"))

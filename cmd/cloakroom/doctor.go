@@ -95,6 +95,8 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 		}
 		well, err := ordinals(ctx, v)
 		add("ordinals", err, well)
+		well, err = adoption(ctx, v)
+		add("adoption", err, well)
 		addFollowers(ctx, v, add)
 		well, err = separation(ctx, v)
 		add("two people", err, well)

@@ -136,6 +136,7 @@ var examples = map[string][]string{
 	"key status":      {"cloakroom key status --brand gucci"},
 	"key rotate-root": {"cloakroom key rotate-root"},
 	"db check":        {"cloakroom db check"},
+	"db adopt":        {"cloakroom db adopt", "cloakroom db adopt --digest 5f2a91c0d4 --void credentials/12,roles/7.1 --dry-run"},
 	"db mend":         {"cloakroom db mend --dry-run"},
 	"db init":         {"cloakroom db init --database postgres://cloakroom@db.example/cloakroom --distribute --dry-run"},
 	"drill run":       {"cloakroom drill run kering --out drill", "cloakroom drill run kering --customers 2000 --variants a --json"},

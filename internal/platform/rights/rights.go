@@ -51,6 +51,8 @@ type Row struct {
 	Gone bool
 	// Hidden says that the key may be somebody's name: in the log stands a [Tag] for it.
 	Hidden bool
+	// Says tells an administrator what the row is. It is not in the digest.
+	Says string
 }
 
 // place is the row's key in the log.
@@ -127,7 +129,18 @@ type Tx struct {
 	db.Queryer
 	// Void returns which rows are not what the log of the act says, which is locked.
 	Void func(f Found) []Void
-	rows []Row
+	// Inherited returns the rows of that log that nobody has confirmed.
+	Inherited func() []entry.Row
+	rows      []Row
+}
+
+// Inherited returns the rows that nobody has confirmed, as the log of the act says whose
+// transaction q is. Outside of an act there are none.
+func Inherited(q db.Queryer) []entry.Row {
+	if tx, ok := q.(*Tx); ok && tx.Inherited != nil {
+		return tx.Inherited()
+	}
+	return nil
 }
 
 // Holds refuses rows that are not what the log of the act says whose transaction q is:
@@ -301,6 +314,17 @@ func (b *Book) Inherited() (out []entry.Row) {
 		}
 	}
 	return entry.SortRows(out)
+}
+
+// Unadopted returns those of the rows that were sealed as they were found, that are still
+// so, and that nobody has confirmed.
+func (b *Book) Unadopted(secret []byte, rows []Row) (out []Row) {
+	for _, r := range rows {
+		if k, ok := b.tables[r.Table][r.place(secret)]; ok && k.inherited && k.digest == Digest(secret, r) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // Encode writes the book for a snapshot of its log.

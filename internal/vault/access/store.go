@@ -174,7 +174,9 @@ func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.
 		var brand int64
 		err := row.Scan(&brand, &r.version, &r.text, &r.created, &r.author)
 		r.brand = record.BrandID(brand)
-		fn(r.brand, r.row())
+		granted := r.row()
+		granted.Says = fmt.Sprintf("version %d of the policy, activated %s by principal %d", r.version, time.UnixMicro(r.created).UTC().Format(time.DateOnly), r.author)
+		fn(r.brand, granted)
 		return err
 	}, sqlAllPolicies)
 	if err != nil {

@@ -177,7 +177,9 @@ func NewStore(d *db.DB, ring *keys.Ring) *Store { return &Store{db: d, ring: rin
 func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.BrandID, r rights.Row)) error {
 	err := q.Rows(ctx, func(r db.Row) error {
 		a, err := scan(r)
-		fn(a.Brand, a.row())
+		granted := a.row()
+		granted.Says = fmt.Sprintf("approval %d of writes by principal %d, asked for by principal %d", a.ID, a.Principal, a.AskedBy)
+		fn(a.Brand, granted)
 		return err
 	}, sqlForced)
 	if err != nil {

@@ -442,15 +442,23 @@ func (s *Store) Purposes(ctx context.Context, brand record.BrandID) ([]Purpose, 
 func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.BrandID, r rights.Row)) error {
 	err := q.Rows(ctx, func(r db.Row) error {
 		b, err := scanBrand(r)
-		fn(record.Group, b.row())
-		fn(b.ID, b.setting())
+		brand, setting := b.row(), b.setting()
+		brand.Says = "brand " + b.Name
+		setting.Says = "settings of the brand: ranges of its own numbers, country, cooling time"
+		fn(record.Group, brand)
+		fn(b.ID, setting)
 		return err
 	}, sqlListBrands)
 	if err == nil {
 		err = q.Rows(ctx, func(r db.Row) error {
 			var brand int64
 			p, err := scanPurpose(db.Around(r, []any{&brand}, nil))
-			fn(record.BrandID(brand), p.row(record.BrandID(brand)))
+			purpose := p.row(record.BrandID(brand))
+			purpose.Says = fmt.Sprintf("purpose %s, on %s", p.Name, p.LegalBasis)
+			if !p.Retired.IsZero() {
+				purpose.Says += ", retired"
+			}
+			fn(record.BrandID(brand), purpose)
 			return err
 		}, sqlAllPurposes)
 	}

@@ -245,7 +245,15 @@ func (s *Store) ofLog(ctx context.Context, brand record.BrandID) ([]Containment,
 func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.BrandID, r rights.Row)) error {
 	active, err := list(ctx, q, sqlActive)
 	for i := range active {
-		fn(active[i].Brand, active[i].row())
+		c := &active[i]
+		r := c.row()
+		r.Says = fmt.Sprintf("containment of a %s", c.Kind)
+		if c.Target != 0 {
+			r.Says += fmt.Sprintf(" %d", c.Target)
+		} else if c.Role != "" {
+			r.Says += " " + c.Role
+		}
+		fn(c.Brand, r)
 	}
 	return err
 }

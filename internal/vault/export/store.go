@@ -95,7 +95,9 @@ func (s *Store) changed(ctx context.Context, q db.Queryer, brand record.BrandID,
 func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.BrandID, r rights.Row)) error {
 	err := q.Rows(ctx, func(r db.Row) error {
 		x, err := scan(r)
-		fn(x.Brand, x.row())
+		granted := x.row()
+		granted.Says = fmt.Sprintf("export %s, %s, asked for by principal %d", x.ID, x.State, x.Who.Principal)
+		fn(x.Brand, granted)
 		return err
 	}, sqlAllOpen)
 	if err != nil {

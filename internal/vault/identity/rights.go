@@ -1,8 +1,10 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
@@ -155,11 +157,30 @@ func (s *Store) Holds(ctx context.Context, principal uint64) error {
 	})
 }
 
+// day writes the day of a time.
+func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+
+// ended writes since when something is over, if it is.
+func ended(what string, at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return what + " " + day(at)
+}
+
 // Granted hands fn every row that grants something, all of the group's log.
 func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.BrandID, r rights.Row)) error {
+	names := map[uint64]string{}
+	// hand tells beside the row what it is.
+	hand := func(r rights.Row, says string, args ...any) {
+		r.Says = fmt.Sprintf(says, args...)
+		fn(record.Group, r)
+	}
+	named := func(id uint64) string { return cmp.Or(names[id], fmt.Sprintf("principal %d", id)) }
 	err := q.Rows(ctx, func(r db.Row) error {
 		p, err := scanPrincipal(r)
-		fn(record.Group, p.row())
+		names[p.ID] = p.Name
+		hand(p.row(), "%s %s, registered %s%s", p.Kind, p.Name, day(p.Created), ended(", disabled", p.Disabled))
 		return err
 	}, sqlAllPrincipals)
 	if err == nil {
@@ -167,14 +188,18 @@ func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.
 			var principal, brand, since int64
 			var role string
 			err := r.Scan(&principal, &brand, &role, &since)
-			fn(record.Group, roleRow(uint64(principal), record.BrandID(brand), role, since))
+			at := "the group"
+			if brand != int64(record.Group) {
+				at = fmt.Sprintf("brand %d", brand)
+			}
+			hand(roleRow(uint64(principal), record.BrandID(brand), role, since), "%s is %s at %s, since %s", named(uint64(principal)), role, at, day(db.Time(since)))
 			return err
 		}, sqlAllRoles)
 	}
 	if err == nil {
 		err = q.Rows(ctx, func(r db.Row) error {
 			c, err := scanCredential(r)
-			fn(record.Group, c.row())
+			hand(c.row(), "key %q of %s, made %s%s", c.Label, named(c.principal), day(c.Created), ended(", revoked", c.Revoked))
 			return err
 		}, sqlAllCredentials)
 	}
@@ -182,14 +207,14 @@ func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.
 		err = q.Rows(ctx, func(r db.Row) error {
 			var service, owner int64
 			err := r.Scan(&service, &owner)
-			fn(record.Group, ownerRow(uint64(service), uint64(owner)))
+			hand(ownerRow(uint64(service), uint64(owner)), "%s redeems the keys of %s", named(uint64(owner)), named(uint64(service)))
 			return err
 		}, sqlAllOwners)
 	}
 	if err == nil {
 		err = q.Rows(ctx, func(r db.Row) error {
 			i, err := scanInvited(r)
-			fn(record.Group, i.row())
+			hand(i.row(), "invitation of %s", named(i.Principal))
 			return err
 		}, sqlAllInvites)
 	}

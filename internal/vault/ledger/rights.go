@@ -77,7 +77,7 @@ func (d *draft) run(ctx context.Context, q db.Queryer, r *request) error {
 		r.failed = ErrSealed
 		return nil
 	}
-	tx := &rights.Tx{Queryer: q, Void: func(f rights.Found) []rights.Void { return d.p.rights.Hold(d.c.secret, d.c.brand, f) }}
+	tx := &rights.Tx{Queryer: q, Inherited: d.p.rights.Inherited, Void: func(f rights.Found) []rights.Void { return d.p.rights.Hold(d.c.secret, d.c.brand, f) }}
 	if err := r.act.make(tx, d.at); err != nil {
 		return &actError{err}
 	}
@@ -293,16 +293,17 @@ func (l *Ledger) ResealRows(ctx context.Context, brand record.BrandID, read func
 	return err
 }
 
-// Inherited returns the rows of a brand that were sealed as they were found and that nobody
-// has confirmed or changed since.
-func (l *Ledger) Inherited(ctx context.Context, brand record.BrandID) (rows []entry.Row, err error) {
+// Unadopted returns those of a brand's rows that were sealed as they were found and that
+// nobody has confirmed or changed since, and what the log says of all such rows.
+func (l *Ledger) Unadopted(ctx context.Context, brand record.BrandID, rows []rights.Row) (found []rights.Row, all []entry.Row, err error) {
 	c, err := l.chain(ctx, brand)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	err = c.under(ctx, func(db.Queryer) error {
-		rows = c.proj.rights.Inherited()
+		all = c.proj.rights.Inherited()
+		found = c.proj.rights.Unadopted(c.secret, rows)
 		return nil
 	})
-	return rows, err
+	return found, all, err
 }

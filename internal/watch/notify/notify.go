@@ -118,7 +118,9 @@ func (r *receiver) row() rights.Row {
 func Granted(ctx context.Context, q db.Queryer, fn func(brand record.BrandID, r rights.Row)) error {
 	err := q.Rows(ctx, func(row db.Row) error {
 		r, err := scanReceiver(row)
-		fn(r.brand, r.row())
+		granted := r.row()
+		granted.Says = fmt.Sprintf("receiver %s of alarms, from severity %s", r.name, r.grade)
+		fn(r.brand, granted)
 		return err
 	}, sqlAllReceivers)
 	if err != nil {

@@ -26,6 +26,8 @@ func (s *Server) healthRoutes() {
 	route(s, "GET", "/v1/version", "version", "Which release answers", s.version)
 	route(s, "POST", "/v1/check", "check", "Check the next part of the database; shows no value", s.check)
 	route(s, "POST", "/v1/mend", "mend", "Repair what the vault can repair by itself, or with dry_run say what that is; shows no value", s.mend)
+	route(s, "GET", "/v1/rights/unadopted", "rights-unadopted", "List the rows of rights that stand as they were found and that nobody has confirmed", s.unadopted)
+	route(s, "POST", "/v1/rights/adopt", "rights-adopt", "Confirm the rows of rights of a list that was read, or end some of them", s.adopt)
 }
 
 // health is open to everybody, so it names no brand and no size, except to the machine
@@ -106,4 +108,16 @@ func (s *Server) check(ctx context.Context, c identity.Caller, in *sent[api.Chec
 
 func (s *Server) mend(ctx context.Context, c identity.Caller, in *sent[api.MendRequest]) (*api.Mended, error) {
 	return s.vault.Upkeep.Mend(ctx, c, in.Body)
+}
+
+type unadoptedQuery struct {
+	From int `query:"from" minimum:"0" doc:"How many rows to pass over."`
+}
+
+func (s *Server) unadopted(ctx context.Context, c identity.Caller, in *unadoptedQuery) (*api.Unadopted, error) {
+	return s.vault.Upkeep.Unadopted(ctx, c, in.From)
+}
+
+func (s *Server) adopt(ctx context.Context, c identity.Caller, in *sent[api.AdoptRequest]) (*api.Adopted, error) {
+	return s.vault.Upkeep.Adopt(ctx, c, in.Body)
 }
