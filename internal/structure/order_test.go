@@ -72,6 +72,8 @@ var order = []string{
 	"internal/watch/notify",
 	"internal/respond/contain",
 	"internal/respond/scope",
+	"internal/respond/severity",
+	"internal/respond/duties",
 	"internal/respond/incident",
 	"internal/govern/admin",
 	"internal/govern/upkeep",
