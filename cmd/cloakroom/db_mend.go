@@ -17,9 +17,12 @@ type dbMendCmd struct {
 func (dbMendCmd) Help() string {
 	return `Repairs what follows from the rest of the vault: the counter of ordinals, which an
 earlier release's restore could set so high that every new customer was refused. The counter
-is set above the greatest ordinal in the tables, the logs and the lists of canaries. The
-repair is logged in the group's log and changes no customer. A running server makes the
-repair itself. EXIT STATUS: 0 no fault is left, 1 a fault is left.`
+is set above the greatest ordinal in the tables, the logs and the lists of canaries. Rows of
+rights that are not what the logs say are made again from the log, or removed where no entry
+wrote them; a row that cannot be made again is named with the reason. Each repair is logged
+and changes no customer. A running server makes the repair itself.
+
+EXIT STATUS: 0 no fault is left, 1 a fault is left.`
 }
 
 // Run repairs a vault.

@@ -369,7 +369,8 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.brands = bs
 	feed := follow.NewFeed()
 	v.Sender = notify.NewSender(v.DB, ring, bs, alarms)
-	o.Ledger.Committed, o.Ledger.Seen, o.Ledger.Void = feed.Committed, v.seen, v.void
+	v.Revisions = revision.New(v.DB)
+	o.Ledger.Committed, o.Ledger.Seen, o.Ledger.Void, o.Ledger.Moved = feed.Committed, v.seen, v.void, v.Revisions.Renew
 	v.Ledger = ledger.Open(v.DB, ring, func(ctx context.Context, id record.BrandID) (note.Signer, error) {
 		b, err := bs.Get(ctx, id)
 		if err != nil {
@@ -381,7 +382,6 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 		}
 		return signer(b.Name, seed.Bytes())
 	}, o.Ledger)
-	v.Revisions = revision.New(v.DB)
 	contained := containment.New(v.DB)
 	policies := access.NewStore(v.DB)
 	exports := export.NewStore(v.DB)
@@ -419,7 +419,8 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Identity.Begin = v.Admin.BeginLocal
 	v.Erase = &erase.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Seal: store, Waiting: v.Intake}
 	v.Erase.Register(v.Changes)
-	v.Upkeep = &upkeep.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Seal: store, Erase: v.Erase, Canaries: canaries, Granted: granted}
+	v.Upkeep = &upkeep.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Seal: store, Erase: v.Erase, Canaries: canaries, Granted: granted,
+		Menders: []upkeep.Mender{bs, v.Identity, policies, contained}}
 	v.Upkeep.Register(v.Changes)
 	v.Contain = &contain.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Changes: changes, Alarms: alarms, Exports: v.Exports.Store, Second: v.Changes}
 	v.Reflex = contain.NewReflex(v.Contain)

@@ -84,6 +84,19 @@ func (h *House) Restart() {
 	h.Vault = v
 }
 
+// Beside opens the vault a second time, as another server does, until the test ends.
+func (h *House) Beside() *app.Vault {
+	h.t.Helper()
+	v, err := app.Open(h.t.Context(), h.Dir, h.opts)
+	h.Must(err)
+	h.t.Cleanup(func() {
+		if err := v.Close(); err != nil {
+			h.t.Error(err)
+		}
+	})
+	return v
+}
+
 func (h *House) now() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 
 // Later moves the vault's clock forward.

@@ -11,6 +11,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
@@ -26,12 +27,10 @@ func (d *Desk) Mend(ctx context.Context, c identity.Caller, req api.MendRequest)
 		return nil, err
 	}
 	out := &api.Mended{Faults: []api.CheckFault{}, Repairs: []string{}}
-	if out.Faults, err = d.checkRights(ctx); err != nil {
+	if err := d.mendRights(ctx, v.Who, out, req.DryRun); err != nil {
 		return nil, err
 	}
-	if out.Faults == nil {
-		out.Faults = []api.CheckFault{}
-	}
+	ctx = revision.Unbound(ctx) // mending rights moved it
 	if err := d.mendErased(ctx, out, req.DryRun); err != nil {
 		return nil, err
 	}

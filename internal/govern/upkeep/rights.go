@@ -111,12 +111,20 @@ func (d *Desk) voids(ctx context.Context) (out []rights.Void, err error) {
 // checkRights names every row that is not what its log says.
 func (d *Desk) checkRights(ctx context.Context) (out []api.CheckFault, err error) {
 	void, err := d.voids(ctx)
-	for _, v := range void {
-		of := "the group"
-		if v.Brand != record.Group {
-			of = fmt.Sprintf("brand %d", v.Brand)
-		}
-		out = append(out, api.CheckFault{Table: v.Table, What: fmt.Sprintf("row %s of %s %s: the row is void, it grants nothing", v.Key, of, v.What)})
+	for i := range void {
+		out = append(out, voidFault(&void[i], ""))
 	}
 	return out, err
+}
+
+// voidFault says that a row is void, and what of it cannot be mended.
+func voidFault(v *rights.Void, why string) api.CheckFault {
+	of := "the group"
+	if v.Brand != record.Group {
+		of = fmt.Sprintf("brand %d", v.Brand)
+	}
+	if why != "" {
+		why = "; " + why
+	}
+	return api.CheckFault{Table: v.Table, What: fmt.Sprintf("row %s of %s %s: the row is void, it grants nothing%s", v.Key, of, v.What, why)}
 }

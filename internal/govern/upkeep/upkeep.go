@@ -33,6 +33,8 @@ type Desk struct {
 	Canaries *canary.Store
 	// Granted are the tables that grant or stop something.
 	Granted []Granted
+	// Menders are the stores of tables whose rows can be made again.
+	Menders []Mender
 
 	once  sync.Once
 	begun chan struct{} // by wake: a rotation was begun here

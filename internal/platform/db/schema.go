@@ -576,6 +576,9 @@ var migrations = []string{
 	INSERT INTO log_tips (brand, size, at, checkpoint) SELECT brand, size, at, checkpoint FROM log_heads;` +
 		// revision: an older release would move the heads
 		`UPDATE revisions SET writer = 5 WHERE writer < 5;`,
+	// revision: entries keep the rows of rights beside their leaf, which an older release
+	// takes for something else
+	`UPDATE revisions SET writer = 5 WHERE writer < 5;`,
 }
 
 const (

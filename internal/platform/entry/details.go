@@ -301,6 +301,14 @@ type (
 		Void int `log:"void,clear"`        // ended
 		Extra
 	}
+	// RowsMended: rows of rights that were not what the log says were made again as it says,
+	// were removed, because no entry wrote them, or ended, because they cannot be made again.
+	RowsMended struct {
+		Rebuilt []string `log:"rebuilt.*"`
+		Removed []string `log:"removed.*"`
+		Ended   []string `log:"ended.*"`
+		Extra
+	}
 	// RowsContinued: more rows that the act of an entry changed.
 	RowsContinued struct {
 		Of uint64 `log:"of,clear,always"`
@@ -778,6 +786,7 @@ func init() {
 	register(KindAdministration, "rows-seal", RowsSealed{})
 	register(KindAdministration, "rows-adopt", RowsAdopted{})
 	register(KindAdministration, "rows-more", RowsContinued{})
+	register(KindAdministration, "rows-mend", RowsMended{})
 
 	register(KindRotation, "begin", RotationBegun{})
 	register(KindRotation, "open-to-index", OpenedToIndex{})

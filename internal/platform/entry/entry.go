@@ -176,6 +176,9 @@ type Row struct {
 	Table  string
 	Key    string
 	Digest [32]byte
+	// Kept is the row as it was written, from which it can be made again: sealed beside the
+	// leaf, and empty where it is erased or was too long.
+	Kept string
 }
 
 // Gone reports whether the act ended the row.
@@ -351,6 +354,20 @@ func SortRows(rows []Row) []Row {
 		if i+1 == len(rows) || compareRows(r, rows[i+1]) != 0 {
 			out = append(out, r)
 		}
+	}
+	return out
+}
+
+// keptRows are the rows as the values have them: none where none is kept.
+func keptRows(rows []Row) [][]byte {
+	some := false
+	out := make([][]byte, len(rows))
+	for i := range rows {
+		out[i] = []byte(rows[i].Kept)
+		some = some || rows[i].Kept != ""
+	}
+	if !some {
+		return nil
 	}
 	return out
 }

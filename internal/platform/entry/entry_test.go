@@ -35,7 +35,7 @@ func draw(t *rapid.T) Entry {
 		*to = rapid.StringN(0, 40, 160).Draw(t, "party")
 	}
 	if rapid.Bool().Draw(t, "row") {
-		e.Rows = SortRows([]Row{{"credentials", rapid.StringMatching(`[a-zA-Z0-9._-]{1,64}`).Draw(t, "key"), sha256.Sum256([]byte{3})}, {Table: "roles", Key: "7.1"}})
+		e.Rows = SortRows([]Row{{"credentials", rapid.StringMatching(`[a-zA-Z0-9._-]{1,64}`).Draw(t, "key"), sha256.Sum256([]byte{3}), string(rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "kept"))}, {Table: "roles", Key: "7.1"}})
 	}
 	copy(e.Nonce[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "nonce"))
 	if rapid.Bool().Draw(t, "customers") {

@@ -67,6 +67,9 @@ type hiddenValues struct {
 	RecipientCountry string            `cbor:"9,keyasint,omitempty"`
 	RecipientEntity  string            `cbor:"10,keyasint,omitempty"`
 	Detail           map[string]string `cbor:"11,keyasint,omitempty"`
+	// Kept has the rows of the leaf as they were written, in its order: the leaf's digests of
+	// the rows stand for them, so that they have none among the values'.
+	Kept [][]byte `cbor:"12,keyasint,omitempty"`
 }
 
 // value is one value with its name, as CBOR.
@@ -200,7 +203,7 @@ func Marshal(e *Entry, secret Secret) (leaf, values []byte, err error) {
 	v := hiddenValues{
 		Secret: secret[:], At: uint64(e.At.UnixMicro()), Principal: e.Principal, Credential: e.Credential, Lineage: e.Lineage,
 		Ticket: e.Ticket, Country: e.Country, Entity: e.Entity, Recipient: e.Recipient,
-		RecipientCountry: e.RecipientCountry, RecipientEntity: e.RecipientEntity, Detail: sealed,
+		RecipientCountry: e.RecipientCountry, RecipientEntity: e.RecipientEntity, Detail: sealed, Kept: keptRows(e.Rows),
 	}
 	list, mask, hidden := v.list()
 	e.version, e.mask, e.hidden, e.values = Version, mask, hidden, Root(digests(v.Secret, list))
@@ -218,13 +221,19 @@ func Marshal(e *Entry, secret Secret) (leaf, values []byte, err error) {
 // done for every release. A test holds that both agree.
 func (v *hiddenValues) encode(list []value, mask uint64, hidden []string) []byte {
 	n := bits.OnesCount64(mask)
-	size := 32 + len(v.Secret)
+	size := 40 + len(v.Secret)
+	for _, row := range v.Kept {
+		size += len(row) + 9
+	}
 	for _, x := range list {
 		size += len(x.cbor) + len(x.name) + 4
 	}
 	b := make([]byte, 0, size)
 	members := uint64(1 + n)
 	if len(hidden) > 0 {
+		members++
+	}
+	if len(v.Kept) > 0 {
 		members++
 	}
 	b = appendHead(b, 5<<5, members)
@@ -236,9 +245,19 @@ func (v *hiddenValues) encode(list []value, mask uint64, hidden []string) []byte
 			i++
 		}
 	}
-	if len(hidden) == 0 {
-		return b
+	if len(hidden) > 0 {
+		b = v.encodeDetail(b, hidden)
 	}
+	if len(v.Kept) > 0 {
+		b = appendHead(appendUint(b, numValues+2), 4<<5, uint64(len(v.Kept)))
+		for _, row := range v.Kept {
+			b = append(appendHead(b, 2<<5, uint64(len(row))), row...)
+		}
+	}
+	return b
+}
+
+func (v *hiddenValues) encodeDetail(b []byte, hidden []string) []byte {
 	b = appendHead(appendUint(b, numValues+1), 5<<5, uint64(len(hidden)))
 	// Deterministic encoding sorts names by length first: their encodings ascend.
 	order := slices.Clone(hidden)
@@ -314,8 +333,11 @@ func (e *Entry) Open(values []byte) error {
 		return err
 	}
 	_, mask, hidden := v.list()
-	if mask != e.mask || !slices.Equal(hidden, e.hidden) || uint32(v.At/day) != Day(e.At) {
+	if mask != e.mask || !slices.Equal(hidden, e.hidden) || uint32(v.At/day) != Day(e.At) || len(v.Kept) > 0 && len(v.Kept) != len(e.Rows) {
 		return ErrValues
+	}
+	for i, row := range v.Kept {
+		e.Rows[i].Kept = string(row)
 	}
 	e.At = time.UnixMicro(int64(v.At)).UTC()
 	e.Principal, e.Credential, e.Lineage, e.Ticket = v.Principal, v.Credential, v.Lineage, v.Ticket

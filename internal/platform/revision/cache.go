@@ -12,6 +12,7 @@ const maxCached = 1 << 14
 type Cache[K comparable, V any] struct {
 	mu     sync.RWMutex
 	rev    int64 // no value is older than this
+	era    int64 // nor than this
 	values map[K]V
 }
 
@@ -19,13 +20,14 @@ type Cache[K comparable, V any] struct {
 // revision of the request. Without a revision in ctx it always loads. Errors are not
 // kept: who is unknown may be known a moment later.
 func (c *Cache[K, V]) Get(ctx context.Context, k K, load func() (V, error)) (V, error) {
-	rev := Of(ctx)
-	if rev == 0 {
+	a := of(ctx)
+	if a == nil || a.rev == 0 {
 		return load()
 	}
+	rev, era := a.rev, a.era
 	c.mu.RLock()
 	v, ok := c.values[k]
-	ok = ok && c.rev >= rev
+	ok = ok && c.rev >= rev && c.era >= era
 	c.mu.RUnlock()
 	if ok {
 		return v, nil
@@ -36,10 +38,10 @@ func (c *Cache[K, V]) Get(ctx context.Context, k K, load func() (V, error)) (V, 
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.rev < rev || c.values == nil || len(c.values) >= maxCached {
-		c.rev, c.values = max(c.rev, rev), map[K]V{}
+	if c.rev < rev || c.era < era || c.values == nil || len(c.values) >= maxCached {
+		c.rev, c.era, c.values = max(c.rev, rev), max(c.era, era), map[K]V{}
 	}
-	if c.rev == rev {
+	if c.rev == rev && c.era == era {
 		c.values[k] = v
 	}
 	return v, nil

@@ -27,6 +27,12 @@
 // it may still commit. Whoever takes something away waits for those, by passing
 // through the lock of each log (ledger.Fence), before they say that it is done.
 //
+// # Moved by hand
+//
+// Somebody who writes the database could move the number back to what a server had seen
+// before something was taken away. So a server starts over, too, when it reads in a log
+// that rights were changed: see [Tracker.Renew].
+//
 // # The fence
 //
 // Beside the revision stands the lowest [Writer] that may write this vault. A release
@@ -104,6 +110,7 @@ func read(r db.Row, into *int64) error {
 type Tracker struct {
 	db   *db.DB
 	seen atomic.Int64 // 0: none yet; never goes back
+	era  atomic.Int64 // how often Renew was called
 }
 
 // New returns the tracker of a database.
@@ -128,13 +135,35 @@ func (t *Tracker) see(n int64) {
 	}
 }
 
+// Renew forgets what is kept in memory, and makes requests in flight start over, whatever
+// the number in the database says: a log says that rights changed. Somebody who writes the
+// database could move the number back to what this server had seen.
+func (t *Tracker) Renew() { t.era.Add(1) }
+
 type attemptKey struct{}
 
 // attempt is one run of a request. The goroutine that runs it owns it.
 type attempt struct {
-	rev    int64
-	logged bool // an entry was logged under rev: it held at that moment
+	rev, era int64
+	t        *Tracker
+	logged   bool // an entry was logged under rev: it held at that moment
 }
+
+func (t *Tracker) attempt() *attempt { // the era first: what is kept is never older
+	era := t.era.Load()
+	return &attempt{rev: t.seen.Load(), era: era, t: t}
+}
+
+func (a *attempt) renewed() bool { return a.t.era.Load() != a.era }
+
+// Mark is when a request was decided. The zero value is of none.
+type Mark struct{ a *attempt }
+
+// MarkOf returns the mark of a request.
+func MarkOf(ctx context.Context) Mark { return Mark{of(ctx)} }
+
+// Renewed reports whether a log has said since that rights changed.
+func (m Mark) Renewed() bool { return m.a != nil && m.a.renewed() }
 
 func of(ctx context.Context) *attempt {
 	a, _ := ctx.Value(attemptKey{}).(*attempt)
@@ -165,7 +194,7 @@ func Logged(ctx context.Context) {
 // Peek returns a context under the newest revision seen, for a first look that the
 // request repeats under Decide before anything is answered.
 func (t *Tracker) Peek(ctx context.Context) context.Context {
-	return context.WithValue(ctx, attemptKey{}, &attempt{rev: t.seen.Load()})
+	return context.WithValue(ctx, attemptKey{}, t.attempt())
 }
 
 // Decide runs a request under the newest revision seen, and again while that turns
@@ -185,7 +214,7 @@ func (t *Tracker) Decide(ctx context.Context, fn func(ctx context.Context) error
 		if i >= 3 && !pause(ctx, i) {
 			return ErrMoved
 		}
-		a := &attempt{rev: t.seen.Load()}
+		a := t.attempt()
 		err := fn(context.WithValue(ctx, attemptKey{}, a))
 		if a.logged {
 			return err
@@ -194,7 +223,7 @@ func (t *Tracker) Decide(ctx context.Context, fn func(ctx context.Context) error
 		if err == nil || errors.Is(rerr, ErrFenced) { // which is why fn may have failed
 			err = rerr
 		}
-		if rerr != nil || n == a.rev && !errors.Is(err, ErrMoved) {
+		if rerr != nil || n == a.rev && !a.renewed() && !errors.Is(err, ErrMoved) {
 			return err
 		}
 	}

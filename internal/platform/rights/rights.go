@@ -22,6 +22,7 @@ package rights
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -124,6 +125,41 @@ func (r *Row) encode() []byte {
 	return b
 }
 
+// keep writes a row so that it can be made again: its key, and its cells.
+func (r *Row) keep() string {
+	return string(binary.AppendUvarint(nil, uint64(len(r.Key)))) + r.Key + string(r.encode())
+}
+
+// Again makes a row again from what its entry kept. It is the row that the log has a digest
+// of, or none.
+func Again(secret []byte, from entry.Row) (r Row, ok bool) {
+	b := []byte(from.Kept)
+	n, size := binary.Uvarint(b)
+	if size <= 0 || n > uint64(len(b)-size) {
+		return r, false
+	}
+	b = b[size:]
+	r = Row{Table: from.Table, Key: string(b[:n])}
+	for b = b[n:]; len(b) >= 9; {
+		kind, size := b[0], binary.BigEndian.Uint64(b[1:])
+		switch b = b[9:]; {
+		case kind == 'i':
+			r.Cells = append(r.Cells, int64(size))
+			continue
+		case size > uint64(len(b)):
+			return r, false
+		case kind == 't':
+			r.Cells = append(r.Cells, string(b[:size]))
+		case kind == 'b':
+			r.Cells = append(r.Cells, bytes.Clone(b[:size]))
+		default:
+			return r, false
+		}
+		b = b[size:]
+	}
+	return r, len(b) == 0 && !from.Gone() && Digest(secret, r) == from.Digest
+}
+
 // Tx is the transaction of an act on rights: it gathers which rows the act changed.
 type Tx struct {
 	db.Queryer
@@ -153,6 +189,15 @@ func Holds(q db.Queryer, rows ...Row) error {
 	return nil
 }
 
+// Voids returns which rows are not what the log of the act says whose transaction q is.
+// Outside of an act it says of none.
+func Voids(q db.Queryer, f Found) []Void {
+	if tx, ok := q.(*Tx); ok && tx.Void != nil {
+		return tx.Void(f)
+	}
+	return nil
+}
+
 // Changed notes rows that a statement of the transaction q has just written, as they are
 // now. Outside of an act that an entry tells of it does nothing, and the log knows nothing
 // of the rows: they are void.
@@ -166,7 +211,11 @@ func Changed(q db.Queryer, rows ...Row) {
 func (tx *Tx) Entries(secret []byte) []entry.Row {
 	out := make([]entry.Row, 0, len(tx.rows))
 	for _, r := range tx.rows {
-		out = append(out, entry.Row{Table: r.Table, Key: r.place(secret), Digest: Digest(secret, r)})
+		e := entry.Row{Table: r.Table, Key: r.place(secret), Digest: Digest(secret, r)}
+		if !r.Gone {
+			e.Kept = r.keep()
+		}
+		out = append(out, e)
 	}
 	return entry.SortRows(out)
 }
@@ -187,6 +236,7 @@ type Void struct {
 	Table string
 	Key   string
 	What  string
+	Place string // the key in the log
 }
 
 // Log is where rows are held against what was logged: the ledger.
@@ -254,6 +304,25 @@ func (b *Book) Apply(rows []entry.Row, inherited bool) {
 	}
 }
 
+// lasting are the tables whose rows servers keep in memory, and from which something is taken
+// away by changing or removing a row. Of policies the newest row counts.
+var lasting = map[string]bool{"principals": true, "roles": true, "credentials": true, "brands": true, "settings": true, "purposes": true}
+
+// Moves reports whether the rows of an entry may take something away that servers keep in
+// memory: of those that only add, servers keep nothing. It is asked before they are applied.
+func (b *Book) Moves(rows []entry.Row) bool {
+	for i := range rows {
+		r := &rows[i]
+		if r.Table == "policies" && len(b.tables[r.Table]) > 0 {
+			return true
+		}
+		if k, ok := b.tables[r.Table][r.Key]; ok && lasting[r.Table] && k.digest != r.Digest {
+			return true
+		}
+	}
+	return false
+}
+
 // Sealed reports whether the rows of earlier releases were sealed, and Seal notes it.
 func (b *Book) Sealed() bool { return b.sealed }
 
@@ -291,12 +360,12 @@ func (b *Book) Hold(secret []byte, brand record.BrandID, f Found) (void []Void) 
 		case there:
 			what = Altered
 		}
-		void = append(void, Void{brand, r.Table, r.Key, what})
+		void = append(void, Void{brand, r.Table, r.Key, what, key})
 	}
 	for _, table := range f.Whole {
 		for key := range b.tables[table] {
 			if !seen[entry.Row{Table: table, Key: key}] {
-				void = append(void, Void{brand, table, key, Missing})
+				void = append(void, Void{brand, table, key, Missing, key})
 			}
 		}
 	}

@@ -63,6 +63,8 @@ const (
 	sqlReadPolicies = `SELECT version, text, created, author FROM policies WHERE brand = $1 ORDER BY version`
 	sqlAllPolicies  = `SELECT brand, version, text, created, author FROM policies ORDER BY brand, version`
 	sqlInsertPolicy = `INSERT INTO policies (brand, version, text, created, author) VALUES ($1, $2, $3, $4, $5)`
+	sqlMendPolicy   = sqlInsertPolicy + ` ON CONFLICT (brand, version) DO UPDATE SET text = excluded.text, created = excluded.created, author = excluded.author`
+	sqlDropPolicy   = `DELETE FROM policies WHERE brand = $1 AND version = $2`
 )
 
 // tablePolicies is the table of which a brand's log has every version.
@@ -183,6 +185,28 @@ func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.
 		return fmt.Errorf("reading the policies: %w", err)
 	}
 	return nil
+}
+
+// Mend writes a version as the log has it, or removes one that is gone. It reports false for
+// a table of another store.
+func (s *Store) Mend(ctx context.Context, q db.Queryer, brand record.BrandID, r rights.Row) (bool, error) {
+	if r.Table != tablePolicies {
+		return false, nil
+	}
+	var err error
+	if r.Gone {
+		version, perr := strconv.ParseInt(r.Key, 10, 64)
+		if perr != nil {
+			return true, fmt.Errorf("the key of a policy: %w", perr)
+		}
+		_, err = q.Exec(ctx, sqlDropPolicy, int64(brand), version)
+	} else {
+		_, err = q.Exec(ctx, sqlMendPolicy, r.Cells...)
+	}
+	if err != nil {
+		return true, fmt.Errorf("mending a policy: %w", err)
+	}
+	return true, nil
 }
 
 // Put makes a policy the one that holds, inside the caller's transaction. Two that

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -132,7 +133,13 @@ const (
 	sqlRetirePurpose = `UPDATE purposes SET retired = $3 WHERE brand = $1 AND name = $2 AND retired = 0`
 	sqlReadPurpose   = `SELECT name, legal_basis, description, created, retired FROM purposes WHERE brand = $1 AND name = $2`
 	sqlAllPurposes   = `SELECT brand, name, legal_basis, description, created, retired FROM purposes ORDER BY brand, name`
-	sqlListPurposes  = `SELECT name, legal_basis, description, created, retired FROM purposes WHERE brand = $1 ORDER BY name`
+	sqlMendPurpose   = `INSERT INTO purposes (brand, name, legal_basis, description, created, retired) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (brand, name) DO UPDATE SET legal_basis = excluded.legal_basis, description = excluded.description, created = excluded.created, retired = excluded.retired`
+	sqlDropPurpose  = `DELETE FROM purposes WHERE brand = $1 AND name = $2`
+	sqlMendBrand    = `UPDATE brands SET name = $2, title = $3, created = $4 WHERE id = $1`
+	sqlMendSettings = `UPDATE brands SET loyalty = $2, country = $3, cooling = $4 WHERE id = $1`
+	sqlDropBrand    = `DELETE FROM brands WHERE id = $1`
+	sqlListPurposes = `SELECT name, legal_basis, description, created, retired FROM purposes WHERE brand = $1 ORDER BY name`
 )
 
 // Create registers a brand inside the caller's transaction. Two that create at once
@@ -436,6 +443,35 @@ func (s *Store) Purposes(ctx context.Context, brand record.BrandID) ([]Purpose, 
 		return nil, fmt.Errorf("listing purposes: %w", err)
 	}
 	return out, nil
+}
+
+// Mend writes a row as the log has it, or removes one that is gone. It reports false for a
+// table of another store, and for a brand whose whole row is missing.
+func (s *Store) Mend(ctx context.Context, q db.Queryer, brand record.BrandID, r rights.Row) (bool, error) {
+	var n int64
+	var err error
+	switch {
+	case r.Table == tablePurposes && r.Gone:
+		n, err = q.Exec(ctx, sqlDropPurpose, int64(brand), r.Key)
+	case r.Table == tablePurposes:
+		n, err = q.Exec(ctx, sqlMendPurpose, r.Cells...)
+	case r.Table == tableBrands && r.Gone:
+		id, perr := strconv.ParseInt(r.Key, 10, 64)
+		if perr != nil {
+			return true, fmt.Errorf("the key of a brand: %w", perr)
+		}
+		n, err = q.Exec(ctx, sqlDropBrand, id)
+	case r.Table == tableBrands:
+		n, err = q.Exec(ctx, sqlMendBrand, r.Cells...)
+	case r.Table == tableSettings && r.Gone: // the defaults are no row
+		n, err = q.Exec(ctx, sqlMendSettings, int64(brand), "", "", int64(DefaultCooling/coolingDay))
+	case r.Table == tableSettings:
+		n, err = q.Exec(ctx, sqlMendSettings, append([]any{int64(brand)}, r.Cells...)...)
+	}
+	if err != nil {
+		return true, fmt.Errorf("mending a row of %s: %w", r.Table, err)
+	}
+	return n > 0, nil
 }
 
 // Granted hands fn every brand and purpose, with the brand whose log has it.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -141,8 +142,16 @@ const (
 	sqlAsk      = `UPDATE containments SET asked = $3, asked_by = $4, asked_in = $5 WHERE brand = $1 AND id = $2 AND ended = 0`
 	sqlEnd      = `UPDATE containments SET ended = $3, ended_by = $4 WHERE brand = $1 AND id = $2 AND ended = 0 AND asked = $5 AND asked_by <> $4`
 	sqlEndAlone = `UPDATE containments SET ended = $3, ended_by = $4, asked = $3, asked_by = $4, asked_in = $5 WHERE brand = $1 AND id = $2 AND ended = 0 AND made_by = $4 AND at > $6 AND at <= $3`
-	sqlExpire   = `UPDATE containments SET ended = until WHERE brand = $1 AND id = $2 AND ended = 0`
+	sqlDrop     = `DELETE FROM containments WHERE id = $1`
+	sqlMend     = `INSERT INTO containments (` + columns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+		ON CONFLICT (id) DO UPDATE SET brand = excluded.brand, kind = excluded.kind, target = excluded.target, role = excluded.role, keep = excluded.keep, alarm = excluded.alarm,
+		at = excluded.at, made_by = excluded.made_by, asked = excluded.asked, asked_by = excluded.asked_by, asked_in = excluded.asked_in, ended = excluded.ended,
+		ended_by = excluded.ended_by, until = excluded.until`
+	sqlExpire = `UPDATE containments SET ended = until WHERE brand = $1 AND id = $2 AND ended = 0`
 )
+
+// mendCells is how many cells a row with an end has.
+const mendCells = 15
 
 func scan(r db.Row) (c Containment, err error) {
 	var brand, target, at, by, asked, askedBy, askedIn, ended, endedBy, until int64
@@ -256,6 +265,32 @@ func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.
 		fn(c.Brand, r)
 	}
 	return err
+}
+
+// Mend writes a containment as the log has it, or removes one that is gone. It reports false
+// for a table of another store.
+func (s *Store) Mend(ctx context.Context, q db.Queryer, _ record.BrandID, r rights.Row) (bool, error) {
+	if r.Table != tableContainments {
+		return false, nil
+	}
+	var err error
+	if r.Gone {
+		id, perr := strconv.ParseInt(r.Key, 10, 64)
+		if perr != nil {
+			return true, fmt.Errorf("the key of a containment: %w", perr)
+		}
+		_, err = q.Exec(ctx, sqlDrop, id)
+	} else {
+		args := r.Cells
+		if len(args) == mendCells-1 {
+			args = append(slices.Clip(args), int64(0)) // it has no end
+		}
+		_, err = q.Exec(ctx, sqlMend, args...)
+	}
+	if err != nil {
+		return true, fmt.Errorf("mending a containment: %w", err)
+	}
+	return true, nil
 }
 
 // Of says what is stopped for a caller at a brand.

@@ -186,6 +186,9 @@ func (s *Store) Owner(ctx context.Context, service uint64) (uint64, error) {
 }
 
 // ownerRow is the column of principals that says who holds the keys of a service.
+// tableOwners stands for the column of principals that names who redeems a service's keys.
+const tableOwners = "owners"
+
 func ownerRow(service, owner uint64) rights.Row {
-	return rights.Row{Table: "owners", Key: rights.Key(service), Cells: []any{int64(service), int64(owner)}, Gone: owner == 0}
+	return rights.Row{Table: tableOwners, Key: rights.Key(service), Cells: []any{int64(service), int64(owner)}, Gone: owner == 0}
 }

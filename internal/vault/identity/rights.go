@@ -3,7 +3,10 @@ package identity
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
@@ -31,7 +34,83 @@ const (
 	sqlAllPrincipals  = `SELECT ` + principalColumns + ` FROM principals p ORDER BY p.id`
 	sqlAllRoles       = `SELECT principal, brand, role, since FROM roles ORDER BY principal, brand`
 	sqlAllCredentials = `SELECT ` + credentialColumns + ` FROM credentials c ORDER BY c.id`
+
+	sqlMendPrincipal = `INSERT INTO principals (id, name, kind, created, disabled, country, entity) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name, kind = excluded.kind, created = excluded.created, disabled = excluded.disabled, country = excluded.country, entity = excluded.entity`
+	sqlMendRole = `INSERT INTO roles (principal, brand, role, since) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (principal, brand) DO UPDATE SET role = excluded.role, since = excluded.since`
+	sqlMendCredential = `INSERT INTO credentials (id, principal, parent, root, hash, label, created, expires, revoked, scope, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+		ON CONFLICT (id) DO UPDATE SET principal = excluded.principal, parent = excluded.parent, root = excluded.root, hash = excluded.hash, label = excluded.label,
+		created = excluded.created, expires = excluded.expires, revoked = excluded.revoked, scope = excluded.scope, keyed = excluded.keyed`
+	sqlMendInvitation = `INSERT INTO invitations (hash, principal, credential, owner, label, key_expires, made_by, created, expires, used) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0)
+		ON CONFLICT (hash) DO UPDATE SET principal = excluded.principal, credential = excluded.credential, owner = excluded.owner, label = excluded.label,
+		key_expires = excluded.key_expires, made_by = excluded.made_by, created = excluded.created, expires = excluded.expires, used = 0`
+	sqlDropPrincipal  = `DELETE FROM principals WHERE id = $1`
+	sqlDropCredential = `DELETE FROM credentials WHERE id = $1`
+	sqlDropInvitation = `DELETE FROM invitations WHERE hash = $1`
 )
+
+// Mend writes a row as the log has it, or removes one that is gone. It reports false for a
+// table of another store.
+func (s *Store) Mend(ctx context.Context, q db.Queryer, _ record.BrandID, r rights.Row) (bool, error) {
+	write, args := "", r.Cells
+	if r.Gone || r.Table == tableInvitations {
+		key, err := keyCells(&r)
+		if err != nil {
+			return true, err
+		}
+		if args = key; !r.Gone {
+			args = append(key, r.Cells...)
+		}
+	}
+	switch r.Table {
+	case tablePrincipals:
+		write = pick(r.Gone, sqlDropPrincipal, sqlMendPrincipal)
+	case tableRoles:
+		write = pick(r.Gone, sqlRemoveRole, sqlMendRole)
+	case tableCredentials:
+		write = pick(r.Gone, sqlDropCredential, sqlMendCredential)
+	case tableInvitations:
+		write = pick(r.Gone, sqlDropInvitation, sqlMendInvitation)
+	case tableOwners:
+		if write = sqlSetOwner; r.Gone {
+			args = append(args, int64(0))
+		}
+	default:
+		return false, nil
+	}
+	if _, err := q.Exec(ctx, write, args...); err != nil {
+		return true, fmt.Errorf("mending a row of %s: %w", r.Table, err)
+	}
+	return true, nil
+}
+
+func pick(gone bool, drop, write string) string {
+	if gone {
+		return drop
+	}
+	return write
+}
+
+// keyCells are the columns of a row's key.
+func keyCells(r *rights.Row) (out []any, err error) {
+	switch r.Table {
+	case tableInvitations:
+		hash, err := hex.DecodeString(r.Key)
+		return []any{hash}, err
+	case tablePrincipals, tableRoles, tableCredentials, tableOwners:
+	default:
+		return nil, nil
+	}
+	for part := range strings.SplitSeq(r.Key, ".") {
+		n, err := strconv.ParseInt(part, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("the key of a row of %s: %w", r.Table, err)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
 
 // credential is a Credential with the rest of its row.
 type credential struct {

@@ -107,7 +107,7 @@ func (l *Ledger) Append(ctx context.Context, h Hold, commit Commit) (Receipt, er
 	e.Recipient, e.RecipientCountry, e.RecipientEntity = rel.Recipient.Name, rel.Recipient.Country, rel.Recipient.Entity
 	e.Class, e.Level, e.Fields = rel.Class.String(), level(rel), g.Fields()
 	req := c.request(e, rel.Ords, commit)
-	req.class, req.rows, req.revision = rel.Class, rel.Rows, revision.Of(ctx)
+	req.class, req.rows, req.revision, req.mark = rel.Class, rel.Rows, revision.Of(ctx), revision.MarkOf(ctx)
 	if err := c.await(ctx, req); err != nil {
 		if Refused(err) {
 			c.refuse(ctx, refusalOfRelease(rel, err))
@@ -162,7 +162,8 @@ func (l *Ledger) event(ctx context.Context, ev Event) (*request, *chain, error) 
 		return nil, nil, err
 	}
 	req := c.request(e, slices.Clone(ev.Ords), ev.Commit)
-	req.revision, req.rooms, req.rows, req.most = revision.Of(ctx), ev.Rooms, ev.Rows, ev.Most
+	req.revision, req.mark = revision.Of(ctx), revision.MarkOf(ctx)
+	req.rooms, req.rows, req.most = ev.Rooms, ev.Rows, ev.Most
 	return req, c, nil
 }
 

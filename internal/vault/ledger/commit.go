@@ -27,6 +27,7 @@ const maxRequests = 256
 type request struct {
 	entry       entry.Entry  // without time, root, subjects
 	revision    int64        // under which it was allowed; 0: not checked
+	mark        revision.Mark
 	class       budget.Class // of a release
 	rooms       []Room
 	rows        int
@@ -108,6 +109,9 @@ func (c *chain) load(ctx context.Context) error {
 		return unavailable(fmt.Errorf("reading the log of brand %d: %w", c.brand, err))
 	}
 	p.recent = &recent{from: p.size, to: p.size}
+	if p.moved = c.l.opts.Moved; p.moved != nil {
+		p.moved() // what was read here may have taken rights away
+	}
 	c.proj = p
 	return nil
 }

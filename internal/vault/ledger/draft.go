@@ -115,7 +115,7 @@ func (d *draft) room(rs []*request) {
 // add decides one request. What it refuses is answered alone; an error refuses the
 // whole group.
 func (d *draft) add(r *request, running map[record.Ordinal]uint32) error {
-	if r.revision != 0 && r.revision != d.rev {
+	if r.revision != 0 && (r.revision != d.rev || r.mark.Renewed()) {
 		r.failed = revision.ErrMoved // what allowed it was taken away, perhaps
 		return nil
 	}
@@ -173,7 +173,11 @@ func (d *draft) write(r *request) error {
 func (d *draft) place(r *request, e entry.Entry) error {
 	rest := e.Rows
 	if r.act != nil {
-		n := cut(rest, maxFirstRows)
+		kept := maxRowsKept
+		for name, text := range e.Texts() {
+			kept -= len(name) + len(text)
+		}
+		n := cut(rest, maxFirstRows, kept)
 		e.Rows, rest = rest[:n], rest[n:]
 		if s, ok := e.Detail.(entry.RowsSealed); ok {
 			s.Rows, s.More = n, s.More || len(rest) > 0

@@ -69,6 +69,9 @@ type Options struct {
 	// Void, if set, gets the rows that are found to be not what the log says. It must not
 	// block.
 	Void func(void []rights.Void)
+	// Moved, if set, is called when an entry of a log, of any server, took rights away. It
+	// must not block.
+	Moved func()
 	// Seen keeps the newest checkpoints outside the database. Nil keeps none.
 	Seen *Seen
 	// TroubleAfter is how long a log has to be unwritable before Watch hands it on. 0 means

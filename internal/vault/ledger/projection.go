@@ -34,6 +34,7 @@ type projection struct {
 	stops      stops   // by entries of this log, see stops.go
 	epochs     []epoch // those that begin in this log; the committer alone asks and adds
 	recent     *recent // nil where nothing is kept: while a log is read that may be long
+	moved      func()  // called when an entry takes rights away; nil while a log is read
 }
 
 const pageSize = 4096

@@ -59,6 +59,9 @@ const (
 	maxFirstRows = 12 << 10
 	maxMoreRows  = 48 << 10
 	rowBytes     = 40 // of a row in a leaf, beside its table and key
+	// maxRowsKept bounds the bytes of the rows in the values of an entry, and of its details.
+	maxRowsKept = 56 << 10
+	keptMore    = 9 // of a row in the values, beside itself
 )
 
 // run does what a request does beside being logged, and gives its entry the rows.
@@ -69,7 +72,7 @@ func (d *draft) run(ctx context.Context, q db.Queryer, r *request) error {
 		}
 		return nil
 	}
-	if r.revision != 0 && r.revision != d.rev {
+	if r.revision != 0 && (r.revision != d.rev || r.mark.Renewed()) {
 		r.failed = revision.ErrMoved
 		return nil
 	}
@@ -93,11 +96,17 @@ func (d *draft) run(ctx context.Context, q db.Queryer, r *request) error {
 	return nil
 }
 
-// cut returns how many of the rows fit so many bytes.
-func cut(rows []entry.Row, most int) int {
-	for i, r := range rows {
-		if most -= rowBytes + len(r.Table) + len(r.Key); most < 0 || i == entry.MaxRows {
-			return max(i, 1)
+// cut returns how many of the rows fit so many bytes of a leaf, and of its values. Of a row
+// that no values have room for, only the digest is kept.
+func cut(rows []entry.Row, most, kept int) int {
+	for i := range rows {
+		r := &rows[i]
+		if i == 0 && len(r.Kept)+keptMore > kept {
+			r.Kept = ""
+		}
+		most, kept = most-rowBytes-len(r.Table)-len(r.Key), kept-len(r.Kept)-keptMore
+		if i > 0 && (most < 0 || kept < 0 || i == entry.MaxRows) {
+			return i
 		}
 	}
 	return len(rows)
@@ -106,7 +115,7 @@ func cut(rows []entry.Row, most int) int {
 // more adds the rows of an act that its own entry has no room for, as entries after it.
 func (d *draft) more(r *request, rows []entry.Row) error {
 	for len(rows) > 0 {
-		n := cut(rows, maxMoreRows)
+		n := cut(rows, maxMoreRows, maxRowsKept)
 		e := r.entry
 		e.Kind, e.Purpose, e.Ticket, e.Fields = entry.KindAdministration, "", "", 0
 		e.Detail, e.Rows = entry.RowsContinued{Of: r.index}, rows[:n]
@@ -124,6 +133,9 @@ func (d *draft) more(r *request, rows []entry.Row) error {
 
 // granted takes what an entry says of rights into the projection.
 func (p *projection) granted(index uint64, e *entry.Entry) {
+	if p.moved != nil && len(e.Rows) > 0 && p.rights.Moves(e.Rows) {
+		p.moved()
+	}
 	switch e.Detail.(type) {
 	case entry.RowsSealed:
 		p.rights.Apply(e.Rows, true)
@@ -306,4 +318,38 @@ func (l *Ledger) Unadopted(ctx context.Context, brand record.BrandID, rows []rig
 		return nil
 	})
 	return found, all, err
+}
+
+// Again makes void rows of a brand again, as the log says that they are, from what its
+// entries kept of them. Of a row that the log does not know, or of whose entry the values
+// are erased or older than this, it makes none. It reads the whole log.
+func (l *Ledger) Again(ctx context.Context, brand record.BrandID, void []rights.Void) (map[rights.Void]rights.Row, error) {
+	c, err := l.chain(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[entry.Row]rights.Void{}
+	for _, v := range void {
+		if v.What != rights.Forged {
+			wanted[entry.Row{Table: v.Table, Key: v.Place}] = v
+		}
+	}
+	out := map[rights.Void]rights.Row{}
+	if len(wanted) == 0 {
+		return out, nil
+	}
+	err = l.Scan(ctx, brand, 0, func(_ uint64, e entry.Entry, _ []record.Ordinal) error {
+		for _, r := range e.Rows {
+			v, ok := wanted[entry.Row{Table: r.Table, Key: r.Key}]
+			if !ok {
+				continue
+			}
+			delete(out, v) // a later entry says otherwise
+			if row, ok := rights.Again(c.secret, r); ok {
+				out[v] = row
+			}
+		}
+		return nil
+	})
+	return out, err
 }
