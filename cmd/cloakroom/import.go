@@ -106,6 +106,7 @@ type importedCounts struct {
 	Rejected   int64              `json:"rejected"`
 	Withheld   int64              `json:"withheld"`
 	Accepted   int64              `json:"accepted,omitempty"`
+	Anonymous  *unfound           `json:"without_customer,omitempty"`
 	RejectedBy map[string]int64   `json:"rejected_by"`
 	Cleared    int64              `json:"cleared"`
 	Dropped    int64              `json:"dropped_fields"`
@@ -357,6 +358,9 @@ func (i *imported) write(w io.Writer) {
 		if l.n.Withheld > 0 {
 			fmt.Fprintf(w, "  withheld, as their customer was erased: %d\n", l.n.Withheld)
 		}
+		if a := l.n.Anonymous; a != nil {
+			fmt.Fprintf(w, "  no customer: %d rows, left out as the mapping says, first at line %d\n", a.Count, a.FirstLine)
+		}
 		if l.n.Cleared > 0 {
 			fmt.Fprintf(w, "  values cleared: %d\n", l.n.Cleared)
 		}
@@ -435,7 +439,10 @@ func counts(c intake.Counts) importedCounts {
 	if by == nil {
 		by = map[string]int64{}
 	}
-	out := importedCounts{c.Read, c.New, c.Updated, c.Unchanged, c.Rejected, c.Withheld, c.Accepted, by, c.Cleared, c.Dropped, map[string]unfound{}, c.Unwritten}
+	out := importedCounts{c.Read, c.New, c.Updated, c.Unchanged, c.Rejected, c.Withheld, c.Accepted, nil, by, c.Cleared, c.Dropped, map[string]unfound{}, c.Unwritten}
+	if c.Anonymous.N > 0 {
+		out.Anonymous = &unfound{c.Anonymous.N, c.Anonymous.First}
+	}
 	for field, u := range c.Unfound {
 		out.Unfindable[field] = unfound{u.N, u.First}
 	}

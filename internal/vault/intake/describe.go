@@ -40,6 +40,12 @@ func (m *Mapping) describe(root *yaml.Node) error {
 				err = mapFault(value, "must be may-be-missing, or nothing")
 			}
 			m.file.relaxed = true
+		case "without-customer":
+			var s string
+			if s, err = scalar(value); err == nil && s != "skip" && s != "reject" {
+				err = mapFault(value, "must be skip or reject")
+			}
+			m.file.anonymous = s == "skip"
 		case "drop":
 			var patterns []string
 			patterns, err = scalars(value)
@@ -49,7 +55,7 @@ func (m *Mapping) describe(root *yaml.Node) error {
 		default:
 			var known bool
 			if known, err = m.values.key(key, value); err == nil && !known {
-				err = mapFault(key, "has a key that means nothing: known are delimiter, quote, encoding, xml, streams, columns, drop, %s, customers and purchases", valueKeys)
+				err = mapFault(key, "has a key that means nothing: known are delimiter, quote, encoding, xml, streams, columns, without-customer, drop, %s, customers and purchases", valueKeys)
 			}
 		}
 		if err != nil {

@@ -4,10 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"strings"
+	stdunicode "unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/japanese"
+	"golang.org/x/text/encoding/korean"
+	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/encoding/traditionalchinese"
 	"golang.org/x/text/encoding/unicode"
 )
 
@@ -28,7 +33,18 @@ var encodings = []struct {
 	{"iso-8859-1", charmap.ISO8859_1},
 	{"iso-8859-15", charmap.ISO8859_15},
 	{"macroman", charmap.Macintosh},
+	{"shift_jis", japanese.ShiftJIS},
+	{"euc-jp", japanese.EUCJP},
+	{"iso-2022-jp", japanese.ISO2022JP},
+	{"euc-kr", korean.EUCKR},
+	{"gbk", simplifiedchinese.GBK},
+	{"gb18030", simplifiedchinese.GB18030},
+	{"big5", traditionalchinese.Big5},
 }
+
+// eastern are the encodings in which a letter may be several bytes, in the order in which
+// they are tried.
+var eastern = []string{"shift_jis", "euc-jp", "euc-kr", "gb18030", "big5"}
 
 func encodingNames() string {
 	names := make([]string, len(encodings))
@@ -40,7 +56,7 @@ func encodingNames() string {
 
 func encodingOf(name string) (encoding.Encoding, bool) {
 	for _, e := range encodings {
-		if strings.EqualFold(e.name, name) {
+		if strings.EqualFold(e.name, strings.ReplaceAll(name, "shift-jis", "shift_jis")) {
 			return e.enc, true
 		}
 	}
@@ -67,7 +83,30 @@ func mistaken(text string) error {
 			return errMistaken
 		}
 	}
+	// In encodings of more bytes that happens by chance, to a word. A sentence is none.
+	if easternRunes(text) < sentence {
+		return nil
+	}
+	for _, name := range eastern {
+		enc, _ := encodingOf(name)
+		if b, err := enc.NewEncoder().String(text); err == nil && utf8.ValidString(b) && easternRunes(b) >= sentence {
+			return errMistaken
+		}
+	}
 	return nil
+}
+
+// sentence is how many letters of the East in a row do not read as UTF-8 by chance.
+const sentence = 4
+
+// easternRunes counts letters of Japanese, Korean and Chinese.
+func easternRunes(s string) (n int) {
+	for _, r := range s {
+		if stdunicode.In(r, stdunicode.Han, stdunicode.Hiragana, stdunicode.Katakana, stdunicode.Hangul) {
+			n++
+		}
+	}
+	return n
 }
 
 func ascii(s string) bool {

@@ -29,7 +29,9 @@ func (h *hints) add(_ string, f Fault) {
 }
 
 // hinted are the errors that hints exist for.
-func hinted() []error { return []error{errNoZone, errOrder, errSerial, errMarks, errCountry} }
+func hinted() []error {
+	return []error{errNoZone, errOrder, errSerial, errMarks, errNobody, errCountry}
+}
 
 // texts are the hints for a file of which so many rows were read.
 func (h *hints) texts(read int64) (out []string) {

@@ -115,12 +115,13 @@ type Progress struct {
 }
 
 // Counts counts rows. Once an input is read to its end, Read is the sum of New, Updated,
-// Unchanged, Rejected, Withheld and Accepted; on a dry run without a sink, rows without a fault are
+// Unchanged, Rejected, Withheld, Accepted and Anonymous.N; on a dry run without a sink, rows without a fault are
 // in Read alone.
 type Counts struct {
 	Read, New, Updated, Unchanged, Rejected int64
 	Withheld                                int64            // rows of customers who were erased
 	Accepted                                int64            // rows under an approval
+	Anonymous                               FirstOf          // purchases that name no customer, left out as the mapping says
 	RejectedBy                              map[string]int64 // by code of the first fault
 	Cleared                                 int64            // values removed
 	Emptied                                 map[string]int64 // by field, customers whose value was removed
@@ -130,8 +131,11 @@ type Counts struct {
 	Hints                                   []string // what many rows have in common
 }
 
+// FirstOf counts rows, and has the line of the first.
+type FirstOf struct{ N, First int64 }
+
 // Unfound counts values that are kept although no search can find the customer by them.
-type Unfound struct{ N, First int64 } // and the line of the first
+type Unfound = FirstOf
 
 // Report is what an import did.
 type Report struct {
@@ -530,6 +534,12 @@ func (im *importer) count(in Input, c *Counts, o *outcome) error {
 }
 
 func (im *importer) reject(in Input, c *Counts, r *Reject) error {
+	if r.Code == CodeAnonymous {
+		if c.Anonymous.N++; c.Anonymous.N == 1 {
+			c.Anonymous.First = r.Line
+		}
+		return nil
+	}
 	c.Rejected++
 	c.RejectedBy[r.Code]++
 	for _, f := range r.Faults() {

@@ -46,6 +46,7 @@ const (
 	CodeUnfindable        = "unfindable"          // an e-mail address or phone number by which nobody can be found
 	CodeDropped           = "dropped-field"       // a value that cannot be kept was left out, and the row kept
 	CodeDeleted           = "deleted-at-source"   // a record that its source has deleted
+	CodeAnonymous         = "without-customer"    // a purchase of nobody, which the mapping leaves out: no reject
 	CodeDamaged           = "damaged"             // what is stored of this customer cannot be opened
 )
 

@@ -62,6 +62,8 @@ func (m *Mapping) columns(kind string) (out []string) {
 	return out
 }
 
+var errArray = fmt.Errorf("%w: it is a JSON array: write one object on each line (jq -c '.[]' FILE)", ErrFormat)
+
 // maxNames bounds the names that are remembered: attributes can have any.
 const maxNames = 1024
 
@@ -83,7 +85,7 @@ func (j *jsonRows) next(row *row) error {
 	first := !j.began
 	j.began = true
 	if text[0] == '[' && first {
-		return fmt.Errorf("%w: it is a JSON array: write one object on each line", ErrFormat)
+		return errArray
 	}
 	if j.keep {
 		row.raw = string(text)

@@ -44,6 +44,7 @@ type fileRules struct {
 	encoding  string // empty: UTF-8
 	xml       string // name of the element that is a record; empty: it is no XML
 	relaxed   bool   // columns that are not there are not missed
+	anonymous bool   // purchases that name no customer are left out, and counted
 }
 
 // spec says where one of our fields comes from.
@@ -181,6 +182,9 @@ func (m *Mapping) streamKind(stream string) string {
 	}
 	return ""
 }
+
+// anonymous reports whether purchases that name no customer are left out.
+func (m *Mapping) anonymous() bool { return m != nil && m.file.anonymous }
 
 // dropped reports whether a pattern of the mapping drops a column.
 func (m *Mapping) dropped(name string) bool {

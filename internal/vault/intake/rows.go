@@ -117,6 +117,7 @@ func rowsOf[T any](r *Reader, t *table, check func(*checker, *row, *T), repeat f
 	c := newChecker(t, r.Own)
 	c.Rules = r.Rules
 	c.hints = &r.hints
+	c.anonymous = r.mapping.anonymous()
 	return &rows[T]{src: src, c: c, check: check, repeats: &repeats{}, repeat: repeat}, err
 }
 
@@ -168,6 +169,8 @@ type checker struct {
 	kind  string
 	names []string // of the columns, by slot
 	hints *hints   // nil: nobody asks
+	// anonymous says that purchases which name no customer are left out.
+	anonymous bool
 
 	// The external id of the purchase before, as it was written and its normal form:
 	// those of one customer usually stand together.
@@ -551,7 +554,11 @@ func (c *checker) purchase(in *row, out *PurchaseRow) {
 	}
 	if external == "" {
 		if !faulty(faults, c.names[colExternalID]) {
-			faults = append(faults, Fault{c.names[colExternalID], CodeMissingExternalID, "is missing"})
+			if c.anonymous { // whatever else is wrong with it: nothing of it is kept
+				*out = PurchaseRow{Line: in.line, Reject: &Reject{Line: in.line, Field: c.names[colExternalID], Code: CodeAnonymous, Reason: "is empty: the mapping leaves such rows out"}}
+				return
+			}
+			faults = append(faults, Fault{c.names[colExternalID], CodeMissingExternalID, errNobody.Error()})
 		}
 	} else if external != c.written {
 		if normal, err := record.NormalExternalID(external); err != nil {

@@ -224,7 +224,7 @@ func (s *singer) schema(m *message) error {
 	}
 	next.values, next.has = make([]string, len(names)), make([]bool, len(names))
 	next.check = newChecker(st.table, s.Own)
-	next.check.Rules = s.Rules
+	next.check.Rules, next.check.anonymous = s.Rules, s.Mapping.anonymous()
 	*st = next
 	return nil
 }

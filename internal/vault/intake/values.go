@@ -28,6 +28,7 @@ var (
 	errPerPiece  = errors.New("per piece times the quantity is too large")
 	errWord      = errors.New("is none of the texts that values: in the mapping lists")
 	errMistaken  = errors.New("is written in UTF-8, though the mapping declares another encoding: does the encoding change half-way?")
+	errNobody    = errors.New("is missing: the row says whose purchase it is by nothing")
 	errCountry   = record.ErrCountry
 	errUndefined = errors.New("holds bytes that mean nothing in the declared encoding")
 )
@@ -46,6 +47,8 @@ func hintOf(err error) hint {
 		return hint{"are a spreadsheet's numbers for dates", "add `serial: 1900` (or 1904) to the mapping"}
 	case errors.Is(err, errMarks):
 		return hint{"are written with other marks than 1234.50", "add `decimal:`, `thousands:`, `currency-signs:` to the mapping"}
+	case errors.Is(err, errNobody):
+		return hint{"are missing", "sales to nobody in particular are left out, and counted, with `without-customer: skip` in a mapping that describes the file"}
 	case errors.Is(err, errCountry):
 		return hint{"are no countries", "map that column to an attribute, or drop it"}
 	}

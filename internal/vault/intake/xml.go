@@ -31,6 +31,7 @@ type xmlRows struct {
 	dec     *xml.Decoder
 	element string
 	plan    *plan
+	see     func(path, value string) // of a file that is looked at: nothing is read then
 	at      map[string]int
 	values  []string
 	path    []string // open elements below the record's
@@ -78,10 +79,18 @@ func newXMLRows(r *bufio.Reader, t *table, m *Mapping, rules Rules, decoded bool
 		return nil, fmt.Errorf("%w: it is XML: a mapping must say `xml: element` and which paths below that element are what (`cloakroom mapping show sfcc-customers` is one)", ErrFormat)
 	}
 	names := m.columns(t.kind)
-	x := &xmlRows{budget: &budgeted{r: r}, element: m.file.xml, at: map[string]int{}, values: make([]string, len(names))}
+	x := newXMLReader(r, decoded)
+	x.element, x.values = m.file.xml, make([]string, len(names))
 	for i, name := range names {
 		x.at[name] = i
 	}
+	var err error
+	x.plan, err = m.bind(t, names, rules)
+	return x, err
+}
+
+func newXMLReader(r *bufio.Reader, decoded bool) *xmlRows {
+	x := &xmlRows{budget: &budgeted{r: r}, at: map[string]int{}}
 	x.dec = xml.NewDecoder(x.budget)
 	x.dec.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) {
 		if decoded {
@@ -90,9 +99,7 @@ func newXMLRows(r *bufio.Reader, t *table, m *Mapping, rules Rules, decoded bool
 		x.charset = true // the decoder does not wrap it
 		return nil, errCharset
 	}
-	var err error
-	x.plan, err = m.bind(t, names, rules)
-	return x, err
+	return x
 }
 
 // token reads a token of bounded size.
@@ -149,6 +156,10 @@ func (x *xmlRows) record(start xml.StartElement, in *row) error {
 	set := func(path, value string) {
 		size += len(value)
 		n++
+		if x.see != nil {
+			x.see(path, value)
+			return
+		}
 		if i, ok := x.at[path+"[]"]; ok && trimmed(value) != "" {
 			if x.values[i] != "" {
 				x.values[i] += ", "
@@ -223,7 +234,7 @@ func (x *xmlRows) record(start xml.StartElement, in *row) error {
 			size, n = 0, 0
 		}
 	}
-	if in.rej == nil {
+	if in.rej == nil && x.plan != nil {
 		x.plan.apply(x.values, in)
 	}
 	return nil
