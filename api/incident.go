@@ -54,7 +54,49 @@ type Incident struct {
 	Facts    []Fact          `json:"facts" doc:"What people said, each version, in the order in which it was said."`
 	Scopes   []ScopeVersion  `json:"scopes" doc:"Versions of the scope, the oldest first."`
 	Timeline []IncidentEvent `json:"timeline" doc:"What the log says, by time."`
+	Evidence []EvidenceFile  `json:"evidence,omitempty" doc:"Files of evidence that were made of it, also after it was closed."`
 }
+
+// EvidenceFile is a file of evidence, as the log has it.
+type EvidenceFile struct {
+	Number    uint64             `json:"number" doc:"The entry of the owner's log that began it."`
+	At        time.Time          `json:"at"`
+	By        string             `json:"by"`
+	Recipient string             `json:"recipient,omitempty" doc:"The age recipient of the customers' data in it; none without data."`
+	Fields    []string           `json:"fields,omitempty" doc:"The fields of that data."`
+	Digests   []string           `json:"digests,omitempty" doc:"SHA-256 of the manifest of the file that was written to its end, in hexadecimal. None: it was cut."`
+	Handed    []EvidenceHandOver `json:"handed,omitempty"`
+}
+
+// EvidenceHandOver says who received a file of evidence.
+type EvidenceHandOver struct {
+	Entry  uint64    `json:"entry"`
+	At     time.Time `json:"at"`
+	By     string    `json:"by"`
+	To     string    `json:"to"`
+	Digest string    `json:"digest"`
+}
+
+// EvidenceRequest asks for a file of evidence of an incident. Customers' data is in it only
+// where fields are named: disclosed to the caller as every reveal is, against their
+// budgets, and encrypted to the recipient.
+type EvidenceRequest struct {
+	Fields    []string `json:"fields,omitempty" maxItems:"100" doc:"Fields of the customers in the newest version of the scope. None without it."`
+	Purpose   string   `json:"purpose,omitempty" maxLength:"64" doc:"With fields: what for."`
+	Recipient string   `json:"recipient,omitempty" maxLength:"4000" doc:"With fields: the age recipient, age1..., that the data is encrypted to."`
+	Ticket    string   `json:"ticket,omitempty" maxLength:"64"`
+}
+
+// HandedRequest says who received a file of evidence.
+type HandedRequest struct {
+	Digest string `json:"digest" minLength:"64" maxLength:"64" doc:"SHA-256 of the file's manifest, as evidence verify prints it."`
+	To     string `json:"to" minLength:"1" maxLength:"200" doc:"Who got it."`
+	Ticket string `json:"ticket,omitempty" maxLength:"64"`
+}
+
+// TrailerEvidence is the trailer of a file of evidence that arrived whole: SHA-256 of its
+// manifest.
+const TrailerEvidence = "Cloakroom-Evidence"
 
 // Fact is one version of what somebody said.
 type Fact struct {

@@ -723,6 +723,29 @@ type (
 		Summary  string `log:"summary"`
 		Extra
 	}
+	// EvidenceBegun says that an incident's evidence is put into a file. It is logged before
+	// anything of it leaves, and its place in the log is the evidence's number.
+	EvidenceBegun struct {
+		Incident  uint64 `log:"incident,clear,always"`
+		Recipient string `log:"recipient"` // age recipient of the customers' data; empty without
+		Fields    string `log:"fields"`    // of the customers' data
+		Extra
+	}
+	// EvidenceMade says that a file of evidence was written to its end.
+	EvidenceMade struct {
+		Incident uint64 `log:"incident,clear,always"`
+		Evidence uint64 `log:"evidence,clear,always"` // the entry that began it
+		Digest   string `log:"digest,clear"`          // SHA-256 of its manifest, in hexadecimal
+		Extra
+	}
+	// EvidenceHanded says who received a file of evidence.
+	EvidenceHanded struct {
+		Incident uint64 `log:"incident,clear,always"`
+		Evidence uint64 `log:"evidence,clear,always"`
+		Digest   string `log:"digest,clear"`
+		To       string `log:"to"`
+		Extra
+	}
 )
 
 func init() {
@@ -731,6 +754,9 @@ func init() {
 	register(KindIncident, "fact", IncidentFact{})
 	register(KindIncident, "version", IncidentScoped{})
 	register(KindIncident, "close", IncidentClosed{})
+	register(KindIncident, "evidence", EvidenceBegun{})
+	register(KindIncident, "evidence-made", EvidenceMade{})
+	register(KindIncident, "evidence-handed", EvidenceHanded{})
 	register(KindHold, "place", HoldPlaced{})
 	register(KindHold, "release", HoldReleased{})
 	register(KindErasureBegun, "", ErasureBegun{})

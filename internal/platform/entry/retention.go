@@ -155,6 +155,12 @@ func (g *Grants) Note(index uint64, e *Entry) {
 		g.incident(d.Incident, index, e.At)
 	case IncidentClosed:
 		g.incident(d.Incident, index, e.At)
+	case EvidenceBegun:
+		g.incident(d.Incident, index, e.At)
+	case EvidenceMade:
+		g.incident(d.Incident, index, e.At)
+	case EvidenceHanded:
+		g.incident(d.Incident, index, e.At)
 	case ExportRequested:
 		g.add("export "+d.Export, index, e.At, exportEnds)
 	case ExportFrozen:

@@ -25,6 +25,9 @@ type pages struct {
 	alarm   string
 	last    uint64 // version of its scope
 	closed  bool
+	// evidence are the entries about files of evidence. They are no part of the story that
+	// a closing freezes.
+	evidence []uint64
 }
 
 // read brings a book up to the log as it is now.
@@ -55,6 +58,12 @@ func (b *book) note(index uint64, e *entry.Entry) {
 		if p := b.add(d.Incident, index); p != nil {
 			p.closed = true
 		}
+	case entry.EvidenceBegun:
+		b.file(d.Incident, index)
+	case entry.EvidenceMade:
+		b.file(d.Incident, index)
+	case entry.EvidenceHanded:
+		b.file(d.Incident, index)
 	case entry.AlarmAcknowledged:
 		alarm = d.Alarm
 	case entry.AlarmClosed:
@@ -64,6 +73,14 @@ func (b *book) note(index uint64, e *entry.Entry) {
 	}
 	if alarm != "" {
 		b.alarms[alarm] = append(b.alarms[alarm], index)
+	}
+}
+
+// file adds an entry about a file of evidence to an incident, open or closed.
+func (b *book) file(n, index uint64) {
+	if n > 0 && n <= uint64(len(b.opened)) {
+		p := b.opened[n-1]
+		p.evidence = append(p.evidence, index)
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/respond/scope"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
+	"github.com/cloakroom/cloakroom/internal/vault/disclose"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
@@ -50,6 +51,8 @@ type Desk struct {
 	Ledger *ledger.Ledger
 	Scopes *scope.Desk
 	Alarms *alarm.Store
+	// Disclose shows customers' data that evidence is asked to have.
+	Disclose *disclose.Desk
 
 	mu    sync.Mutex
 	books map[record.BrandID]*book
@@ -111,7 +114,7 @@ func (d *Desk) find(ctx context.Context, c identity.Caller, brand, id string, ac
 		return nil, ErrNone
 	}
 	f.pages = *b.opened[n-1]
-	f.pages.entries = slices.Clone(f.pages.entries)
+	f.pages.entries, f.pages.evidence = slices.Clone(f.pages.entries), slices.Clone(f.pages.evidence)
 	f.marks = slices.Clone(b.alarms[f.pages.alarm])
 	if f.pages.alarm == "" {
 		f.marks = nil

@@ -72,6 +72,9 @@ func (d *Desk) Incident(ctx context.Context, c identity.Caller, brand, id string
 		if err := d.marks(ctx, f, out); err != nil {
 			return nil, err
 		}
+		if out.Evidence, err = d.files(ctx, f); err != nil {
+			return nil, err
+		}
 	}
 	slices.SortStableFunc(out.Timeline, func(a, b api.IncidentEvent) int { return a.At.Compare(b.At) })
 	return out, nil

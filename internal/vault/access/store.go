@@ -169,6 +169,22 @@ func (s *Store) history(ctx context.Context, brand record.BrandID) (history, err
 	})
 }
 
+// Since returns the texts of a brand's policies that were in force at a time or later, the
+// oldest first.
+func (s *Store) Since(ctx context.Context, brand record.BrandID, at time.Time) (out []string, err error) {
+	h, err := s.history(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range h.versions {
+		if r.created <= at.UnixMicro() {
+			out = nil // a later one took its place
+		}
+		out = append(out, r.text)
+	}
+	return out, nil
+}
+
 // Granted hands fn every version of each brand's policy.
 func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.BrandID, r rights.Row)) error {
 	err := q.Rows(ctx, func(row db.Row) error {

@@ -221,6 +221,11 @@ func (c *change) stmt(brand record.BrandID) db.Stmt {
 	return db.Stmt{SQL: sqlAckAlarm, Args: args}
 }
 
+// Newest returns the newest alarms of a brand, at most so many.
+func (s *Store) Newest(ctx context.Context, brand record.BrandID, most int) ([]Stored, error) {
+	return s.List(ctx, brand, lastPlace(), detect.Low, "", most)
+}
+
 // apply makes a change that is in the log. It may be made twice.
 func (s *Store) apply(ctx context.Context, brand record.BrandID, c change) error {
 	return s.db.Tx(ctx, func(q db.Queryer) error { return q.Batch(ctx, []db.Stmt{c.stmt(brand)}) })
