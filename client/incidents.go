@@ -2,6 +2,9 @@ package client
 
 import (
 	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -41,4 +44,36 @@ func (c *Client) ScopeIncident(ctx context.Context, brand, id string, req api.Sc
 // CloseIncident closes an incident and freezes its report.
 func (c *Client) CloseIncident(ctx context.Context, brand, id string, req api.CloseIncidentRequest) (*api.Incident, error) {
 	return ask[api.Incident](ctx, c, http.MethodPost, at(brand, "incidents", id, "close"), req)
+}
+
+// BeginEvidence begins a file of evidence of an incident.
+func (c *Client) BeginEvidence(ctx context.Context, brand, id string, req api.EvidenceRequest) (*api.EvidenceFile, error) {
+	return ask[api.EvidenceFile](ctx, c, http.MethodPost, at(brand, "incidents", id, "evidence"), req)
+}
+
+// EvidenceFile copies a file of evidence that the caller began to w, and returns the digest
+// of its manifest. An error means that what was copied is worth nothing: fetch it again.
+func (c *Client) EvidenceFile(ctx context.Context, brand, id string, evidence uint64, w io.Writer) (string, error) {
+	resp, err := c.send(ctx, http.MethodGet, at(brand, "incidents", id, "evidence", number(evidence)), nil)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		_, err := read(resp)
+		return "", err
+	}
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrCut, err)
+	}
+	digest := resp.Trailer.Get(api.TrailerEvidence)
+	if b, err := hex.DecodeString(digest); err != nil || len(b) != 32 {
+		return "", ErrCut
+	}
+	return digest, nil
+}
+
+// HandEvidence records who received a file of evidence.
+func (c *Client) HandEvidence(ctx context.Context, brand, id string, req api.HandedRequest) (*api.Incident, error) {
+	return ask[api.Incident](ctx, c, http.MethodPost, at(brand, "incidents", id, "handed"), req)
 }

@@ -23,7 +23,7 @@ var groups = []group{
 	{"Customers", []string{"import", "feed", "mapping", "put", "standing", "find", "show", "reveal", "who-read", "export", "erase", "erasure", "hold", "customer"}},
 	{"Watch and respond", []string{"alarm", "contain", "incident", "scope", "exposure", "canary", "detect"}},
 	{"Rules and people", []string{"brand", "principal", "purpose", "policy", "budget", "change"}},
-	{"Evidence", []string{"log"}},
+	{"Evidence", []string{"evidence", "log"}},
 	{"Operate", []string{"doctor", "backup", "restore", "key", "db", "drill", "config"}},
 	{"About", []string{"help", "version", "completion", "man"}},
 }

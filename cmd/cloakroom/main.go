@@ -74,6 +74,7 @@ type commands struct {
 	Contain   containCmd   `cmd:"" help:"Stop a lineage, principal, role, brand or all exports at once."`
 	Incident  incidentCmd  `cmd:"" help:"Keep incidents: facts, versions of the scope, timeline, a frozen report."`
 	Scope     scopeCmd     `cmd:"" help:"Count the distinct customers that somebody or something disclosed, changed or erased."`
+	Evidence  evidenceCmd  `cmd:"" help:"Put the evidence of an incident into one file, and check such a file offline."`
 	Change    changeCmd    `cmd:"" help:"List and decide the acts that need a second person."`
 	Alarm     alarmCmd     `cmd:"" help:"List, acknowledge and close alarms, and manage their receivers."`
 	Canary    canaryCmd    `cmd:"" help:"Manage canaries: decoy customers that raise an alarm when read."`

@@ -2,13 +2,19 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/respond/incident"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 )
 
 // incidentRoutes keep incidents, and answer whose data was concerned.
-func (s *Server) incidentRoutes() {
+func (s *Server) incidentRoutes(mux *http.ServeMux) {
 	route(s, "POST", "/v1/brands/{brand}/scope", "scope", "Count the distinct customers that the matching entries disclosed, changed or erased", s.scope)
 	route(s, "POST", "/v1/brands/{brand}/incidents", "incident-open", "Open an incident", s.openIncident, once)
 	route(s, "GET", "/v1/brands/{brand}/incidents", "incident-list", "List incidents, newest first, with those of the group that name the brand", s.listIncidents)
@@ -16,6 +22,11 @@ func (s *Server) incidentRoutes() {
 	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/facts", "incident-fact", "Record a fact, or correct one; the old value stays", s.stateFact, once)
 	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/scope", "incident-scope", "Make the next version of the scope", s.scopeIncident, once)
 	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/close", "incident-close", "Close an incident and freeze its report", s.closeIncident, once)
+	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/evidence", "evidence-begin", "Begin a file of evidence of an incident; its file is then fetched by its number", s.beginEvidence, once)
+	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/handed", "evidence-handed", "Record who received a file of evidence", s.handEvidence, once)
+	const file = "/v1/brands/{brand}/incidents/{incident}/evidence/{number}"
+	s.describe(file, "evidence-file", "A file of evidence that you began, as docs/evidence-format.md describes it. The trailer "+api.TrailerEvidence+" comes with a whole file only", "application/octet-stream", "brand", "incident", "number")
+	mux.HandleFunc("GET "+file, s.evidenceFile)
 }
 
 func (s *Server) scope(ctx context.Context, c identity.Caller, in *sentTo[api.ScopeRequest]) (*api.Scope, error) {
@@ -44,6 +55,72 @@ func (s *Server) scopeIncident(ctx context.Context, c identity.Caller, in *toInc
 
 func (s *Server) closeIncident(ctx context.Context, c identity.Caller, in *toIncident[api.CloseIncidentRequest]) (*api.Incident, error) {
 	return s.vault.Incident.Close(ctx, c, in.Brand, in.Incident, in.Body)
+}
+
+func (s *Server) beginEvidence(ctx context.Context, c identity.Caller, in *toIncident[api.EvidenceRequest]) (*api.EvidenceFile, error) {
+	return s.vault.Incident.BeginEvidence(ctx, c, in.Brand, in.Incident, in.Body)
+}
+
+func (s *Server) handEvidence(ctx context.Context, c identity.Caller, in *toIncident[api.HandedRequest]) (*api.Incident, error) {
+	return s.vault.Incident.Handed(ctx, c, in.Brand, in.Incident, in.Body)
+}
+
+// maxEvidence is how long a file of evidence may take. Its client has Timeout for each part.
+const maxEvidence = 4 * time.Hour
+
+func (s *Server) evidenceFile(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	if err := s.files.Acquire(ctx, 1); err != nil {
+		s.fail(w, problem(err))
+		return
+	}
+	defer s.files.Release(1)
+	var f *incident.File
+	err := s.decide(ctx, func(ctx context.Context, c identity.Caller) (err error) {
+		number, err := strconv.ParseUint(r.PathValue("number"), 10, 63)
+		if err != nil {
+			return incident.ErrNoEvidence
+		}
+		f, err = s.vault.Incident.Evidence(ctx, c, r.PathValue("brand"), r.PathValue("incident"), number)
+		return err
+	})
+	if err != nil {
+		e := s.problem(ctx, err)
+		if e.Status >= http.StatusInternalServerError {
+			s.failures.add("evidence-file", e.Type, w.Header().Get(headerRequest), err)
+		}
+		s.fail(w, e)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", f.Name()))
+	w.Header().Set("Trailer", api.TrailerEvidence)
+	w.WriteHeader(http.StatusOK)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxEvidence) // a client that is gone is found by the next write
+	defer cancel()
+	digest, err := f.Write(ctx, &patient{w, http.NewResponseController(w), s.timeout})
+	if err != nil {
+		s.log.Error("a file of evidence was cut", "operation", "evidence-file", "cause", err)
+		s.metrics.failed(api.TypeInternal)
+		panic(http.ErrAbortHandler)
+	}
+	w.Header().Set(api.TrailerEvidence, digest)
+}
+
+// patient writes an answer that may take long, of which the client takes each piece in time.
+type patient struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	each    time.Duration
+}
+
+// Write writes a piece.
+func (p *patient) Write(b []byte) (int, error) {
+	// Inside one process there is no connection that could stall.
+	if err := p.control.SetWriteDeadline(time.Now().Add(p.each)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, fmt.Errorf("giving the client time: %w", err)
+	}
+	return p.ResponseWriter.Write(b)
 }
 
 // IncidentPath is part of requests.

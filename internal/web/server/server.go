@@ -136,7 +136,7 @@ func newServer(d Desks, log *slog.Logger, timeout time.Duration) *Server {
 	s.exportRoutes(mux)
 	s.canaryRoutes()
 	s.containRoutes()
-	s.incidentRoutes()
+	s.incidentRoutes(mux)
 	s.changeRoutes()
 	s.logRoutes(mux)
 	s.backupRoutes()
