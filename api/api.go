@@ -71,6 +71,7 @@ type PutRequest struct {
 	Customers       []Fields `json:"customers" minItems:"1" maxItems:"5000"`
 	MergeAttributes bool     `json:"merge_attributes,omitempty" doc:"Lay attributes over those kept: one with an empty value is taken away, and those that are not named stay."`
 	DryRun          bool     `json:"dry_run,omitempty" doc:"Check, and say what would become of each customer; write nothing but a log entry."`
+	NewRelationship string   `json:"new_relationship,omitempty" maxLength:"200" doc:"Why customers who were erased are let in: they are customers again. It is logged."`
 }
 
 // FileApproval begins the approval of a file by two people.
@@ -202,7 +203,25 @@ type CustomerPurchases struct {
 type Written struct {
 	Receipt *Receipt      `json:"receipt" doc:"Null where nothing changed."`
 	Results []WriteResult `json:"results"`
+	// Withheld is for the machine's owner alone.
+	Withheld *Withheld `json:"withheld,omitempty" doc:"For the machine's owner: how many of these rows stay out, because their customer was erased or has an address of somebody who was. To anybody else they are answered as if they were written; which they are is for the request desk."`
 }
+
+// Withheld counts rows that stay out, and purchases with them, by what is answered of each.
+type Withheld struct {
+	Rows      WithheldAs `json:"rows"`
+	Purchases WithheldAs `json:"purchases"`
+}
+
+// WithheldAs counts what stays out and is answered as new, updated or unchanged.
+type WithheldAs struct {
+	New       int `json:"new"`
+	Updated   int `json:"updated"`
+	Unchanged int `json:"unchanged"`
+}
+
+// All is how many there are.
+func (w WithheldAs) All() int { return w.New + w.Updated + w.Unchanged }
 
 // WriteResult is what became of one customer, and of their purchases in order.
 type WriteResult struct {
@@ -610,6 +629,49 @@ type ErasureState struct {
 // ErasureCooling is how long erased customers' keys lie aside at a brand.
 type ErasureCooling struct {
 	Days int `json:"days" minimum:"0" maximum:"21" doc:"0: keys are destroyed at once."`
+}
+
+// ErasureTombstones is how long a brand remembers whom it erased, so that no import brings
+// them back.
+type ErasureTombstones struct {
+	Days int `json:"days" minimum:"0" maximum:"3650" doc:"0: not at all. Customers whose keys are destroyed already keep theirs."`
+}
+
+// WithheldQuery pages through rows that were withheld.
+type WithheldQuery struct {
+	After string `json:"after,omitempty" query:"after" maxLength:"24" doc:"Where the last page ended."`
+	Limit int    `json:"limit,omitempty" query:"limit" minimum:"0" maximum:"1000"`
+}
+
+// WithheldRows are rows that stayed out, for the request desk to decide about.
+type WithheldRows struct {
+	Rows []WithheldRow `json:"rows"`
+	Next string        `json:"next,omitempty" doc:"Where the next page begins; absent: this is the last."`
+}
+
+// WithheldRow is a row that stayed out. It waits for 30 days.
+type WithheldRow struct {
+	ID         string    `json:"id"`
+	ExternalID string    `json:"external_id,omitempty" doc:"Of the row; absent where a customer who is there would get an address."`
+	Token      string    `json:"token" doc:"As it was answered."`
+	Matches    []string  `json:"matches" doc:"The fields whose values an erased customer had."`
+	Existing   bool      `json:"existing" doc:"A customer who is there would get these values."`
+	Admissible bool      `json:"admissible" doc:"The row is kept, and can be admitted. Of one with an erased customer's external id nothing else is kept."`
+	By         string    `json:"by,omitempty" doc:"Who sent it first."`
+	Since      time.Time `json:"since"`
+}
+
+// WithheldDecision admits or refuses withheld rows.
+type WithheldDecision struct {
+	IDs    []string `json:"ids" minItems:"1" maxItems:"100"`
+	Reason string   `json:"reason,omitempty" maxLength:"200" doc:"Why they are admitted: it is logged."`
+	Ticket string   `json:"ticket,omitempty" maxLength:"64"`
+}
+
+// WithheldDecided answers it.
+type WithheldDecided struct {
+	Rows   int      `json:"rows"`
+	Tokens []string `json:"tokens,omitempty" doc:"Of the customers who were admitted."`
 }
 
 // Entry is an entry of a brand's log.

@@ -122,6 +122,32 @@ func (c *Client) SetErasureCooling(ctx context.Context, brand string, req api.Er
 	return ask[api.ErasureCooling](ctx, c, http.MethodPut, at(brand, "erasure-cooling"), req)
 }
 
+// ErasureTombstones returns how long a brand remembers whom it erased.
+func (c *Client) ErasureTombstones(ctx context.Context, brand string) (*api.ErasureTombstones, error) {
+	return ask[api.ErasureTombstones](ctx, c, http.MethodGet, at(brand, "erasure-tombstones"), nil)
+}
+
+// SetErasureTombstones sets how long a brand remembers whom it erased.
+func (c *Client) SetErasureTombstones(ctx context.Context, brand string, req api.ErasureTombstones) (*api.ErasureTombstones, error) {
+	return ask[api.ErasureTombstones](ctx, c, http.MethodPut, at(brand, "erasure-tombstones"), req)
+}
+
+// Withheld lists rows that stayed out because of somebody who was erased, those after a
+// page's Next; limit 0 is a page of the server's size.
+func (c *Client) Withheld(ctx context.Context, brand, after string, limit int) (*api.WithheldRows, error) {
+	return ask[api.WithheldRows](ctx, c, http.MethodGet, query(at(brand, "withheld"), "after", after, "limit", some(limit)), nil)
+}
+
+// AdmitWithheld writes withheld rows as they were sent, with a reason.
+func (c *Client) AdmitWithheld(ctx context.Context, brand string, req api.WithheldDecision) (*api.WithheldDecided, error) {
+	return ask[api.WithheldDecided](ctx, c, http.MethodPost, at(brand, "withheld", "admit"), req)
+}
+
+// RefuseWithheld drops withheld rows, and keeps out later ones of their external ids.
+func (c *Client) RefuseWithheld(ctx context.Context, brand string, req api.WithheldDecision) (*api.WithheldDecided, error) {
+	return ask[api.WithheldDecided](ctx, c, http.MethodPost, at(brand, "withheld", "refuse"), req)
+}
+
 // Erase erases a customer: from now on nobody reads, finds or counts them, and after the
 // brand's cooling time their key is destroyed.
 func (c *Client) Erase(ctx context.Context, brand, token string) (*api.Erased, error) {

@@ -74,6 +74,9 @@ type erasureCmd struct {
 	Undo     erasureUndoCmd     `cmd:"" help:"Ask to take back what staff erased; a second person approves it."`
 	TakeBack erasureTakeBackCmd `cmd:"" name:"take-back" help:"Take back what a customer asked for, with their code and address."`
 	Cooling  erasureCoolingCmd  `cmd:"" help:"Show or set how long erased customers' keys lie aside."`
+
+	Tombstones erasureTombstonesCmd `cmd:"" help:"Show or set how long erased customers are kept out of imports."`
+	Withheld   withheldCmd          `cmd:"" help:"Decide about rows that were kept out."`
 }
 
 type erasureListCmd struct{ forBrand }

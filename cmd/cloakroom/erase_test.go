@@ -14,7 +14,8 @@ import (
 )
 
 // A server is killed at any moment while it erases customers. Whoever the log says is
-// erased is gone when the next server has started; everybody else is there.
+// erased is gone when the next server has started, and does not come back; everybody else is
+// there.
 func TestErasuresOutliveKills(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -94,10 +95,27 @@ func TestErasuresOutliveKills(t *testing.T) {
 		for _, token := range due {
 			x.until("an erasure that was cut off is carried out", func() bool { return !there(token) })
 		}
+		gone := 0
 		for i, r := range w.Results {
-			if i < erased && there(r.Token) || i > erased && !there(r.Token) {
+			is := there(r.Token)
+			if !is {
+				gone++
+			}
+			if i < erased && is || i > erased && !is {
 				t.Errorf("of %d that were erased, customer %d is there: %v", erased, i, i >= erased)
 			}
+		}
+		// None of them comes back with the list that they were on.
+		again, err := unixClient(dir, "").Put(ctx, "gucci", put)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := 0
+		if again.Withheld != nil {
+			kept = again.Withheld.Rows.All()
+		}
+		if kept != gone {
+			t.Errorf("of %d who are erased %d stay out of an import", gone, kept)
 		}
 	}
 	t.Logf("%d erasures were cut off between their entry and the end of the key", cut)

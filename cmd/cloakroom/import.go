@@ -46,6 +46,8 @@ type importCmd struct {
 	DryRun     bool   `help:"Write nothing; count what the import would do."`
 	Approval   uint64 `help:"Number of an approval by two people (change approvals). The answer then counts accepted and rejected rows only." placeholder:"N"`
 
+	NewRelationship string `name:"new-relationship" help:"Import customers who were erased and are customers again, too; the reason is logged." placeholder:"REASON"`
+
 	AllowShrink bool `name:"allow-shrink" help:"Continue although the import would empty a field for nearly all customers of the file."`
 }
 
@@ -356,7 +358,7 @@ func (i *imported) write(w io.Writer) {
 			fmt.Fprintf(w, "  %s: %d\n", code, l.n.RejectedBy[code])
 		}
 		if l.n.Withheld > 0 {
-			fmt.Fprintf(w, "  withheld, as their customer was erased: %d\n", l.n.Withheld)
+			fmt.Fprintf(w, "  withheld, as somebody was erased: %d (cloakroom erasure withheld list)\n", l.n.Withheld)
 		}
 		if a := l.n.Anonymous; a != nil {
 			fmt.Fprintf(w, "  no customer: %d rows, left out as the mapping says, first at line %d\n", a.Count, a.FirstLine)
@@ -409,18 +411,21 @@ func (c *importCmd) own(ctx context.Context, v *connection, readers ...*intake.R
 // sink takes the short way where this process has the vault, and the API elsewhere.
 func (c *importCmd) sink(ctx context.Context, v *connection, tokens *csv.Writer, rehearse bool) (intake.Sink, error) {
 	keep := c.Tokens != "" && !rehearse
+	if c.Approval != 0 && c.NewRelationship != "" {
+		return nil, &usageError{"--new-relationship does not go with --approval: import these customers by themselves"}
+	}
 	if c.Approval != 0 {
 		mapping, err := c.digest()
 		return intake.Rows(&approvedSink{client: v.Client, brand: c.Brand, number: c.Approval, mapping: mapping}), err
 	}
 	if v.vault == nil {
-		return intake.Rows(&sink{v.Client, c.Brand, tokens, keep, rehearse}), nil
+		return intake.Rows(&sink{v.Client, c.Brand, tokens, keep, rehearse, c.NewRelationship}), nil
 	}
 	caller, err := v.caller(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d := &intake.Direct{Desk: v.vault.Intake, Caller: caller, Brand: c.Brand}
+	d := &intake.Direct{Desk: v.vault.Intake, Caller: caller, Brand: c.Brand, Relationship: c.NewRelationship}
 	if keep {
 		d.Tokens = func(externalID, token string) error {
 			tokens.Write([]string{externalID, token})

@@ -19,11 +19,13 @@ type sink struct {
 	tokens *csv.Writer
 	keep   bool // tokens
 	dry    bool
+	// relationship is why customers who were erased are let in.
+	relationship string
 }
 
 // Customers implements intake.Taker.
 func (s *sink) Customers(ctx context.Context, rows []intake.CustomerRow) ([]intake.Result, error) {
-	req := api.PutRequest{Customers: customersOf(rows), MergeAttributes: true, DryRun: s.dry}
+	req := api.PutRequest{Customers: customersOf(rows), MergeAttributes: true, DryRun: s.dry, NewRelationship: s.relationship}
 	w, err := s.client.Put(ctx, s.brand, req)
 	if err != nil {
 		return nil, err
@@ -39,7 +41,23 @@ func (s *sink) Customers(ctx context.Context, rows []intake.CustomerRow) ([]inta
 			return nil, fmt.Errorf("writing the tokens: %w", err)
 		}
 	}
-	return results(w.Results), nil
+	out := results(w.Results)
+	if w.Withheld != nil {
+		withhold(out, w.Withheld.Rows)
+	}
+	return out, nil
+}
+
+// withhold makes as many results withheld as the vault says of those that are answered
+// alike. It does not say which.
+func withhold(list []intake.Result, n api.WithheldAs) {
+	left := map[intake.Outcome]int{intake.New: n.New, intake.Updated: n.Updated, intake.Unchanged: n.Unchanged}
+	for i := range list {
+		if o := list[i].Outcome; left[o] > 0 {
+			left[o]--
+			list[i].Outcome = intake.Withheld
+		}
+	}
 }
 
 func customersOf(rows []intake.CustomerRow) []api.Fields {
@@ -70,7 +88,11 @@ func (s *sink) Purchases(ctx context.Context, rows []intake.PurchaseRow) ([]inta
 	if err != nil {
 		return nil, err
 	}
-	return eachPurchase(req.Customers, w.Results), nil
+	out := eachPurchase(req.Customers, w.Results)
+	if w.Withheld != nil {
+		withhold(out, w.Withheld.Purchases)
+	}
+	return out, nil
 }
 
 // eachPurchase are the results of purchases that were sent by customer: who is refused is

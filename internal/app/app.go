@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/sync/errgroup"
@@ -399,6 +400,10 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Alarms.Register(v.Changes)
 	v.Notify.Register(v.Changes)
 	store := seal.New(v.DB, ring)
+	store.Remembers = func(ctx context.Context, brand record.BrandID) (time.Duration, error) {
+		b, err := bs.Whole(ctx, brand)
+		return b.Tombstones, err
+	}
 	if !v.restoring {
 		store.Gone = v.Ledger.Gone
 	}

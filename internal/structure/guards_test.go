@@ -83,7 +83,12 @@ var guards = []guard{
 	{"P6.7", "internal/platform/db/sqlite.go", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA wal_checkpoint(NOOP)", "internal/vault/erase.TestTheFilesHoldNothingOfADestroyedKey"},
 	{"P6.8", "internal/vault/ledger/erasures.go", "(d.holding.Has(ord) || d.p.holds.has(ord))", "d.holding.Has(ord)", "internal/vault/erase.TestAHoldAndAKillBetween"},
 	{"P6.9", "internal/vault/intake/forget.go", "			if found {\n", "			if found && false {\n", "internal/vault/approval.TestAnErasureReachesWhatWaits"},
+	{"P6.10", "internal/vault/seal/withheld.go", "	if why == 0 {\n		return nil, 0\n	}\n	return w.add(&withheld{value: v}), why", "	if why >= 0 {\n		return nil, 0\n	}\n	return w.add(&withheld{value: v}), why", "internal/vault/intake.TestErasedCustomersDoNotComeBack"},
+	{"P6.10", "internal/vault/seal/erase.go", "	stmts = append(stmts, stones...)\n", "	_ = stones\n", "internal/govern/backup.TestTombstonesOutliveARestore"},
+	{"P6.11", "internal/vault/seal/withheld.go", "true, w.room.Add(-1) < 0", "true, w.room.Add(-1) < -1_000_000", "internal/vault/intake.TestWhatIsWithheldIsBounded"},
+	{"P6.12", "internal/vault/seal/withheld.go", "	if x := w.held[v]; x != nil && !x.content.Live {", "	if x := w.held[v]; x != nil && !x.content.Live && v == 0 {", "internal/vault/intake.TestNoWriteTellsWhoWasErased"},
 
+	{"P7.9", "internal/govern/admin/tombstones.go", "Two: p.Days < p.Was}", "Two: p.Days < 0}", "internal/vault/intake.TestWhoIsACustomerAgain"},
 	{"P7.1", "internal/vault/disclose/disclose.go", "if !errors.As(err, &unknown) {", "if errors.As(err, &unknown) || err == nil {", "internal/vault/disclose.TestOneForeignTokenFailsAll"},
 	{"P7.2", "internal/vault/door/door.go", "\t\treturn nil, brands.ErrNoBrand\n", "\t\treturn nil, err\n", "internal/web/server.TestOneBrandIsAFence"},
 	{"P7.8", "internal/vault/erase/acts.go", "return change.Need{Two: true}, nil", "return change.Need{}, nil", "internal/vault/erase.TestTwoPeopleUndoWhatOneErased"},

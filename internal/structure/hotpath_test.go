@@ -146,6 +146,8 @@ var everyShard = map[string]string{
 	"sqlCoolingBelow":            "a rotation walks all keys",
 	"sqlCountOldLaid":            "a rotation walks all keys",
 	"sqlDropTakeBack":            "an erasure ends, or is taken back: few, and in a table of days",
+	"sqlUnbury":                  "an erasure ends, or is taken back, as above",
+	"sqlDropTombstones":          "a server looks once a minute for tombstones whose time is over",
 	"sqlHeads":                   "a backup reads every log",
 	"sqlSizes":                   "twice a second, which logs have grown",
 }

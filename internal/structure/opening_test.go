@@ -61,6 +61,8 @@ var openings = map[string]opening{
 	"(*internal/vault/seal.inspector).index":           {false, "`db check`: says whether an index row is its customer's"},
 	"(*internal/vault/seal.mover).plan":                {false, "a rotation: index values under the new key, from the profiles"},
 	"(*internal/vault/seal.Store).Untaken":             {false, "says whether the external id of a customer whose erasure is taken back became another's"},
+	"(*internal/vault/seal.Store).remain":              {false, "the values by which an erased customer is known again, as keyed hashes"},
+	"(*internal/vault/seal.wards).lessen":              {false, "compares a write with what is stored: which of its values an erased customer had, and this one has not"},
 	"(*internal/vault/seal.brandKeys).indexes":         {false, "indexes a customer again whose erasure is taken back"},
 	"(*internal/vault/seal.brandKeys).unindex":         {false, "reads which index values to delete with the customer, and by which address an erasure is taken back"},
 	"(*internal/vault/seal.inspector).opens":           {true, "`db check`: says of each record whether it opens"},
@@ -71,6 +73,9 @@ var openings = map[string]opening{
 	openerDir + ".Open":                         {true, "the cipher"},
 	"(*internal/vault/seal.rows).openProfile":   {true, "decodes a profile for the functions above"},
 	"(*internal/vault/seal.rows).openPurchases": {true, "decodes purchases for the functions above"},
+
+	// Rows that tombstones keep out.
+	"(*internal/vault/seal.withheld).open": {false, "a row that stays out, of which the request desk sees the external id"},
 
 	// Keys, and what is sealed and no customer's.
 	"(*internal/vault/seal.unwrapper).unwrap":   {false, "a customer's key, into the rows of the store: the log key makes the entry's commitment"},

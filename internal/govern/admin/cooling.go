@@ -30,10 +30,7 @@ func (d *Desk) coolingText(ctx context.Context, o change.Order, p coolingSet) (c
 
 // coolingFits refuses a request that was made for another cooling time.
 func (d *Desk) coolingFits(ctx context.Context, o change.Order, p coolingSet) error {
-	b, err := d.Door.Brands.Get(ctx, o.Who.Brand)
-	if err == nil {
-		b, err = d.Door.Brands.ByName(ctx, b.Name) // with its settings
-	}
+	b, err := d.Door.Brands.Whole(ctx, o.Who.Brand)
 	if err == nil && b.Cooling != time.Duration(p.Was)*24*time.Hour {
 		err = fmt.Errorf("%w: the cooling time is another by now", change.ErrChanged)
 	}

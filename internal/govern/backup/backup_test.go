@@ -21,6 +21,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/govern/backup"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 // A backup of either engine comes back on either, and is the same vault: the same
@@ -314,6 +315,47 @@ func TestLogErasesAgain(t *testing.T) {
 		_, err = r.as("officer").WhoRead(ctx, "gucci", beside)
 		must(t, err)
 		r.verify(nil)
+	})
+}
+
+// A copy from before an erasure, restored under the newer log, keeps out whom it erased:
+// destroyed at once, cooling, and with the keys of a later copy.
+func TestTombstonesOutliveARestore(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, engine string) {
+		ctx := t.Context()
+		h, c := newHouse(t, engine, 40), newCustody(t)
+		c.backup(h, "monday")
+		destroyed, cooling := invented(40)["gucci"][0], invented(40)["gucci"][1]
+		_, err := h.as("").SetErasureCooling(ctx, "gucci", api.ErasureCooling{Days: 7})
+		must(t, err)
+		_, err = h.as("officer").Erase(ctx, "gucci", h.tokens["gucci"][1])
+		must(t, err)
+		_, err = h.as("").SetErasureCooling(ctx, "gucci", api.ErasureCooling{Days: 0})
+		must(t, err)
+		_, err = h.as("officer").Erase(ctx, "gucci", h.tokens["gucci"][0])
+		must(t, err)
+		c.backup(h, "keys", db.PartKeys)
+		c.backup(h, "log", db.PartLog)
+		must(t, h.v.Close())
+		for _, keys := range []string{"monday", "keys"} {
+			o := c.options(h, engine, "monday")
+			o.LogFrom, o.KeysFrom = c.dir("log"), c.dir(keys)
+			r, _ := c.restored(h, o)
+			for _, who := range []api.Fields{destroyed, cooling} {
+				for _, id := range []string{who["external_id"], "ANOTHER-" + who["external_id"]} {
+					row := maps.Clone(who)
+					row["external_id"] = id
+					if w, err := r.as("shop").Put(ctx, "gucci", api.PutRequest{Customers: []api.Fields{row}}); err != nil || w.Results[0].Outcome != "new" {
+						t.Errorf("%+v, %v", w, err)
+					}
+					if ords, err := r.v.Disclose.Seal.Lookup(ctx, 1, record.ExternalID, id, ""); err != nil || len(ords) > 0 {
+						t.Errorf("keys of %s: an erased customer came back: %v", keys, err)
+					}
+				}
+			}
+			must(t, r.v.Close())
+		}
 	})
 }
 

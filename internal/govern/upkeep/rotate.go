@@ -148,6 +148,9 @@ func (d *Desk) Tend(ctx context.Context, log *slog.Logger) {
 		if err != nil && ctx.Err() == nil {
 			log.Error("destroying keys of erased customers", "cause", err)
 		}
+		if err := d.Erase.DropTombstones(ctx); err != nil && ctx.Err() == nil {
+			log.Error("removing tombstones whose time is over", "cause", err)
+		}
 	}
 	scrub := func(first bool) {
 		if err := d.Erase.Scrub(ctx, first); err != nil && ctx.Err() == nil {

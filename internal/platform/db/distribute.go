@@ -48,6 +48,7 @@ var distributed = []Placement{
 	{Table: "lookups", Column: "value"},
 	{Table: "externals", Column: "value", With: "lookups"},
 	{Table: "take_backs", Column: "value"},
+	{Table: "tombstones", Column: "value", With: "lookups"},
 	{Table: "log_heads", Column: "brand"},
 	{Table: "log_groups", Column: "brand", With: "log_heads"},
 	{Table: "log_tips", Column: "brand", With: "log_heads"},
@@ -60,6 +61,7 @@ var distributed = []Placement{
 	{Table: "follower_snapshots", Column: "brand", With: "log_heads"},
 	{Table: "follower_snapshot_parts", Column: "brand", With: "log_heads"},
 	{Table: "catalogue", Column: "brand", With: "log_heads"},
+	{Table: "withheld", Column: "brand", With: "log_heads"},
 	{Table: "write_answers", Column: "name"},
 }
 

@@ -579,6 +579,32 @@ var migrations = []string{
 	// revision: entries keep the rows of rights beside their leaf, which an older release
 	// takes for something else
 	`UPDATE revisions SET writer = 5 WHERE writer < 5;`,
+	// seal
+	`CREATE TABLE tombstones (
+		value bigint NOT NULL,
+		ord   bigint NOT NULL,
+		brand integer NOT NULL,
+		until bigint NOT NULL,
+		PRIMARY KEY (value, ord)
+	) {clustered};
+	CREATE INDEX tombstones_ord ON tombstones (ord);
+	CREATE INDEX tombstones_until ON tombstones (brand, until);
+	CREATE TABLE withheld (
+		brand   integer NOT NULL,
+		id      bigint NOT NULL,
+		value   bigint NOT NULL,
+		ord     bigint NOT NULL,
+		key     integer NOT NULL,
+		sealed  {blob} NOT NULL,
+		created bigint NOT NULL,
+		PRIMARY KEY (brand, id)
+	);
+	CREATE INDEX withheld_value ON withheld (brand, value);
+	CREATE INDEX withheld_ord ON withheld (brand, ord);` +
+		// brands: days that erased customers are kept out
+		`ALTER TABLE brands ADD COLUMN tombstones integer NOT NULL DEFAULT 1095;` +
+		// revision: an older release would erase without tombstones, and let everybody in
+		`UPDATE revisions SET writer = 5 WHERE writer < 5;`,
 }
 
 const (

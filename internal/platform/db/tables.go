@@ -59,6 +59,8 @@ var parts = []struct {
 	{"root_key", PartKeys},
 	{"cooling", PartKeys},
 	{"take_backs", PartKeys},
+	{"tombstones", PartKeys},   // an erasure that outlives a restore keeps out whom it erased
+	{"withheld", PartNone},     // no backup holds customers' data that an erasure does not reach
 	{"log_erasures", PartKeys}, // of the state in which the keys are
 	{"unsealed_rights", PartNone},
 	{"log_heads", PartLog},

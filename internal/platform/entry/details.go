@@ -38,6 +38,14 @@ type Wrote struct {
 	Tried int `log:"tried,clear"`
 	// Rehearsed is how many customers a rehearsal looked up: it wrote nothing.
 	Rehearsed int `log:"rehearsed,clear"`
+	// Withheld is how many rows stayed out because their customer, or somebody with their
+	// address, was erased; of them Unkept, which the queue of the request desk had no room for.
+	Withheld int `log:"withheld,clear"`
+	Unkept   int `log:"unkept,clear"`
+	// Returned is how many rows were let in though a tombstone matched, and Relationship why:
+	// they are customers again.
+	Returned     int    `log:"returned,clear"`
+	Relationship string `log:"relationship"`
 	// By says under what the write runs, where it is not under its principal's budgets:
 	// ByOwner or ByApproval.
 	By       string `log:"by,clear"`
@@ -223,6 +231,22 @@ type (
 	CoolingSet struct {
 		Days int `log:"days,clear,always"`
 		Were int `log:"were,clear,always"`
+		Extra
+	}
+	// TombstonesSet: the time was set for which a brand remembers whom it erased.
+	TombstonesSet struct {
+		Days int `log:"days,clear,always"`
+		Were int `log:"were,clear,always"`
+		Extra
+	}
+	// WithheldListed: the request desk looked at rows that were withheld.
+	WithheldListed struct {
+		Rows int `log:"rows,clear,always"`
+		Extra
+	}
+	// WithheldRefused: the request desk refused rows for good.
+	WithheldRefused struct {
+		Rows int `log:"rows,clear,always"`
 		Extra
 	}
 	// PurposeRetired: a purpose was ended at the brand.
@@ -786,6 +810,9 @@ func init() {
 	register(KindAdministration, "loyalty-prefixes", LoyaltyPrefixesSet{})
 	register(KindAdministration, "brand-country", BrandCountrySet{})
 	register(KindAdministration, "erasure-cooling", CoolingSet{})
+	register(KindAdministration, "erasure-tombstones", TombstonesSet{})
+	register(KindAdministration, "withheld-list", WithheldListed{})
+	register(KindAdministration, "withheld-refuse", WithheldRefused{})
 	register(KindAdministration, "receiver-create", ReceiverCreated{})
 	register(KindAdministration, "receiver-remove", ReceiverRemoved{})
 	register(KindAdministration, "receiver-resume", ReceiverResumed{})

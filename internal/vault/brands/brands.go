@@ -30,6 +30,8 @@ var (
 	ErrName = fault.New(fault.Invalid, "a name is 1 to 40 lower-case letters, digits and hyphens and begins with a letter; group is taken")
 	// ErrCooling is returned for a cooling time that a brand cannot have.
 	ErrCooling = fault.New(fault.Invalid, "the cooling time of erasures is 0 to 21 days")
+	// ErrTombstones is returned for a time of tombstones that a brand cannot have.
+	ErrTombstones = fault.New(fault.Invalid, "tombstones are kept for 0 to 3,650 days")
 	// ErrNoPurpose is returned for a purpose that is not registered, or retired.
 	ErrNoPurpose = fault.Typed(fault.Denied, api.TypeUnknownPurpose, "no such purpose at this brand: `cloakroom purpose list` shows all")
 	// ErrLegalBasis is returned for a legal basis that GDPR Art. 6(1) does not know.
@@ -54,7 +56,17 @@ type Brand struct {
 	Country string
 	// Cooling is how long the key of an erased customer lies aside before it is destroyed.
 	Cooling time.Duration
+	// Tombstones is for how long after the destruction of their key an erased customer does
+	// not come back by an import.
+	Tombstones time.Duration
 }
+
+// DefaultTombstones is how long a new brand keeps tombstones: lists that somebody exported
+// before the erasure are still imported years later.
+const DefaultTombstones = 3 * 365 * 24 * time.Hour
+
+// MaxTombstones bounds it: a tombstone is still data about somebody (GDPR Art. 5(1)(e)).
+const MaxTombstones = 3650 * 24 * time.Hour
 
 // DefaultCooling is the cooling time of a new brand: a week in which somebody notices that
 // customers are missing, well within the month in which a request is due (GDPR Art. 12(3)).
@@ -63,7 +75,7 @@ const DefaultCooling = 7 * 24 * time.Hour
 // MaxCooling keeps the cooling time within the month in which a request is due.
 const MaxCooling = 21 * 24 * time.Hour
 
-const coolingDay = 24 * time.Hour
+const day = 24 * time.Hour
 
 // Purpose is what data may be processed for.
 type Purpose struct {
@@ -123,12 +135,13 @@ func New(d *db.DB) *Store { return &Store{db: d} }
 const (
 	sqlNextBrand     = `SELECT coalesce(max(id), 0) + 1 FROM brands`
 	sqlInsertBrand   = `INSERT INTO brands (id, name, title, created) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
-	sqlBrandByName   = `SELECT id, name, title, created, loyalty, country, cooling FROM brands WHERE name = $1`
-	sqlBrandByID     = `SELECT id, name, title, created, loyalty, country, cooling FROM brands WHERE id = $1`
-	sqlListBrands    = `SELECT id, name, title, created, loyalty, country, cooling FROM brands ORDER BY id`
+	sqlBrandByName   = `SELECT id, name, title, created, loyalty, country, cooling, tombstones FROM brands WHERE name = $1`
+	sqlBrandByID     = `SELECT id, name, title, created, loyalty, country, cooling, tombstones FROM brands WHERE id = $1`
+	sqlListBrands    = `SELECT id, name, title, created, loyalty, country, cooling, tombstones FROM brands ORDER BY id`
 	sqlSetLoyalty    = `UPDATE brands SET loyalty = $2 WHERE id = $1`
 	sqlSetCountry    = `UPDATE brands SET country = $2 WHERE id = $1`
 	sqlSetCooling    = `UPDATE brands SET cooling = $2 WHERE id = $1`
+	sqlSetTombstones = `UPDATE brands SET tombstones = $2 WHERE id = $1`
 	sqlInsertPurpose = `INSERT INTO purposes (brand, name, legal_basis, description, created, retired) VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT DO NOTHING`
 	sqlRetirePurpose = `UPDATE purposes SET retired = $3 WHERE brand = $1 AND name = $2 AND retired = 0`
 	sqlReadPurpose   = `SELECT name, legal_basis, description, created, retired FROM purposes WHERE brand = $1 AND name = $2`
@@ -165,19 +178,19 @@ func (s *Store) Create(ctx context.Context, q db.Queryer, name, title string, at
 	if n == 0 {
 		return Brand{}, fmt.Errorf("the brand %s %w", name, ErrExists)
 	}
-	b := Brand{ID: record.BrandID(id), Name: name, Title: title, Created: at, Cooling: DefaultCooling}
+	b := Brand{ID: record.BrandID(id), Name: name, Title: title, Created: at, Cooling: DefaultCooling, Tombstones: DefaultTombstones}
 	rights.Changed(q, b.row())
 	return b, nil
 }
 
 func scanBrand(r db.Row) (Brand, error) {
 	var b Brand
-	var id, created, days int64
-	if err := r.Scan(&id, &b.Name, &b.Title, &created, &b.own, &b.Country, &days); err != nil {
+	var id, created, cooling, tombstones int64
+	if err := r.Scan(&id, &b.Name, &b.Title, &created, &b.own, &b.Country, &cooling, &tombstones); err != nil {
 		return b, err
 	}
 	b.ID, b.Created, b.Own = record.BrandID(id), time.UnixMicro(created).UTC(), decodeOwn(b.own)
-	b.Cooling = time.Duration(days) * coolingDay
+	b.Cooling, b.Tombstones = time.Duration(cooling)*day, time.Duration(tombstones)*day
 	return b, nil
 }
 
@@ -194,10 +207,15 @@ func (b *Brand) row() rights.Row {
 }
 
 // setting is what the brand says of its own numbers, its country, and how long an erasure
-// cools. The defaults of a new brand are no row.
+// cools and is remembered. The defaults of a new brand are no row. The default time of
+// tombstones is no cell: the digests of releases that knew none hold.
 func (b *Brand) setting() rights.Row {
-	return rights.Row{Table: tableSettings, Key: "brand", Cells: []any{b.own, b.Country, int64(b.Cooling / coolingDay)},
-		Gone: b.own+b.Country == "" && b.Cooling == DefaultCooling}
+	r := rights.Row{Table: tableSettings, Key: "brand", Cells: []any{b.own, b.Country, int64(b.Cooling / day)},
+		Gone: b.own+b.Country == "" && b.Cooling == DefaultCooling && b.Tombstones == DefaultTombstones}
+	if b.Tombstones != DefaultTombstones {
+		r.Cells = append(r.Cells, int64(b.Tombstones/day))
+	}
+	return r
 }
 
 func (p *Purpose) row(brand record.BrandID) rights.Row {
@@ -207,12 +225,28 @@ func (p *Purpose) row(brand record.BrandID) rights.Row {
 // SetCooling sets the cooling time of a brand's erasures inside the caller's transaction, in
 // whole days. Erasures that have begun keep theirs.
 func (s *Store) SetCooling(ctx context.Context, q db.Queryer, brand record.BrandID, cooling time.Duration) error {
-	if cooling < 0 || cooling > MaxCooling || cooling%coolingDay != 0 {
+	if cooling < 0 || cooling > MaxCooling || cooling%day != 0 {
 		return ErrCooling
 	}
-	n, err := q.Exec(ctx, sqlSetCooling, int64(brand), int64(cooling/coolingDay))
+	n, err := q.Exec(ctx, sqlSetCooling, int64(brand), int64(cooling/day))
 	if err != nil {
 		return fmt.Errorf("setting a brand's cooling time: %w", err)
+	}
+	if n == 0 {
+		return ErrNoBrand
+	}
+	return changedSetting(ctx, q, brand)
+}
+
+// SetTombstones sets how long the brand remembers whom it erased, inside the caller's
+// transaction, in whole days. Erasures that have ended keep theirs.
+func (s *Store) SetTombstones(ctx context.Context, q db.Queryer, brand record.BrandID, keep time.Duration) error {
+	if keep < 0 || keep > MaxTombstones || keep%day != 0 {
+		return ErrTombstones
+	}
+	n, err := q.Exec(ctx, sqlSetTombstones, int64(brand), int64(keep/day))
+	if err != nil {
+		return fmt.Errorf("setting how long a brand keeps tombstones: %w", err)
 	}
 	if n == 0 {
 		return ErrNoBrand
@@ -291,13 +325,22 @@ func (s *Store) ByName(ctx context.Context, name string) (Brand, error) {
 	})
 }
 
+// Whole returns a brand by its number, with its settings.
+func (s *Store) Whole(ctx context.Context, id record.BrandID) (Brand, error) {
+	b, err := s.Get(ctx, id)
+	if err == nil {
+		b, err = s.ByName(ctx, b.Name)
+	}
+	return b, err
+}
+
 // Get returns a brand by its number, without its settings.
 func (s *Store) Get(ctx context.Context, id record.BrandID) (Brand, error) {
 	if id == record.Group {
 		return group(), nil
 	}
 	b, err := s.brand(ctx, sqlBrandByID, int64(id))
-	b.Own, b.own, b.Country, b.Cooling = nil, "", "", 0
+	b.Own, b.own, b.Country, b.Cooling, b.Tombstones = nil, "", "", 0, 0
 	return b, err
 }
 

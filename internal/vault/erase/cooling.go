@@ -101,6 +101,24 @@ func (d *Desk) DestroyCooled(ctx context.Context, within time.Duration) (n int, 
 	}
 }
 
+// DropTombstones removes tombstones whose time is over, and rows that were withheld for
+// them and nobody decided about.
+func (d *Desk) DropTombstones(ctx context.Context) error {
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := d.Door.Brands.List(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, b := range list {
+		errs = append(errs, d.Seal.DropTombstones(ctx, b.ID, now))
+	}
+	return errors.Join(errs...)
+}
+
 // destroy logs and ends erasures of one brand that cool, except those under a legal hold, and
 // returns whose.
 func (d *Desk) destroy(ctx context.Context, who identity.Who, list []seal.Cooling) (gone []record.Ordinal, err error) {

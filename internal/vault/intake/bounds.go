@@ -59,6 +59,8 @@ func (w *pending) log(ctx context.Context, rooms []ledger.Room) (err error) {
 	if len(ords) > 0 {
 		ev.Commit = w.p.Commitment(w.fields)
 	}
+	d.Withheld, d.Unkept = w.p.Stays()
+	d.Returned, d.Relationship = w.p.Returned(), w.relationship
 	switch {
 	case w.owner:
 		d.By = entry.ByOwner
@@ -83,7 +85,7 @@ func (w *pending) log(ctx context.Context, rooms []ledger.Room) (err error) {
 	default:
 		ev.Detail = entry.Written{Wrote: d}
 	}
-	if len(ords) == 0 && d.Met == 0 && d.Unchanged == 0 && len(rooms) == 0 && w.under == nil {
+	if len(ords) == 0 && d.Met == 0 && d.Unchanged == 0 && len(rooms) == 0 && w.under == nil && d.Withheld == 0 {
 		return nil
 	}
 	w.receipt, err = w.d.Ledger.Record(ctx, ev)

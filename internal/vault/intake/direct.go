@@ -28,6 +28,8 @@ type Direct struct {
 	Brand  string
 	// Tokens, unless nil, is told the token of each customer of the customers' file.
 	Tokens func(externalID, token string) error
+	// Relationship lets in customers who were erased, and says why; empty: they stay out.
+	Relationship string
 	// Rehearse says what would become of rows, and writes nothing but a log entry.
 	Rehearse bool
 
@@ -109,6 +111,7 @@ func (d *Direct) beginCustomers(ctx context.Context, j *joined) (*pending, error
 	}
 	w := d.Desk.puts(v, puts)
 	w.kind, w.owner = entry.KindImport, true
+	w.returns(puts, d.Relationship)
 	w.first = &d.first
 	return w, w.begin(ctx)
 }
@@ -185,7 +188,9 @@ func (d *Direct) tell(ctx context.Context, w *pending, rows []CustomerRow) error
 func customerResults(p *seal.Prepared, rows []CustomerRow) []Result {
 	out := make([]Result, len(rows))
 	for i := range out {
-		out[i] = resultOf(&rows[i], p.Outcome(i), p.Note(i), p.Err(i))
+		if out[i] = resultOf(&rows[i], p.Outcome(i), p.Note(i), p.Err(i)); p.Withheld(i) {
+			out[i] = Result{Outcome: Withheld}
+		}
 	}
 	return out
 }
@@ -209,7 +214,9 @@ func purchaseResults(p *seal.Prepared, n int, groups []group) []Result {
 			continue
 		}
 		for i, o := range p.Purchases(g.customer) {
-			out[g.from+i].Outcome = Outcome(o)
+			if out[g.from+i].Outcome = Outcome(o); p.Withheld(g.customer) && p.Whole(g.customer) {
+				out[g.from+i].Outcome = Withheld
+			}
 		}
 	}
 	return out

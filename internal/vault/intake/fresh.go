@@ -23,6 +23,9 @@ func (*TakenError) Error() string { return "a customer of this external id is th
 func (d *Desk) Fresh(ctx context.Context, v *door.Visit, puts []seal.Put, known func(context.Context, []record.Ordinal) error) (ledger.Receipt, error) {
 	w := d.puts(v, puts)
 	w.kind, w.plain = entry.KindImport, true
+	for i := range puts {
+		puts[i].Returns = true // invented
+	}
 	prepare := w.prepare
 	w.prepare = func(ctx context.Context) (*seal.Prepared, error) {
 		p, err := prepare(ctx)

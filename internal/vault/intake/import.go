@@ -384,7 +384,7 @@ type outcome struct {
 func (im *importer) customerOutcome(_ int, r *CustomerRow, res Result) (outcome, error) {
 	out := outcome{res, r.Line, r.raw}
 	if im.DryRun {
-		if res.Outcome == New {
+		if res.Outcome == New || res.Outcome == Withheld { // whose purchases a rehearsal takes for new
 			im.fresh[hashed(r.id)] = true
 		}
 		if r.Again && res.Outcome != Rejected {
@@ -392,7 +392,7 @@ func (im *importer) customerOutcome(_ int, r *CustomerRow, res Result) (outcome,
 			return out, nil
 		}
 	}
-	if res.Outcome == Rejected {
+	if res.Outcome == Rejected || res.Outcome == Withheld {
 		return out, nil
 	}
 	c := &im.report.Customers

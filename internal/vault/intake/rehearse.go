@@ -70,6 +70,9 @@ func (d *Desk) rehearse(ctx context.Context, v *door.Visit, b *batch) (*api.Writ
 			return nil, err
 		}
 	}
+	for i := range b.puts {
+		b.puts[i].Returns = b.relationship != ""
+	}
 	met := 0
 	r, err := d.Seal.RehearseCustomers(ctx, v.Brand.ID, b.puts, d.nobody(v, &met))
 	fields := fieldsOfPuts(b.puts)
@@ -82,6 +85,9 @@ func (d *Desk) rehearse(ctx context.Context, v *door.Visit, b *batch) (*api.Writ
 	}
 	if err := d.rehearsed(ctx, v, fields, len(b.at), r.Unchanged(), met, v.Who.Owner); err != nil {
 		return nil, err
+	}
+	if v.Who.Owner {
+		out.Withheld = withheldOf(len(b.at), func(i int) bool { return r.Withheld[i] }, func(i int) seal.Outcome { return r.Outcomes[i] }, func(i int) []seal.Outcome { return r.Purchases[i] })
 	}
 	for j, i := range b.at {
 		res := &b.results[i]
@@ -131,7 +137,7 @@ func (x *rehearsal) finish(ctx context.Context) (customers, purchases []Result, 
 func (d *Direct) rehearseCustomers(ctx context.Context, v *door.Visit, rows []CustomerRow) ([]Result, error) {
 	puts := make([]seal.Put, len(rows))
 	for i := range rows {
-		puts[i] = seal.Put{Set: rows[i].Set, Customer: rows[i].Customer, Merge: rows[i].Merge, Country: v.Brand.Country}
+		puts[i] = seal.Put{Set: rows[i].Set, Customer: rows[i].Customer, Merge: rows[i].Merge, Country: v.Brand.Country, Returns: d.Relationship != ""}
 	}
 	met := 0
 	r, err := d.Desk.Seal.RehearseCustomers(ctx, v.Brand.ID, puts, d.Desk.nobody(v, &met))
@@ -143,7 +149,9 @@ func (d *Direct) rehearseCustomers(ctx context.Context, v *door.Visit, rows []Cu
 	}
 	out := make([]Result, len(rows))
 	for i := range rows {
-		out[i] = resultOf(&rows[i], r.Outcomes[i], r.Notes[i], r.Errs[i])
+		if out[i] = resultOf(&rows[i], r.Outcomes[i], r.Notes[i], r.Errs[i]); r.Withheld[i] {
+			out[i] = Result{Outcome: Withheld}
+		}
 	}
 	return out, nil
 }
@@ -168,6 +176,9 @@ func (d *Direct) rehearsePurchases(ctx context.Context, v *door.Visit, c *joined
 				out[n] = Result{Outcome: Rejected, Reject: failure(r.Errs[i])}
 			} else {
 				out[n].Outcome = Outcome(r.Purchases[i][n-g.from])
+				if r.Withheld[i] {
+					out[n].Outcome = Withheld
+				}
 			}
 		}
 	}

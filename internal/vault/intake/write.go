@@ -51,6 +51,11 @@ func (d *Desk) Put(ctx context.Context, c identity.Caller, brand string, req api
 	if err != nil {
 		return nil, err
 	}
+	if req.NewRelationship != "" {
+		if err := ledger.CheckText("reason", req.NewRelationship); err != nil {
+			return nil, err
+		}
+	}
 	b := putBatch(v, &req)
 	b.dry = req.DryRun
 	return d.put(ctx, v, b)
@@ -59,6 +64,7 @@ func (d *Desk) Put(ctx context.Context, c identity.Caller, brand string, req api
 // putBatch checks the rows of a request.
 func putBatch(v *door.Visit, req *api.PutRequest) *batch {
 	b := newBatch(len(req.Customers))
+	b.relationship = req.NewRelationship
 	seen := map[string]bool{}
 	for i, fields := range req.Customers {
 		row := customerOf(v.Brand.Own, fields, (*checker).customer)
@@ -149,6 +155,8 @@ type batch struct {
 	at      []int
 	unfound []record.FieldSet // of each put, seen before it was compared with what is kept
 	dry     bool
+	// relationship is why customers who were erased are let in; empty: they are not.
+	relationship string
 }
 
 func newBatch(n int) *batch { return &batch{results: make([]api.WriteResult, n)} }
@@ -176,13 +184,25 @@ func (d *Desk) put(ctx context.Context, v *door.Visit, b *batch) (*api.Written, 
 	if b.dry {
 		return d.rehearse(ctx, v, b)
 	}
-	return d.write(ctx, v, b, d.puts(v, b.puts))
+	w := d.puts(v, b.puts)
+	w.returns(b.puts, b.relationship)
+	return d.write(ctx, v, b, w)
+}
+
+// returns lets in customers who were erased, with a reason.
+func (w *pending) returns(puts []seal.Put, reason string) {
+	if w.relationship = reason; reason != "" {
+		for i := range puts {
+			puts[i].Returns = true
+		}
+	}
 }
 
 // puts is the write of customers.
 func (d *Desk) puts(v *door.Visit, puts []seal.Put) *pending {
 	w := &pending{d: d, v: v, kind: entry.KindWrite, rows: len(puts), rooms: []budget.Class{budget.Search, budget.Write}}
 	for i := range puts {
+		puts[i].By = v.Who.Principal
 		w.fields |= puts[i].Set
 		if len(puts[i].Purchases) > 0 {
 			w.fields = w.fields.With(record.Purchases)
@@ -230,6 +250,8 @@ type pending struct {
 	first   *firstLoad
 	unseen  bool // customers were sealed without looking for them
 
+	relationship string // why customers who were erased are let in
+
 	p       *seal.Prepared
 	receipt ledger.Receipt // not valid where nothing changes
 }
@@ -261,7 +283,7 @@ func (w *pending) begin(ctx context.Context) (err error) {
 // finish applies the write, and prepares and logs it again after a conflict. The log says of
 // each try that failed that it did.
 func (w *pending) finish(ctx context.Context) error {
-	for attempt := 1; len(w.p.Ords()) > 0; attempt++ {
+	for attempt := 1; w.p.Any(); attempt++ {
 		err := w.d.Seal.Apply(ctx, w.receipt, w.p)
 		if err == nil {
 			break
@@ -298,10 +320,43 @@ func (d *Desk) write(ctx context.Context, v *door.Visit, b *batch, w *pending) (
 	if err := w.finish(ctx); err != nil {
 		return nil, err
 	}
-	if len(w.p.Ords()) > 0 {
+	if w.p.Any() { // as if none of it stayed out
 		out.Receipt = &api.Receipt{Brand: v.Brand.Name, Entry: w.receipt.Entry(), CheckpointSize: w.receipt.CheckpointSize()}
 	}
+	if v.Who.Owner {
+		out.Withheld = withheldOf(len(b.at), w.p.Withheld, w.p.Outcome, w.p.Purchases)
+	}
 	return out, d.answer(ctx, v, b, w.p)
+}
+
+// withheldOf counts what stays out of n things that were asked for, by what is answered of
+// each. It is for the machine's owner: to anybody else a total of one row tells of that row.
+func withheldOf(n int, stays func(int) bool, outcome func(int) seal.Outcome, purchases func(int) []seal.Outcome) *api.Withheld {
+	var out api.Withheld
+	for i := range n {
+		if !stays(i) {
+			continue
+		}
+		addOutcome(&out.Rows, outcome(i))
+		for _, o := range purchases(i) {
+			addOutcome(&out.Purchases, o)
+		}
+	}
+	if out == (api.Withheld{}) {
+		return nil
+	}
+	return &out
+}
+
+func addOutcome(c *api.WithheldAs, o seal.Outcome) {
+	switch o {
+	case seal.Created:
+		c.New++
+	case seal.Updated:
+		c.Updated++
+	default:
+		c.Unchanged++
+	}
 }
 
 // failure is why a customer or their purchases could not be written.

@@ -47,8 +47,15 @@ func (s *Store) Apply(ctx context.Context, receipt ledger.Receipt, p *Prepared) 
 		bulk = s.copies.Get().(*copied)
 		rest = bulk.from(p.changes, p.brand, receipt.At())
 	}
-	err := s.db.Tx(ctx, func(q db.Queryer) error {
+	stays, err := p.keepWithheld(receipt.At())
+	if err != nil {
+		return err
+	}
+	err = s.db.Tx(ctx, func(q db.Queryer) error {
 		if err := s.hold(ctx, q, p.uses); err != nil {
+			return err
+		}
+		if err := q.Batch(ctx, stays); err != nil {
 			return err
 		}
 		each := func(early bool) error {

@@ -268,6 +268,12 @@ func (s *Store) LayAside(ctx context.Context, receipt ledger.Receipt, ord record
 		add(sqlLayAside, int64(ord), int64(brand), k.kek.Version, r.version, r.epoch, r.segments, wrapped, receipt.Entry(), receipt.At().UnixMicro(), due.UnixMicro(), asked)
 	}
 	add(sqlHideCustomer, int64(ord), receipt.At().UnixMicro())
+	add(sqlDropWithheldOf, int64(ord), int64(brand))
+	stones, err := s.bury(ctx, brand, c, ord, due)
+	if err != nil {
+		return err
+	}
+	stmts = append(stmts, stones...)
 	if code != "" && c != nil {
 		for _, f := range addressed() {
 			if n, err := normalAddress(f, c.Get(f), c.Get(record.Country)); err == nil && c.Get(f) != "" {
@@ -295,7 +301,12 @@ func (s *Store) LayAside(ctx context.Context, receipt ledger.Receipt, ord record
 
 // destroy ends an erasure that has cooled.
 func (s *Store) destroy(ctx context.Context, receipt ledger.Receipt, ord record.Ordinal, keep func(ctx context.Context, q db.Queryer, logKey []byte) error) error {
-	l, err := s.laid(ctx, receipt.Brand(), ord)
+	brand := receipt.Brand()
+	l, err := s.laid(ctx, brand, ord)
+	if err != nil {
+		return err
+	}
+	stones, err := s.remain(ctx, brand, l, receipt.At())
 	if err != nil {
 		return err
 	}
@@ -306,17 +317,31 @@ func (s *Store) destroy(ctx context.Context, receipt ledger.Receipt, ord record.
 		if err := changeOne(ctx, q, sqlEndLaid, int64(ord), l.Entry); err != nil {
 			return err
 		}
-		return q.Batch(ctx, []db.Stmt{
+		return q.Batch(ctx, append([]db.Stmt{
 			{SQL: sqlDropTakeBack, Args: []any{int64(ord)}},
 			{SQL: sqlClearSegments, Args: []any{int64(ord)}},
 			{SQL: sqlEraseFormer, Args: []any{int64(ord)}},
 			{SQL: sqlEmptyCustomer, Args: []any{int64(ord), receipt.At().UnixMicro()}},
-		})
+		}, stones...))
 	})
 	if err != nil {
 		return fmt.Errorf("destroying a key that lay aside: %w", err)
 	}
 	return nil
+}
+
+// remain returns the statements by which the tombstones of a customer stay without their
+// ordinal. Those of one whose profile does not open any more stay as they are.
+func (s *Store) remain(ctx context.Context, brand record.BrandID, l *laid, at time.Time) ([]db.Stmt, error) {
+	var c record.Customer
+	switch err := l.openProfile(brand, &c); {
+	case errors.Is(err, ErrDamaged):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	stones, err := s.bury(ctx, brand, &c, 0, at)
+	return append([]db.Stmt{{SQL: sqlUnbury, Args: []any{int64(l.rows.ord), int64(brand)}}}, stones...), err
 }
 
 // Laid returns a customer whose erasure is cooling. It is ErrNoCustomer for anybody else.
@@ -413,6 +438,7 @@ func (s *Store) TakeBack(ctx context.Context, receipt ledger.Receipt, ord record
 		{SQL: sqlBackSecret, Args: []any{int64(ord), int64(brand), k.kek.Version, l.version, l.epoch, l.segments, wrapped}},
 		{SQL: sqlShowCustomer, Args: []any{int64(ord)}},
 		{SQL: sqlDropTakeBack, Args: []any{int64(ord)}},
+		{SQL: sqlUnbury, Args: []any{int64(ord), int64(brand)}},
 	}, index...)
 	err = s.db.Tx(ctx, func(q db.Queryer) error {
 		if err := s.hold(ctx, q, append(k.indexUses(), keys.Use{Brand: brand, Kind: keys.KEK, Version: k.kek.Version})); err != nil {

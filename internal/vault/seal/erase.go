@@ -40,13 +40,19 @@ func (s *Store) Erase(ctx context.Context, receipt ledger.Receipt, ord record.Or
 	if r == nil {
 		return s.destroy(ctx, receipt, ord, keep)
 	}
-	_, stmts, err := k.unindex(brand, r)
+	c, stmts, err := k.unindex(brand, r)
 	if err != nil {
 		return err
 	}
+	stones, err := s.bury(ctx, brand, c, 0, receipt.At())
+	if err != nil {
+		return err
+	}
+	stmts = append(stmts, stones...)
 	add := func(sql string, args ...any) { stmts = append(stmts, db.Stmt{SQL: sql, Args: args}) }
 	add(sqlClearSegments, int64(ord))
 	add(sqlEraseFormer, int64(ord))
+	add(sqlDropWithheldOf, int64(ord), int64(brand))
 	add(sqlEraseCustomer, int64(ord), receipt.At().UnixMicro())
 	err = s.db.Tx(ctx, func(q db.Queryer) error {
 		if err := keep(ctx, q, r.secret.logKey()); err != nil {

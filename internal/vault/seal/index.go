@@ -28,6 +28,10 @@ type brandKeys struct {
 	wrap   cipher.AEAD                 // under kek
 	blind  [record.NumColumns]blinders // those of searchable columns and of the external id
 	memory *sync.Pool                  // the store's
+
+	// tombstones is the version of the key of tombstones, as find asked; 0: the brand never
+	// erased anybody, and a write pays nothing else for them.
+	tombstones int
 }
 
 // blinders make the indexes of one field under the newest keys.
@@ -272,8 +276,12 @@ func (s *Store) find(ctx context.Context, brand record.BrandID, n int, look bool
 			}})
 		}
 		if !look && len(k.index) == 1 {
+			if err := s.db.Batch(ctx, []db.Stmt{keys.Newest(brand, keys.Tombstone, &k.tombstones)}); err != nil {
+				return nil, nil, fmt.Errorf("looking for tombstones: %w", err)
+			}
 			return k, out, nil
 		}
+		stmts = append(stmts, keys.Newest(brand, keys.Tombstone, &k.tombstones))
 		collide(out, func(i int) bool { _, given := id(i); return given })
 		newest := 0
 		err = s.db.Snapshot(ctx, func(q db.Queryer) error {

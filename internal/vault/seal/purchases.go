@@ -28,13 +28,21 @@ func (s *Store) PreparePurchases(ctx context.Context, brand record.BrandID, aske
 // PreparePurchasesBut is PreparePurchases where some of those who are named by external id
 // are to be taken for nobody.
 func (s *Store) PreparePurchasesBut(ctx context.Context, brand record.BrandID, asked []Append, nobody Nobody) (*Prepared, error) {
-	_, found, err := s.find(ctx, brand, len(asked), true, func(i int) (string, bool) {
+	k, found, err := s.find(ctx, brand, len(asked), true, func(i int) (string, bool) {
 		return asked[i].ExternalID, asked[i].Ord == 0
 	})
 	if err != nil {
 		return nil, err
 	}
 	p := newPrepared(brand, len(asked))
+	w, err := s.wardsOfAppends(ctx, k, asked)
+	if err != nil {
+		return nil, err
+	}
+	stays := make([]*withheld, len(asked))
+	if w != nil {
+		p.tombs, p.held, p.whole = w.tombs, make([]bool, len(asked)), make([]bool, len(asked))
+	}
 	for i := range asked {
 		if found[i].err != nil {
 			p.fail(i, found[i].err)
@@ -70,7 +78,7 @@ func (s *Store) PreparePurchasesBut(ctx context.Context, brand record.BrandID, a
 	if err != nil {
 		return nil, err
 	}
-	return p, p.each(len(asked), func(i int) (*change, error) {
+	err = p.each(len(asked), func(i int) (*change, error) {
 		r := have[p.ords[i]]
 		if r != nil && asked[i].Ord == 0 {
 			var c record.Customer
@@ -82,6 +90,15 @@ func (s *Store) PreparePurchasesBut(ctx context.Context, brand record.BrandID, a
 			}
 		}
 		if r == nil {
+			if x := w.earlier(asked[i].ExternalID, asked[i].Ord); x != nil && p.errs[i] == nil {
+				var more bool
+				p.detail[i], more = w.buy(x, asked[i].Purchases)
+				p.ords[i], p.held[i], p.whole[i], p.outcomes[i] = x.ord, true, true, Unchanged
+				if more {
+					p.outcomes[i], stays[i] = Updated, x
+				}
+				return nil, nil
+			}
 			if p.errs[i] == nil {
 				p.fail(i, ErrNoCustomer)
 			}
@@ -94,6 +111,8 @@ func (s *Store) PreparePurchasesBut(ctx context.Context, brand record.BrandID, a
 		}
 		return c, err
 	})
+	p.stays = slices.DeleteFunc(stays, func(x *withheld) bool { return x == nil })
+	return p, err
 }
 
 // packer packs purchases into segments. It is safe for concurrent use.

@@ -31,6 +31,7 @@ import (
 	"hash"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
@@ -83,6 +84,9 @@ type Store struct {
 	// Gone returns those of some customers whose erasure the log says. Rows of them that are
 	// in the database all the same are nobody's. Nil, in a restore, is nobody.
 	Gone func(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]record.Ordinal, error)
+
+	// Remembers says how long a brand keeps tombstones of whom it erased; nil is not at all.
+	Remembers func(ctx context.Context, brand record.BrandID) (time.Duration, error)
 
 	db        *db.DB
 	ring      *keys.Ring

@@ -33,6 +33,10 @@ type Put struct {
 	Ask bool
 	// Country is that of a national phone number of a customer without one; empty: none.
 	Country string
+	// Returns lets in somebody whom tombstones keep out: they are a customer again.
+	Returns bool
+	// By is the principal who sends it, for the list of rows that stay out.
+	By uint64
 	// Purchases are added to those kept, as PreparePurchases does; a new customer is
 	// made with them.
 	Purchases []record.Purchase
@@ -96,6 +100,14 @@ type Prepared struct {
 	errs     []error
 	notes    []Note
 	uses     []keys.Use // that have to be the newest when it is applied
+
+	// Of what tombstones keep out:
+	tombs    *tombs
+	held     []bool      // which of the things asked for; nil: none
+	whole    []bool      // of those, which are of nobody who is there
+	stays    []*withheld // rows to keep
+	drops    []int64     // rows to keep no longer
+	returned int
 }
 
 // Ords are the customers that will change, ascending.
@@ -227,9 +239,14 @@ func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts
 	}
 	p := newPrepared(brand, len(puts))
 	p.uses = append(k.indexUses(), keys.Use{Brand: brand, Kind: keys.KEK, Version: k.kek.Version})
+	guard, err := s.wards(ctx, k, puts[:own], found)
+	if err != nil {
+		return nil, err
+	}
 	var known []record.Ordinal
 	var fresh []int
 	made := make([]bool, len(puts))
+	g := p.guard(guard, puts)
 	buys := false
 	for i := range puts {
 		buys = buys || len(puts[i].Purchases) > 0
@@ -243,9 +260,14 @@ func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts
 		default:
 			p.ords[i] = found[i].ord
 		}
-		if p.ords[i] != 0 {
+		switch {
+		case p.ords[i] != 0:
 			known = append(known, p.ords[i])
-		} else if p.outcomes[i] != Failed {
+		case p.outcomes[i] == Failed:
+		case i < own && g.keepsOut(i):
+		case i < own && g.again[i] != 0: // under the ordinal that the token is of
+			p.ords[i], made[i] = g.again[i], true
+		default:
 			fresh, made[i] = append(fresh, i), true
 		}
 	}
@@ -261,21 +283,27 @@ func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts
 		fresh = among.place(p, fresh, made, own)
 	}
 	var first record.Ordinal
-	if len(fresh) > 0 {
-		if first, err = s.reserve(ctx, len(fresh)); err != nil {
+	if more := g.nameless(); len(fresh)+len(more) > 0 {
+		if first, err = s.reserve(ctx, len(fresh)+len(more)); err != nil {
 			return nil, err
 		}
-		for n, i := range fresh {
+		for n, i := range slices.Concat(fresh, more) {
 			p.ords[i] = first + record.Ordinal(n)
 		}
 	}
 	changes := make([]change, len(fresh)) // by ordinal
-	return p, p.each(len(puts), func(i int) (*change, error) {
+	err = p.each(len(puts), func(i int) (*change, error) {
 		if p.outcomes[i] == Failed {
 			return nil, nil
 		}
+		if g.stays[i] != nil {
+			return nil, g.answer(i)
+		}
 		if made[i] {
-			c := &changes[p.ords[i]-first]
+			c := &change{}
+			if g.again[i] == 0 {
+				c = &changes[p.ords[i]-first]
+			}
 			who := puts[i].made()
 			p.notes[i].Unfound = unfound(who, puts[i].Set)
 			err := k.create(c, brand, p.ords[i], who, found[i].value)
@@ -286,10 +314,22 @@ func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts
 		}
 		r := have[p.ords[i]]
 		if r == nil {
+			if g.patches(i) {
+				return nil, g.answer(i)
+			}
 			p.fail(i, ErrNoCustomer)
 			return nil, nil
 		}
-		c, err := k.update(brand, r, &puts[i], &p.notes[i])
+		put, err := &puts[i], error(nil)
+		if i < own {
+			if put, err = g.lessen(brand, r, i); errors.Is(err, errOtherExternal) {
+				p.fail(i, err)
+				return nil, nil
+			} else if err != nil {
+				return nil, err
+			}
+		}
+		c, err := k.update(brand, r, put, &p.notes[i])
 		if c != nil && among != nil {
 			c.early = among.giving(c.ord)
 		}
@@ -301,7 +341,7 @@ func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts
 			return nil, err
 		}
 		p.outcomes[i] = Unchanged
-		if c != nil {
+		if c != nil || g.changed[i] {
 			p.outcomes[i] = Updated
 		}
 		if len(puts[i].Purchases) == 0 {
@@ -315,6 +355,8 @@ func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts
 		c.rewrite, c.packed = with.rewrite, with.packed
 		return c, err
 	})
+	g.done()
+	return p, err
 }
 
 func newPrepared(brand record.BrandID, n int) *Prepared {

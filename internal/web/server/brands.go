@@ -16,6 +16,8 @@ func (s *Server) brandRoutes() {
 	route(s, "GET", "/v1/brands/{brand}/erasure-cooling", "erasure-cooling-show", "Show how long erased customers' keys lie aside", s.cooling)
 	route(s, "GET", "/v1/brands/{brand}/erasure-state", "erasure-state", "What is left of erasures: those that can be taken back, destroyed keys that no rotation has followed", s.erasureState)
 	route(s, "PUT", "/v1/brands/{brand}/erasure-cooling", "erasure-cooling-set", "Set how long erased customers' keys lie aside", s.setCooling, once)
+	route(s, "GET", "/v1/brands/{brand}/erasure-tombstones", "erasure-tombstones-show", "Show how long erased customers are kept out of imports", s.tombstones)
+	route(s, "PUT", "/v1/brands/{brand}/erasure-tombstones", "erasure-tombstones-set", "Set how long erased customers are kept out of imports", s.setTombstones, once)
 	route(s, "PUT", "/v1/brands/{brand}/loyalty-prefixes", "loyalty-prefix-set", "Declare the ranges of the brand's own numbers", s.setLoyaltyPrefixes, once)
 	route(s, "GET", "/v1/brands/{brand}/default-country", "default-country-show", "Show the country of the brand's national phone numbers", s.brandCountry)
 	route(s, "PUT", "/v1/brands/{brand}/default-country", "default-country-set", "Set the country of the brand's national phone numbers", s.setBrandCountry, once)
@@ -42,6 +44,14 @@ func (s *Server) erasureState(ctx context.Context, c identity.Caller, in *BrandP
 
 func (s *Server) setCooling(ctx context.Context, c identity.Caller, in *sentTo[api.ErasureCooling]) (*api.ErasureCooling, error) {
 	return s.vault.Admin.SetCooling(ctx, c, in.Brand, in.Body)
+}
+
+func (s *Server) tombstones(ctx context.Context, c identity.Caller, in *BrandPath) (*api.ErasureTombstones, error) {
+	return s.vault.Admin.Tombstones(ctx, c, in.Brand)
+}
+
+func (s *Server) setTombstones(ctx context.Context, c identity.Caller, in *sentTo[api.ErasureTombstones]) (*api.ErasureTombstones, error) {
+	return s.vault.Admin.SetTombstones(ctx, c, in.Brand, in.Body)
 }
 
 func (s *Server) loyaltyPrefixes(ctx context.Context, c identity.Caller, in *BrandPath) (*api.LoyaltyPrefixes, error) {

@@ -24,6 +24,9 @@ func (s *Server) customerRoutes() {
 	route(s, "POST", "/v1/brands/{brand}/erasures/take-back", "erasure-take-back", "Take back what a customer asked for, with their code and address", s.takeBack, once)
 	route(s, "POST", "/v1/brands/{brand}/erasures/undo", "erasure-undo", "Take back what staff erased; needs a second person", s.undoErasures, once)
 	route(s, "POST", "/v1/brands/{brand}/erasures/now", "erase-now", "Destroy customers' keys without cooling time; needs a second person", s.eraseNow, once)
+	route(s, "GET", "/v1/brands/{brand}/withheld", "withheld-list", "List rows that stayed out because of somebody who was erased", s.withheld)
+	route(s, "POST", "/v1/brands/{brand}/withheld/admit", "withheld-admit", "Write withheld rows as they were sent", s.admitWithheld, once)
+	route(s, "POST", "/v1/brands/{brand}/withheld/refuse", "withheld-refuse", "Drop withheld rows, and later ones of their external ids", s.refuseWithheld, once)
 	route(s, "POST", "/v1/brands/{brand}/holds", "hold-place", "Place a legal hold: keys are not destroyed until it is released; needs a second person", s.placeHold, once)
 	route(s, "GET", "/v1/brands/{brand}/holds", "hold-list", "List the legal holds in force", s.holds)
 	route(s, "POST", "/v1/brands/{brand}/holds/{name}/release", "hold-release", "Release a legal hold; needs a second person", s.releaseHold, once)
@@ -37,6 +40,18 @@ func (s *Server) customerRoutes() {
 
 func (s *Server) putCustomers(ctx context.Context, c identity.Caller, in *sentTo[api.PutRequest]) (*api.Written, error) {
 	return refusedCard(s.vault.Intake.Put(ctx, c, in.Brand, in.Body))
+}
+
+func (s *Server) withheld(ctx context.Context, c identity.Caller, in *withheldQuery) (*api.WithheldRows, error) {
+	return s.vault.Intake.Withheld(ctx, c, in.Brand, in.WithheldQuery)
+}
+
+func (s *Server) admitWithheld(ctx context.Context, c identity.Caller, in *sentTo[api.WithheldDecision]) (*api.WithheldDecided, error) {
+	return s.vault.Intake.Admit(ctx, c, in.Brand, in.Body)
+}
+
+func (s *Server) refuseWithheld(ctx context.Context, c identity.Caller, in *sentTo[api.WithheldDecision]) (*api.WithheldDecided, error) {
+	return s.vault.Intake.Refuse(ctx, c, in.Brand, in.Body)
 }
 
 func (s *Server) viewCustomer(ctx context.Context, c identity.Caller, in *viewRequest) (*api.Disclosed, error) {
@@ -128,6 +143,11 @@ type viewRequest struct {
 type erasureQuery struct {
 	BrandPath
 	api.ErasureQuery
+}
+
+type withheldQuery struct {
+	BrandPath
+	api.WithheldQuery
 }
 
 type holdRelease struct {
