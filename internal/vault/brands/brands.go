@@ -150,7 +150,7 @@ const (
 		ON CONFLICT (brand, name) DO UPDATE SET legal_basis = excluded.legal_basis, description = excluded.description, created = excluded.created, retired = excluded.retired`
 	sqlDropPurpose  = `DELETE FROM purposes WHERE brand = $1 AND name = $2`
 	sqlMendBrand    = `UPDATE brands SET name = $2, title = $3, created = $4 WHERE id = $1`
-	sqlMendSettings = `UPDATE brands SET loyalty = $2, country = $3, cooling = $4 WHERE id = $1`
+	sqlMendSettings = `UPDATE brands SET loyalty = $2, country = $3, cooling = $4, tombstones = $5 WHERE id = $1`
 	sqlDropBrand    = `DELETE FROM brands WHERE id = $1`
 	sqlListPurposes = `SELECT name, legal_basis, description, created, retired FROM purposes WHERE brand = $1 ORDER BY name`
 )
@@ -507,9 +507,13 @@ func (s *Store) Mend(ctx context.Context, q db.Queryer, brand record.BrandID, r 
 	case r.Table == tableBrands:
 		n, err = q.Exec(ctx, sqlMendBrand, r.Cells...)
 	case r.Table == tableSettings && r.Gone: // the defaults are no row
-		n, err = q.Exec(ctx, sqlMendSettings, int64(brand), "", "", int64(DefaultCooling/coolingDay))
+		n, err = q.Exec(ctx, sqlMendSettings, int64(brand), "", "", int64(DefaultCooling/day), int64(DefaultTombstones/day))
 	case r.Table == tableSettings:
-		n, err = q.Exec(ctx, sqlMendSettings, append([]any{int64(brand)}, r.Cells...)...)
+		args := append([]any{int64(brand)}, r.Cells...)
+		if len(r.Cells) == 3 { // see setting
+			args = append(args, int64(DefaultTombstones/day))
+		}
+		n, err = q.Exec(ctx, sqlMendSettings, args...)
 	}
 	if err != nil {
 		return true, fmt.Errorf("mending a row of %s: %w", r.Table, err)
@@ -523,7 +527,7 @@ func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.
 		b, err := scanBrand(r)
 		brand, setting := b.row(), b.setting()
 		brand.Says = "brand " + b.Name
-		setting.Says = "settings of the brand: ranges of its own numbers, country, cooling time"
+		setting.Says = "settings of the brand: ranges of its own numbers, country, cooling time, tombstones"
 		fn(record.Group, brand)
 		fn(b.ID, setting)
 		return err

@@ -25,8 +25,8 @@ const maxRequests = 256
 
 // request is one entry that waits to be logged.
 type request struct {
-	entry       entry.Entry // without time, root, subjects
-	revision    int64       // under which it was allowed; 0: not checked
+	entry       entry.Entry  // without time, root, subjects
+	revision    int64        // under which it was allowed; 0: not checked
 	mark        revision.Mark
 	class       budget.Class // of a release
 	rooms       []Room
@@ -109,8 +109,8 @@ func (c *chain) load(ctx context.Context) error {
 		return unavailable(fmt.Errorf("reading the log of brand %d: %w", c.brand, err))
 	}
 	p.recent = &recent{from: p.size, to: p.size}
-	if p.moved = c.l.opts.Moved; p.moved != nil && c.proj != nil {
-		p.moved() // what was read again here may have taken rights away since
+	if p.moved = c.l.opts.Moved; p.moved != nil && !c.accepts {
+		p.moved() // what was read here may have taken rights away
 	}
 	c.proj = p
 	return nil
