@@ -165,3 +165,24 @@ type DutyFiling struct {
 	Receipt   string    `json:"receipt,omitempty" doc:"SHA-256 of what the recipient answered."`
 	Entry     uint64    `json:"entry"`
 }
+
+// DutiesCompare asks what another version of the rules changes.
+type DutiesCompare struct {
+	Before string `json:"before,omitempty" maxLength:"16" doc:"pinned, current, or a version that the incident kept; pinned where it is left out."`
+	After  string `json:"after,omitempty" maxLength:"16" doc:"The same; current where it is left out."`
+}
+
+// DutiesCompared is what another version of the rules changes for an incident.
+type DutiesCompared struct {
+	Incident string                  `json:"incident"`
+	Advice   string                  `json:"advice"`
+	Before   DutyBook                `json:"before"`
+	After    DutyBook                `json:"after"`
+	Changed  map[string][]DutyChange `json:"changed" doc:"By controller."`
+}
+
+// RulesRequest makes an incident keep the rules of this release.
+type RulesRequest struct {
+	Reason string `json:"reason,omitempty" maxLength:"2000" doc:"Why. No values of customers."`
+	Ticket string `json:"ticket,omitempty" maxLength:"64"`
+}

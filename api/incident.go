@@ -22,12 +22,17 @@ type FactRequest struct {
 	Text     string    `json:"text,omitempty" maxLength:"4000" doc:"In words. No values of customers."`
 	Brand    string    `json:"brand,omitempty" maxLength:"40" doc:"The brand whose people may see it. At the group, without it, the group's people alone."`
 	Corrects uint64    `json:"corrects,omitempty" doc:"The entry of the fact that this takes the place of."`
-	Ticket   string    `json:"ticket,omitempty" maxLength:"64"`
+	Rule     string    `json:"rule,omitempty" maxLength:"60" doc:"Of the fact filed: the rule of duties whose notice was sent."`
+	// Reference and Receipt are the recipient's.
+	Reference string `json:"reference,omitempty" maxLength:"200" doc:"Of the fact filed: the number that the recipient gave it."`
+	Receipt   string `json:"receipt,omitempty" maxLength:"64" pattern:"^[0-9a-f]{64}$" doc:"Of the fact filed: SHA-256 of what the recipient answered, in hexadecimal."`
+	Ticket    string `json:"ticket,omitempty" maxLength:"64"`
 }
 
 // FactNames are the names that facts have. Times that deadlines hang on are among them.
 func FactNames() []string {
-	return []string{"occurred-from", "occurred-to", "leak-possible", "detected", "aware", "determined", "personal-data-hit", "contained", "filed", "assumed", "unknown", "note"}
+	return []string{"occurred-from", "occurred-to", "leak-possible", "detected", "aware", "determined", "personal-data-hit", "contained", "filed", "assumed", "unknown", "note",
+		"suspected", "discovered", "confirmed", "assessed", "material", "persons-identified", "facts-clear", "handled", "disclosed", "residents", "judged"}
 }
 
 // CloseIncidentRequest closes an incident.
@@ -53,6 +58,7 @@ type Incident struct {
 	Summary  string          `json:"summary,omitempty" doc:"Of a closed incident. The report is what is here, and never changes."`
 	Facts    []Fact          `json:"facts" doc:"What people said, each version, in the order in which it was said."`
 	Scopes   []ScopeVersion  `json:"scopes" doc:"Versions of the scope, the oldest first."`
+	Rules    string          `json:"rules,omitempty" doc:"Version of the rules of duties that it keeps."`
 	Timeline []IncidentEvent `json:"timeline" doc:"What the log says, by time."`
 	Evidence []EvidenceFile  `json:"evidence,omitempty" doc:"Files of evidence that were made of it, also after it was closed."`
 }
@@ -109,6 +115,9 @@ type Fact struct {
 	Text       string    `json:"text,omitempty"`
 	Brand      string    `json:"brand,omitempty"`
 	Corrects   uint64    `json:"corrects,omitempty"`
+	Rule       string    `json:"rule,omitempty"`
+	Reference  string    `json:"reference,omitempty"`
+	Receipt    string    `json:"receipt,omitempty"`
 	Replaced   bool      `json:"replaced,omitempty" doc:"A later version took its place."`
 	Concurrent bool      `json:"concurrent,omitempty" doc:"It corrects a version that another correction had replaced already: both stand until somebody decides."`
 }
@@ -135,6 +144,9 @@ type ScopeFigures struct {
 	Records     int    `json:"records"`
 	Added       int    `json:"added" doc:"Customers that the version before had not."`
 	Removed     int    `json:"removed" doc:"Customers of the version before that this one has not."`
+	// Fields and Reached say what was disclosed of how many of them.
+	Fields  []ScopeRow     `json:"fields,omitempty"`
+	Reached map[string]int `json:"reached,omitempty" doc:"The records by the most that was shown of each: clear, masked or extract."`
 }
 
 // IncidentScope is a new version of an incident's scope with all of its figures.

@@ -77,3 +77,29 @@ func (c *Client) EvidenceFile(ctx context.Context, brand, id string, evidence ui
 func (c *Client) HandEvidence(ctx context.Context, brand, id string, req api.HandedRequest) (*api.Incident, error) {
 	return ask[api.Incident](ctx, c, http.MethodPost, at(brand, "incidents", id, "handed"), req)
 }
+
+// Severity proposes a severity for each controller's part of an incident, and returns every
+// version that was signed.
+func (c *Client) Severity(ctx context.Context, brand, id string, req api.SeverityRequest) (*api.Severities, error) {
+	return ask[api.Severities](ctx, c, http.MethodPost, at(brand, "incidents", id, "severity"), req)
+}
+
+// SignSeverity signs the next version of an incident's severity.
+func (c *Client) SignSeverity(ctx context.Context, brand, id string, req api.SeveritySign) (*api.Severities, error) {
+	return ask[api.Severities](ctx, c, http.MethodPost, at(brand, "incidents", id, "severity", "sign"), req)
+}
+
+// Duties says which notices an incident makes due, by when, and which not and why.
+func (c *Client) Duties(ctx context.Context, brand, id string, req api.DutiesRequest) (*api.Duties, error) {
+	return ask[api.Duties](ctx, c, http.MethodPost, at(brand, "incidents", id, "duties"), req)
+}
+
+// CompareDuties says what another version of the rules changes for an incident.
+func (c *Client) CompareDuties(ctx context.Context, brand, id string, req api.DutiesCompare) (*api.DutiesCompared, error) {
+	return ask[api.DutiesCompared](ctx, c, http.MethodPost, at(brand, "incidents", id, "duties", "compare"), req)
+}
+
+// TakeRules makes an incident keep the rules of duties of the vault's release.
+func (c *Client) TakeRules(ctx context.Context, brand, id string, req api.RulesRequest) (*api.Incident, error) {
+	return ask[api.Incident](ctx, c, http.MethodPost, at(brand, "incidents", id, "rules"), req)
+}

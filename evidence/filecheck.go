@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -401,7 +402,7 @@ func (c *fileCheck) version(x *api.Incident, v *api.ScopeVersion, number uint64)
 		}
 		for _, p := range v.Parts {
 			var said api.ScopeFigures
-			if err := json.Unmarshal([]byte(d.Parts[p.Brand]), &said); err != nil || said != p {
+			if err := json.Unmarshal([]byte(d.Parts[p.Brand]), &said); err != nil || !reflect.DeepEqual(said, p) {
 				return "has other figures of " + printable(p.Brand) + " than the version in incident.json"
 			}
 		}

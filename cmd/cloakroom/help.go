@@ -21,7 +21,7 @@ type group struct {
 var groups = []group{
 	{"Start", []string{"demo", "serve", "login", "logout", "whoami", "status", "generate"}},
 	{"Customers", []string{"import", "feed", "mapping", "put", "standing", "find", "show", "reveal", "who-read", "export", "erase", "erasure", "hold", "customer"}},
-	{"Watch and respond", []string{"alarm", "contain", "incident", "scope", "exposure", "canary", "detect"}},
+	{"Watch and respond", []string{"alarm", "contain", "incident", "duties", "scope", "exposure", "canary", "detect"}},
 	{"Rules and people", []string{"brand", "principal", "purpose", "policy", "budget", "change"}},
 	{"Evidence", []string{"evidence", "log"}},
 	{"Operate", []string{"doctor", "backup", "restore", "key", "db", "drill", "config"}},

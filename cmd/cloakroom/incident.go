@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -13,12 +16,15 @@ import (
 
 // incidentCmd keeps incidents.
 type incidentCmd struct {
-	Open  incidentOpenCmd  `cmd:"" help:"Open an incident, from an alarm, a report, or by hand."`
-	List  incidentListCmd  `cmd:"" help:"List incidents, newest first."`
-	Show  incidentShowCmd  `cmd:"" help:"Show an incident: facts, versions of its scope, timeline."`
-	Fact  incidentFactCmd  `cmd:"" help:"Record a fact, or correct one; the old value stays."`
-	Scope incidentScopeCmd `cmd:"" help:"Count whose data is concerned, as the next version of the scope."`
-	Close incidentCloseCmd `cmd:"" help:"Close an incident and freeze its report."`
+	Open     incidentOpenCmd     `cmd:"" help:"Open an incident, from an alarm, a report, or by hand."`
+	List     incidentListCmd     `cmd:"" help:"List incidents, newest first."`
+	Show     incidentShowCmd     `cmd:"" help:"Show an incident: facts, versions of its scope, timeline."`
+	Fact     incidentFactCmd     `cmd:"" help:"Record a fact, or correct one; the old value stays."`
+	Scope    incidentScopeCmd    `cmd:"" help:"Count whose data is concerned, as the next version of the scope."`
+	State    incidentStateCmd    `cmd:"" help:"Record who lives where, what else was disclosed, and what was judged: duties hang on it."`
+	Severity incidentSeverityCmd `cmd:"" help:"Propose how bad it is, show what was signed, or sign the next version."`
+	Filed    incidentFiledCmd    `cmd:"" help:"Record that a notice was filed, with the recipient's reference and receipt."`
+	Close    incidentCloseCmd    `cmd:"" help:"Close an incident and freeze its report."`
 }
 
 type incidentOpenCmd struct {
@@ -107,6 +113,9 @@ func printIncident(w io.Writer, x *api.Incident) {
 		if !f.When.IsZero() {
 			when = stamp(f.When)
 		}
+		if f.Rule != "" {
+			text = strings.TrimSpace(strings.Join([]string{f.Rule, f.Reference, f.Text}, " "))
+		}
 		switch {
 		case f.Replaced:
 			text = "(replaced) " + text
@@ -134,7 +143,7 @@ func printIncident(w io.Writer, x *api.Incident) {
 type incidentFactCmd struct {
 	forBrand
 	ID       string `arg:"" help:"Number of the incident."`
-	Name     string `arg:"" help:"Name of the fact: occurred-from, occurred-to, leak-possible, detected, aware, determined, personal-data-hit, contained, filed, assumed, unknown or note."`
+	Name     string `arg:"" help:"Name of the fact: occurred-from, occurred-to, leak-possible, suspected, detected, discovered, aware, confirmed, determined, assessed, material, personal-data-hit, persons-identified, facts-clear, contained, handled, disclosed, residents, judged, filed, assumed, unknown or note."`
 	When     string `help:"When it happened: a duration before now such as 2h, a day, or a time as RFC 3339." placeholder:"TIME"`
 	Said     string `help:"Who said so (default: you)." placeholder:"TEXT"`
 	Text     string `help:"In words; no values of customers." placeholder:"TEXT"`
@@ -152,6 +161,148 @@ func (c *incidentFactCmd) Run(ctx context.Context, std Streams) error {
 	req := api.FactRequest{Name: c.Name, When: when, Said: c.Said, Text: c.Text, Brand: c.For, Corrects: c.Corrects, Ticket: c.Ticket}
 	call := func(v *connection) (*api.Incident, error) { return v.StateFact(ctx, c.Brand, c.ID, req) }
 	return ask(ctx, std, &c.remote, call, printIncident)
+}
+
+type incidentStateCmd struct {
+	forBrand
+	ID        string   `arg:"" help:"Number of the incident."`
+	Residents []string `help:"Persons by jurisdiction, such as IT=1200,US-CA=40; ??=7 where it is not known." placeholder:"PLACE=N"`
+	Disclosed []string `help:"Classes of fields that left beside the log's, such as passport_id; -phone for one that did not." placeholder:"CLASS"`
+	Judged    []string `help:"Answers such as high_risk=yes or malicious=no, and exceptions such as eu-gdpr-34-subjects:encrypted=yes." placeholder:"NAME=ANSWER"`
+	Said      string   `help:"Who said so (default: you)." placeholder:"TEXT"`
+	For       string   `help:"The brand of which it is, in a group's incident (default: all)." placeholder:"BRAND"`
+	Corrects  uint64   `help:"Entry of the fact that this takes the place of; with one kind of statements." placeholder:"ENTRY"`
+	Ticket    string   `help:"Case number." placeholder:"TEXT"`
+}
+
+// Run records each kind of statements as a fact.
+func (c *incidentStateCmd) Run(ctx context.Context, std Streams) error {
+	var reqs []api.FactRequest
+	for _, k := range []struct {
+		name string
+		list []string
+	}{{"residents", c.Residents}, {"disclosed", c.Disclosed}, {"judged", c.Judged}} {
+		if len(k.list) > 0 {
+			reqs = append(reqs, api.FactRequest{Name: k.name, Text: strings.Join(k.list, ","), Said: c.Said, Brand: c.For, Corrects: c.Corrects, Ticket: c.Ticket})
+		}
+	}
+	switch {
+	case len(reqs) == 0:
+		return &usageError{"state something: --residents, --disclosed or --judged"}
+	case len(reqs) > 1 && c.Corrects != 0:
+		return &usageError{"--corrects goes with one of --residents, --disclosed and --judged"}
+	}
+	call := func(v *connection) (x *api.Incident, err error) {
+		for _, req := range reqs {
+			if x, err = v.StateFact(ctx, c.Brand, c.ID, req); err != nil {
+				return nil, err
+			}
+		}
+		return x, nil
+	}
+	return ask(ctx, std, &c.remote, call, printIncident)
+}
+
+type incidentFiledCmd struct {
+	forBrand
+	ID        string `arg:"" help:"Number of the incident."`
+	Rule      string `arg:"" help:"Rule whose notice was filed, such as eu-gdpr-33-sa."`
+	When      string `help:"When: a duration before now such as 2h, a day, or a time as RFC 3339 (default: now)." placeholder:"TIME" default:"0s"`
+	Reference string `help:"Number that the recipient gave it." placeholder:"TEXT"`
+	Receipt   string `help:"File with what the recipient answered; only its digest is recorded." type:"existingfile" placeholder:"FILE"`
+	Said      string `help:"Who filed it (default: you)." placeholder:"TEXT"`
+	For       string `help:"The brand of which it is, in a group's incident (default: all)." placeholder:"BRAND"`
+	Corrects  uint64 `help:"Entry of the mark that this takes the place of." placeholder:"ENTRY"`
+	Ticket    string `help:"Case number." placeholder:"TEXT"`
+}
+
+// Run records the mark.
+func (c *incidentFiledCmd) Run(ctx context.Context, std Streams) error {
+	when, err := flagTime("--when", c.When, time.Now())
+	if err != nil {
+		return err
+	}
+	req := api.FactRequest{Name: "filed", Rule: c.Rule, When: when, Reference: c.Reference, Said: c.Said, Brand: c.For, Corrects: c.Corrects, Ticket: c.Ticket}
+	if c.Receipt != "" {
+		f, err := os.Open(c.Receipt)
+		if err != nil {
+			return fmt.Errorf("reading the receipt: %w", err)
+		}
+		defer f.Close()
+		h := sha256.New()
+		if _, err := io.Copy(h, f); err != nil {
+			return fmt.Errorf("reading the receipt: %w", err)
+		}
+		req.Receipt = hex.EncodeToString(h.Sum(nil))
+	}
+	call := func(v *connection) (*api.Incident, error) { return v.StateFact(ctx, c.Brand, c.ID, req) }
+	return ask(ctx, std, &c.remote, call, printIncident)
+}
+
+type incidentSeverityCmd struct {
+	forBrand
+	ID           string   `arg:"" help:"Number of the incident."`
+	For          string   `help:"The brand of which it is, in a group's incident (default: each)." placeholder:"BRAND"`
+	Years        bool     `help:"Years of purchases left, from which a profile follows."`
+	Wealth       bool     `help:"That somebody is a customer of the brand tells about means."`
+	Recipients   string   `help:"Who has it: none, known or unknown." placeholder:"WHO" enum:",none,known,unknown" default:""`
+	Integrity    string   `help:"Whether data were altered: kept, recoverable or lost." placeholder:"HOW" enum:",kept,recoverable,lost" default:""`
+	Availability string   `help:"Whether data can be used: kept, temporary or lost." placeholder:"HOW" enum:",kept,temporary,lost" default:""`
+	Sign         bool     `help:"Sign it as the next version, with these values where they are given."`
+	DPC          *float64 `help:"Context of the data, 1 to 4." placeholder:"N"`
+	EI           *float64 `help:"Ease of identification: 0.25, 0.5, 0.75 or 1." placeholder:"N"`
+	Intent       *float64 `help:"Malicious intent: 0 or 0.5." placeholder:"N"`
+	Reason       string   `help:"Why; needed below the proposal." placeholder:"TEXT"`
+	Ticket       string   `help:"Case number." placeholder:"TEXT"`
+}
+
+// Help is the long help text.
+func (incidentSeverityCmd) Help() string {
+	return `ENISA's methodology of 2013: context of the data times ease of identification plus
+circumstances. What was disclosed proposes the values; a person signs them. The score
+informs, and does not decide which notices are due.`
+}
+
+// Run proposes, or signs.
+func (c *incidentSeverityCmd) Run(ctx context.Context, std Streams) error {
+	req := api.SeverityRequest{Brand: c.For, Years: c.Years, Wealth: c.Wealth, Recipients: c.Recipients, Integrity: c.Integrity, Availability: c.Availability}
+	if !c.Sign && (c.DPC != nil || c.EI != nil || c.Intent != nil || c.Reason != "") {
+		return &usageError{"values and a reason go with --sign"}
+	}
+	call := func(v *connection) (*api.Severities, error) {
+		if c.Sign {
+			return v.SignSeverity(ctx, c.Brand, c.ID, api.SeveritySign{SeverityRequest: req, DPC: c.DPC, EI: c.EI, Intent: c.Intent, Reason: c.Reason, Ticket: c.Ticket})
+		}
+		return v.Severity(ctx, c.Brand, c.ID, req)
+	}
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, x *api.Severities) {
+		for i := range x.Proposed {
+			printSeverity(w, &x.Proposed[i])
+		}
+		for i := range x.Signed {
+			s := &x.Signed[i]
+			fmt.Fprintf(w, "\nversion %d of %s, signed %s by %s (entry %d): %s, %s\n", s.Version, s.Brand, stamp(s.At), s.By, s.Entry, s.Formula, s.Band)
+			for _, l := range s.Lowered {
+				fmt.Fprintf(w, "  below the proposal: %s: %s\n", l, s.Reason)
+			}
+		}
+	})
+}
+
+func printSeverity(w io.Writer, s *api.Severity) {
+	fmt.Fprintf(w, "%s: proposed %s, %s (%d persons; %s)\n", s.Brand, s.Formula, s.Band, s.Inputs.Persons, strings.Join(s.Inputs.Classes, ", "))
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	for _, v := range append([]api.SeverityValue{s.DPC, s.EI}, s.CB...) {
+		fmt.Fprintf(t, "  %s\t%g\t%s\n", v.Name, v.Value, strings.Join(v.Reasons, "; "))
+		for _, b := range v.Borderline {
+			fmt.Fprintf(t, "\t\tborderline: %s\n", b)
+		}
+	}
+	t.Flush()
+	for _, f := range s.Flags {
+		fmt.Fprintf(w, "  flag: %s\n", f)
+	}
+	fmt.Fprintf(w, "%s\n%s\n", s.Method, s.Informs)
 }
 
 type incidentScopeCmd struct {

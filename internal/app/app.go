@@ -176,6 +176,9 @@ func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
 		err = v.Start(ctx, o)
 	}
 	if err == nil {
+		err = v.checkRules()
+	}
+	if err == nil {
 		err = v.Upkeep.SealRows(ctx)
 	}
 	if err == nil {
@@ -430,7 +433,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Contain = &contain.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Changes: changes, Alarms: alarms, Exports: v.Exports.Store, Second: v.Changes}
 	v.Reflex = contain.NewReflex(v.Contain)
 	v.Scope = &scope.Desk{Door: door, Ledger: v.Ledger}
-	v.Incident = &incident.Desk{Door: door, Ledger: v.Ledger, Scopes: v.Scope, Alarms: alarms, Disclose: v.Disclose}
+	v.Incident = &incident.Desk{Door: door, Ledger: v.Ledger, Scopes: v.Scope, Alarms: alarms, Disclose: v.Disclose, DB: v.DB, Rules: sync.OnceValues(v.rules)}
 	v.stored = []*follow.Loop{v.Reflex.Loop, v.Sender.Loop}
 	alarm.Watch(v.Followers, alarms, canaries, func(record.BrandID) {
 		for _, l := range v.stored {

@@ -720,6 +720,26 @@ type (
 		Alarm  string   `log:"alarm"`
 		Lead   string   `log:"lead"` // number of the principal
 		Brands []string `log:"brand.*"`
+		Rules  string   `log:"rules"` // version of the rules of duties that it keeps
+		Book   string   `log:"book"`  // these rules, packed
+		Extra
+	}
+	// IncidentRules takes other rules of duties for an incident than those that it kept.
+	IncidentRules struct {
+		Incident uint64 `log:"incident,clear,always"`
+		Rules    string `log:"rules"`
+		Book     string `log:"book"`
+		Reason   string `log:"reason"`
+		Extra
+	}
+	// IncidentScored is a version of an incident's severity, as a person signed it.
+	IncidentScored struct {
+		Incident uint64 `log:"incident,clear,always"`
+		Brand    string `log:"brand"` // the controller whose part it scores
+		Score    string `log:"score"`
+		Band     string `log:"band"`
+		Values   string `log:"values"` // all of it, as JSON
+		Reason   string `log:"reason"`
 		Extra
 	}
 	// IncidentFact is what somebody said that happened, or a correction of it.
@@ -731,6 +751,11 @@ type (
 		Text     string `log:"text"`
 		Brand    string `log:"brand"`
 		Corrects uint64 `log:"corrects"` // the entry of the fact that it takes the place of
+		// Of a notice that was filed: the rule that asked for it, the recipient's reference,
+		// and the SHA-256 of what the recipient answered.
+		Rule      string `log:"rule"`
+		Reference string `log:"reference"`
+		Receipt   string `log:"receipt"`
 		Extra
 	}
 	// IncidentScoped is a version of an incident's scope.
@@ -781,6 +806,8 @@ func init() {
 	register(KindIncident, "evidence", EvidenceBegun{})
 	register(KindIncident, "evidence-made", EvidenceMade{})
 	register(KindIncident, "evidence-handed", EvidenceHanded{})
+	register(KindIncident, "rules", IncidentRules{})
+	register(KindIncident, "severity", IncidentScored{})
 	register(KindHold, "place", HoldPlaced{})
 	register(KindHold, "release", HoldReleased{})
 	register(KindErasureBegun, "", ErasureBegun{})

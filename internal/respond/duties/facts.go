@@ -100,13 +100,13 @@ func (s *Situation) State(statements ...string) error {
 				return fmt.Errorf("%w: statement %d: a number of persons is from 0 to %d", ErrStatement, i+1, int64(maxResidents))
 			}
 			if name == "total" {
-				s.Total = int(n)
+				s.Total = max(s.Total, int(n))
 				continue
 			}
 			if s.Residents == nil {
 				s.Residents = map[string]int{}
 			}
-			s.Residents[name] = int(n)
+			s.Residents[name] = max(s.Residents[name], int(n)) // of two statements the larger counts
 		case given && (question(name) != "" || strings.Contains(name, ":") && exceptionForm.MatchString(name)):
 			switch value {
 			case "yes", "no":
@@ -153,6 +153,10 @@ func (s *Situation) WhatIf(statements ...string) (*Situation, error) {
 	for _, text := range statements {
 		name, _, _ := strings.Cut(strings.TrimSpace(text), "=")
 		delete(out.said, name)
+		delete(out.Residents, name)
+		if name == "total" {
+			out.Total = 0
+		}
 	}
 	return out, out.State(statements...)
 }
@@ -216,3 +220,47 @@ func (s *Situation) persons() int {
 	}
 	return max(sum, s.Total)
 }
+
+// Kind says of which kind all statements are: disclosed, residents or judged; nothing where
+// they are mixed.
+func (s *Situation) Kind() string {
+	kind, kinds := "", 0
+	for name, is := range map[string]bool{"disclosed": s.Classes != nil, "residents": s.Residents != nil || s.Total > 0, "judged": len(s.said) > 0} {
+		if is {
+			kind = name
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		return ""
+	}
+	return kind
+}
+
+// Persons is how many persons are concerned, as far as anybody said.
+func (s *Situation) Persons() int { return s.persons() }
+
+// Answer is what was said to a question: yes, no, or unknown.
+func (s *Situation) Answer(name string) string {
+	switch t, _ := s.answer(name); t {
+	case yes:
+		return "yes"
+	case no:
+		return "no"
+	}
+	return "unknown"
+}
+
+// Ask puts into words what an open duty asks by a name.
+func Ask(name string) string {
+	switch name {
+	case "residents":
+		return "How many persons live where? State the fact residents, such as IT=1200,FR=300."
+	case "disclosed":
+		return "Which fields were disclosed? Count the scope, or state the fact disclosed."
+	}
+	return question(name)
+}
+
+// Has reports whether a rule has that id.
+func (b *Book) Has(id string) bool { return b.byID[id] != nil }

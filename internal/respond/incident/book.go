@@ -54,6 +54,10 @@ func (b *book) note(index uint64, e *entry.Entry) {
 		if p := b.add(d.Incident, index); p != nil {
 			p.last = max(p.last, d.Version)
 		}
+	case entry.IncidentRules:
+		b.add(d.Incident, index)
+	case entry.IncidentScored:
+		b.add(d.Incident, index)
 	case entry.IncidentClosed:
 		if p := b.add(d.Incident, index); p != nil {
 			p.closed = true

@@ -21,9 +21,11 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/respond/duties"
 	"github.com/cloakroom/cloakroom/internal/respond/scope"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
@@ -53,6 +55,9 @@ type Desk struct {
 	Alarms *alarm.Store
 	// Disclose shows customers' data that evidence is asked to have.
 	Disclose *disclose.Desk
+	DB       *db.DB
+	// Rules are the rules of duties of this release, with the operator's own.
+	Rules func() (*duties.Book, error)
 
 	mu    sync.Mutex
 	books map[record.BrandID]*book
@@ -175,6 +180,9 @@ func (d *Desk) Open(ctx context.Context, c identity.Caller, brand string, req ap
 		}
 		detail.Source = "alarm"
 	}
+	if detail.Rules, detail.Book, err = d.keep(); err != nil {
+		return nil, err
+	}
 	if detail.Source == "" {
 		detail.Source = "hand"
 	}
@@ -236,6 +244,9 @@ func (d *Desk) Fact(ctx context.Context, c identity.Caller, brand, id string, re
 	if !slices.Contains(api.FactNames(), req.Name) {
 		return nil, fmt.Errorf("%w: the name of a fact is one of %s", ErrRequest, strings.Join(api.FactNames(), ", "))
 	}
+	if err := d.stated(ctx, c, f, &req); err != nil {
+		return nil, err
+	}
 	if req.When.IsZero() && req.Text == "" {
 		return nil, fmt.Errorf("%w: a fact has a time, a text, or both", ErrRequest)
 	}
@@ -255,7 +266,8 @@ func (d *Desk) Fact(ctx context.Context, c identity.Caller, brand, id string, re
 			return nil, ErrReplaced
 		}
 	}
-	detail := entry.IncidentFact{Incident: f.n, Name: req.Name, Said: req.Said, Text: req.Text, Brand: req.Brand, Corrects: req.Corrects}
+	detail := entry.IncidentFact{Incident: f.n, Name: req.Name, Said: req.Said, Text: req.Text, Brand: req.Brand, Corrects: req.Corrects,
+		Rule: req.Rule, Reference: req.Reference, Receipt: req.Receipt}
 	if !req.When.IsZero() {
 		detail.When = req.When.UTC().Format(time.RFC3339)
 	}
@@ -339,7 +351,7 @@ func (d *Desk) Scope(ctx context.Context, c identity.Caller, brand, id string, r
 // figures returns those of a brand, with what they change of the version before. All of
 // them are new where there is none.
 func figures(b *api.BrandScope, changes map[string]scope.Change) api.ScopeFigures {
-	out := api.ScopeFigures{Brand: b.Brand, Size: b.Size, Entry: b.Entry, Entries: b.Entries, Disclosures: b.Disclosures, Records: b.Records, Added: b.Records}
+	out := api.ScopeFigures{Brand: b.Brand, Size: b.Size, Entry: b.Entry, Entries: b.Entries, Disclosures: b.Disclosures, Records: b.Records, Added: b.Records, Fields: b.Fields, Reached: b.Reached}
 	if x, ok := changes[b.Brand]; ok {
 		out.Added, out.Removed = x.Added, x.Removed
 	}

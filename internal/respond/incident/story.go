@@ -52,6 +52,12 @@ func (d *Desk) Incident(ctx context.Context, c identity.Caller, brand, id string
 		if i == 0 {
 			out.Opened, out.OpenedBy = e.At, d.name(ctx, e.Principal)
 		}
+		switch x := e.Detail.(type) {
+		case entry.IncidentOpened:
+			out.Rules = x.Rules
+		case entry.IncidentRules:
+			out.Rules = x.Rules
+		}
 		if x, ok := e.Detail.(entry.IncidentClosed); ok {
 			out.Closed, out.ClosedBy, out.Summary = e.At, d.name(ctx, e.Principal), x.Summary
 			if f.part != "" {
@@ -90,6 +96,9 @@ func (f *found) step(e *entry.Entry) string {
 		if f.part != "" && x.Brand != f.part {
 			return ""
 		}
+		if x.Rule != "" {
+			return "notice of " + x.Rule + " filed"
+		}
 		if x.Corrects != 0 {
 			return "fact " + x.Name + " corrected"
 		}
@@ -99,6 +108,13 @@ func (f *found) step(e *entry.Entry) string {
 			return ""
 		}
 		return fmt.Sprintf("scope version %d", x.Version)
+	case entry.IncidentRules:
+		return "rules of duties " + x.Rules + " taken"
+	case entry.IncidentScored:
+		if f.part != "" && x.Brand != f.part {
+			return ""
+		}
+		return "severity " + x.Score + ", " + x.Band + ", signed"
 	case entry.IncidentClosed:
 		return "incident closed"
 	}
@@ -146,7 +162,8 @@ func (d *Desk) facts(ctx context.Context, f *found) ([]api.Fact, error) {
 		if !ok || f.part != "" && x.Brand != f.part {
 			continue
 		}
-		fact := api.Fact{Entry: e.at, At: e.At, By: d.name(ctx, e.Principal), Name: x.Name, Said: x.Said, Text: x.Text, Brand: x.Brand, Corrects: x.Corrects}
+		fact := api.Fact{Entry: e.at, At: e.At, By: d.name(ctx, e.Principal), Name: x.Name, Said: x.Said, Text: x.Text, Brand: x.Brand, Corrects: x.Corrects,
+			Rule: x.Rule, Reference: x.Reference, Receipt: x.Receipt}
 		fact.Said = cmp.Or(fact.Said, fact.By)
 		if fact.When, err = time.Parse(time.RFC3339, cmp.Or(x.When, time.Time{}.Format(time.RFC3339))); err != nil {
 			return nil, fmt.Errorf("reading entry %d: %w", e.at, err)

@@ -37,7 +37,7 @@ var encoded = map[entry.Kind][]string{
 	entry.KindBudget:         {"rules"},
 	entry.KindExport:         {"cohort"},
 	entry.KindAdministration: {"digest"},
-	entry.KindIncident:       {"digest"},
+	entry.KindIncident:       {"digest", "rules", "book", "receipt", "values"},
 	entry.KindEpoch:          {"name", "checkpoint", "kept"},
 	entry.KindCanary:         {"decoy", "message", "network"},
 }

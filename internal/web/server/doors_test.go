@@ -107,8 +107,13 @@ var doors = map[string]textDoor{
 	"incident-open": {as: "incident-responder", body: `{"title":"t"}`, instead: map[string]string{
 		"source": api.TypeInvalid, "alarm": api.TypeNotFound, "brands": api.TypeInvalid}},
 	"incident-fact": {as: "incident-responder", body: `{"name":"note","text":"t"}`, instead: map[string]string{
-		"name": api.TypeInvalid, "when": api.TypeInvalid, "brand": api.TypeInvalid}},
-	"incident-close": {as: "incident-responder", body: `{"summary":"s"}`},
+		"name": api.TypeInvalid, "when": api.TypeInvalid, "brand": api.TypeInvalid, "rule": api.TypeInvalid, "reference": api.TypeInvalid, "receipt": api.TypeInvalid}},
+	"incident-severity":       {as: "incident-responder", body: `{}`, instead: map[string]string{"brand": api.TypeInvalid}},
+	"incident-severity-sign":  {as: "incident-responder", body: `{}`, instead: map[string]string{"brand": api.TypeInvalid}},
+	"incident-duties":         {as: "incident-responder", body: `{}`, instead: map[string]string{"what_if": api.TypeInvalid}},
+	"incident-duties-compare": {as: "incident-responder", body: `{}`, instead: map[string]string{"before": api.TypeInvalid, "after": api.TypeInvalid}},
+	"incident-rules":          {as: "incident-responder", body: `{}`},
+	"incident-close":          {as: "incident-responder", body: `{"summary":"s"}`},
 	"incident-scope": {as: "incident-responder", body: `{"any":[{"purposes":["p"]}]}`, instead: map[string]string{
 		"any.fields": api.TypeInvalid, "any.levels": api.TypeInvalid, "any.kinds": api.TypeInvalid, "any.from": api.TypeInvalid, "any.to": api.TypeInvalid,
 		"brands": api.TypeInvalid, "except.fields": api.TypeInvalid, "except.levels": api.TypeInvalid, "except.kinds": api.TypeInvalid,

@@ -27,6 +27,31 @@ func (s *Server) incidentRoutes(mux *http.ServeMux) {
 	const file = "/v1/brands/{brand}/incidents/{incident}/evidence/{number}"
 	s.describe(file, "evidence-file", "A file of evidence that you began, as docs/evidence-format.md describes it. The trailer "+api.TrailerEvidence+" comes with a whole file only", "application/octet-stream", "brand", "incident", "number")
 	mux.HandleFunc("GET "+file, s.evidenceFile)
+	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/severity", "incident-severity", "Propose the severity of each controller's part, and show every version that was signed", s.severity)
+	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/severity/sign", "incident-severity-sign", "Sign the next version of the severity", s.signSeverity, once)
+	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/duties", "incident-duties", "Decide which notices are due, to which recipients, by when, and which are not and why", s.duties)
+	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/duties/compare", "incident-duties-compare", "Say what another version of the rules changes for an incident", s.compareDuties)
+	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/rules", "incident-rules", "Make an incident keep the rules of duties of this release", s.takeRules, once)
+}
+
+func (s *Server) severity(ctx context.Context, c identity.Caller, in *toIncident[api.SeverityRequest]) (*api.Severities, error) {
+	return s.vault.Incident.Severity(ctx, c, in.Brand, in.Incident, in.Body)
+}
+
+func (s *Server) signSeverity(ctx context.Context, c identity.Caller, in *toIncident[api.SeveritySign]) (*api.Severities, error) {
+	return s.vault.Incident.SignSeverity(ctx, c, in.Brand, in.Incident, in.Body)
+}
+
+func (s *Server) duties(ctx context.Context, c identity.Caller, in *toIncident[api.DutiesRequest]) (*api.Duties, error) {
+	return s.vault.Incident.Duties(ctx, c, in.Brand, in.Incident, in.Body)
+}
+
+func (s *Server) compareDuties(ctx context.Context, c identity.Caller, in *toIncident[api.DutiesCompare]) (*api.DutiesCompared, error) {
+	return s.vault.Incident.CompareDuties(ctx, c, in.Brand, in.Incident, in.Body)
+}
+
+func (s *Server) takeRules(ctx context.Context, c identity.Caller, in *toIncident[api.RulesRequest]) (*api.Incident, error) {
+	return s.vault.Incident.TakeRules(ctx, c, in.Brand, in.Incident, in.Body)
 }
 
 func (s *Server) scope(ctx context.Context, c identity.Caller, in *sentTo[api.ScopeRequest]) (*api.Scope, error) {
