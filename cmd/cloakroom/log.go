@@ -292,6 +292,10 @@ func (c *logExpireCmd) Run(ctx context.Context, std Streams) error {
 	})
 }
 
+// maxShown is above any text that a person wrote: what is longer, as the rules that an
+// incident keeps, would fill screens.
+const maxShown = 8 << 10
+
 type logEntryCmd struct {
 	forBrand
 	Index uint64 `arg:""`
@@ -308,6 +312,9 @@ func (c *logEntryCmd) Run(ctx context.Context, std Streams) error {
 			}
 		}
 		for k, v := range e.Detail {
+			if len(v) > maxShown {
+				v = fmt.Sprintf("%d bytes, which --json prints", len(v))
+			}
 			fmt.Fprintf(w, "  %-8s %s\n", k, v)
 		}
 	})
