@@ -187,6 +187,9 @@ func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
 	if err == nil {
 		err = v.Disclose.Seal.Mend(ctx)
 	}
+	if err == nil {
+		err = v.Exports.Store.SealRecipients(ctx)
+	}
 	if err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
@@ -403,6 +406,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Alarms.Register(v.Changes)
 	v.Notify.Register(v.Changes)
 	store := seal.New(v.DB, ring)
+	exports.Extract = store.Extract
 	store.Remembers = func(ctx context.Context, brand record.BrandID) (time.Duration, error) {
 		b, err := bs.Whole(ctx, brand)
 		return b.Tombstones, err

@@ -86,6 +86,7 @@ var openings = map[string]opening{
 	"(*internal/vault/seal.Store).findProducts": {false, "the catalogue, to number the products of a write"},
 	"(*internal/vault/seal.Extract).Open":       {true, "what the vault keeps of an export: its list of ordinals and its filter"},
 	"(*internal/vault/export.Desk).Gather":      {false, "an export's own filter, to go on with it"},
+	"(*internal/vault/export.Store).named":      {false, "to whom an export's files are encrypted: a public key"},
 	"internal/vault/export.openList":            {false, "an export's ordinals"},
 	"(internal/platform/keys.MonthKey).Open":    {true, "the values of log entries: they name staff, and no customer"},
 	"(*internal/vault/ledger.opener).values":    {false, "the values of log entries: they name staff, and no customer"},

@@ -183,6 +183,9 @@ func (d *Desk) Request(ctx context.Context, c identity.Caller, brand string, req
 	if err != nil {
 		return nil, err
 	}
+	if x.sealed, err = sealRecipient(own, x.Recipient); err != nil {
+		return nil, err
+	}
 	detail := entry.ExportRequested{ExportFacts: x.facts(), Form: x.Form, Format: x.Format, Recipient: x.Recipient}
 	err = d.change(ctx, v, x, detail, func(q db.Queryer, at time.Time) error {
 		x.Created, x.Expires = at, at.Add(a.valid)

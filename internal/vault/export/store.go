@@ -2,8 +2,10 @@ package export
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/cloakroom/cloakroom/internal/platform/db"
@@ -11,6 +13,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/platform/rights"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
+	"github.com/cloakroom/cloakroom/internal/vault/seal"
 )
 
 // State is where an export stands.
@@ -40,7 +43,8 @@ type Export struct {
 	Fields    record.FieldSet
 	Purpose   string
 	Ticket    string
-	Recipient string
+	Recipient string // in clear; see Store.named
+	sealed    string // as it is stored
 	Created   time.Time
 	Expires   time.Time
 	Position  record.Ordinal // up to which the filter was evaluated
@@ -58,8 +62,76 @@ type Export struct {
 type Store struct {
 	// Rights is what rows are held against; nil for nothing, as in a test of this package.
 	Rights rights.Log
+	// Extract returns what an export's recipient is sealed by; nil where none is read.
+	Extract func(ctx context.Context, brand record.BrandID, id string) (*seal.Extract, error)
 
 	db *db.DB
+}
+
+// sealedMark begins a recipient that is sealed. Those of older releases are in clear: of an
+// export that has not ended the log has a digest of the row, so that it stays as it is until
+// then.
+const sealedMark = "sealed 1 "
+
+func sealRecipient(own *seal.Extract, recipient string) (string, error) {
+	b, err := own.Seal("recipient", []byte(recipient))
+	return sealedMark + base64.StdEncoding.EncodeToString(b), err
+}
+
+// named opens the recipient of an export.
+func (s *Store) named(ctx context.Context, x *Export) error {
+	text, is := strings.CutPrefix(x.sealed, sealedMark)
+	if !is {
+		x.Recipient = x.sealed
+		return nil
+	}
+	own, err := s.Extract(ctx, x.Brand, x.ID)
+	if err != nil {
+		return err
+	}
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err == nil {
+		b, err = own.Open("recipient", b)
+	}
+	if err != nil {
+		return fmt.Errorf("opening the recipient of an export: %w", err)
+	}
+	x.Recipient = string(b)
+	return nil
+}
+
+// SealRecipients seals the recipients of exports that have ended and that an older release
+// stored in clear. A start runs it: after a kill the next one goes on.
+func (s *Store) SealRecipients(ctx context.Context) error {
+	for {
+		var list []*Export
+		err := s.db.Rows(ctx, func(r db.Row) error {
+			x, err := scan(r)
+			list = append(list, x)
+			return err
+		}, sqlInClear, listPage)
+		if err != nil {
+			return fmt.Errorf("reading recipients of exports: %w", err)
+		}
+		var stmts []db.Stmt
+		for _, x := range list {
+			own, err := s.Extract(ctx, x.Brand, x.ID)
+			if err != nil {
+				return err
+			}
+			text, err := sealRecipient(own, x.sealed)
+			if err != nil {
+				return err
+			}
+			stmts = append(stmts, db.Stmt{SQL: sqlSealRecipient, Args: []any{int64(x.Brand), x.ID, text, x.sealed}})
+		}
+		if err := s.db.Tx(ctx, func(q db.Queryer) error { return q.Batch(ctx, stmts) }); err != nil {
+			return fmt.Errorf("sealing recipients of exports: %w", err)
+		}
+		if len(list) < listPage {
+			return nil
+		}
+	}
 }
 
 // NewStore returns the store of a database.
@@ -77,7 +149,7 @@ func (x *Export) row() rights.Row {
 	}
 	return rights.Row{Table: tableExports, Key: x.ID, Gone: !x.State.open(), Cells: []any{
 		int64(x.Brand), x.ID, string(x.State), int64(x.Who.Principal), int64(x.Who.Credential), int64(x.Who.Lineage), x.Who.Role,
-		x.Form, x.Format, int64(x.Fields), x.Purpose, x.Ticket, x.Recipient, db.Micros(x.Created), db.Micros(x.Expires), int64(x.Bound),
+		x.Form, x.Format, int64(x.Fields), x.Purpose, x.Ticket, x.sealed, db.Micros(x.Created), db.Micros(x.Expires), int64(x.Bound),
 		customers, x.Filter, cohort, x.Canaries, int64(x.DecidedBy), db.Micros(x.DecidedAt)}}
 }
 
@@ -117,6 +189,10 @@ const (
 	sqlAllOpen = `SELECT ` + columns + ` FROM exports WHERE ` + openState + ` ORDER BY brand, id`
 	sqlOpen    = `SELECT count(*) FROM exports WHERE lineage = $1 AND ` + openState + ` AND expires > $2`
 	sqlFilters = `SELECT count(*) FROM exports WHERE lineage = $1 AND created > $2 AND length(filter) > 0`
+	// Of a state that has ended the log has no row.
+	sqlInClear       = `SELECT ` + columns + ` FROM exports WHERE state IN ('refused', 'stopped', 'expired') AND recipient LIKE 'age1%' ORDER BY brand, id LIMIT $1`
+	sqlSealRecipient = `UPDATE exports SET recipient = $3 WHERE brand = $1 AND id = $2 AND recipient = $4`
+
 	sqlGather  = `UPDATE exports SET state = $3, position = $4, customers = $5, cohort = $6 WHERE brand = $1 AND id = $2 AND state = 'gathering' AND position = $7`
 	sqlDecide  = `UPDATE exports SET state = $3, decoys = $4, decided_by = $5, decided_at = $6 WHERE brand = $1 AND id = $2 AND state = 'requested'`
 	sqlMove    = `UPDATE exports SET state = $3, decided_by = $4, decided_at = $5 WHERE brand = $1 AND id = $2 AND ` + openState
@@ -134,7 +210,7 @@ func some(b []byte) []byte {
 
 func (s *Store) insert(ctx context.Context, q db.Queryer, x *Export) error {
 	_, err := q.Exec(ctx, sqlInsert, int64(x.Brand), x.ID, string(x.State), int64(x.Who.Principal), int64(x.Who.Credential), int64(x.Who.Lineage), x.Who.Role,
-		x.Form, x.Format, int64(x.Fields), x.Purpose, x.Ticket, x.Recipient, db.Micros(x.Created), db.Micros(x.Expires), int64(x.Position), int64(x.Bound),
+		x.Form, x.Format, int64(x.Fields), x.Purpose, x.Ticket, x.sealed, db.Micros(x.Created), db.Micros(x.Expires), int64(x.Position), int64(x.Bound),
 		int64(x.Customers), some(x.Filter), some(x.Cohort), some(x.Canaries), int64(x.DecidedBy), db.Micros(x.DecidedAt), db.Micros(x.Began))
 	if err != nil {
 		return fmt.Errorf("storing an export: %w", err)
@@ -147,7 +223,7 @@ func scan(r db.Row) (*Export, error) {
 	x := &Export{}
 	var brand, principal, credential, lineage, fields, created, expires, position, bound, customers, by, at, began int64
 	var state string
-	err := r.Scan(&brand, &x.ID, &state, &principal, &credential, &lineage, &x.Who.Role, &x.Form, &x.Format, &fields, &x.Purpose, &x.Ticket, &x.Recipient,
+	err := r.Scan(&brand, &x.ID, &state, &principal, &credential, &lineage, &x.Who.Role, &x.Form, &x.Format, &fields, &x.Purpose, &x.Ticket, &x.sealed,
 		&created, &expires, &position, &bound, &customers, &x.Filter, &x.Cohort, &x.Canaries, &by, &at, &began)
 	x.Brand, x.State, x.Fields = record.BrandID(brand), State(state), record.FieldSet(fields)
 	x.Who.Brand, x.Who.Principal, x.Who.Credential, x.Who.Lineage = x.Brand, uint64(principal), uint64(credential), uint64(lineage)
@@ -170,7 +246,7 @@ func (s *Store) get(ctx context.Context, brand record.BrandID, id string) (x *Ex
 	if err != nil {
 		return nil, err
 	}
-	return x, nil
+	return x, s.named(ctx, x)
 }
 
 // filters counts what a lineage asked for by a filter since a time, ended exports included.
@@ -190,6 +266,11 @@ func (s *Store) list(ctx context.Context, brand record.BrandID, of uint64) ([]*E
 	}, sqlList, int64(brand), int64(of), listPage)
 	if err != nil {
 		return nil, fmt.Errorf("listing exports: %w", err)
+	}
+	for _, x := range out {
+		if err := s.named(ctx, x); err != nil && !errors.Is(err, seal.ErrDamaged) { // then it names nobody
+			return nil, err
+		}
 	}
 	return out, nil
 }
