@@ -419,12 +419,12 @@ func TestTheCoolingTimeOfABrand(t *testing.T) {
 	}
 	_, err := h.SetErasureCooling(ctx, "gucci", api.ErasureCooling{Days: 0})
 	h.must(err)
-	tokens := h.some(1)
+	tokens := h.some(2)
 	out, err := h.as["data-protection-officer"].Erase(ctx, "gucci", tokens[0])
 	if err != nil || !out.Due.IsZero() || h.count(`SELECT count(*) FROM cooling`) != 0 {
 		t.Errorf("%+v, %v", out, err)
 	}
-	if _, err := h.as["data-protection-officer"].EraseFor(ctx, "gucci", h.some(1)[0]); err != nil {
+	if _, err := h.as["data-protection-officer"].EraseFor(ctx, "gucci", tokens[1]); err != nil {
 		t.Error(err)
 	}
 }

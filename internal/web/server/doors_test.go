@@ -58,7 +58,7 @@ var doors = map[string]textDoor{
 	"erasure-cooling-set":    {body: `{"days":14}`},
 	"erasure-tombstones-set": {body: `{"days":1095}`},
 	"withheld-admit":         {as: "data-protection-officer", body: `{"ids":["wh_1"],"reason":"r"}`, instead: map[string]string{"ids": api.TypeNotFound}},
-	"withheld-refuse":        {as: "data-protection-officer", body: `{"ids":["wh_1"]}`, instead: map[string]string{"ids": api.TypeNotFound, "reason": accepted /* not kept */}},
+	"withheld-refuse":        {as: "data-protection-officer", body: `{"ids":["wh_1"]}`, instead: map[string]string{"ids": api.TypeNotFound, "reason": api.TypeNotFound /* not kept */}},
 	"hold-place": {as: "data-protection-officer", body: `{"tokens":["TOKEN"],"ground":"claim","review":"2999-12-31"}`, instead: map[string]string{
 		"tokens": api.TypeUnknownToken, "external_ids": accepted /* not kept */, "from": api.TypeInvalid, "to": api.TypeInvalid, "review": api.TypeInvalid}},
 	"hold-release": {as: "data-protection-officer", body: `{"reason":"claim withdrawn"}`},
