@@ -89,6 +89,7 @@ type EvidenceHandOver struct {
 type EvidenceRequest struct {
 	Fields    []string `json:"fields,omitempty" maxItems:"100" doc:"Fields of the customers in the newest version of the scope. None without it."`
 	Purpose   string   `json:"purpose,omitempty" maxLength:"64" doc:"With fields: what for."`
+	Cosigned  bool     `json:"cosigned,omitempty" doc:"Refuse where a witness does not sign the logs afresh."`
 	Recipient string   `json:"recipient,omitempty" maxLength:"4000" doc:"With fields: the age recipient, age1..., that the data is encrypted to."`
 	Ticket    string   `json:"ticket,omitempty" maxLength:"64"`
 }

@@ -28,6 +28,7 @@ type evidenceCreateCmd struct {
 	Out       string   `help:"File to write (default: named after the incident, in this directory)." placeholder:"FILE"`
 	WithData  []string `name:"with-data" help:"Fields of the customers in the newest version of the scope, encrypted to --recipient. They are disclosed to you: your rights and budgets decide." placeholder:"FIELD,..."`
 	Purpose   string   `help:"With --with-data: purpose registered at the brand." placeholder:"NAME"`
+	Cosigned  bool     `help:"Refuse where a witness of the vault does not sign the logs afresh."`
 	Recipient string   `help:"With --with-data: age public key of the recipient." placeholder:"AGE1..."`
 	Ticket    string   `help:"Case number." placeholder:"TEXT"`
 }
@@ -55,7 +56,7 @@ func (c *evidenceCreateCmd) Run(ctx context.Context, std Streams) error {
 		return &usageError{"--with-data needs --purpose and --recipient"}
 	}
 	return c.with(ctx, std, func(v *connection) error {
-		req := api.EvidenceRequest{Fields: c.WithData, Purpose: c.Purpose, Recipient: c.Recipient, Ticket: c.Ticket}
+		req := api.EvidenceRequest{Fields: c.WithData, Purpose: c.Purpose, Recipient: c.Recipient, Cosigned: c.Cosigned, Ticket: c.Ticket}
 		name := c.Out
 		if name != "" { // before anything is logged
 			if _, err := os.Lstat(name); err == nil {

@@ -23,7 +23,7 @@ var groups = []group{
 	{"Customers", []string{"import", "feed", "mapping", "put", "standing", "find", "show", "reveal", "who-read", "export", "erase", "erasure", "hold", "customer"}},
 	{"Watch and respond", []string{"alarm", "contain", "incident", "duties", "scope", "exposure", "canary", "detect"}},
 	{"Rules and people", []string{"brand", "principal", "purpose", "policy", "budget", "change"}},
-	{"Evidence", []string{"evidence", "log"}},
+	{"Evidence", []string{"evidence", "log", "witness"}},
 	{"Operate", []string{"doctor", "backup", "restore", "key", "db", "drill", "config"}},
 	{"About", []string{"help", "version", "completion", "man"}},
 }

@@ -76,6 +76,7 @@ type commands struct {
 	Duties    dutiesCmd    `cmd:"" help:"Say which notices an incident makes due, by when, and which not and why."`
 	Scope     scopeCmd     `cmd:"" help:"Count the distinct customers that somebody or something disclosed, changed or erased."`
 	Evidence  evidenceCmd  `cmd:"" help:"Put the evidence of an incident into one file, and check such a file offline."`
+	Witness   witnessCmd   `cmd:"" help:"Show the witnesses that cosign the logs."`
 	Change    changeCmd    `cmd:"" help:"List and decide the acts that need a second person."`
 	Alarm     alarmCmd     `cmd:"" help:"List, acknowledge and close alarms, and manage their receivers."`
 	Canary    canaryCmd    `cmd:"" help:"Manage canaries: decoy customers that raise an alarm when read."`

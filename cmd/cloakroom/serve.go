@@ -19,6 +19,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/platform/build"
+	"github.com/cloakroom/cloakroom/internal/watch/witness"
 )
 
 // serveCmd is `cloakroom serve`.
@@ -35,6 +36,7 @@ type serveCmd struct {
 	AlarmPatience time.Duration `help:"How long the alarm of an act that needs two people is tried, before the act takes effect without it." default:"10m" placeholder:"TIME"`
 	GlassDelay    time.Duration `help:"How long broken glass waits (cloakroom change break-glass). Give every server of a vault the same." default:"4h" placeholder:"TIME"`
 	Allow         []string      `name:"allow-receiver" help:"Network of this machine or a private one in which webhooks for alarms may be, such as 10.1.0.0/16. Repeatable." placeholder:"CIDR"`
+	Witness       []string      `help:"Witness that cosigns the logs: its verifier key, a space and its address. Repeatable." placeholder:"KEY URL" sep:"none"`
 	smtp
 	backing
 }
@@ -87,6 +89,14 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 		}
 		allow = append(allow, p)
 	}
+	var witnesses []witness.Witness
+	for _, text := range c.Witness {
+		w, err := witness.Parse(text)
+		if err != nil {
+			return &usageError{"--witness: " + err.Error()}
+		}
+		witnesses = append(witnesses, w)
+	}
 	// Before the vault is opened: what cannot be served leaves no directory behind.
 	r := &running{cmd: c, std: std, level: new(slog.LevelVar), supervisor: supervisor{std.getenv("NOTIFY_SOCKET")}}
 	if err := r.level.UnmarshalText([]byte(c.Log)); err != nil {
@@ -114,6 +124,7 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 	}
 	r.vault = v
 	v.Sender.Use(mail)
+	v.Witness.Use(witnesses)
 	if mail != nil {
 		v.Admin.Mail = mail
 	}

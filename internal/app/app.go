@@ -48,6 +48,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
 	"github.com/cloakroom/cloakroom/internal/watch/exposure"
 	"github.com/cloakroom/cloakroom/internal/watch/notify"
+	"github.com/cloakroom/cloakroom/internal/watch/witness"
 )
 
 // The files of a data directory.
@@ -119,6 +120,7 @@ type Vault struct {
 	Contain  *contain.Desk
 	Scope    *scope.Desk
 	Incident *incident.Desk
+	Witness  *witness.Set // cosigns the logs, while a server runs
 	Changes  *change.Desk // acts that need a second person
 	Alarms   *alarm.Desk
 	Notify   *notify.Desk
@@ -437,7 +439,8 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Contain = &contain.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Changes: changes, Alarms: alarms, Exports: v.Exports.Store, Second: v.Changes}
 	v.Reflex = contain.NewReflex(v.Contain)
 	v.Scope = &scope.Desk{Door: door, Ledger: v.Ledger}
-	v.Incident = &incident.Desk{Door: door, Ledger: v.Ledger, Scopes: v.Scope, Alarms: alarms, Disclose: v.Disclose, DB: v.DB, Rules: sync.OnceValues(v.rules)}
+	v.Witness = witness.New(v.Ledger)
+	v.Incident = &incident.Desk{Door: door, Ledger: v.Ledger, Scopes: v.Scope, Alarms: alarms, Disclose: v.Disclose, DB: v.DB, Rules: sync.OnceValues(v.rules), Witness: v.Witness}
 	v.stored = []*follow.Loop{v.Reflex.Loop, v.Sender.Loop}
 	alarm.Watch(v.Followers, alarms, canaries, func(record.BrandID) {
 		for _, l := range v.stored {
@@ -502,6 +505,9 @@ func (v *Vault) Watch(ctx context.Context, log *slog.Logger, events string) erro
 		g.Go(func() error { return f.Run(ctx, log) })
 	}
 	g.Go(func() error { return v.Ledger.Watch(ctx, log, v.logs, func(f ledger.Fault) { v.urgent(ctx, log, f) }) })
+	g.Go(func() error {
+		return v.Witness.Run(ctx, log, v.logs, func(x witness.State) { v.unwitnessed(ctx, log, x) })
+	})
 	g.Go(func() error { return v.Followers.Run(ctx, log) })
 	g.Go(func() error { return v.Sender.Run(ctx, log) })
 	g.Go(func() error { return v.Notify.Run(ctx, log) })

@@ -13,6 +13,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/watch/detect"
 	"github.com/cloakroom/cloakroom/internal/watch/notify"
+	"github.com/cloakroom/cloakroom/internal/watch/witness"
 )
 
 // nameWithin bounds how long the name of a brand is looked for while a log is not well.
@@ -56,6 +57,20 @@ func (v *Vault) urgent(ctx context.Context, log *slog.Logger, f ledger.Fault) {
 	log.Error("a log is not well", "brand", name, "trouble", string(f.Trouble), "entries", f.Size, "seen", f.Seen, "cause", f.Err)
 	u := notify.Urgent{Brand: f.Brand, Name: name, Rule: detect.Rule("log-" + string(f.Trouble)), Entry: f.Seen, At: f.Since.UTC(),
 		Usual: "a log that continues what this server has seen", Seen: f.What()}
+	v.Sender.Urgent(u)
+	if v.feed != nil {
+		if err := v.feed.Urgent(u); err != nil {
+			log.Error("an urgent alarm is not in the file of events", "cause", err)
+		}
+	}
+}
+
+// unwitnessed alarms, from memory, of a witness that does not sign a log.
+func (v *Vault) unwitnessed(ctx context.Context, log *slog.Logger, x witness.State) {
+	name := v.LogName(ctx, x.Brand)
+	log.Error("a witness does not sign a log", "brand", name, "witness", x.Witness, "signed", x.Size, "cause", x.Err)
+	u := notify.Urgent{Brand: x.Brand, Name: name, Rule: "witness", Entry: x.Size, At: time.Now().UTC(),
+		Usual: "each witness signs the newest state of the log within a minute", Seen: fmt.Sprintf("%s signed %d entries last, and signs no more: %v", x.Witness, x.Size, x.Err)}
 	v.Sender.Urgent(u)
 	if v.feed != nil {
 		if err := v.feed.Urgent(u); err != nil {

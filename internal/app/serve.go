@@ -35,6 +35,7 @@ func (v *Vault) Desks() server.Desks {
 		Contain:   v.Contain,
 		Scope:     v.Scope,
 		Incident:  v.Incident,
+		Witness:   v.Witness,
 		Changes:   v.Changes,
 		Backups:   backup.NewDesk(v.BackupSource()),
 		Followers: v.Followers,

@@ -70,6 +70,7 @@ var order = []string{
 	"internal/watch/alarm",
 	"internal/watch/canary",
 	"internal/watch/notify",
+	"internal/watch/witness",
 	"internal/respond/contain",
 	"internal/respond/scope",
 	"internal/respond/severity",

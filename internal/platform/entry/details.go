@@ -776,8 +776,9 @@ type (
 	// anything of it leaves, and its place in the log is the evidence's number.
 	EvidenceBegun struct {
 		Incident  uint64 `log:"incident,clear,always"`
-		Recipient string `log:"recipient"` // age recipient of the customers' data; empty without
-		Fields    string `log:"fields"`    // of the customers' data
+		Recipient string `log:"recipient"`      // age recipient of the customers' data; empty without
+		Fields    string `log:"fields"`         // of the customers' data
+		Cosigned  bool   `log:"cosigned,clear"` // it demands a fresh cosignature of every witness
 		Extra
 	}
 	// EvidenceMade says that a file of evidence was written to its end.

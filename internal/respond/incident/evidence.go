@@ -65,7 +65,14 @@ func (d *Desk) BeginEvidence(ctx context.Context, c identity.Caller, brand, id s
 	if len(req.Fields) > 0 && f.pages.last == 0 {
 		return nil, fmt.Errorf("%w: customers' data is that of the newest version of the scope: make one first", ErrRequest)
 	}
-	detail := entry.EvidenceBegun{Incident: f.n, Recipient: req.Recipient, Fields: strings.Join(req.Fields, ",")}
+	if req.Cosigned {
+		for i := range x.brands { // before anything is logged
+			if _, err := x.checkpoint(ctx, &x.brands[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	detail := entry.EvidenceBegun{Incident: f.n, Cosigned: req.Cosigned, Recipient: req.Recipient, Fields: strings.Join(req.Fields, ",")}
 	r, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindIncident, Who: f.visit.Who, Ticket: req.Ticket, Purpose: req.Purpose, Detail: detail})
 	if err != nil {
 		return nil, err
@@ -100,7 +107,7 @@ func (d *Desk) Evidence(ctx context.Context, c identity.Caller, brand, id string
 		return nil, ErrNoEvidence
 	}
 	out := &File{desk: d, caller: c, visit: f.visit, n: f.n, people: map[uint64]bool{}, pinned: map[uint64]bool{},
-		request: api.EvidenceRequest{Recipient: begun.Recipient, Purpose: e.Purpose, Ticket: e.Ticket},
+		request: api.EvidenceRequest{Recipient: begun.Recipient, Cosigned: begun.Cosigned, Purpose: e.Purpose, Ticket: e.Ticket},
 		subject: evidence.Subject{Owner: f.owner.Name, Incident: f.id(), Evidence: number, Made: e.At}}
 	if begun.Fields != "" {
 		out.request.Fields = strings.Split(begun.Fields, ",")

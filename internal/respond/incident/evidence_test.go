@@ -4,15 +4,20 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"filippo.io/age"
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/evidence"
@@ -22,6 +27,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/watch/witness"
 )
 
 func vkey(t *testing.T, h *apptest.House, brand string) string {
@@ -284,6 +290,57 @@ func part(t *testing.T, file []byte, name string) []byte {
 				t.Fatal(err)
 			}
 			return b
+		}
+	}
+}
+
+// Evidence that demands fresh cosignatures is refused without them, before anything is
+// logged, and carries them where every witness signs.
+func TestEvidenceDemandsFreshCosignatures(t *testing.T) {
+	h := apptest.Open(t)
+	lead := theft(t, h)
+	before := h.Size("group")
+	req := api.EvidenceRequest{Cosigned: true}
+	if _, err := h.Incident.BeginEvidence(t.Context(), lead, "group", "1", req); !errors.Is(err, witness.ErrNotFresh) {
+		t.Errorf("without a witness it gives %v", err)
+	}
+	_, key, err := ed25519.GenerateKey(nil)
+	h.Must(err)
+	signer, err := torchwood.NewCosignatureSigner("witness.test/w", key)
+	h.Must(err)
+	signs := true
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_, cp, _ := strings.Cut(string(body), "\n\n")
+		text, _, _ := strings.Cut(cp, "\n\n")
+		n, err := note.Sign(&note.Note{Text: text + "\n"}, signer)
+		if err != nil || !signs {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		_, line, _ := strings.Cut(string(n), "\n\n")
+		io.WriteString(w, line)
+	}))
+	defer srv.Close()
+	w, err := witness.Parse(signer.Verifier().String() + " " + srv.URL)
+	h.Must(err)
+	h.Witness.Use([]witness.Witness{w})
+	signs = false
+	if _, err := h.Incident.BeginEvidence(t.Context(), lead, "group", "1", req); !errors.Is(err, witness.ErrNotFresh) || !errors.Is(err, witness.ErrUnknown) {
+		t.Errorf("with a witness that does not sign it gives %v", err)
+	}
+	if h.Size("group") != before {
+		t.Error("a refused file is in the log")
+	}
+	signs = true
+	file, _ := write(t, h, lead, "group", "1", req)
+	for _, keys := range [][]string{nil, {w.VKey()}} {
+		r, err := evidence.VerifyFile(t.Context(), bytes.NewReader(file), int64(len(file)), evidence.FileKeys{Logs: []string{vkey(t, h, "group")}, Witnesses: keys})
+		h.Must(err)
+		for _, l := range r.Logs {
+			if len(l.Cosigners) != 1 || l.Cosigners[0].Checked != (len(keys) > 0) || l.Cosigners[0].Name != w.Name() {
+				t.Errorf("%+v", l.Cosigners)
+			}
 		}
 	}
 }

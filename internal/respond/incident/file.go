@@ -95,7 +95,7 @@ func (f *File) log(ctx context.Context, out *evidence.FileWriter, b *brands.Bran
 	if err != nil {
 		return err
 	}
-	cp, err := l.Checkpoint(ctx, b.ID)
+	cp, err := f.checkpoint(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -129,6 +129,20 @@ func (f *File) log(ctx context.Context, out *evidence.FileWriter, b *brands.Bran
 		return err
 	}
 	return w.alarms(ctx)
+}
+
+// checkpoint returns the newest checkpoint of a log, with the cosignatures that witnesses
+// give now.
+func (f *File) checkpoint(ctx context.Context, b *brands.Brand) ([]byte, error) {
+	cp, err := f.desk.Ledger.Checkpoint(ctx, b.ID)
+	if err != nil {
+		return nil, err
+	}
+	if f.request.Cosigned {
+		return f.desk.Witness.Fresh(ctx, b.ID, cp)
+	}
+	cosigned, _ := f.desk.Witness.Cosign(ctx, b.ID, cp) // what a witness does not sign is said by its absence
+	return cosigned, nil
 }
 
 // logWriter writes the entries of one log.

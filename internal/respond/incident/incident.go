@@ -34,6 +34,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/watch/alarm"
+	"github.com/cloakroom/cloakroom/internal/watch/witness"
 )
 
 var (
@@ -58,6 +59,8 @@ type Desk struct {
 	DB       *db.DB
 	// Rules are the rules of duties of this release, with the operator's own.
 	Rules func() (*duties.Book, error)
+	// Witness cosigns the checkpoints in evidence.
+	Witness *witness.Set
 
 	mu    sync.Mutex
 	books map[record.BrandID]*book

@@ -48,6 +48,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
 	"github.com/cloakroom/cloakroom/internal/watch/exposure"
 	"github.com/cloakroom/cloakroom/internal/watch/notify"
+	"github.com/cloakroom/cloakroom/internal/watch/witness"
 )
 
 // Timeout bounds every request.
@@ -89,6 +90,7 @@ type Desks struct {
 	Contain   *contain.Desk
 	Scope     *scope.Desk
 	Incident  *incident.Desk
+	Witness   *witness.Set
 	Changes   *change.Desk
 	Backups   *backup.Desk
 	Followers *follow.Runner
@@ -137,6 +139,7 @@ func newServer(d Desks, log *slog.Logger, timeout time.Duration) *Server {
 	s.canaryRoutes()
 	s.containRoutes()
 	s.incidentRoutes(mux)
+	s.witnessRoutes()
 	s.changeRoutes()
 	s.logRoutes(mux)
 	s.backupRoutes()
