@@ -274,17 +274,26 @@ type Purpose struct {
 	Retired     time.Time `json:"retired,omitzero" readOnly:"true"`
 }
 
+// Profile says who a principal is in words for people. Customers read it where they are
+// shown who read their data.
+type Profile struct {
+	DisplayName string `json:"display_name,omitempty" maxLength:"256" doc:"Name for people, up to 64 characters."`
+	Team        string `json:"team,omitempty" maxLength:"256" doc:"Such as Gucci Client Service; up to 64 characters."`
+	Place       string `json:"place,omitempty" maxLength:"256" doc:"Such as Milan; up to 64 characters."`
+}
+
 // Principal is a person or service with its roles by brand and its credentials.
 type Principal struct {
-	Name        string            `json:"name" maxLength:"64"`
-	Kind        string            `json:"kind" enum:"person,service"`
-	ID          uint64            `json:"id,omitempty" readOnly:"true"`
-	Roles       map[string]string `json:"roles,omitempty" doc:"Role by brand; group holds where no other is given."`
-	Country     string            `json:"country,omitempty" maxLength:"2" doc:"Where the principal works (ISO 3166-1, two letters): every entry of what it does says so."`
-	Entity      string            `json:"entity,omitempty" maxLength:"128" doc:"The legal entity that it works for."`
-	Owner       string            `json:"owner,omitempty" maxLength:"64" doc:"The person who holds a service's keys: they alone redeem its codes."`
-	Disabled    time.Time         `json:"disabled,omitzero" readOnly:"true"`
-	Credentials []Credential      `json:"credentials,omitempty" readOnly:"true"`
+	Name    string            `json:"name" maxLength:"64"`
+	Kind    string            `json:"kind" enum:"person,service"`
+	ID      uint64            `json:"id,omitempty" readOnly:"true"`
+	Roles   map[string]string `json:"roles,omitempty" doc:"Role by brand; group holds where no other is given."`
+	Country string            `json:"country,omitempty" maxLength:"2" doc:"Where the principal works (ISO 3166-1, two letters): every entry of what it does says so."`
+	Entity  string            `json:"entity,omitempty" maxLength:"128" doc:"The legal entity that it works for."`
+	Profile
+	Owner       string       `json:"owner,omitempty" maxLength:"64" doc:"The person who holds a service's keys: they alone redeem its codes."`
+	Disabled    time.Time    `json:"disabled,omitzero" readOnly:"true"`
+	Credentials []Credential `json:"credentials,omitempty" readOnly:"true"`
 }
 
 // Credential is one way in. Key is shown once, when it is made.
@@ -313,6 +322,7 @@ type InviteRequest struct {
 type Invitee struct {
 	Name       string `json:"name" maxLength:"64"`
 	Kind       string `json:"kind,omitempty" enum:"person,service" doc:"Of one who is not registered yet; left out: person."`
+	Profile           // of one who is not registered yet
 	Mail       string `json:"mail,omitempty" maxLength:"254" doc:"Where the code is sent. Without it, or without a mail server, the person who approves is shown the code."`
 	Credential uint64 `json:"credential,omitempty" doc:"Whose key the new one takes the place of."`
 }
@@ -467,6 +477,7 @@ type Disclosure struct {
 	Entry     uint64    `json:"entry"`
 	At        time.Time `json:"at"`
 	Principal string    `json:"principal"`
+	Profile             // of the principal, as it is now
 	Role      string    `json:"role"`
 	Kind      string    `json:"kind"`
 	Purpose   string    `json:"purpose"`

@@ -17,6 +17,12 @@ func (c *Client) Principals(ctx context.Context, after uint64) ([]api.Principal,
 	return list[api.Principal](ctx, c, query(Path("principals"), "after", some(after)))
 }
 
+// Describe says who a principal is to customers: display name, team and place. An empty text
+// takes one away.
+func (c *Client) Describe(ctx context.Context, name string, req api.Profile) (*api.Principal, error) {
+	return ask[api.Principal](ctx, c, http.MethodPut, Path("principals", name, "profile"), req)
+}
+
 // SetRole gives a principal a role at a brand, or at the group.
 func (c *Client) SetRole(ctx context.Context, name, brand, role string) (*api.Principal, error) {
 	return ask[api.Principal](ctx, c, http.MethodPut, Path("principals", name, "roles", brand), api.RoleRequest{Role: role})

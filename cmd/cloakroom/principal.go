@@ -18,6 +18,7 @@ import (
 
 type principalCmd struct {
 	Create     principalCreateCmd     `cmd:"" help:"Register a person or service with its roles, and create its first key."`
+	Describe   principalDescribeCmd   `cmd:"" help:"Say who a principal is to customers: display name, team, place."`
 	List       principalListCmd       `cmd:"" help:"List principals, their roles and credentials."`
 	Role       principalRoleCmd       `cmd:"" help:"Grant or remove a role."`
 	Key        principalKeyCmd        `cmd:"" help:"Create another key."`
@@ -36,9 +37,50 @@ type principalCreateCmd struct {
 	Kind  string      `help:"person or service." default:"person" enum:"person,service"`
 	Roles []brandRole `name:"role" help:"BRAND=ROLE, such as gucci=application; group=ROLE applies to brands without their own." placeholder:"BRAND=ROLE"`
 
-	Owner   string `help:"Person who holds the keys of a service." placeholder:"NAME"`
+	Owner string `help:"Person who holds the keys of a service." placeholder:"NAME"`
+	profileFlags
 	Country string `help:"Country of work, two letters: log entries carry it." placeholder:"IT"`
 	Entity  string `help:"Legal entity of the employer: log entries carry it." placeholder:"NAME"`
+}
+
+// profileFlags say who a principal is to customers.
+type profileFlags struct {
+	DisplayName string `help:"Name for people, such as 'Alice R.'; customers read it." placeholder:"TEXT"`
+	Team        string `help:"Team, such as 'Gucci Client Service'; customers read it." placeholder:"TEXT"`
+	Place       string `help:"Place, such as Milan; customers read it." placeholder:"TEXT"`
+}
+
+func (f *profileFlags) profile() api.Profile {
+	return api.Profile{DisplayName: f.DisplayName, Team: f.Team, Place: f.Place}
+}
+
+// inWords is a profile on one line: Alice R., Gucci Client Service, Milan.
+func inWords(p api.Profile) string {
+	parts := slices.DeleteFunc([]string{p.DisplayName, p.Team, p.Place}, func(s string) bool { return s == "" })
+	if len(parts) == 0 {
+		return "-"
+	}
+	return strings.Join(parts, ", ")
+}
+
+type principalDescribeCmd struct {
+	remote
+	profileFlags
+	Name string `arg:"" help:"Name of the principal."`
+}
+
+// Help is the long help text.
+func (principalDescribeCmd) Help() string {
+	return `Says all three at once: what is left out is taken away. who-read shows it, and customers
+read it where they are shown who read their data.`
+}
+
+// Run describes a principal.
+func (c *principalDescribeCmd) Run(ctx context.Context, std Streams) error {
+	call := func(v *connection) (*api.Principal, error) { return v.Describe(ctx, c.Name, c.profile()) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, p *api.Principal) {
+		fmt.Fprintf(w, "%s: %s\n", p.Name, inWords(p.Profile))
+	})
 }
 
 // brandRole is a role at a brand, BRAND=ROLE.
@@ -81,7 +123,7 @@ func (c *principalCreateCmd) Run(ctx context.Context, std Streams) error {
 	return c.with(ctx, std, func(v *connection) error {
 		var out created
 		var err error
-		if out.Principal, err = v.CreatePrincipal(ctx, api.Principal{Name: c.Name, Kind: c.Kind, Roles: roles, Owner: c.Owner, Country: c.Country, Entity: c.Entity}); err != nil {
+		if out.Principal, err = v.CreatePrincipal(ctx, api.Principal{Name: c.Name, Kind: c.Kind, Roles: roles, Owner: c.Owner, Country: c.Country, Entity: c.Entity, Profile: c.profile()}); err != nil {
 			return err
 		}
 		out.Credential, err = v.CreateCredential(ctx, c.Name, api.CredentialRequest{Label: "first"})
@@ -112,7 +154,7 @@ func (c *principalListCmd) Run(ctx context.Context, std Streams) error {
 	call := func(v *connection) ([]api.Principal, error) { return everybody(ctx, v) }
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, list []api.Principal) {
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-		fmt.Fprintln(t, "NAME\tKIND\tROLES\tLINEAGES")
+		fmt.Fprintln(t, "NAME\tKIND\tWHO\tROLES\tLINEAGES")
 		for _, p := range list {
 			var roles, lineages []string
 			for _, b := range slices.Sorted(maps.Keys(p.Roles)) {
@@ -125,7 +167,7 @@ func (c *principalListCmd) Run(ctx context.Context, std Streams) error {
 				}
 				lineages = append(lineages, s)
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", p.Name, p.Kind, strings.Join(roles, " "), strings.Join(lineages, " "))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", p.Name, p.Kind, inWords(p.Profile), strings.Join(roles, " "), strings.Join(lineages, " "))
 		}
 		t.Flush()
 	})
@@ -330,6 +372,7 @@ type principalInviteCmd struct {
 	Until      time.Time   `help:"When the keys end, such as 2026-12-31." format:"2006-01-02" placeholder:"DAY"`
 	Credential uint64      `help:"Credential whose key the new one takes the place of." placeholder:"NUMBER"`
 	Label      string      `help:"Label of the keys." placeholder:"TEXT"`
+	profileFlags
 }
 
 // Help is the long help text.
@@ -353,10 +396,10 @@ func (c *principalInviteCmd) Run(ctx context.Context, std Streams) error {
 	switch {
 	case (c.Name == "") == (c.List == ""):
 		return &usageError{"name one person, or give --list"}
-	case c.List != "" && (c.Mail != "" || c.Credential != 0):
-		return &usageError{"--mail and --credential are for one person"}
+	case c.List != "" && (c.Mail != "" || c.Credential != 0 || c.DisplayName != ""):
+		return &usageError{"--mail, --credential and --display-name are for one person"}
 	case c.Name != "":
-		in.People = []api.Invitee{{Name: c.Name, Kind: c.Kind, Mail: c.Mail, Credential: c.Credential}}
+		in.People = []api.Invitee{{Name: c.Name, Kind: c.Kind, Mail: c.Mail, Credential: c.Credential, Profile: c.profile()}}
 	default:
 		f, err := os.Open(c.List)
 		if err != nil {
@@ -369,9 +412,9 @@ func (c *principalInviteCmd) Run(ctx context.Context, std Streams) error {
 			switch len(words) {
 			case 0:
 			case 1:
-				in.People = append(in.People, api.Invitee{Name: words[0], Kind: c.Kind})
+				in.People = append(in.People, api.Invitee{Name: words[0], Kind: c.Kind, Profile: c.profile()})
 			case 2:
-				in.People = append(in.People, api.Invitee{Name: words[0], Mail: words[1], Kind: c.Kind})
+				in.People = append(in.People, api.Invitee{Name: words[0], Mail: words[1], Kind: c.Kind, Profile: c.profile()})
 			default:
 				return &usageError{fmt.Sprintf("line %d of the list is not a NAME and an ADDRESS", n)}
 			}

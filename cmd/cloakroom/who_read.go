@@ -38,9 +38,9 @@ func (c *whoReadCmd) Run(ctx context.Context, std Streams) error {
 		}
 		return c.print(std, out, func(w io.Writer) {
 			t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-			fmt.Fprintln(t, "ENTRY\tTIME\tPRINCIPAL\tROLE\tPURPOSE\tTICKET\tSHOWN\tFIELDS")
+			fmt.Fprintln(t, "ENTRY\tTIME\tPRINCIPAL\tWHO\tROLE\tPURPOSE\tTICKET\tSHOWN\tFIELDS")
 			for _, d := range out.Disclosures {
-				fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Entry, d.At.Format(time.RFC3339), d.Principal, d.Role, d.Purpose, d.Ticket, d.Level, strings.Join(d.Fields, ","))
+				fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Entry, d.At.Format(time.RFC3339), d.Principal, inWords(d.Profile), d.Role, d.Purpose, d.Ticket, d.Level, strings.Join(d.Fields, ","))
 			}
 			t.Flush()
 			if n := evidence.Unproven(out); n > 0 {

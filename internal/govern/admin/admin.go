@@ -26,6 +26,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/platform/rights"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
@@ -220,7 +221,11 @@ func (d *Desk) CreatePrincipal(ctx context.Context, c identity.Caller, req api.P
 	if err := ledger.CheckText("entity", req.Entity); err != nil {
 		return nil, err
 	}
-	in := newPrincipal{Name: req.Name, Kind: req.Kind, Country: req.Country, Entity: req.Entity, Owner: req.Owner, Roles: map[record.BrandID]string{}}
+	profile, err := profileOf(req.Profile)
+	if err != nil {
+		return nil, err
+	}
+	in := newPrincipal{Profile: profile, Name: req.Name, Kind: req.Kind, Country: req.Country, Entity: req.Entity, Owner: req.Owner, Roles: map[record.BrandID]string{}}
 	for brand, role := range req.Roles {
 		b, err := d.Door.Brands.ByName(ctx, brand)
 		if err != nil {
@@ -247,6 +252,13 @@ func (d *Desk) principal(ctx context.Context, name string) (*api.Principal, erro
 		return nil, err
 	}
 	out := &api.Principal{Name: p.Name, Kind: p.Kind, ID: p.ID, Country: p.Country, Entity: p.Entity, Disabled: p.Disabled}
+	profile, err := d.Door.Identity.Profile(ctx, p.ID)
+	if err != nil && !errors.Is(err, rights.ErrVoid) { // one that nobody logged is shown to nobody
+		return nil, err
+	}
+	if err == nil {
+		out.Profile = shownProfile(profile)
+	}
 	if out.Roles, err = d.roles(ctx, p.ID); err != nil {
 		return nil, err
 	}

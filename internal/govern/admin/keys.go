@@ -275,6 +275,9 @@ func (d *Desk) Invite(ctx context.Context, c identity.Caller, req api.InviteRequ
 		if err := ledger.CheckText("name", p.Name); err != nil {
 			return nil, err
 		}
+		if _, err := profileOf(p.Profile); err != nil {
+			return nil, fmt.Errorf("person %d: %w", i+1, err)
+		}
 		if p.Mail != "" && (!strings.Contains(p.Mail, "@") || strings.ContainsAny(p.Mail, " \r\n\t<>,;")) {
 			return nil, fmt.Errorf("%w: person %d: mail is one address", ErrRequest, i+1)
 		}
@@ -364,6 +367,9 @@ func (d *Desk) inviteFits(ctx context.Context, o change.Order, in invited) error
 		if err != nil {
 			return err
 		}
+		if p.Profile != (api.Profile{}) {
+			return fmt.Errorf("%w: person %d is registered: use `cloakroom principal describe`", ErrRequest, i+1)
+		}
 		if len(in.Roles) > 0 {
 			return fmt.Errorf("%w: person %d is registered: roles are for new ones, use `cloakroom principal role`", ErrRequest, i+1)
 		}
@@ -400,7 +406,7 @@ func (d *Desk) invite(ctx context.Context, o change.Order, in invited) (*api.Inv
 			by = "mail"
 		}
 		var code string
-		err = d.changeAs(ctx, o.Who, entry.KindAdministration, entry.Invited{Principal: names[i], Credential: p.Credential, By: by}, func(q db.Queryer, at time.Time) error {
+		err = d.changeAs(ctx, o.Who, entry.KindAdministration, entry.Invited{Principal: names[i], Credential: p.Credential, By: by, Profile: entry.Profile{Display: p.DisplayName, Team: p.Team, Place: p.Place}}, func(q db.Queryer, at time.Time) error {
 			id, err := d.inviteOne(ctx, q, p, in.Roles, at)
 			if err != nil {
 				return err
@@ -443,6 +449,12 @@ func (d *Desk) inviteOne(ctx context.Context, q db.Queryer, p api.Invitee, roles
 	for b, role := range roles {
 		if err == nil {
 			err = d.Door.Identity.FirstRole(ctx, q, id, b, role, at)
+		}
+	}
+	if err == nil && p.Profile != (api.Profile{}) {
+		profile, perr := profileOf(p.Profile)
+		if err = perr; err == nil {
+			err = d.Door.Identity.SetProfile(ctx, q, id, profile)
 		}
 	}
 	return id, err

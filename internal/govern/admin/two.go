@@ -297,6 +297,7 @@ type newPrincipal struct {
 	Country string                    `json:"country"`
 	Entity  string                    `json:"entity"`
 	Owner   string                    `json:"owner"`
+	Profile identity.Profile          `json:"profile"`
 }
 
 func (d *Desk) newNeeds(ctx context.Context, _ change.Order, p newPrincipal) (change.Need, error) {
@@ -347,7 +348,7 @@ func (d *Desk) createPrincipal(ctx context.Context, o change.Order, p newPrincip
 		}
 		roles[b.Name] = role
 	}
-	detail := entry.PrincipalCreated{Principal: p.Name, Roles: roles}
+	detail := entry.PrincipalCreated{Principal: p.Name, Roles: roles, Profile: logged(p.Profile)}
 	err := d.changeAs(ctx, o.Who, entry.KindAdministration, detail, func(q db.Queryer, at time.Time) error {
 		id, err := d.Door.Identity.CreatePrincipal(ctx, q, p.Name, p.Kind, at)
 		for b, role := range p.Roles {
@@ -357,6 +358,9 @@ func (d *Desk) createPrincipal(ctx context.Context, o change.Order, p newPrincip
 		}
 		if err == nil && p.Country+p.Entity != "" {
 			err = d.Door.Identity.SetParty(ctx, q, id, p.Country, p.Entity)
+		}
+		if err == nil && !p.Profile.Empty() {
+			err = d.Door.Identity.SetProfile(ctx, q, id, p.Profile)
 		}
 		if err == nil && p.Owner != "" {
 			owner, oerr := d.ownerOf(ctx, p)

@@ -154,6 +154,13 @@ type BudgetRules struct {
 	Extra
 }
 
+// Profile is who a principal is in words for people.
+type Profile struct {
+	Display string `log:"display"`
+	Team    string `log:"team"`
+	Place   string `log:"place"`
+}
+
 // Details of KindAdministration.
 type (
 	// BrandCreated: a brand was registered.
@@ -165,6 +172,13 @@ type (
 	PrincipalCreated struct {
 		Principal string            `log:"principal"`
 		Roles     map[string]string `log:"role.*,clear"`
+		Profile
+		Extra
+	}
+	// PrincipalDescribed: it was said who a principal is to customers.
+	PrincipalDescribed struct {
+		Principal string `log:"principal"`
+		Profile
 		Extra
 	}
 	// RoleSet: a principal got a role at a brand, or, with an empty one, lost it.
@@ -184,6 +198,7 @@ type (
 		Principal  string `log:"principal"`
 		Credential uint64 `log:"credential"`
 		By         string `log:"by,clear"` // mail, code or owner
+		Profile           // of one who was registered with it
 		Extra
 	}
 	// Redeemed: the invited made their key.
@@ -826,6 +841,7 @@ func init() {
 
 	register(KindAdministration, "brand-create", BrandCreated{})
 	register(KindAdministration, "principal-create", PrincipalCreated{})
+	register(KindAdministration, "principal-describe", PrincipalDescribed{})
 	register(KindAdministration, "role", RoleSet{})
 	register(KindAdministration, "credential-create", CredentialCreated{})
 	register(KindAdministration, "invite", Invited{})

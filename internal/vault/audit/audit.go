@@ -68,7 +68,7 @@ func (d *Desk) WhoRead(ctx context.Context, c identity.Caller, brand, token stri
 	if err != nil {
 		return nil, err
 	}
-	names := map[uint64]string{}
+	readers := map[uint64]reader{}
 	err = d.Ledger.Concerning(ctx, v.Brand.ID, ords[0], 0, func(rel ledger.Disclosure) error {
 		if !rel.Released() || rel.Index > r.Entry() {
 			return nil
@@ -83,7 +83,8 @@ func (d *Desk) WhoRead(ctx context.Context, c identity.Caller, brand, token stri
 			Purpose: e.Purpose, Ticket: e.Ticket, Fields: e.Fields.Names(), Level: e.Level, Erased: e.Bare(), Unproven: unproven, Proof: *p,
 		}
 		if !e.Bare() {
-			x.Principal = d.name(ctx, names, e.Principal)
+			r := d.reader(ctx, readers, e.Principal)
+			x.Principal, x.Profile = r.name, r.Profile
 		}
 		out.Disclosures = append(out.Disclosures, x)
 		return nil
@@ -138,14 +139,23 @@ func (d *Desk) prove(ctx context.Context, brand record.BrandID, rel ledger.Discl
 	return out, unproven, nil
 }
 
-func (d *Desk) name(ctx context.Context, names map[uint64]string, id uint64) string {
-	if n, ok := names[id]; ok {
-		return n
+// reader is who read, as the vault knows them now.
+type reader struct {
+	name string
+	api.Profile
+}
+
+func (d *Desk) reader(ctx context.Context, known map[uint64]reader, id uint64) reader {
+	if r, ok := known[id]; ok {
+		return r
 	}
-	n := strconv.FormatUint(id, 10)
+	r := reader{name: strconv.FormatUint(id, 10)}
 	if p, err := d.Door.Identity.Get(ctx, id); err == nil {
-		n = p.Name
+		r.name = p.Name
 	}
-	names[id] = n
-	return n
+	if p, err := d.Door.Identity.Profile(ctx, id); err == nil { // none that the log does not know
+		r.Profile = api.Profile{DisplayName: p.Display, Team: p.Team, Place: p.Place}
+	}
+	known[id] = r
+	return r
 }

@@ -292,6 +292,15 @@ func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.
 	}
 	if err == nil {
 		err = q.Rows(ctx, func(r db.Row) error {
+			var id int64
+			var p Profile
+			err := r.Scan(&id, &p.Display, &p.Team, &p.Place)
+			fn(record.Group, p.row(uint64(id)))
+			return err
+		}, sqlAllProfiles)
+	}
+	if err == nil {
+		err = q.Rows(ctx, func(r db.Row) error {
 			i, err := scanInvited(r)
 			hand(i.row(), "invitation of %s", named(i.Principal))
 			return err
