@@ -13,7 +13,7 @@ const (
 	chartWidth, chartHeight              = 640, 300
 	marginLeft, marginRight              = 64, 16
 	marginTop, marginBottom              = 14, 44
-	rowHeight, dotRadius                 = 44, 6
+	rowHeight, dotRadius                 = 17, 6 // a row of the overview is of one run
 	overviewLeft, overviewLegend         = 150, 30
 	shortest                     float64 = 60 // seconds: the left end of a plot's time
 )
@@ -25,7 +25,7 @@ type mark struct{ class, dash string }
 func marks(r *Result) map[string]mark {
 	fixed := map[string]mark{
 		"all on": {"s0", ""}, "without budgets": {"s1", "8 4"}, "without canaries": {"s2", "2 4"},
-		"without detection": {"s3", "10 3 2 3"}, "none": {"s4", "4 3"},
+		"without detection": {"s3", "10 3 2 3"}, "none": {"s4", "16 6"},
 	}
 	out := map[string]mark{}
 	for _, v := range r.Variants {
@@ -71,12 +71,16 @@ func (p *picture) text(x, y float64, anchor, class, words string) {
 func (p *picture) dot(x, y float64, class string) {
 	const r = dotRadius
 	switch class {
-	case "s1", "s4":
+	case "s1":
 		p.printf(`<rect class="dot %s" x="%.1f" y="%.1f" width="%d" height="%d"/>`, class, x-r+1, y-r+1, 2*r-2, 2*r-2)
 	case "s2":
 		p.printf(`<path class="dot %s" d="M%.1f %.1fl%d %dh%dz"/>`, class, x, y-r, r, 2*r-1, -2*r)
 	case "s3":
 		p.printf(`<path class="dot %s" d="M%.1f %.1fl%d %dl%d %dl%d %dz"/>`, class, x, y-r, r, r, -r, r, -r, -r)
+	case "s4": // a cross: the worst is not to be taken for anything else
+		p.printf(`<path class="dot %s" style="stroke-width:3" d="M%.1f %.1fl%d %dm0 %dl%d %d"/>`, class, x-r+1, y-r+1, 2*r-2, 2*r-2, -2*r+2, -2*r+2, 2*r-2)
+	case "s5":
+		p.printf(`<path class="dot %s" d="M%.1f %.1fh%dv%dh%dz"/>`, class, x-r+1, y-2, 2*r-2, 4, -2*r+2)
 	default:
 		p.printf(`<circle class="dot %s" cx="%.1f" cy="%.1f" r="%d"/>`, class, x, y, r-1)
 	}
@@ -96,9 +100,43 @@ func (r *Result) most() int {
 	return n
 }
 
-// places puts a number of customers on an axis: 0 at its beginning, the most at its end, powers of ten between.
+// places puts a number of customers on a logarithmic axis, which begins at 1 and ends at the
+// most. Nobody lost is drawn at its beginning, and the figure at the mark says 0.
 func places(n float64, most int) float64 {
-	return math.Log10(1+n) / math.Log10(1+float64(most))
+	return math.Log10(max(n, 1)) / math.Log10(max(float64(most), 10))
+}
+
+// figures writes a figure beside each mark of a picture, none over another.
+type figures struct {
+	p      *picture
+	placed [][2]float64
+}
+
+const figureHeight, figureWidth = 14, 64
+
+func (f *figures) at(x, y float64, words string) {
+	anchor, tx := "start", x+dotRadius+4
+	if tx+figureWidth > chartWidth {
+		anchor, tx = "end", x-dotRadius-4
+	}
+	free := func(y float64) bool {
+		for _, o := range f.placed {
+			if math.Abs(o[0]-x) < 2*figureWidth && math.Abs(o[1]-y) < figureHeight {
+				return false
+			}
+		}
+		return y > marginTop && y < chartHeight-marginBottom
+	}
+	ty := y + 4
+	for i := 1; i < 12 && !free(ty); i++ { // below, above, and farther
+		d := float64((i + 1) / 2 * figureHeight)
+		if i%2 == 0 {
+			d = -d
+		}
+		ty = y + 4 + d
+	}
+	f.placed = append(f.placed, [2]float64{x, ty})
+	f.p.text(tx, ty, anchor, "", words)
 }
 
 func count(n int) string {
@@ -140,9 +178,6 @@ func Picture(r *Result, v *VariantResult) string {
 	p.open("v"+v.Variant, v.Title+": customers lost over time", strings.Join(said, "; ")+".", chartWidth, chartHeight)
 	for d := 0; d <= top; d++ {
 		n := math.Pow10(d)
-		if d == 0 {
-			n = 0
-		}
 		p.printf(`<path class="grid" d="M%d %.1fH%d"/>`, marginLeft, y(n), chartWidth-marginRight)
 		p.text(marginLeft-6, y(n)+4, "end", "dim", count(int(n)))
 	}
@@ -162,6 +197,7 @@ func Picture(r *Result, v *VariantResult) string {
 	}
 	p.printf(`<path class="axis" d="M%d %d.5H%d"/>`, marginLeft, chartHeight-marginBottom, chartWidth-marginRight)
 	p.text(marginLeft, chartHeight-6, "start", "dim", "time since the attack began (both scales logarithmic)")
+	beside := figures{p: p}
 	for i := range v.Runs {
 		run := &v.Runs[i]
 		k := m[run.Defence]
@@ -171,6 +207,7 @@ func Picture(r *Result, v *VariantResult) string {
 		}
 		p.printf(`H%.1f"/>`, x(run.EndedAfter))
 		p.dot(x(run.EndedAfter), y(float64(run.Lost)), k.class)
+		beside.at(x(run.EndedAfter), y(float64(run.Lost)), count(run.Lost))
 	}
 	p.printf(`</svg>`)
 	return p.String()
@@ -200,7 +237,11 @@ func Overview(r *Result) string {
 	const perLine = 3
 	lines := (len(order) + perLine - 1) / perLine
 	top := decades(r.most())
-	height := marginTop + lines*24 + 10 + len(r.Variants)*rowHeight + marginBottom
+	band := 12 // of one attack: a line for each set of defences
+	for _, v := range r.Variants {
+		band = max(band, 12+len(v.Runs)*rowHeight)
+	}
+	height := marginTop + lines*24 + 10 + len(r.Variants)*band + marginBottom
 	begin := float64(marginTop + lines*24 + 10)
 	x := func(n float64) float64 {
 		return overviewLeft + places(n, r.most())*(chartWidth-overviewLeft-2*marginRight)
@@ -218,22 +259,25 @@ func Overview(r *Result) string {
 		p.dot(cx, cy, m[name].class)
 		p.text(cx+12, cy+5, "start", "", name)
 	}
-	bottom := begin + float64(len(r.Variants)*rowHeight)
+	bottom := begin + float64(len(r.Variants)*band)
 	for d := 0; d <= top; d++ {
 		n := math.Pow10(d)
-		if d == 0 {
-			n = 0
-		}
 		p.printf(`<path class="grid" d="M%.1f %.1fV%.1f"/>`, x(n), begin, bottom)
 		p.text(x(n), bottom+18, "middle", "dim", count(int(n)))
 	}
 	for i, v := range r.Variants {
-		cy := begin + (float64(i)+0.5)*rowHeight
+		cy := begin + (float64(i)+0.5)*float64(band)
 		p.text(12, cy+4, "start", "", v.Variant+"  "+v.Title)
-		p.printf(`<path class="grid" d="M%d %.1fH%d"/>`, overviewLeft, cy, chartWidth-marginRight)
-		for j := range v.Runs { // apart where they would hide each other
+		p.printf(`<path class="grid" d="M12 %.1fH%d"/>`, begin+float64((i+1)*band), chartWidth-marginRight)
+		for j := range v.Runs {
 			run := &v.Runs[j]
-			p.dot(x(float64(run.Lost)), cy+(float64(j)-float64(len(v.Runs)-1)/2)*7, m[run.Defence].class)
+			at, y := x(float64(run.Lost)), cy+(float64(j)-float64(len(v.Runs)-1)/2)*rowHeight
+			p.dot(at, y, m[run.Defence].class)
+			if at+dotRadius+figureWidth > chartWidth {
+				p.text(at-dotRadius-4, y+4, "end", "", count(run.Lost))
+			} else {
+				p.text(at+dotRadius+4, y+4, "start", "", count(run.Lost))
+			}
 		}
 	}
 	p.text(12, bottom+38, "start", "dim", "customers lost (logarithmic scale)")

@@ -151,6 +151,14 @@ func (c *Config) scaled(n, least int) int {
 	return min(n, max(least, n*c.Customers/DefaultCustomers))
 }
 
+// story is what a variant does, with how many people it takes at this size.
+func (c *Config) story(v Variant) string {
+	if !strings.Contains(v.Story, "%d") {
+		return v.Story
+	}
+	return fmt.Sprintf(v.Story, c.scaled(thieves, 3))
+}
+
 func (c *Config) staff() work.Staff {
 	return work.Staff{
 		Associates: c.scaled(associates, 12), Agents: c.scaled(agents, 4), Applications: 1, Campaigns: 1, Letter: c.scaled(letter, 100),
@@ -191,7 +199,7 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 		if err != nil {
 			break
 		}
-		out.Variants = append(out.Variants, VariantResult{Variant: v.Name, Title: v.Title, Story: v.Story, Runs: []RunResult{}})
+		out.Variants = append(out.Variants, VariantResult{Variant: v.Name, Title: v.Title, Story: c.story(v), Runs: []RunResult{}})
 		at := &out.Variants[len(out.Variants)-1]
 		for i, off := range c.Defences {
 			c.Progress(fmt.Sprintf("attack %s, %s", v.Name, Label(off)), int64(i), int64(len(c.Defences)))

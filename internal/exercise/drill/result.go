@@ -163,12 +163,61 @@ func span(s int64) string {
 	return fmt.Sprintf("%d d %d h", s/day, s%day/hour)
 }
 
+// Verdict is the drill in one sentence, for a board: the worst attack with every defence, and
+// with none.
+func (r *Result) Verdict() string {
+	if len(r.Faults()) > 0 {
+		return "The vault broke a promise: do not rely on it before that is mended."
+	}
+	var on, off *RunResult
+	where := ""
+	for i := range r.Variants {
+		for j := range r.Variants[i].Runs {
+			run := &r.Variants[i].Runs[j]
+			switch {
+			case run.Defence == Label(nil) && (on == nil || run.Lost > on.Lost):
+				on, where = run, r.Variants[i].Title
+			case run.Defence == Label(KnownDefences()) && (off == nil || run.Lost > off.Lost):
+				off = run
+			}
+		}
+	}
+	if on == nil {
+		return "No attack was played with every defence."
+	}
+	s := fmt.Sprintf("With every defence, the worst of %d attacks (%s) got the data of %s of %s customers (%s); it %s.",
+		len(r.Variants), strings.ToLower(where), count(on.Lost), count(r.most()), Share(on.Lost, r.most()), on.outcome())
+	if len(r.Variants) == 1 {
+		s = fmt.Sprintf("With every defence, the attack (%s) got the data of %s of %s customers (%s); it %s.",
+			strings.ToLower(where), count(on.Lost), count(r.most()), Share(on.Lost, r.most()), on.outcome())
+	}
+	if off != nil {
+		s += fmt.Sprintf(" With none, the worst got %s (%s).", count(off.Lost), Share(off.Lost, r.most()))
+	}
+	return s
+}
+
+// outcome says how a run ended.
+func (r *RunResult) outcome() string {
+	switch {
+	case r.Contained != nil:
+		return "was contained after " + Span(r.Contained)
+	case r.PagedAfter != nil:
+		return "paged somebody after " + Span(r.PagedAfter)
+	}
+	return "paged nobody"
+}
+
 // Share is a part in per cent, to two figures.
 func Share(n, of int) string {
 	if of == 0 {
 		return "0 %"
 	}
-	return strconv.FormatFloat(100*float64(n)/float64(of), 'g', 2, 64) + " %"
+	share := 100 * float64(n) / float64(of)
+	if share >= 99.5 { // two digits of it would be 1e+02
+		return strconv.FormatFloat(share, 'f', 0, 64) + " %"
+	}
+	return strconv.FormatFloat(share, 'g', 2, 64) + " %"
 }
 
 // String returns the three numbers in order.

@@ -33,7 +33,7 @@ func Variants() []Variant {
 				const every, job = 1800, 9500
 				return r.loader(ctx, at, false, func(t *thief, at int64) { r.steadily(t, at, every, job) })
 			}},
-		{"c", "Stolen associates", "The keys of 40 store associates take 500 customers a day each, in shop hours.", morning,
+		{"c", "Stolen associates", "The keys of %d store associates take 500 customers a day each, in shop hours.", morning,
 			func(ctx context.Context, r *raid, at int64) error { return r.associates(ctx, at) }},
 		{"d", "Purchased insider", "A service agent is paid to take as many customers again as the work needs, in working hours.", morning,
 			func(ctx context.Context, r *raid, _ int64) error { return r.insider(ctx) }},
