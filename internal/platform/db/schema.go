@@ -605,7 +605,6 @@ var migrations = []string{
 		`ALTER TABLE brands ADD COLUMN tombstones integer NOT NULL DEFAULT 1095;` +
 		// revision: an older release would erase without tombstones, and let everybody in
 		`UPDATE revisions SET writer = 5 WHERE writer < 5;`,
-	UPDATE revisions SET writer = 5 WHERE writer < 5;`,
 	// identity: who a principal is to customers
 	`ALTER TABLE principals ADD COLUMN display text NOT NULL DEFAULT '';
 	ALTER TABLE principals ADD COLUMN team text NOT NULL DEFAULT '';

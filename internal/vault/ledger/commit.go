@@ -25,8 +25,8 @@ const maxRequests = 256
 
 // request is one entry that waits to be logged.
 type request struct {
-	entry       entry.Entry  // without time, root, subjects
-	revision    int64        // under which it was allowed; 0: not checked
+	entry       entry.Entry // without time, root, subjects
+	revision    int64       // under which it was allowed; 0: not checked
 	mark        revision.Mark
 	class       budget.Class // of a release
 	rooms       []Room
