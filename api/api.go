@@ -265,6 +265,68 @@ type LoyaltyPrefixes struct {
 	Fields   []string `json:"fields" maxItems:"20" doc:"Where such numbers may stand: external_id and attributes, as attr.NAME."`
 }
 
+// Settings are what a brand says of itself, under a version.
+type Settings struct {
+	Version         int      `json:"version" doc:"1: nobody has changed them."`
+	Country         string   `json:"country,omitempty" maxLength:"64" doc:"Where the brand is established: an ISO 3166-1 code."`
+	PhoneCountry    string   `json:"phone_country,omitempty" maxLength:"64" doc:"Country of national phone numbers, in rows and of customers without a country."`
+	Languages       []string `json:"languages" maxItems:"20" doc:"In which the brand writes to customers, the first one by default: tags such as fr or pt-BR."`
+	MailFrom        string   `json:"mail_from,omitempty" maxLength:"200" doc:"Sender of mail to customers."`
+	MailReplyTo     string   `json:"mail_reply_to,omitempty" maxLength:"200" doc:"Where customers' answers go."`
+	TicketPattern   string   `json:"ticket_pattern,omitempty" maxLength:"100" doc:"Regular expression (RE2) that a whole ticket fits."`
+	CoolingDays     int      `json:"cooling_days" doc:"How long erased customers' keys lie aside: 0 to 21."`
+	TombstoneDays   int      `json:"tombstone_days" doc:"For how long after that erased customers are kept out of imports: 0 to 3650."`
+	RetentionDays   int      `json:"retention_days" doc:"How long the values of log entries are kept at least: 31 to 3650."`
+	LoyaltyPrefixes []string `json:"loyalty_prefixes" maxItems:"50" doc:"The first 6 to 12 digits of the brand's own numbers, which are no payment cards."`
+	LoyaltyFields   []string `json:"loyalty_fields" maxItems:"20" doc:"Where such numbers may stand: external_id and attributes, as attr.NAME."`
+}
+
+// SettingsChange changes settings: those that it has. An empty text or list takes one away.
+type SettingsChange struct {
+	Version         int      `json:"version,omitempty" minimum:"0" doc:"The version that the change was written for: it is refused as a conflict where another is in force. 0: the one in force."`
+	Country         *string  `json:"country,omitempty" maxLength:"64"`
+	PhoneCountry    *string  `json:"phone_country,omitempty" maxLength:"64"`
+	Languages       []string `json:"languages,omitzero" maxItems:"20"`
+	MailFrom        *string  `json:"mail_from,omitempty" maxLength:"200"`
+	MailReplyTo     *string  `json:"mail_reply_to,omitempty" maxLength:"200"`
+	TicketPattern   *string  `json:"ticket_pattern,omitempty" maxLength:"100"`
+	CoolingDays     *int     `json:"cooling_days,omitempty" minimum:"0" maximum:"21"`
+	TombstoneDays   *int     `json:"tombstone_days,omitempty" minimum:"0" maximum:"3650"`
+	RetentionDays   *int     `json:"retention_days,omitempty" minimum:"31" maximum:"3650"`
+	LoyaltyPrefixes []string `json:"loyalty_prefixes,omitzero" maxItems:"50"`
+	LoyaltyFields   []string `json:"loyalty_fields,omitzero" maxItems:"20"`
+}
+
+// SettingChange is one setting before and after a change.
+type SettingChange struct {
+	Name   string `json:"name"`
+	Was    string `json:"was,omitempty"`
+	Is     string `json:"is,omitempty"`
+	Weaker string `json:"weaker,omitempty" doc:"What the change weakens, so that it takes a second person."`
+}
+
+// SettingsSet says what became of a change of settings, or would.
+type SettingsSet struct {
+	Version int             `json:"version" doc:"The one in force."`
+	Applied bool            `json:"applied" doc:"False for a dry run, and where nothing differs."`
+	Changes []SettingChange `json:"changes"`
+}
+
+// SettingsHistory are versions of a brand's settings, the newest first.
+type SettingsHistory struct {
+	Versions []SettingsVersion `json:"versions"`
+	Next     int               `json:"next,omitempty" doc:"Ask with before=next for older ones; 0: there are none."`
+}
+
+// SettingsVersion is one version, and what it changed.
+type SettingsVersion struct {
+	Version   int             `json:"version"`
+	At        time.Time       `json:"at"`
+	By        string          `json:"by,omitempty" doc:"Name of the principal who asked for it."`
+	Changes   []SettingChange `json:"changes"`
+	NotLogged bool            `json:"not_logged,omitempty" doc:"True: the version is not what was logged; somebody changed the database."`
+}
+
 // Purpose is what data may be processed for.
 type Purpose struct {
 	Name        string    `json:"name" maxLength:"40"`

@@ -39,6 +39,23 @@ func (c *Client) SetLoyaltyPrefixes(ctx context.Context, brand string, req api.L
 	return ask[api.LoyaltyPrefixes](ctx, c, http.MethodPut, at(brand, "loyalty-prefixes"), req)
 }
 
+// Settings returns a brand's settings.
+func (c *Client) Settings(ctx context.Context, brand string) (*api.Settings, error) {
+	return ask[api.Settings](ctx, c, http.MethodGet, at(brand, "settings"), nil)
+}
+
+// SetSettings changes some of a brand's settings and returns what differs; dryRun changes
+// nothing.
+func (c *Client) SetSettings(ctx context.Context, brand string, req api.SettingsChange, dryRun bool) (*api.SettingsSet, error) {
+	return ask[api.SettingsSet](ctx, c, http.MethodPatch, query(at(brand, "settings"), "dry_run", dry(dryRun)), req)
+}
+
+// SettingsHistory returns versions of a brand's settings, the newest first, before a
+// version or with 0 from the newest.
+func (c *Client) SettingsHistory(ctx context.Context, brand string, before, limit int) (*api.SettingsHistory, error) {
+	return ask[api.SettingsHistory](ctx, c, http.MethodGet, query(at(brand, "settings", "history"), "before", some(before), "limit", some(limit)), nil)
+}
+
 // Purposes lists a brand's purposes.
 func (c *Client) Purposes(ctx context.Context, brand string) ([]api.Purpose, error) {
 	return list[api.Purpose](ctx, c, at(brand, "purposes"))

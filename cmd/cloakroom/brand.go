@@ -13,8 +13,8 @@ type brandCmd struct {
 	Create brandCreateCmd `cmd:"" help:"Create a brand with the default policy, purposes and budgets."`
 	List   brandListCmd   `cmd:"" help:"List brands."`
 
-	DefaultCountry defaultCountryCmd `cmd:"" name:"default-country" help:"Country of a brand's national phone numbers."`
-	LoyaltyPrefix  loyaltyPrefixCmd  `cmd:"" name:"loyalty-prefix" help:"Declare a brand's own number ranges, which are no payment cards."`
+	DefaultCountry defaultCountryCmd `cmd:"" name:"default-country" help:"The setting phone_country alone: see settings."`
+	LoyaltyPrefix  loyaltyPrefixCmd  `cmd:"" name:"loyalty-prefix" help:"The settings loyalty_prefixes and loyalty_fields alone: see settings."`
 }
 
 type brandCreateCmd struct {

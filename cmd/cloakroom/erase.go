@@ -73,9 +73,9 @@ type erasureCmd struct {
 	List     erasureListCmd     `cmd:"" help:"List erasures that can still be taken back."`
 	Undo     erasureUndoCmd     `cmd:"" help:"Ask to take back what staff erased; a second person approves it."`
 	TakeBack erasureTakeBackCmd `cmd:"" name:"take-back" help:"Take back what a customer asked for, with their code and address."`
-	Cooling  erasureCoolingCmd  `cmd:"" help:"Show or set how long erased customers' keys lie aside."`
+	Cooling  erasureCoolingCmd  `cmd:"" help:"The setting cooling_days alone: see settings."`
 
-	Tombstones erasureTombstonesCmd `cmd:"" help:"Show or set how long erased customers are kept out of imports."`
+	Tombstones erasureTombstonesCmd `cmd:"" help:"The setting tombstone_days alone: see settings."`
 	Withheld   withheldCmd          `cmd:"" help:"Decide about rows that were kept out."`
 }
 

@@ -83,6 +83,7 @@ type commands struct {
 	Detect    detectCmd    `cmd:"" help:"Show, set and replay detection rules."`
 	Policy    policyCmd    `cmd:"" help:"Check, compare and apply policies."`
 	Brand     brandCmd     `cmd:"" help:"Create and list brands."`
+	Settings  settingsCmd  `cmd:"" help:"Show and change a brand's settings: languages, mail, tickets, cooling time and more."`
 	Principal principalCmd `cmd:"" help:"Manage people and services, their roles and keys."`
 	Purpose   purposeCmd   `cmd:"" help:"Manage a brand's purposes."`
 	Key       keyCmd       `cmd:"" help:"List and rotate keys."`

@@ -411,7 +411,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	exports.Extract = store.Extract
 	store.Remembers = func(ctx context.Context, brand record.BrandID) (time.Duration, error) {
 		b, err := bs.Whole(ctx, brand)
-		return b.Tombstones, err
+		return b.Tombstones(), err
 	}
 	if !v.restoring {
 		store.Gone = v.Ledger.Gone

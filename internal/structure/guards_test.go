@@ -89,7 +89,7 @@ var guards = []guard{
 	{"P6.11", "internal/vault/seal/withheld.go", "true, w.room.Add(-1) < 0", "true, w.room.Add(-1) < -1_000_000", "internal/vault/intake.TestWhatIsWithheldIsBounded"},
 	{"P6.12", "internal/vault/seal/withheld.go", "	if x := w.held[v]; x != nil && !x.content.Live {", "	if x := w.held[v]; x != nil && !x.content.Live && v == 0 {", "internal/vault/intake.TestNoWriteTellsWhoWasErased"},
 
-	{"P7.9", "internal/govern/admin/tombstones.go", "Two: p.Days < p.Was}", "Two: p.Days < 0}", "internal/vault/intake.TestWhoIsACustomerAgain"},
+	{"P7.9", "internal/vault/brands/settings.go", "if is.TombstoneDays >= was.TombstoneDays {", "if true {", "internal/vault/intake.TestWhoIsACustomerAgain"},
 	{"P7.1", "internal/vault/disclose/disclose.go", "if !errors.As(err, &unknown) {", "if errors.As(err, &unknown) || err == nil {", "internal/vault/disclose.TestOneForeignTokenFailsAll"},
 	{"P7.2", "internal/vault/door/door.go", "\t\treturn nil, brands.ErrNoBrand\n", "\t\treturn nil, err\n", "internal/web/server.TestOneBrandIsAFence"},
 	{"P7.8", "internal/vault/erase/acts.go", "return change.Need{Two: true}, nil", "return change.Need{}, nil", "internal/vault/erase.TestTwoPeopleUndoWhatOneErased"},
@@ -98,6 +98,8 @@ var guards = []guard{
 	{"P7.5", "internal/vault/change/decide.go", "if !keyed.Before(x.Created) || !slices.ContainsFunc(list,", "if keyed.IsZero() || !slices.ContainsFunc(list,", "internal/vault/change.TestWhoMayBeSecond"},
 	{"P7.6", "internal/vault/change/due.go", "if !ok || by.Change != x.ID || e.Principal != x.Second || e.Lineage != x.SecondIn {", "if !ok && by.Change != \"\" {", "internal/vault/change.TestARequestIsWhatTheLogSays"},
 	{"P7.7", "internal/vault/change/desk.go", "if now.Sub(x.Created) < patience {", "if now.Sub(x.Created) < 0 {", "internal/vault/change.TestTheAlarmComesFirst"},
+	{"P7.10", "internal/vault/brands/settings.go", "if b.Version != was {", "if b.Version < was {", "internal/vault/brands.TestSettingsHaveVersions"},
+	{"P7.10", "internal/vault/brands/settings.go", "if is.RetentionDays >= was.RetentionDays {", "if true {", "internal/vault/brands.TestWhatAChangeOfSettingsWeakens"},
 
 	{"P8.1", "internal/web/server/server.go", "\t\tiv.Location = d.Location\n", "\t\tiv.Message, _ = d.Value.(string)\n", "internal/web/server.TestErrorsAndLogsRepeatNothing"},
 	{"P8.3", "internal/vault/intake/bounds.go", "Detail: entry.Written{Wrote: entry.Wrote{Met: 1, Tried: w.rows}}", "Detail: entry.Written{Wrote: entry.Wrote{Tried: w.rows}}", "internal/web/server.TestARefusalThatTellsCostsASearch"},

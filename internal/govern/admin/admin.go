@@ -13,13 +13,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/cloakroom/cloakroom/api"
-	"github.com/cloakroom/cloakroom/internal/platform/cards"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
@@ -484,124 +482,6 @@ func (d *Desk) RevokeCredential(ctx context.Context, c identity.Caller, credenti
 		err = fmt.Errorf("%w: %w", change.ErrStoppedOnly, err)
 	}
 	return n, err
-}
-
-// SetLoyaltyPrefixes declares the ranges of a brand's own numbers, and where such
-// numbers are no payment cards.
-func (d *Desk) SetLoyaltyPrefixes(ctx context.Context, c identity.Caller, brand string, req api.LoyaltyPrefixes) (*api.LoyaltyPrefixes, error) {
-	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
-	if err != nil {
-		return nil, err
-	}
-	if v.Brand.ID == record.Group {
-		return nil, fmt.Errorf("%w: the group has no customers: name a brand", ErrRequest)
-	}
-	if err := checkLoyalty(req); err != nil {
-		return nil, err
-	}
-	detail := entry.LoyaltyPrefixesSet{Prefixes: req.Prefixes, Fields: req.Fields}
-	err = d.change(ctx, v, entry.KindAdministration, detail, func(q db.Queryer, _ time.Time) error {
-		return d.Door.Brands.SetOwn(ctx, q, v.Brand.ID, req.Prefixes, req.Fields)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &req, nil
-}
-
-// SetCooling sets how long erased customers' keys lie aside at a brand.
-func (d *Desk) SetCooling(ctx context.Context, c identity.Caller, brand string, req api.ErasureCooling) (*api.ErasureCooling, error) {
-	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
-	if err != nil {
-		return nil, err
-	}
-	if v.Brand.ID == record.Group {
-		return nil, fmt.Errorf("%w: the group has no customers: name a brand", ErrRequest)
-	}
-	cooling := time.Duration(req.Days) * 24 * time.Hour
-	if req.Days < 0 || cooling > brands.MaxCooling {
-		return nil, brands.ErrCooling
-	}
-	return d.acts.cooling.Do(ctx, v, "", coolingSet{Days: req.Days, Was: int(v.Brand.Cooling / (24 * time.Hour))})
-}
-
-// Cooling returns how long erased customers' keys lie aside at a brand, to anybody with a
-// role there.
-func (d *Desk) Cooling(ctx context.Context, c identity.Caller, brand string) (*api.ErasureCooling, error) {
-	v, err := d.Door.Enter(ctx, c, brand)
-	if err != nil {
-		return nil, err
-	}
-	return &api.ErasureCooling{Days: int(v.Brand.Cooling / (24 * time.Hour))}, nil
-}
-
-// checkLoyalty names what is wrong by its place: a prefix may be more than was meant, and
-// is not repeated.
-func checkLoyalty(req api.LoyaltyPrefixes) error {
-	for i, p := range req.Prefixes {
-		if fault := cards.CheckPrefix(p); fault != cards.PrefixFine {
-			return fmt.Errorf("%w: prefix %d %s", ErrRequest, i+1, fault)
-		}
-	}
-	for i, f := range req.Fields {
-		attr, ok := strings.CutPrefix(f, "attr.")
-		if f == record.ExternalID.String() || ok && record.AttributeName(attr) {
-			continue
-		}
-		return fmt.Errorf("%w: field %d is neither external_id nor attr.NAME: own numbers are accepted there alone", ErrRequest, i+1)
-	}
-	if (len(req.Prefixes) == 0) != (len(req.Fields) == 0) {
-		return fmt.Errorf("%w: give both prefixes and fields, or neither to take the declaration back", ErrRequest)
-	}
-	return nil
-}
-
-// SetCountry sets the country of a brand's national phone numbers: of those in rows, and
-// of customers, without a country.
-func (d *Desk) SetCountry(ctx context.Context, c identity.Caller, brand string, req api.BrandCountry) (*api.BrandCountry, error) {
-	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
-	if err != nil {
-		return nil, err
-	}
-	if v.Brand.ID == record.Group {
-		return nil, fmt.Errorf("%w: the group has no customers: name a brand", ErrRequest)
-	}
-	code := ""
-	if req.Country != "" {
-		if code, err = record.ReadCountry(req.Country); err != nil {
-			return nil, fmt.Errorf("%w: country %w", ErrRequest, err)
-		}
-	}
-	err = d.change(ctx, v, entry.KindAdministration, entry.BrandCountrySet{Country: code}, func(q db.Queryer, _ time.Time) error {
-		return d.Door.Brands.SetCountry(ctx, q, v.Brand.ID, code)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &api.BrandCountry{Country: code}, nil
-}
-
-// Country returns the country of a brand's national phone numbers, to anybody with a role
-// there.
-func (d *Desk) Country(ctx context.Context, c identity.Caller, brand string) (*api.BrandCountry, error) {
-	v, err := d.Door.Enter(ctx, c, brand)
-	if err != nil {
-		return nil, err
-	}
-	return &api.BrandCountry{Country: v.Brand.Country}, nil
-}
-
-// LoyaltyPrefixes returns what a brand declared, to anybody with a role there.
-func (d *Desk) LoyaltyPrefixes(ctx context.Context, c identity.Caller, brand string) (*api.LoyaltyPrefixes, error) {
-	v, err := d.Door.Enter(ctx, c, brand)
-	if err != nil {
-		return nil, err
-	}
-	out := &api.LoyaltyPrefixes{Prefixes: []string{}, Fields: []string{}}
-	if own := v.Brand.Own; own != nil {
-		out.Prefixes, out.Fields = own.Prefixes, own.Fields
-	}
-	return out, nil
 }
 
 // AddPurpose registers a purpose at a brand.

@@ -22,15 +22,14 @@ import (
 
 // acts are the acts of administration that may need a second person.
 type acts struct {
-	role       *change.Handle[roleGiven, *api.Principal]
-	principal  *change.Handle[newPrincipal, *api.Principal]
-	key        *change.Handle[keyGiven, *api.Credential]
-	invite     *change.Handle[invited, *api.Invitations]
-	policy     *change.Handle[policyGiven, int]
-	budgets    *change.Handle[budgetsGiven, bool]
-	purpose    *change.Handle[purposeGiven, bool]
-	cooling    *change.Handle[coolingSet, *api.ErasureCooling]
-	tombstones *change.Handle[tombstonesSet, *api.ErasureTombstones]
+	role      *change.Handle[roleGiven, *api.Principal]
+	principal *change.Handle[newPrincipal, *api.Principal]
+	key       *change.Handle[keyGiven, *api.Credential]
+	invite    *change.Handle[invited, *api.Invitations]
+	policy    *change.Handle[policyGiven, int]
+	budgets   *change.Handle[budgetsGiven, bool]
+	purpose   *change.Handle[purposeGiven, bool]
+	settings  *change.Handle[settingsGiven, int]
 }
 
 // Register registers the acts of administration that may need a second person.
@@ -68,13 +67,9 @@ func (d *Desk) Register(c *change.Desk) {
 			Need: d.inviteNeeds, Text: d.inviteText, Check: d.inviteFits, Apply: d.invite, Answers: true,
 			Brands: func(p invited) []record.BrandID { return slices.Collect(maps.Keys(p.Roles)) },
 		}),
-		cooling: change.Register(c, change.Act[coolingSet, *api.ErasureCooling]{
-			Name: "erasure-cooling", Action: access.ActAdminister,
-			Need: d.coolingNeeds, Text: d.coolingText, Check: d.coolingFits, Apply: d.giveCooling,
-		}),
-		tombstones: change.Register(c, change.Act[tombstonesSet, *api.ErasureTombstones]{
-			Name: "erasure-tombstones", Action: access.ActAdminister,
-			Need: d.tombstonesNeeds, Text: d.tombstonesText, Check: d.tombstonesFit, Apply: d.giveTombstones,
+		settings: change.Register(c, change.Act[settingsGiven, int]{
+			Name: "settings-set", Action: access.ActAdminister,
+			Need: d.settingsNeed, Text: d.settingsText, Check: d.settingsFit, Apply: d.giveSettings,
 		}),
 	}
 }

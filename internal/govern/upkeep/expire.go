@@ -18,6 +18,9 @@ import (
 // asked for it and could not wait.
 var ErrExpiring = fault.New(fault.Conflict, "values of this log are being erased: retry to see the result")
 
+// ErrKept is returned for a day whose values the brand's settings still keep.
+var ErrKept = fault.New(fault.Invalid, "values of log entries of that day are still kept: name an earlier day")
+
 // expireWithin bounds one run, which goes through the whole log.
 const expireWithin = 2 * time.Hour
 
@@ -32,6 +35,13 @@ func (d *Desk) Expire(ctx context.Context, c identity.Caller, brand string, req 
 	before, err := time.Parse(time.DateOnly, req.Before)
 	if err != nil {
 		return nil, fmt.Errorf("%w: before is a day such as 2026-01-31", ErrRequest)
+	}
+	now, err := d.DB.Now(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the database's clock: %w", err)
+	}
+	if v.Brand.ID != record.Group && now.Before(before.Add(v.Brand.Retention())) {
+		return nil, fmt.Errorf("%w: this brand keeps them for %d days (retention_days in `cloakroom settings show`)", ErrKept, v.Brand.Settings.RetentionDays)
 	}
 	if _, running := d.expiring.LoadOrStore(v.Brand.ID, true); running {
 		return nil, ErrExpiring

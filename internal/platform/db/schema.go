@@ -601,14 +601,23 @@ var migrations = []string{
 	);
 	CREATE INDEX withheld_value ON withheld (brand, value);
 	CREATE INDEX withheld_ord ON withheld (brand, ord);` +
-		// brands: days that erased customers are kept out
-		`ALTER TABLE brands ADD COLUMN tombstones integer NOT NULL DEFAULT 1095;` +
 		// revision: an older release would erase without tombstones, and let everybody in
 		`UPDATE revisions SET writer = 5 WHERE writer < 5;`,
 	// identity: who a principal is to customers
 	`ALTER TABLE principals ADD COLUMN display text NOT NULL DEFAULT '';
 	ALTER TABLE principals ADD COLUMN team text NOT NULL DEFAULT '';
 	ALTER TABLE principals ADD COLUMN place text NOT NULL DEFAULT '';`,
+	// brands
+	`CREATE TABLE brand_settings (
+		brand   integer NOT NULL,
+		version bigint NOT NULL,
+		text    text NOT NULL,
+		created bigint NOT NULL,
+		author  bigint NOT NULL,
+		before  text NOT NULL,
+		PRIMARY KEY (brand, version)
+	);
+	UPDATE revisions SET writer = 5 WHERE writer < 5;`,
 }
 
 const (

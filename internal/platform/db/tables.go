@@ -37,6 +37,7 @@ var parts = []struct {
 	{"former_values", PartData},
 	{"catalogue", PartData},
 	{"brands", PartAdmin},
+	{"brand_settings", PartAdmin},
 	{"purposes", PartAdmin},
 	{"principals", PartAdmin},
 	{"roles", PartAdmin},

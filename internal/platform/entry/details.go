@@ -248,12 +248,6 @@ type (
 		Were int `log:"were,clear,always"`
 		Extra
 	}
-	// TombstonesSet: the time was set for which a brand remembers whom it erased.
-	TombstonesSet struct {
-		Days int `log:"days,clear,always"`
-		Were int `log:"were,clear,always"`
-		Extra
-	}
 	// WithheldListed: the request desk looked at rows that were withheld.
 	WithheldListed struct {
 		Rows int `log:"rows,clear,always"`
@@ -262,6 +256,18 @@ type (
 	// WithheldRefused: the request desk refused rows for good.
 	WithheldRefused struct {
 		Rows int `log:"rows,clear,always"`
+		Extra
+	}
+	// SettingsChanged: settings of the brand were changed. Older releases had the three kinds
+	// of entries above.
+	SettingsChanged struct {
+		Version int               `log:"version,clear,always"` // the one that is in force now
+		Were    map[string]string `log:"were.*,clear"`         // by the setting's name
+		Set     map[string]string `log:"set.*,clear"`
+		Mail    map[string]string `log:"mail.*"` // addresses, which may name somebody
+		// Prefixes and Fields are the brand's own numbers, where they changed.
+		Prefixes []string `log:"prefix.*,clear"`
+		Fields   []string `log:"field.*,clear"`
 		Extra
 	}
 	// PurposeRetired: a purpose was ended at the brand.
@@ -854,9 +860,9 @@ func init() {
 	register(KindAdministration, "loyalty-prefixes", LoyaltyPrefixesSet{})
 	register(KindAdministration, "brand-country", BrandCountrySet{})
 	register(KindAdministration, "erasure-cooling", CoolingSet{})
-	register(KindAdministration, "erasure-tombstones", TombstonesSet{})
 	register(KindAdministration, "withheld-list", WithheldListed{})
 	register(KindAdministration, "withheld-refuse", WithheldRefused{})
+	register(KindAdministration, "settings", SettingsChanged{})
 	register(KindAdministration, "receiver-create", ReceiverCreated{})
 	register(KindAdministration, "receiver-remove", ReceiverRemoved{})
 	register(KindAdministration, "receiver-resume", ReceiverResumed{})

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,10 +29,6 @@ var (
 	ErrExists = fault.New(fault.Conflict, "is registered already")
 	// ErrName is returned for a name that cannot be one.
 	ErrName = fault.New(fault.Invalid, "a name is 1 to 40 lower-case letters, digits and hyphens and begins with a letter; group is taken")
-	// ErrCooling is returned for a cooling time that a brand cannot have.
-	ErrCooling = fault.New(fault.Invalid, "the cooling time of erasures is 0 to 21 days")
-	// ErrTombstones is returned for a time of tombstones that a brand cannot have.
-	ErrTombstones = fault.New(fault.Invalid, "tombstones are kept for 0 to 3,650 days")
 	// ErrNoPurpose is returned for a purpose that is not registered, or retired.
 	ErrNoPurpose = fault.Typed(fault.Denied, api.TypeUnknownPurpose, "no such purpose at this brand: `cloakroom purpose list` shows all")
 	// ErrLegalBasis is returned for a legal basis that GDPR Art. 6(1) does not know.
@@ -47,35 +44,24 @@ type Brand struct {
 	Name    string // in commands and requests
 	Title   string // for people
 	Created time.Time
-	// Own is what the brand says of its own numbers that could be card numbers; nil if
-	// nothing. It is shared: do not change it.
-	Own *cards.Own
-	own string // as it is stored
-	// Country is that of national phone numbers, where neither the row nor the customer
-	// has one: an ISO 3166-1 alpha-2 code, or empty.
-	Country string
-	// Cooling is how long the key of an erased customer lies aside before it is destroyed.
-	Cooling time.Duration
-	// Tombstones is for how long after the destruction of their key an erased customer does
-	// not come back by an import.
-	Tombstones time.Duration
+	// Settings are those in force, and Version is theirs. Only ByName returns them; they
+	// are shared: do not change their lists.
+	Settings Settings
+	Version  int
+	// Own is what the settings say of the brand's own numbers that could be card numbers;
+	// nil if nothing. It is shared: do not change it.
+	Own     *cards.Own
+	tickets *regexp.Regexp // nil: every ticket fits
+	legacy  legacy
 }
 
-// DefaultTombstones is how long a new brand keeps tombstones: lists that somebody exported
-// before the erasure are still imported years later.
-const DefaultTombstones = 3 * 365 * 24 * time.Hour
-
-// MaxTombstones bounds it: a tombstone is still data about somebody (GDPR Art. 5(1)(e)).
-const MaxTombstones = 3650 * 24 * time.Hour
-
-// DefaultCooling is the cooling time of a new brand: a week in which somebody notices that
-// customers are missing, well within the month in which a request is due (GDPR Art. 12(3)).
-const DefaultCooling = 7 * 24 * time.Hour
-
-// MaxCooling keeps the cooling time within the month in which a request is due.
-const MaxCooling = 21 * 24 * time.Hour
-
-const day = 24 * time.Hour
+// legacy are settings as releases before the settings had versions stored them: version 1
+// of a brand from then.
+type legacy struct {
+	own     string
+	country string
+	days    int64
+}
 
 // Purpose is what data may be processed for.
 type Purpose struct {
@@ -135,13 +121,9 @@ func New(d *db.DB) *Store { return &Store{db: d} }
 const (
 	sqlNextBrand     = `SELECT coalesce(max(id), 0) + 1 FROM brands`
 	sqlInsertBrand   = `INSERT INTO brands (id, name, title, created) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
-	sqlBrandByName   = `SELECT id, name, title, created, loyalty, country, cooling, tombstones FROM brands WHERE name = $1`
-	sqlBrandByID     = `SELECT id, name, title, created, loyalty, country, cooling, tombstones FROM brands WHERE id = $1`
-	sqlListBrands    = `SELECT id, name, title, created, loyalty, country, cooling, tombstones FROM brands ORDER BY id`
-	sqlSetLoyalty    = `UPDATE brands SET loyalty = $2 WHERE id = $1`
-	sqlSetCountry    = `UPDATE brands SET country = $2 WHERE id = $1`
-	sqlSetCooling    = `UPDATE brands SET cooling = $2 WHERE id = $1`
-	sqlSetTombstones = `UPDATE brands SET tombstones = $2 WHERE id = $1`
+	sqlBrandByName   = `SELECT id, name, title, created, loyalty, country, cooling FROM brands WHERE name = $1`
+	sqlBrandByID     = `SELECT id, name, title, created, loyalty, country, cooling FROM brands WHERE id = $1`
+	sqlListBrands    = `SELECT id, name, title, created, loyalty, country, cooling FROM brands ORDER BY id`
 	sqlInsertPurpose = `INSERT INTO purposes (brand, name, legal_basis, description, created, retired) VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT DO NOTHING`
 	sqlRetirePurpose = `UPDATE purposes SET retired = $3 WHERE brand = $1 AND name = $2 AND retired = 0`
 	sqlReadPurpose   = `SELECT name, legal_basis, description, created, retired FROM purposes WHERE brand = $1 AND name = $2`
@@ -150,7 +132,7 @@ const (
 		ON CONFLICT (brand, name) DO UPDATE SET legal_basis = excluded.legal_basis, description = excluded.description, created = excluded.created, retired = excluded.retired`
 	sqlDropPurpose  = `DELETE FROM purposes WHERE brand = $1 AND name = $2`
 	sqlMendBrand    = `UPDATE brands SET name = $2, title = $3, created = $4 WHERE id = $1`
-	sqlMendSettings = `UPDATE brands SET loyalty = $2, country = $3, cooling = $4, tombstones = $5 WHERE id = $1`
+	sqlMendSettings = `UPDATE brands SET loyalty = $2, country = $3, cooling = $4 WHERE id = $1`
 	sqlDropBrand    = `DELETE FROM brands WHERE id = $1`
 	sqlListPurposes = `SELECT name, legal_basis, description, created, retired FROM purposes WHERE brand = $1 ORDER BY name`
 )
@@ -178,132 +160,38 @@ func (s *Store) Create(ctx context.Context, q db.Queryer, name, title string, at
 	if n == 0 {
 		return Brand{}, fmt.Errorf("the brand %s %w", name, ErrExists)
 	}
-	b := Brand{ID: record.BrandID(id), Name: name, Title: title, Created: at, Cooling: DefaultCooling, Tombstones: DefaultTombstones}
+	b := Brand{ID: record.BrandID(id), Name: name, Title: title, Created: at}
 	rights.Changed(q, b.row())
 	return b, nil
 }
 
 func scanBrand(r db.Row) (Brand, error) {
 	var b Brand
-	var id, created, cooling, tombstones int64
-	if err := r.Scan(&id, &b.Name, &b.Title, &created, &b.own, &b.Country, &cooling, &tombstones); err != nil {
+	var id, created int64
+	if err := r.Scan(&id, &b.Name, &b.Title, &created, &b.legacy.own, &b.legacy.country, &b.legacy.days); err != nil {
 		return b, err
 	}
-	b.ID, b.Created, b.Own = record.BrandID(id), time.UnixMicro(created).UTC(), decodeOwn(b.own)
-	b.Cooling, b.Tombstones = time.Duration(cooling)*day, time.Duration(tombstones)*day
+	b.ID, b.Created = record.BrandID(id), time.UnixMicro(created).UTC()
 	return b, nil
 }
 
-// The tables whose rows logs have digests of: brands in the group's, purposes and settings,
-// which are columns of brands, in the brand's own. See package rights.
+// The tables whose rows logs have digests of: brands in the group's, purposes and settings
+// in the brand's own. See package rights.
 const (
 	tableBrands   = "brands"
-	tableSettings = "settings"
 	tablePurposes = "purposes"
+	// tableSettings are the settings of before they had versions, which are columns of brands.
+	tableSettings = "settings"
+	// tableVersions has the newest version of the settings, under the key newest.
+	tableVersions = "brand-settings"
 )
 
 func (b *Brand) row() rights.Row {
 	return rights.Row{Table: tableBrands, Key: rights.Key(uint16(b.ID)), Cells: []any{int64(b.ID), b.Name, b.Title, db.Micros(b.Created)}}
 }
 
-// setting is what the brand says of its own numbers, its country, and how long an erasure
-// cools and is remembered. The defaults of a new brand are no row. The default time of
-// tombstones is no cell: the digests of releases that knew none hold.
-func (b *Brand) setting() rights.Row {
-	r := rights.Row{Table: tableSettings, Key: "brand", Cells: []any{b.own, b.Country, int64(b.Cooling / day)},
-		Gone: b.own+b.Country == "" && b.Cooling == DefaultCooling && b.Tombstones == DefaultTombstones}
-	if b.Tombstones != DefaultTombstones {
-		r.Cells = append(r.Cells, int64(b.Tombstones/day))
-	}
-	return r
-}
-
 func (p *Purpose) row(brand record.BrandID) rights.Row {
 	return rights.Row{Table: tablePurposes, Key: p.Name, Cells: []any{int64(brand), p.Name, p.LegalBasis, p.Description, db.Micros(p.Created), db.Micros(p.Retired)}}
-}
-
-// SetCooling sets the cooling time of a brand's erasures inside the caller's transaction, in
-// whole days. Erasures that have begun keep theirs.
-func (s *Store) SetCooling(ctx context.Context, q db.Queryer, brand record.BrandID, cooling time.Duration) error {
-	if cooling < 0 || cooling > MaxCooling || cooling%day != 0 {
-		return ErrCooling
-	}
-	n, err := q.Exec(ctx, sqlSetCooling, int64(brand), int64(cooling/day))
-	if err != nil {
-		return fmt.Errorf("setting a brand's cooling time: %w", err)
-	}
-	if n == 0 {
-		return ErrNoBrand
-	}
-	return changedSetting(ctx, q, brand)
-}
-
-// SetTombstones sets how long the brand remembers whom it erased, inside the caller's
-// transaction, in whole days. Erasures that have ended keep theirs.
-func (s *Store) SetTombstones(ctx context.Context, q db.Queryer, brand record.BrandID, keep time.Duration) error {
-	if keep < 0 || keep > MaxTombstones || keep%day != 0 {
-		return ErrTombstones
-	}
-	n, err := q.Exec(ctx, sqlSetTombstones, int64(brand), int64(keep/day))
-	if err != nil {
-		return fmt.Errorf("setting how long a brand keeps tombstones: %w", err)
-	}
-	if n == 0 {
-		return ErrNoBrand
-	}
-	return changedSetting(ctx, q, brand)
-}
-
-// SetOwn declares the brand's own numbers inside the caller's transaction. No prefixes
-// take the declaration back.
-func (s *Store) SetOwn(ctx context.Context, q db.Queryer, brand record.BrandID, prefixes, fields []string) error {
-	n, err := q.Exec(ctx, sqlSetLoyalty, int64(brand), encodeOwn(prefixes, fields))
-	if err != nil {
-		return fmt.Errorf("declaring a brand's own numbers: %w", err)
-	}
-	if n == 0 {
-		return ErrNoBrand
-	}
-	return changedSetting(ctx, q, brand)
-}
-
-// changedSetting notes the settings of a brand that the transaction has just changed.
-func changedSetting(ctx context.Context, q db.Queryer, brand record.BrandID) error {
-	b, err := scanBrand(q.Row(ctx, sqlBrandByID, int64(brand)))
-	if err != nil {
-		return found(err)
-	}
-	rights.Changed(q, b.setting())
-	return revision.Bump(ctx, q)
-}
-
-// SetCountry sets the country of the brand's national phone numbers inside the caller's
-// transaction.
-func (s *Store) SetCountry(ctx context.Context, q db.Queryer, brand record.BrandID, country string) error {
-	n, err := q.Exec(ctx, sqlSetCountry, int64(brand), country)
-	if err != nil {
-		return fmt.Errorf("setting a brand's country: %w", err)
-	}
-	if n == 0 {
-		return ErrNoBrand
-	}
-	return changedSetting(ctx, q, brand)
-}
-
-// encodeOwn writes prefixes and fields, none of which has a space in it.
-func encodeOwn(prefixes, fields []string) string {
-	if len(prefixes) == 0 {
-		return ""
-	}
-	return strings.Join(prefixes, " ") + "\n" + strings.Join(fields, " ")
-}
-
-func decodeOwn(text string) *cards.Own {
-	prefixes, fields, ok := strings.Cut(text, "\n")
-	if !ok {
-		return nil
-	}
-	return cards.NewOwn(strings.Fields(prefixes), strings.Fields(fields))
 }
 
 func group() Brand { return Brand{ID: record.Group, Name: GroupName, Title: "The group"} }
@@ -318,10 +206,12 @@ func (s *Store) ByName(ctx context.Context, name string) (Brand, error) {
 		if err != nil {
 			return b, err
 		}
-		return b, rights.One(ctx, s.Rights, s.db, b.ID, func(q db.Queryer) (_ []rights.Row, err error) {
-			b, err = scanBrand(q.Row(ctx, sqlBrandByName, name))
-			return []rights.Row{b.setting()}, found(err)
+		err = rights.One(ctx, s.Rights, s.db, b.ID, func(q db.Queryer) ([]rights.Row, error) {
+			var newest stored
+			b, newest, err = settled(ctx, q, b.ID)
+			return []rights.Row{b.legacy.row(), newest.row()}, err
 		})
+		return b, err
 	})
 }
 
@@ -339,9 +229,7 @@ func (s *Store) Get(ctx context.Context, id record.BrandID) (Brand, error) {
 	if id == record.Group {
 		return group(), nil
 	}
-	b, err := s.brand(ctx, sqlBrandByID, int64(id))
-	b.Own, b.own, b.Country, b.Cooling, b.Tombstones = nil, "", "", 0, 0
-	return b, err
+	return s.brand(ctx, sqlBrandByID, int64(id))
 }
 
 // brand reads one, and refuses one that the log does not know so.
@@ -507,13 +395,11 @@ func (s *Store) Mend(ctx context.Context, q db.Queryer, brand record.BrandID, r 
 	case r.Table == tableBrands:
 		n, err = q.Exec(ctx, sqlMendBrand, r.Cells...)
 	case r.Table == tableSettings && r.Gone: // the defaults are no row
-		n, err = q.Exec(ctx, sqlMendSettings, int64(brand), "", "", int64(DefaultCooling/day), int64(DefaultTombstones/day))
+		n, err = q.Exec(ctx, sqlMendSettings, int64(brand), "", "", int64(DefaultCoolingDays))
 	case r.Table == tableSettings:
-		args := append([]any{int64(brand)}, r.Cells...)
-		if len(r.Cells) == 3 { // see setting
-			args = append(args, int64(DefaultTombstones/day))
-		}
-		n, err = q.Exec(ctx, sqlMendSettings, args...)
+		n, err = q.Exec(ctx, sqlMendSettings, append([]any{int64(brand)}, r.Cells...)...)
+	case r.Table == tableVersions:
+		n, err = s.mendVersions(ctx, q, brand, r)
 	}
 	if err != nil {
 		return true, fmt.Errorf("mending a row of %s: %w", r.Table, err)
@@ -525,13 +411,17 @@ func (s *Store) Mend(ctx context.Context, q db.Queryer, brand record.BrandID, r 
 func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.BrandID, r rights.Row)) error {
 	err := q.Rows(ctx, func(r db.Row) error {
 		b, err := scanBrand(r)
-		brand, setting := b.row(), b.setting()
-		brand.Says = "brand " + b.Name
-		setting.Says = "settings of the brand: ranges of its own numbers, country, cooling time, tombstones"
-		fn(record.Group, brand)
-		fn(b.ID, setting)
+		fn(record.Group, b.row())
+		fn(b.ID, b.legacy.row())
 		return err
 	}, sqlListBrands)
+	if err == nil {
+		err = q.Rows(ctx, func(r db.Row) error {
+			x, err := scanStored(r)
+			fn(x.brand, x.row())
+			return err
+		}, sqlAllSettings)
+	}
 	if err == nil {
 		err = q.Rows(ctx, func(r db.Row) error {
 			var brand int64

@@ -40,24 +40,6 @@ func TestBrands(t *testing.T) {
 		if l, err := s.List(ctx); err != nil || len(l) != 2 {
 			t.Errorf("%v, %v", l, err)
 		}
-		if err := s.SetOwn(ctx, d, 2, []string{"600649", "900000"}, []string{"external_id", "attr.card"}); err != nil {
-			t.Fatal(err)
-		}
-		if b, err := s.ByName(ctx, "balenciaga"); err != nil || !b.Own.Lets("attr.card", "6006490000000012") || b.Own.Lets("attr.note", "6006490000000012") {
-			t.Errorf("%+v, %v", b.Own, err)
-		}
-		if b, err := s.ByName(ctx, "gucci"); err != nil || b.Own != nil {
-			t.Errorf("one brand's numbers are the other's: %+v, %v", b.Own, err)
-		}
-		if err := s.SetOwn(ctx, d, 2, nil, nil); err != nil {
-			t.Fatal(err)
-		}
-		if b, err := s.ByName(ctx, "balenciaga"); err != nil || b.Own != nil {
-			t.Errorf("after it was taken back: %+v, %v", b.Own, err)
-		}
-		if err := s.SetOwn(ctx, d, 3, []string{"600649"}, []string{"external_id"}); !errors.Is(err, ErrNoBrand) {
-			t.Error(err)
-		}
 		for _, p := range DefaultPurposes() {
 			if err := s.AddPurpose(ctx, d, 1, p, at); err != nil {
 				t.Fatal(err)

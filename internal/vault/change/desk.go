@@ -82,6 +82,9 @@ func (d *Desk) do(ctx context.Context, v *door.Visit, name, ticket string, paylo
 	if err := ledger.CheckText("ticket", ticket); err != nil {
 		return nil, err
 	}
+	if err := v.Ticket(ticket); err != nil {
+		return nil, err
+	}
 	o := Order{Who: v.Who, Ticket: ticket}
 	if err := a.check(ctx, o, payload); err != nil {
 		return nil, err

@@ -168,6 +168,9 @@ func (d *Desk) enter(ctx context.Context, c identity.Caller, brand, purpose, tic
 	if err != nil {
 		return nil, err
 	}
+	if err := v.Ticket(ticket); err != nil {
+		return nil, err
+	}
 	return v, v.Purpose(ctx, purpose)
 }
 

@@ -29,6 +29,11 @@ func Ticket(ticket string) error {
 	return ledger.CheckText("ticket", ticket)
 }
 
+// Ticket refuses a ticket that does not fit the brand's pattern. Requests that disclose,
+// write, export or erase call it; what stops somebody or tells of an alarm does not: in a
+// hurry, a ticket of another kind is better than none.
+func (v *Visit) Ticket(ticket string) error { return v.Brand.Ticket(ticket) }
+
 // Door lets callers in.
 type Door struct {
 	Brands   *brands.Store

@@ -101,7 +101,7 @@ func (d *Desk) Erase(ctx context.Context, c identity.Caller, brand, token string
 	}
 	x := d.erasing(id, logKeys)
 	x.class = budget.Erase.String()
-	b, err := x.one(ctx, v.Who, v.Brand.Cooling, ords[0], asked)
+	b, err := x.one(ctx, v.Who, v.Brand.Cooling(), ords[0], asked)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func (d *Desk) EraseFor(ctx context.Context, v *door.Visit, ords []record.Ordina
 	x := d.erasing(v.Brand.ID, logKeys)
 	for over := false; !over && len(gone) < len(ords); {
 		ord := ords[len(gone)]
-		if _, err = x.one(ctx, v.Who, v.Brand.Cooling, ord, false); err != nil && !errors.Is(err, seal.ErrUnknownToken) && !errors.Is(err, seal.ErrNoCustomer) {
+		if _, err = x.one(ctx, v.Who, v.Brand.Cooling(), ord, false); err != nil && !errors.Is(err, seal.ErrUnknownToken) && !errors.Is(err, seal.ErrNoCustomer) {
 			break
 		}
 		gone, err = append(gone, ord), nil

@@ -123,6 +123,9 @@ func (d *Desk) Request(ctx context.Context, c identity.Caller, brand string, req
 	}
 	v, err := d.Door.Enter(ctx, c, brand)
 	if err == nil {
+		err = v.Ticket(req.Ticket)
+	}
+	if err == nil {
 		err = v.Purpose(ctx, req.Purpose)
 	}
 	if err != nil {

@@ -103,7 +103,7 @@ func (d *Direct) beginCustomers(ctx context.Context, j *joined) (*pending, error
 	puts := slices.Grow(j.memory.puts[:0], len(j.customers.rows))
 	for i := range j.customers.rows {
 		row := &j.customers.rows[i]
-		puts = append(puts, seal.Put{Set: row.Set, Customer: row.Customer, Merge: row.Merge, Country: v.Brand.Country})
+		puts = append(puts, seal.Put{Set: row.Set, Customer: row.Customer, Merge: row.Merge, Country: v.Brand.Settings.PhoneCountry})
 	}
 	j.memory.puts = puts
 	for _, g := range j.groups {

@@ -177,7 +177,7 @@ func feedPut(v *door.Visit, records []fed, round int) (put seal.Put, at []int, a
 	})
 	if round < len(customers) {
 		one := customers[round]
-		put = seal.Put{Set: one.customer.Set, Customer: one.customer.Customer, Merge: true, Country: v.Brand.Country, Mark: one.mark}
+		put = seal.Put{Set: one.customer.Set, Customer: one.customer.Customer, Merge: true, Country: v.Brand.Settings.PhoneCountry, Mark: one.mark}
 		if one.ask {
 			// Nothing but who it is: the source has nothing else to say of them any more.
 			put.Set, put.Ask, put.Known = 0, true, true
@@ -199,7 +199,7 @@ func feedPut(v *door.Visit, records []fed, round int) (put seal.Put, at []int, a
 		}
 		if !any {
 			put.Customer.Set(record.ExternalID, r.external)
-			put.Country = v.Brand.Country
+			put.Country = v.Brand.Settings.PhoneCountry
 		}
 		at, any = append(at, r.at), true
 	}

@@ -137,7 +137,7 @@ func (x *rehearsal) finish(ctx context.Context) (customers, purchases []Result, 
 func (d *Direct) rehearseCustomers(ctx context.Context, v *door.Visit, rows []CustomerRow) ([]Result, error) {
 	puts := make([]seal.Put, len(rows))
 	for i := range rows {
-		puts[i] = seal.Put{Set: rows[i].Set, Customer: rows[i].Customer, Merge: rows[i].Merge, Country: v.Brand.Country, Returns: d.Relationship != ""}
+		puts[i] = seal.Put{Set: rows[i].Set, Customer: rows[i].Customer, Merge: rows[i].Merge, Country: v.Brand.Settings.PhoneCountry, Returns: d.Relationship != ""}
 	}
 	met := 0
 	r, err := d.Desk.Seal.RehearseCustomers(ctx, v.Brand.ID, puts, d.Desk.nobody(v, &met))

@@ -98,7 +98,7 @@ func (d *Desk) Admit(ctx context.Context, c identity.Caller, brand string, req a
 		if err != nil {
 			return out, err
 		}
-		put.Country = v.Brand.Country
+		put.Country = v.Brand.Settings.PhoneCountry
 		puts := []seal.Put{put}
 		w := d.puts(v, puts)
 		w.returns(puts, req.Reason)

@@ -76,7 +76,7 @@ func putBatch(v *door.Visit, req *api.PutRequest) *batch {
 			b.reject(i, twice())
 		default:
 			seen[id] = true
-			b.puts = append(b.puts, seal.Put{Set: row.Set, Customer: row.Customer, Merge: req.MergeAttributes, Country: v.Brand.Country})
+			b.puts = append(b.puts, seal.Put{Set: row.Set, Customer: row.Customer, Merge: req.MergeAttributes, Country: v.Brand.Settings.PhoneCountry})
 			b.at = append(b.at, i)
 			b.unfound = append(b.unfound, row.Notes.Unfound)
 		}
@@ -103,7 +103,7 @@ func (d *Desk) Patch(ctx context.Context, c identity.Caller, brand, token string
 	case row.Set.Has(record.ExternalID) && row.Customer.Get(record.ExternalID) == "":
 		b.reject(0, &Reject{Field: record.ExternalID.String(), Code: CodeMissingExternalID, Reason: "cannot be empty"})
 	default:
-		b.puts, b.at = []seal.Put{{Ord: ords[0], Set: row.Set, Customer: row.Customer, Country: v.Brand.Country}}, []int{0}
+		b.puts, b.at = []seal.Put{{Ord: ords[0], Set: row.Set, Customer: row.Customer, Country: v.Brand.Settings.PhoneCountry}}, []int{0}
 		b.unfound = []record.FieldSet{row.Notes.Unfound}
 	}
 	out, err := d.put(ctx, v, b)
@@ -121,6 +121,9 @@ func (d *Desk) SetStanding(ctx context.Context, c identity.Caller, brand, token 
 		return nil, err
 	}
 	if err := door.Ticket(req.Ticket); err != nil {
+		return nil, err
+	}
+	if err := v.Ticket(req.Ticket); err != nil {
 		return nil, err
 	}
 	ords, err := d.Seal.Resolve(ctx, v.Brand.ID, []string{token})

@@ -21,6 +21,9 @@ func (s *Server) brandRoutes() {
 	route(s, "PUT", "/v1/brands/{brand}/loyalty-prefixes", "loyalty-prefix-set", "Declare the ranges of the brand's own numbers", s.setLoyaltyPrefixes, once)
 	route(s, "GET", "/v1/brands/{brand}/default-country", "default-country-show", "Show the country of the brand's national phone numbers", s.brandCountry)
 	route(s, "PUT", "/v1/brands/{brand}/default-country", "default-country-set", "Set the country of the brand's national phone numbers", s.setBrandCountry, once)
+	route(s, "GET", "/v1/brands/{brand}/settings", "settings-show", "Show the brand's settings", s.settings)
+	route(s, "PATCH", "/v1/brands/{brand}/settings", "settings-set", "Change settings, or with dry_run show what would differ; what weakens something needs a second person", s.setSettings, once)
+	route(s, "GET", "/v1/brands/{brand}/settings/history", "settings-history", "Show versions of the brand's settings", s.settingsHistory)
 	route(s, "GET", "/v1/brands/{brand}/purposes", "purpose-list", "List purposes", s.listPurposes)
 	route(s, "POST", "/v1/brands/{brand}/purposes", "purpose-create", "Register a purpose", s.createPurpose, once)
 	route(s, "DELETE", "/v1/brands/{brand}/purposes/{name}", "purpose-retire", "Retire a purpose", s.retirePurpose, once)
@@ -68,6 +71,25 @@ func (s *Server) brandCountry(ctx context.Context, c identity.Caller, in *BrandP
 
 func (s *Server) setBrandCountry(ctx context.Context, c identity.Caller, in *sentTo[api.BrandCountry]) (*api.BrandCountry, error) {
 	return s.vault.Admin.SetCountry(ctx, c, in.Brand, in.Body)
+}
+
+func (s *Server) settings(ctx context.Context, c identity.Caller, in *BrandPath) (*api.Settings, error) {
+	return s.vault.Admin.Settings(ctx, c, in.Brand)
+}
+
+func (s *Server) setSettings(ctx context.Context, c identity.Caller, in *triedAt[api.SettingsChange]) (*api.SettingsSet, error) {
+	return s.vault.Admin.SetSettings(ctx, c, in.Brand, in.Body, !in.DryRun)
+}
+
+// settingsAsk asks for versions of settings.
+type settingsAsk struct {
+	BrandPath
+	Before int `query:"before" minimum:"0" doc:"Versions before this one."`
+	Limit  int `query:"limit" minimum:"1" maximum:"100" default:"20"`
+}
+
+func (s *Server) settingsHistory(ctx context.Context, c identity.Caller, in *settingsAsk) (*api.SettingsHistory, error) {
+	return s.vault.Admin.SettingsHistory(ctx, c, in.Brand, in.Before, in.Limit)
 }
 
 func (s *Server) listPurposes(ctx context.Context, c identity.Caller, in *BrandPath) ([]api.Purpose, error) {

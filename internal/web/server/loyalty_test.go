@@ -70,9 +70,9 @@ func loyaltyPrefixes(t *testing.T, h *house) {
 	if !reflect.DeepEqual(shown, declared) {
 		t.Errorf("shown is %v", shown)
 	}
-	var logged []entry.LoyaltyPrefixesSet
+	var logged []entry.SettingsChanged
 	for _, e := range h.entriesOf(entry.KindAdministration) {
-		if d, ok := e.Detail.(entry.LoyaltyPrefixesSet); ok {
+		if d, ok := e.Detail.(entry.SettingsChanged); ok {
 			logged = append(logged, d)
 		}
 	}
