@@ -243,7 +243,7 @@ func TestOnlyWhatVerifiesIsExported(t *testing.T) {
 			t.Errorf("a lie is exported as %s", as)
 		}
 	}
-	if r, err = verify(t, b.file(nil), b.key.vkey); err == nil {
+	if _, err = verify(t, b.file(nil), b.key.vkey); err == nil {
 		t.Fatal("the story is still the lie's")
 	}
 	r, err = verify(t, built(t).file(nil), b.key.vkey)

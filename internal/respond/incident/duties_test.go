@@ -146,14 +146,14 @@ func TestDutiesOfTwoControllers(t *testing.T) {
 		if _, err := h.Incident.SignSeverity(ctx, lead, "group", "1", api.SeveritySign{}); !errors.Is(err, incident.ErrRequest) {
 			t.Errorf("a score of two brands: %v", err)
 		}
-		s, err := h.Incident.SignSeverity(ctx, lead, "group", "1", sign)
+		_, err = h.Incident.SignSeverity(ctx, lead, "group", "1", sign)
 		h.Must(err)
 		sign.EI = &half
 		if _, err := h.Incident.SignSeverity(ctx, lead, "group", "1", sign); !errors.Is(err, severity.ErrRequest) {
 			t.Errorf("lower without a reason: %v", err)
 		}
 		sign.Reason = "addresses of one office"
-		s, err = h.Incident.SignSeverity(ctx, lead, "group", "1", sign)
+		s, err := h.Incident.SignSeverity(ctx, lead, "group", "1", sign)
 		h.Must(err)
 		if len(s.Signed) != 2 || s.Signed[0].Score != 2 || s.Signed[1].Version != 2 || s.Signed[1].Score != 1.5 || len(s.Signed[1].Lowered) != 1 || s.Signed[1].By != "lead" || len(s.Signed[0].Fields) == 0 {
 			t.Errorf("%+v", s.Signed)
