@@ -269,7 +269,9 @@ func classesOf(p *api.ScopeFigures) []string {
 	var out []string
 	for _, f := range p.Fields {
 		if f.Records > 0 {
-			out = append(out, classOf[f.Name]...)
+			for name := range strings.SplitSeq(f.Name, ",") { // a row is a set of fields
+				out = append(out, classOf[name]...)
+			}
 		}
 	}
 	slices.Sort(out)

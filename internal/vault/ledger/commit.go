@@ -109,9 +109,7 @@ func (c *chain) load(ctx context.Context) error {
 		return unavailable(fmt.Errorf("reading the log of brand %d: %w", c.brand, err))
 	}
 	p.recent = &recent{from: p.size, to: p.size}
-	if p.moved = c.l.opts.Moved; p.moved != nil && !c.accepts {
-		p.moved() // what was read here may have taken rights away
-	}
+	p.moved = c.l.opts.Moved // rights that are in memory were held against what was read here, or later
 	c.proj = p
 	return nil
 }
