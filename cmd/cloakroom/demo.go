@@ -183,7 +183,7 @@ func (d *demo) make(ctx context.Context, c *demoCmd) error {
 		{Name: "shop-gucci", Kind: "service", Roles: map[string]string{"gucci": "application"}},
 		{Name: "shop-balenciaga", Kind: "service", Roles: map[string]string{"balenciaga": "application"}},
 		{Name: "shop-mcqueen", Kind: "service", Roles: map[string]string{"mcqueen": "application"}},
-		{Name: "alice", Kind: "person", Roles: map[string]string{"gucci": "support-agent"}},
+		{Name: "alice", Kind: "person", Roles: map[string]string{"gucci": "support-agent"}, Profile: api.Profile{DisplayName: "Alice", Team: "Gucci Client Service", Place: "Milan"}},
 		{Name: "trainee", Kind: "person", Roles: map[string]string{"gucci": "support-agent"}},
 		{Name: "marco", Kind: "person", Roles: map[string]string{"gucci": "marketing"}},
 		{Name: "anna", Kind: "person", Roles: map[string]string{"gucci": "analyst"}},

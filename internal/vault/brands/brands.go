@@ -411,14 +411,19 @@ func (s *Store) Mend(ctx context.Context, q db.Queryer, brand record.BrandID, r 
 func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.BrandID, r rights.Row)) error {
 	err := q.Rows(ctx, func(r db.Row) error {
 		b, err := scanBrand(r)
-		fn(record.Group, b.row())
-		fn(b.ID, b.legacy.row())
+		brand, setting := b.row(), b.legacy.row()
+		brand.Says = "brand " + b.Name
+		setting.Says = "settings of the brand: ranges of its own numbers, country, cooling time"
+		fn(record.Group, brand)
+		fn(b.ID, setting)
 		return err
 	}, sqlListBrands)
 	if err == nil {
 		err = q.Rows(ctx, func(r db.Row) error {
 			x, err := scanStored(r)
-			fn(x.brand, x.row())
+			newest := x.row()
+			newest.Says = fmt.Sprintf("settings of the brand, version %d", x.version)
+			fn(x.brand, newest)
 			return err
 		}, sqlAllSettings)
 	}
