@@ -595,7 +595,7 @@ func (s *seenFile) propose() (*Proposal, error) {
 // has another.
 func (s *seenFile) ids(at map[string]int) {
 	id := slices.IndexFunc(s.names, func(name string) bool {
-		return slices.Contains([]string{"id", "number", "no", "no.", "nr", "nr."}, foldName(name))
+		return slices.Contains([]string{"id", "number", "no", "no.", "nr", "nr."}, strings.TrimPrefix(foldName(name), "@"))
 	})
 	if id < 0 {
 		return
