@@ -271,10 +271,16 @@ func (d *Desk) Tombstones(ctx context.Context, c identity.Caller, brand string) 
 
 // SetCountry is SetSettings for the country of national phone numbers.
 func (d *Desk) SetCountry(ctx context.Context, c identity.Caller, brand string, req api.BrandCountry) (*api.BrandCountry, error) {
-	if _, err := d.SetSettings(ctx, c, brand, api.SettingsChange{PhoneCountry: &req.Country}, true); err != nil {
+	to := brands.DefaultSettings()
+	to.PhoneCountry = req.Country
+	to, err := to.Checked()
+	if err == nil {
+		_, err = d.SetSettings(ctx, c, brand, api.SettingsChange{PhoneCountry: &to.PhoneCountry}, true)
+	}
+	if err != nil {
 		return nil, err
 	}
-	return d.Country(ctx, c, brand)
+	return &api.BrandCountry{Country: to.PhoneCountry}, nil // what is read now was in force before
 }
 
 // Country is the one of Settings for national phone numbers.
