@@ -22,7 +22,7 @@ vet:
 NORACE = -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false
 
 race:
-	go test -race $(NORACE) -timeout 20m ./...
+	go test -race $(NORACE) -timeout 30m ./...
 
 # go test fuzzes one target at a time.
 fuzz:
