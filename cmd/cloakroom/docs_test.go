@@ -79,7 +79,7 @@ func docScript(blocks []docBlock) string {
 	var b strings.Builder
 	b.WriteString(`set -euo pipefail
 serving() { # waits for what the command that stays says when it serves
-  for _ in $(seq 1200); do
+  for _ in $(seq 6000); do
     if grep -q 'Serving on\|taking mail' "$1" 2>/dev/null; then return 0; fi
     if ! kill -0 "$2" 2>/dev/null; then break; fi
     sleep 0.1
