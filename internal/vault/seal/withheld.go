@@ -66,7 +66,7 @@ type withheld struct {
 	id      int64
 	brand   record.BrandID
 	value   int64          // of the external id, 0: of one who is there
-	ord     record.Ordinal // of whom it is answered to be
+	ord     record.Ordinal // of the customer that the answers name
 	key     int
 	created time.Time
 	content withheldContent
@@ -204,6 +204,9 @@ func (s *Store) loadWithheld(ctx context.Context, brand record.BrandID, w *wards
 	}
 	if err != nil {
 		return err
+	}
+	if len(w.hits) == 0 { // nothing is added
+		return nil
 	}
 	var n, bytes int64
 	if err := s.db.Row(ctx, sqlWithheldSize, int64(brand)).Scan(&n, &bytes); err != nil {
@@ -407,7 +410,7 @@ func (g *guarding) nameless() (out []int) {
 	return out
 }
 
-// patches reports whether a put is for somebody of whom there is only a withheld row.
+// patches reports whether a put is for somebody who has a withheld row and nothing else.
 func (g *guarding) patches(i int) bool {
 	if g.w == nil || g.puts[i].Returns {
 		return false
