@@ -28,6 +28,7 @@ func TestRowsOfRightsAreMadeAgainFromTheLog(t *testing.T) {
 				`SELECT CAST(brand AS text) || name || legal_basis || description || CAST(retired AS text) FROM purposes ORDER BY brand, name`,
 				`SELECT CAST(id AS text) || ' ' || kind || CAST(target AS text) || role || keep || CAST(ended AS text) || ' ' || CAST(until AS text) FROM containments ORDER BY id`,
 				`SELECT CAST(id AS text) || name || title || loyalty || country || CAST(cooling AS text) FROM brands ORDER BY id`,
+				`SELECT CAST(brand AS text) || ' ' || CAST(version AS text) || text || CAST(author AS text) || before FROM brand_settings ORDER BY brand, version`,
 			} {
 				rows, err := c.texts(ctx, sql)
 				c.Must(err)
@@ -35,6 +36,8 @@ func TestRowsOfRightsAreMadeAgainFromTheLog(t *testing.T) {
 			}
 			return out
 		}
+		_, err := c.Admin.SetSettings(ctx, c.Local, "gucci", api.SettingsChange{Country: new("FR")}, true)
+		c.Must(err)
 		well := strings.Join(dump(), "\n")
 		kinds := map[string]string{
 			"principals": `UPDATE principals SET name = 'mallory' WHERE name = 'cora';
@@ -52,6 +55,8 @@ INSERT INTO policies (brand, version, text, created, author) VALUES (1, 99, '', 
 DELETE FROM purposes WHERE brand = 2 AND name = 'analysis'`,
 			"containments": `DELETE FROM containments`,
 			"settings":     `UPDATE brands SET cooling = 0 WHERE id = 1`,
+			"brand-settings": `DELETE FROM brand_settings WHERE brand = 1;
+INSERT INTO brand_settings (brand, version, text, created, author, before) VALUES (1, 99, '{"cooling_days":0}', 1, 1, '')`,
 		}
 		for table, sql := range kinds {
 			c.exec(t, sql)

@@ -203,7 +203,9 @@ const (
 // endedBy says how the rows of a table are ended that adoption does not end.
 var endedBy = map[string]string{
 	"brands":          "a brand is not ended",
-	"settings":        "set them again: `cloakroom brand`, `cloakroom erasure cooling`",
+	"settings":        "set them again: `cloakroom settings set`",
+	"brand-settings":  "set them again: `cloakroom settings set`",
+	"profiles":        "say it again: `cloakroom principal describe`",
 	"policies":        "activate another policy: `cloakroom policy apply`",
 	"containments":    "ask to lift it: `cloakroom contain undo`",
 	"exports":         "stop it: `cloakroom export stop`",

@@ -127,7 +127,7 @@ func (d *Desk) plan(ctx context.Context, brand record.BrandID, void []rights.Voi
 
 // mends are the tables of which rows are made again.
 var mends = map[string]bool{
-	"brands": true, "settings": true, rowsPurposes: true, rowsPrincipals: true, rowsRoles: true, rowsCredentials: true,
+	"brands": true, "settings": true, "brand-settings": true, rowsPurposes: true, rowsPrincipals: true, rowsRoles: true, rowsCredentials: true,
 	"owners": true, "invitations": true, "policies": true, "containments": true,
 }
 

@@ -117,7 +117,7 @@ func (d *Desk) checkRights(ctx context.Context) (out []api.CheckFault, err error
 	return out, err
 }
 
-// voidFault says that a row is void, and what of it cannot be mended.
+// voidFault says that a row is void, and why it cannot be mended.
 func voidFault(v *rights.Void, why string) api.CheckFault {
 	of := "the group"
 	if v.Brand != record.Group {

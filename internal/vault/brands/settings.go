@@ -325,6 +325,7 @@ func (x *stored) hash() string {
 }
 
 func (x *stored) settings() (s Settings, err error) {
+	s = DefaultSettings() // of settings that its release did not have
 	if err = json.Unmarshal([]byte(x.text), &s); err != nil {
 		err = fmt.Errorf("reading version %d of the settings of brand %d: %w", x.version, x.brand, err)
 	}
