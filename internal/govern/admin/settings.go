@@ -140,10 +140,7 @@ type settingsGiven struct {
 
 // settingsDiff holds a request against the settings in force.
 func (d *Desk) settingsDiff(ctx context.Context, p settingsGiven) ([]brands.Difference, brands.Brand, error) {
-	b, err := d.Door.Brands.Get(ctx, p.Brand)
-	if err == nil {
-		b, err = d.Door.Brands.ByName(ctx, b.Name) // with its settings
-	}
+	b, err := d.Door.Brands.Whole(ctx, p.Brand)
 	if err != nil {
 		return nil, b, err
 	}

@@ -278,7 +278,7 @@ func classesOf(p *api.ScopeFigures) []string {
 	return slices.Compact(out)
 }
 
-// figures returns the newest figures of a brand, and their version's entry.
+// newest returns the newest figures of a brand, and their version's entry.
 func (d *Desk) newest(ctx context.Context, f *found, brand string) (*api.ScopeFigures, *api.ScopeVersion, error) {
 	scopes, err := d.scopes(ctx, f)
 	if err != nil || len(scopes) == 0 {

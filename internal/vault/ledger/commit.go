@@ -377,7 +377,7 @@ const (
 const checkpointEvery = 4096
 
 // tipsEvery is how many entries lie, at least, between two removals of heads that newer
-// ones have replaced. Whoever reads the newest comes by none of the others.
+// ones have replaced. A reader of the newest head meets none of the others.
 const tipsEvery = 64
 
 // companyGroups is for how many groups after the last one before which another server

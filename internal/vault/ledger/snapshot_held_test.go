@@ -12,8 +12,8 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 )
 
-// Whoever holds a transaction open, such as a backup, does not make commits dearer: reading
-// the head and taking the lock touch no page more after many of them. Where each group
+// A transaction held open, such as a backup's, does not make commits dearer: reading the head
+// and taking the lock touch no more pages after many of them. Where each group
 // updated the head, every commit walked all versions that the transaction still saw.
 func TestAHeldSnapshotLeavesTheHeadNear(t *testing.T) {
 	d := dbtest.Postgres(t, db.Options{})

@@ -85,7 +85,7 @@ type Store struct {
 	// in the database all the same are nobody's. Nil, in a restore, is nobody.
 	Gone func(ctx context.Context, brand record.BrandID, ords []record.Ordinal) ([]record.Ordinal, error)
 
-	// Remembers says how long a brand keeps tombstones of whom it erased; nil is not at all.
+	// Remembers returns how long a brand keeps tombstones of erased customers; nil: it keeps none.
 	Remembers func(ctx context.Context, brand record.BrandID) (time.Duration, error)
 
 	db        *db.DB
