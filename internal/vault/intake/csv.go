@@ -49,7 +49,7 @@ func (c *csvRows) next(row *row) error {
 		*row = rowOf(line)
 		if err == nil {
 			if !c.drops && c.simple(text) {
-				if len(text) <= len(c.head)*4 && empty(c.out) {
+				if empty(c.out) {
 					continue // padding is no row
 				}
 				row.cells, row.tidy = c.out, len(text) <= tidyBytes && printable(text)
