@@ -276,6 +276,7 @@ type Settings struct {
 	TicketPattern   string   `json:"ticket_pattern,omitempty" maxLength:"100" doc:"Regular expression (RE2) that a whole ticket fits."`
 	CoolingDays     int      `json:"cooling_days" doc:"How long erased customers' keys lie aside: 0 to 21."`
 	TombstoneDays   int      `json:"tombstone_days" doc:"For how long after that erased customers are kept out of imports: 0 to 3650."`
+	GlassHours      int      `json:"glass_hours,omitempty" doc:"How long broken glass waits before it takes effect: 1 to 168; without it, as the server says."`
 	RetentionDays   int      `json:"retention_days" doc:"How long the values of log entries are kept at least: 31 to 3650."`
 	LoyaltyPrefixes []string `json:"loyalty_prefixes" maxItems:"50" doc:"The first 6 to 12 digits of the brand's own numbers, which are no payment cards."`
 	LoyaltyFields   []string `json:"loyalty_fields" maxItems:"20" doc:"Where such numbers may stand: external_id and attributes, as attr.NAME."`
@@ -292,6 +293,7 @@ type SettingsChange struct {
 	TicketPattern   *string  `json:"ticket_pattern,omitempty" maxLength:"100"`
 	CoolingDays     *int     `json:"cooling_days,omitempty" minimum:"0" maximum:"21"`
 	TombstoneDays   *int     `json:"tombstone_days,omitempty" minimum:"0" maximum:"3650"`
+	GlassHours      *int     `json:"glass_hours,omitempty" minimum:"0" maximum:"168" doc:"0: as the server says."`
 	RetentionDays   *int     `json:"retention_days,omitempty" minimum:"31" maximum:"3650"`
 	LoyaltyPrefixes []string `json:"loyalty_prefixes,omitzero" maxItems:"50"`
 	LoyaltyFields   []string `json:"loyalty_fields,omitzero" maxItems:"20"`
@@ -795,6 +797,7 @@ type Checkpoint struct {
 type Health struct {
 	Status string `json:"status" enum:"ok,failing"`
 	Detail string `json:"detail,omitempty"`
+	Owed   int    `json:"owed_stops,omitempty" doc:"Containments and revocations that the log of a brand could not take yet, on this server: it writes them there before anything else."`
 	Late   bool   `json:"late,omitempty" doc:"What follows from the logs is late on this server, alarms among it: GET /v1/followers says by how much."`
 }
 

@@ -88,8 +88,9 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 			}
 		}
 		logs, lerr := v.Logs(ctx) // before health, which says what was found
-		_, err := v.Health(ctx)
+		health, err := v.Health(ctx)
 		add("health", err, "the vault can serve")
+		addOwed(health, "stops", add)
 		if c.Server == "" && c.Database != "" {
 			c.running(ctx, std, add)
 		}
@@ -188,8 +189,27 @@ func (c *doctorCmd) running(ctx context.Context, std Streams, add finder) {
 	if v == nil {
 		return
 	}
-	_, err := v.Health(ctx)
+	health, err := v.Health(ctx)
 	add("running server", errors.Join(err, v.close()), "the server of this data directory can serve")
+	addOwed(health, "stops of the running server", add)
+}
+
+// addOwed says whether a server could not write stops into the logs that they are for. A log
+// that does not answer releases nothing meanwhile through this server; another server that
+// reaches it does not know of them.
+func addOwed(h *api.Health, check string, add finder) {
+	if h == nil {
+		return
+	}
+	var err error
+	if h.Owed > 0 {
+		err = errors.New(owedLine(h.Owed))
+	}
+	add(check, err, "every containment and revocation is in the logs")
+}
+
+func owedLine(n int) string {
+	return fmt.Sprintf("%s not in the log of a brand yet, because the database did not take it: the server that was asked writes it first; repeat the stop at another server if that one is lost", counted(int64(n), "stop"))
 }
 
 // shorter is what is wrong with a log of which the server has seen more than is there.

@@ -86,6 +86,7 @@ var examples = map[string][]string{
 	"principal create":           {"cloakroom principal create shop --kind service --role gucci=application", "export INES=$(cloakroom principal create ines --role gucci=incident-responder --quiet)"},
 	"principal describe":         {"cloakroom principal describe alice --team 'Gucci Client Service' --place Milan"},
 	"principal list":             {"cloakroom principal list"},
+	"principal show":             {"cloakroom principal show jun"},
 	"principal role":             {"cloakroom principal role --brand gucci ines", "cloakroom principal role --brand gucci ines incident-responder", "cloakroom principal role --brand gucci ines --remove"},
 	"principal key":              {"cloakroom principal key shop --label till --valid-for 720h"},
 	"principal renew":            {"cloakroom principal renew 12"},

@@ -20,6 +20,7 @@ type principalCmd struct {
 	Create     principalCreateCmd     `cmd:"" help:"Register a person or service with its roles, and create its first key."`
 	Describe   principalDescribeCmd   `cmd:"" help:"Say who a principal is to customers: display name, team, place."`
 	List       principalListCmd       `cmd:"" help:"List principals, their roles and credentials."`
+	Show       principalShowCmd       `cmd:"" help:"Show a principal: its roles, its keys, and who made them."`
 	Role       principalRoleCmd       `cmd:"" help:"Grant or remove a role."`
 	Key        principalKeyCmd        `cmd:"" help:"Create another key."`
 	Renew      principalRenewCmd      `cmd:"" help:"Replace a key; credentials made through it stay valid."`
@@ -162,6 +163,9 @@ func (c *principalListCmd) Run(ctx context.Context, std Streams) error {
 			}
 			for _, cr := range p.Credentials {
 				s := fmt.Sprint(cr.Lineage)
+				if cr.MadeBy != "" && cr.MadeBy != p.Name {
+					s += " (made by " + cr.MadeBy + ")"
+				}
 				if !cr.Revoked.IsZero() {
 					s += " (revoked)"
 				}
@@ -170,6 +174,32 @@ func (c *principalListCmd) Run(ctx context.Context, std Streams) error {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", p.Name, p.Kind, inWords(p.Profile), strings.Join(roles, " "), strings.Join(lineages, " "))
 		}
 		t.Flush()
+	})
+}
+
+type principalShowCmd struct {
+	remote
+	Name string `arg:"" help:"Name of the principal."`
+}
+
+// Run shows a principal.
+func (c *principalShowCmd) Run(ctx context.Context, std Streams) error {
+	call := func(v *connection) (*api.Principal, error) { return principalNamed(ctx, v, c.Name) }
+	return ask(ctx, std, &c.remote, call, func(w io.Writer, p *api.Principal) {
+		fmt.Fprintf(w, "%s, %s\n", p.Name, p.Kind)
+		for _, b := range slices.Sorted(maps.Keys(p.Roles)) {
+			fmt.Fprintf(w, "role   %s=%s\n", b, p.Roles[b])
+		}
+		for _, cr := range p.Credentials {
+			line := fmt.Sprintf("key    %d, lineage %d, %q, made %s", cr.ID, cr.Lineage, cr.Label, cr.Created.UTC().Format(time.DateOnly))
+			if cr.MadeBy != "" {
+				line += " by " + cr.MadeBy
+			}
+			if !cr.Revoked.IsZero() {
+				line += ", revoked " + cr.Revoked.UTC().Format(time.DateOnly)
+			}
+			fmt.Fprintln(w, line)
+		}
 	})
 }
 

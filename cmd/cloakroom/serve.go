@@ -34,7 +34,7 @@ type serveCmd struct {
 	Log           string        `name:"log-level" help:"Lowest severity in the log: debug, info (a line a request), warn or error." enum:"debug,info,warn,error" default:"info"`
 	Metrics       string        `name:"metrics-listen" help:"Address on this machine that serves GET /metrics without a key, such as 127.0.0.1:9464." placeholder:"HOST:PORT"`
 	AlarmPatience time.Duration `help:"How long the alarm of an act that needs two people is tried, before the act takes effect without it." default:"10m" placeholder:"TIME"`
-	GlassDelay    time.Duration `help:"How long broken glass waits (cloakroom change break-glass). Give every server of a vault the same." default:"4h" placeholder:"TIME"`
+	GlassDelay    time.Duration `help:"How long broken glass waits (cloakroom change break-glass) where a brand does not say (cloakroom settings set --glass-hours). Give every server of a vault the same." default:"4h" placeholder:"TIME"`
 	Allow         []string      `name:"allow-receiver" help:"Network of this machine or a private one in which webhooks for alarms may be, such as 10.1.0.0/16. Repeatable." placeholder:"CIDR"`
 	Witness       []string      `help:"Witness that cosigns the logs: its verifier key, a space and its address. Repeatable." placeholder:"KEY URL" sep:"none"`
 	smtp

@@ -34,6 +34,7 @@ func (c *settingsShowCmd) Run(ctx context.Context, std Streams) error {
 			{"cooling_days", fmt.Sprint(s.CoolingDays), "that erased customers' keys lie aside"},
 			{"tombstone_days", fmt.Sprint(s.TombstoneDays), "that they are kept out of imports after that"},
 			{"retention_days", fmt.Sprint(s.RetentionDays), "that the log keeps who read what"},
+			{"glass_hours", hoursSet(s.GlassHours), "that broken glass waits; -: as the server says"},
 			{"loyalty_prefixes", strings.Join(s.LoyaltyPrefixes, " "), "of numbers that are no payment cards"},
 			{"loyalty_fields", strings.Join(s.LoyaltyFields, " "), "where these may stand"},
 		} {
@@ -47,6 +48,14 @@ func (c *settingsShowCmd) Run(ctx context.Context, std Streams) error {
 	})
 }
 
+// hoursSet is a number of hours, empty where none is set.
+func hoursSet(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
 type settingsSetCmd struct {
 	forBrand
 	Country       *string  `help:"Country where the brand is established." placeholder:"CC"`
@@ -58,6 +67,7 @@ type settingsSetCmd struct {
 	TombstoneDays *int     `help:"For how long erased customers are kept out of imports: 0 to 3650. Fewer take a second person." placeholder:"N"`
 	CoolingDays   *int     `help:"How long erased customers' keys lie aside: 0 to 21; 0 destroys keys at once. Fewer take a second person." placeholder:"N"`
 	RetentionDays *int     `help:"How long the log keeps who read what at least: 31 to 3650. Fewer take a second person." placeholder:"N"`
+	GlassHours    *int     `help:"How long broken glass waits before it takes effect: 1 to 168; 0: as the server says (serve --glass-delay). Fewer, or the first ones, take a second person." placeholder:"N"`
 	Prefixes      []string `name:"loyalty-prefix" help:"The first 6 to 12 digits of the brand's own numbers; all of them, they replace those of before. none: no more." placeholder:"DIGITS"`
 	Fields        []string `name:"loyalty-field" help:"Where such numbers may stand: external_id or attr.NAME." placeholder:"FIELD"`
 	Version       int      `help:"The version that the change was written for: refused where another is in force." placeholder:"N"`
@@ -76,7 +86,7 @@ See docs/settings.md for what each setting does.`
 // change is what the flags ask for.
 func (c *settingsSetCmd) change() (api.SettingsChange, error) {
 	in := api.SettingsChange{Version: c.Version, Country: c.Country, PhoneCountry: c.PhoneCountry, MailFrom: c.MailFrom, MailReplyTo: c.MailReplyTo,
-		TicketPattern: c.TicketPattern, CoolingDays: c.CoolingDays, TombstoneDays: c.TombstoneDays, RetentionDays: c.RetentionDays}
+		TicketPattern: c.TicketPattern, CoolingDays: c.CoolingDays, TombstoneDays: c.TombstoneDays, RetentionDays: c.RetentionDays, GlassHours: c.GlassHours}
 	if c.Languages != nil {
 		in.Languages = append([]string{}, strings.Fields(*c.Languages)...)
 	}
@@ -90,7 +100,7 @@ func (c *settingsSetCmd) change() (api.SettingsChange, error) {
 		in.LoyaltyFields = c.Fields
 	}
 	empty := in.Country == nil && in.PhoneCountry == nil && in.MailFrom == nil && in.MailReplyTo == nil && in.TicketPattern == nil &&
-		in.CoolingDays == nil && in.TombstoneDays == nil && in.RetentionDays == nil && in.Languages == nil && in.LoyaltyPrefixes == nil && in.LoyaltyFields == nil
+		in.CoolingDays == nil && in.TombstoneDays == nil && in.RetentionDays == nil && in.GlassHours == nil && in.Languages == nil && in.LoyaltyPrefixes == nil && in.LoyaltyFields == nil
 	if empty {
 		return in, &usageError{"name a setting to change, such as --ticket-pattern 'CASE-[0-9]+'"}
 	}

@@ -83,6 +83,9 @@ func (c *statusCmd) Run(ctx context.Context, std Streams) error {
 			if out.Health.Late {
 				health += ", alarms are late: cloakroom doctor says by how much"
 			}
+			if out.Health.Owed > 0 {
+				health += "; " + owedLine(out.Health.Owed)
+			}
 			fmt.Fprintf(w, "health   %s\n", health)
 			fmt.Fprintf(w, "brands   %d\n", len(out.Brands))
 			fmt.Fprint(w, "you      ")

@@ -264,9 +264,17 @@ func (d *Desk) principal(ctx context.Context, name string) (*api.Principal, erro
 	if err != nil {
 		return nil, err
 	}
+	makers := map[uint64]string{p.ID: p.Name, 0: ""}
 	for _, c := range creds {
+		if _, ok := makers[c.MadeBy]; !ok {
+			by, err := d.Door.Identity.Get(ctx, c.MadeBy)
+			if err != nil && !errors.Is(err, identity.ErrNoPrincipal) && !errors.Is(err, rights.ErrVoid) {
+				return nil, err
+			}
+			makers[c.MadeBy] = cmp.Or(by.Name, fmt.Sprintf("principal %d", c.MadeBy))
+		}
 		out.Credentials = append(out.Credentials, api.Credential{
-			ID: c.ID, Lineage: c.Lineage, Label: c.Label, Export: c.Export, Created: c.Created, Expires: c.Expires, Revoked: c.Revoked,
+			ID: c.ID, Lineage: c.Lineage, Label: c.Label, Export: c.Export, Created: c.Created, Expires: c.Expires, Revoked: c.Revoked, MadeBy: makers[c.MadeBy],
 		})
 	}
 	return out, nil

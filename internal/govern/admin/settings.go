@@ -28,7 +28,7 @@ func (d *Desk) Settings(ctx context.Context, c identity.Caller, brand string) (*
 	return &api.Settings{
 		Version: v.Brand.Version, Country: s.Country, PhoneCountry: s.PhoneCountry, Languages: some(s.Languages),
 		MailFrom: s.MailFrom, MailReplyTo: s.MailReplyTo, TicketPattern: s.TicketPattern,
-		CoolingDays: s.CoolingDays, TombstoneDays: s.TombstoneDays, RetentionDays: s.RetentionDays,
+		CoolingDays: s.CoolingDays, TombstoneDays: s.TombstoneDays, RetentionDays: s.RetentionDays, GlassHours: s.GlassHours,
 		LoyaltyPrefixes: some(s.LoyaltyPrefixes), LoyaltyFields: some(s.LoyaltyFields),
 	}, nil
 }
@@ -48,7 +48,7 @@ func changed(s brands.Settings, req api.SettingsChange) brands.Settings {
 			*x.to = *x.from
 		}
 	}
-	for _, x := range []struct{ to, from *int }{{&s.CoolingDays, req.CoolingDays}, {&s.TombstoneDays, req.TombstoneDays}, {&s.RetentionDays, req.RetentionDays}} {
+	for _, x := range []struct{ to, from *int }{{&s.CoolingDays, req.CoolingDays}, {&s.TombstoneDays, req.TombstoneDays}, {&s.RetentionDays, req.RetentionDays}, {&s.GlassHours, req.GlassHours}} {
 		if x.from != nil {
 			*x.to = *x.from
 		}

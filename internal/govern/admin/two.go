@@ -190,7 +190,38 @@ func (d *Desk) roleGains(ctx context.Context, p roleGiven) (g gained, err error)
 
 func (d *Desk) roleNeeds(ctx context.Context, _ change.Order, p roleGiven) (change.Need, error) {
 	g, err := d.roleGains(ctx, p)
+	if err != nil {
+		return g.need, err
+	}
+	last, err := d.lastContainer(ctx, p)
+	g.need.Two = g.need.Two || last
 	return g.need, err
+}
+
+// lastContainer reports whether nobody could contain a group administrator after a change of
+// a role: the last person at the group who may contain would lose that.
+func (d *Desk) lastContainer(ctx context.Context, p roleGiven) (bool, error) {
+	if p.Brand != record.Group || p.Was == "" {
+		return false, nil
+	}
+	policy, _, err := d.Door.Access.Current(ctx, record.Group)
+	if err != nil {
+		return false, err
+	}
+	contains := func(id uint64, role string) bool {
+		who := identity.Who{Caller: identity.Caller{Principal: id}, Role: role, Brand: record.Group}
+		_, err := policy.Authorize(who, access.ActContain, "", 0)
+		return err == nil
+	}
+	if !contains(p.Principal, p.Was) || p.Role != "" && contains(p.Principal, p.Role) {
+		return false, nil
+	}
+	left := false
+	err = d.Door.Identity.People(ctx, record.Group, func(id uint64, role string) error {
+		left = left || id != p.Principal && contains(id, role)
+		return nil
+	})
+	return !left, err
 }
 
 func (d *Desk) roleText(ctx context.Context, _ change.Order, p roleGiven) (change.Text, error) {
@@ -209,6 +240,9 @@ func (d *Desk) roleText(ctx context.Context, _ change.Order, p roleGiven) (chang
 	}
 	if p.Was != "" && p.Role != "" {
 		t.Title += ", in the place of " + p.Was
+	}
+	if last, lerr := d.lastContainer(ctx, p); lerr == nil && last {
+		t.Lines = append(t.Lines, "after this, nobody can contain an administrator of the group")
 	}
 	return t, err
 }

@@ -89,7 +89,8 @@ func (d *Desk) undoers(ctx context.Context, brand record.BrandID, policy *access
 	err = d.Door.Identity.People(ctx, brand, func(id uint64, role string) error {
 		who := identity.Who{Caller: identity.Caller{Principal: id}, Role: role, Brand: brand}
 		if _, err := policy.Authorize(who, access.ActContain, "", 0); err == nil && id != local.Principal {
-			out = append(out, containment.Undoer{Principal: id})
+			_, err := policy.Authorize(who, access.ActAdminister, "", 0)
+			out = append(out, containment.Undoer{Principal: id, Administers: err == nil})
 		}
 		return nil
 	})

@@ -49,6 +49,8 @@ type Settings struct {
 	TombstoneDays int `json:"tombstone_days"`
 	// RetentionDays is how long the values of log entries are kept at least: who acted, when.
 	RetentionDays int `json:"retention_days"`
+	// GlassHours is how long broken glass waits before it takes effect; 0: as the server says.
+	GlassHours int `json:"glass_hours,omitempty"`
 	// LoyaltyPrefixes begin the brand's own numbers, which are no payment cards in LoyaltyFields.
 	LoyaltyPrefixes []string `json:"loyalty_prefixes,omitempty"`
 	LoyaltyFields   []string `json:"loyalty_fields,omitempty"`
@@ -70,6 +72,8 @@ const (
 	MinRetentionDays = 31
 	// MaxRetentionDays is ten years: the longest limitation of claims that brands asked for.
 	MaxRetentionDays = 3650
+	// MaxGlassHours is a week: who waits longer has found a second person.
+	MaxGlassHours = 168
 
 	maxPattern   = 100
 	maxLanguages = 20
@@ -138,6 +142,17 @@ var settings = []struct {
 			return ""
 		}
 		return "who read customers can be erased from the log sooner"
+	}},
+	{name: "glass_hours", text: func(s *Settings) string {
+		if s.GlassHours == 0 {
+			return ""
+		}
+		return strconv.Itoa(s.GlassHours)
+	}, weaker: func(was, is *Settings) string {
+		if was.GlassHours > 0 && is.GlassHours >= was.GlassHours {
+			return ""
+		}
+		return "people may have less time to refuse what one hand does by broken glass" // how long a server waits is not known here
 	}},
 	{name: "loyalty_prefixes", text: func(s *Settings) string { return strings.Join(s.LoyaltyPrefixes, " ") }},
 	{name: "loyalty_fields", text: func(s *Settings) string { return strings.Join(s.LoyaltyFields, " ") }},
@@ -216,6 +231,9 @@ func (s Settings) Checked() (Settings, error) {
 	if s.RetentionDays < MinRetentionDays || s.RetentionDays > MaxRetentionDays {
 		return s, refused("retention_days", fmt.Sprintf("are %d to %d", MinRetentionDays, MaxRetentionDays))
 	}
+	if s.GlassHours < 0 || s.GlassHours > MaxGlassHours {
+		return s, refused("glass_hours", fmt.Sprintf("are 1 to %d, or 0 for as long as the server says", MaxGlassHours))
+	}
 	return s, s.loyalty()
 }
 
@@ -275,6 +293,11 @@ func (b *Brand) Cooling() time.Duration {
 // come back by an import.
 func (b *Brand) Tombstones() time.Duration {
 	return time.Duration(b.Settings.TombstoneDays) * 24 * time.Hour
+}
+
+// Glass is how long broken glass waits before it takes effect; 0: as the server says.
+func (b *Brand) Glass() time.Duration {
+	return time.Duration(b.Settings.GlassHours) * time.Hour
 }
 
 // Retention is how long the values of the brand's log entries are kept at least.

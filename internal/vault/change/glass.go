@@ -1,6 +1,7 @@
 package change
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -75,7 +76,7 @@ func (d *Desk) BreakGlass(ctx context.Context, c identity.Caller, id string, req
 		if err != nil {
 			return nil, err
 		}
-		x.Glass, x.GlassIn, x.Reason = r.At().Add(delay), r.Entry(), req.Reason
+		x.Glass, x.GlassIn, x.Reason = due, r.Entry(), req.Reason
 		unbound := revision.Unbound(ctx)
 		if err := d.move(unbound, d.DB, x, Asked); err != nil {
 			return nil, err
@@ -96,12 +97,18 @@ func (d *Desk) BreakGlass(ctx context.Context, c identity.Caller, id string, req
 	return shown, err
 }
 
-// delay is how long broken glass waits at a brand.
-func (d *Desk) delay(context.Context, record.BrandID) (time.Duration, error) {
-	if d.Glass > 0 {
-		return d.Glass, nil
+// delay is how long broken glass waits at a brand: as the brand says, or where it says
+// nothing, and at the group, as this server does.
+func (d *Desk) delay(ctx context.Context, brand record.BrandID) (time.Duration, error) {
+	usual := cmp.Or(d.Glass, DefaultGlass)
+	if brand == record.Group {
+		return usual, nil
 	}
-	return DefaultGlass, nil
+	b, err := d.Door.Brands.Whole(ctx, brand)
+	if err != nil {
+		return 0, err
+	}
+	return cmp.Or(b.Glass(), usual), nil
 }
 
 // broken makes an act by broken glass, if its time has come and nobody is missing.
@@ -133,16 +140,12 @@ func (d *Desk) glassHolds(ctx context.Context, x *request, need Need) error {
 	if err != nil {
 		return errors.Join(ErrForged, err)
 	}
-	broke, ok := e.Detail.(entry.ChangeGlass)
-	delay, err := d.delay(ctx, x.Who.Brand)
-	if err != nil {
-		return err
-	}
+	broke, ok := e.Detail.(entry.ChangeGlass) // which says until when, whatever the setting is by now
 	now, err := d.DB.Now(ctx)
 	if err != nil {
 		return err
 	}
-	if !ok || broke.Change != x.ID || e.Principal != x.Who.Principal || now.Before(e.At.Add(delay)) {
+	if !ok || broke.Change != x.ID || e.Principal != x.Who.Principal || now.Before(entry.MomentTime(broke.Due)) || entry.MomentTime(broke.Due).IsZero() {
 		return ErrForged
 	}
 	if !need.Widens {

@@ -331,6 +331,19 @@ func of(active []Containment, who identity.Who) (stop Stop) {
 type Undoer struct {
 	Principal uint64
 	Lineages  []uint64
+	// Administers says that they may also administer where they contain.
+	Administers bool
+}
+
+// counted leaves out of the undoers at the group those who may administer it: they can make
+// others. Otherwise an administrator who may contain, too, could not be contained by the one
+// responder that there is. Where all may administer, all count.
+func counted(undoers []Undoer, brand record.BrandID) []Undoer {
+	others := slices.DeleteFunc(slices.Clone(undoers), func(u Undoer) bool { return u.Administers })
+	if brand != record.Group || len(others) == 0 {
+		return undoers
+	}
+	return others
 }
 
 // left counts the undoers at a brand who are not contained themselves, ignoring `except`.
@@ -349,7 +362,7 @@ func left(undoers []Undoer, active []Containment, brand record.BrandID, except u
 // locksOut reports whether a containment leaves no undoer, or none but its own author: a
 // stolen key must not be the only one left.
 func locksOut(c Containment, active []Containment, undoers []Undoer) bool {
-	after := append(slices.Clone(active), c)
+	after, undoers := append(slices.Clone(active), c), counted(undoers, c.Brand)
 	if left(undoers, after, c.Brand, 0) == 0 {
 		return true
 	}

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
 func TestMayUndo(t *testing.T) {
 	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	c := Containment{At: at}
-	undoers := []Undoer{{7, []uint64{70, 71}}, {8, []uint64{80}}}
+	undoers := []Undoer{{Principal: 7, Lineages: []uint64{70, 71}}, {Principal: 8, Lineages: []uint64{80}}}
 	for _, x := range []struct {
 		name               string
 		principal, lineage uint64
@@ -34,7 +36,7 @@ func TestMayUndo(t *testing.T) {
 // which it was made. A rule is nobody.
 func TestMayUndoAlone(t *testing.T) {
 	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	undoers := []Undoer{{0, []uint64{0}}, {7, []uint64{70, 71}}, {8, []uint64{80}}}
+	undoers := []Undoer{{Principal: 0, Lineages: []uint64{0}}, {Principal: 7, Lineages: []uint64{70, 71}}, {Principal: 8, Lineages: []uint64{80}}}
 	for _, x := range []struct {
 		name                   string
 		by, principal, lineage uint64
@@ -55,5 +57,23 @@ func TestMayUndoAlone(t *testing.T) {
 		if c.MayUndoAlone(undoers, x.principal, x.lineage, at.Add(-time.Hour), at.Add(x.after)) != x.may {
 			t.Errorf("%s: want %v", x.name, x.may)
 		}
+	}
+}
+
+// The one responder of the group contains an administrator of it, also one who may contain;
+// a responder's stolen key does not contain the other responders.
+func TestTheLastResponderContainsAnAdministrator(t *testing.T) {
+	responder, other, admin := Undoer{Principal: 1, Lineages: []uint64{1}}, Undoer{Principal: 2, Lineages: []uint64{2}}, Undoer{Principal: 3, Lineages: []uint64{3}, Administers: true}
+	by := func(target uint64, undoers ...Undoer) bool {
+		return locksOut(Containment{Brand: record.Group, Kind: Principal, Target: target, By: 1}, nil, undoers)
+	}
+	if by(3, responder, admin) {
+		t.Error("an administrator who may contain cannot be contained")
+	}
+	if !by(2, responder, other, admin) {
+		t.Error("a responder contains the only other one")
+	}
+	if !by(1, responder, admin) {
+		t.Error("the last responder contains themselves")
 	}
 }

@@ -78,6 +78,7 @@ type Credential struct {
 	Created time.Time
 	Expires time.Time // zero: never
 	Revoked time.Time // zero: not revoked
+	MadeBy  uint64    // who made it or had its holder invited; in lists alone, 0: not known
 }
 
 // Role is a principal's role at a brand; at record.Group it holds for every brand

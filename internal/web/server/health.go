@@ -52,7 +52,7 @@ func (s *Server) health(ctx context.Context, _ identity.Caller, _ *none) (*api.H
 	if _, err := s.vault.Ledger.Size(ctx, record.Group); err != nil {
 		return nil, unhealthy("the database does not answer, or holds no vault: run `cloakroom doctor` on the server's machine")
 	}
-	return &api.Health{Status: "ok", Late: s.vault.Followers.Late()}, nil
+	return &api.Health{Status: "ok", Late: s.vault.Followers.Late(), Owed: s.vault.Ledger.Owed()}, nil
 }
 
 func unhealthy(detail string) *api.Error {
@@ -86,7 +86,7 @@ func (s *Server) ready(ctx context.Context, _ identity.Caller, _ *none) (*api.He
 	if !s.vault.Ledger.Stats().Writable {
 		return nil, not("the log cannot be written")
 	}
-	return &api.Health{Status: "ok", Late: s.vault.Followers.Late()}, nil
+	return &api.Health{Status: "ok", Late: s.vault.Followers.Late(), Owed: s.vault.Ledger.Owed()}, nil
 }
 
 func (s *Server) whoami(ctx context.Context, c identity.Caller, _ *none) (*api.Whoami, error) {
