@@ -451,7 +451,7 @@ type PolicyDiff struct {
 
 // BudgetRules is the text of a brand's budgets, a rule a line.
 type BudgetRules struct {
-	Rules   string `json:"rules" maxLength:"49152"`
+	Rules   string `json:"rules" maxLength:"4194304"`
 	Default bool   `json:"default,omitempty" doc:"Set the default budgets in place of rules."`
 	Version string `json:"version,omitempty" maxLength:"64" doc:"Names the budgets in force. Budgets that are set with it are refused as a conflict where others are in force by then."`
 }

@@ -254,7 +254,22 @@ func (d *Desk) budgetsFit(ctx context.Context, _ change.Order, p budgetsGiven) e
 }
 
 func (d *Desk) giveBudgets(ctx context.Context, o change.Order, p budgetsGiven) (bool, error) {
-	_, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: o.Who, Detail: entry.BudgetRules{Rules: p.Rules}})
+	parts := budget.Cut(p.Rules)
+	if parts == nil {
+		_, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: o.Who, Detail: entry.BudgetRules{Rules: p.Rules}})
+		return err == nil, err
+	}
+	for _, x := range parts {
+		_, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: o.Who, Detail: entry.BudgetPart{SHA256: x.SHA256, Part: x.Part, Of: x.Of, Rules: x.Text}})
+		if err != nil {
+			return false, err
+		}
+	}
+	// Parts that somebody else wrote between these put neither into force, or theirs.
+	now, err := d.Ledger.Rules(ctx, p.Brand)
+	if err == nil && string(now.Encode()) != p.Rules {
+		err = fmt.Errorf("%w: somebody else set budgets at the same moment", change.ErrChanged)
+	}
 	return err == nil, err
 }
 

@@ -58,6 +58,7 @@ var markers = [...]string{
 	KindCanary:         "change",
 	KindIncident:       "change",
 	KindHold:           "change",
+	KindBudget:         "change",
 }
 
 func marker(k Kind) string {

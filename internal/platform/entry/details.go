@@ -154,6 +154,16 @@ type BudgetRules struct {
 	Extra
 }
 
+// BudgetPart is a part of rules that are too long for one entry, as budget.Cut makes them.
+// The rules are in force from the next group commit after the last part on.
+type BudgetPart struct {
+	SHA256 string `log:"sha256,clear"`
+	Part   int    `log:"part,clear"`
+	Of     int    `log:"of,clear"`
+	Rules  string `log:"rules,clear"`
+	Extra
+}
+
 // Profile is who a principal is in words for people.
 type Profile struct {
 	Display string `log:"display"`
@@ -844,6 +854,7 @@ func init() {
 	register(KindRefusal, "", Refused{})
 	register(KindPolicy, "", PolicyActivated{})
 	register(KindBudget, "", BudgetRules{})
+	register(KindBudget, "part", BudgetPart{})
 
 	register(KindAdministration, "brand-create", BrandCreated{})
 	register(KindAdministration, "principal-create", PrincipalCreated{})

@@ -108,7 +108,7 @@ func (f *File) log(ctx context.Context, out *evidence.FileWriter, b *brands.Bran
 			return err
 		}
 	}
-	w := &logWriter{file: f, out: out, brand: b, tree: tree, first: true, before: map[string]evidence.EntryLine{}, ask: ask, since: uint64(tree.N)}
+	w := &logWriter{file: f, out: out, brand: b, tree: tree, first: true, before: map[string][]evidence.EntryLine{}, ask: ask, since: uint64(tree.N)}
 	w.pinned = map[uint64]bool{}
 	if b.Name == f.subject.Owner {
 		w.pinned = f.pinned
@@ -153,11 +153,12 @@ type logWriter struct {
 	tree   tlog.Tree
 	ask    []question
 	pinned map[uint64]bool
-	first  bool                          // nothing of the incident came yet
-	since  uint64                        // where it began
-	at     time.Time                     // and when
-	before map[string]evidence.EntryLine // the rules in force when it began
-	epochs [][]byte                      // checkpoints that epochs name
+	first  bool                            // nothing of the incident came yet
+	since  uint64                          // where it began
+	at     time.Time                       // and when
+	before map[string][]evidence.EntryLine // the rules in force when it began, a part a line
+	parts  []evidence.EntryLine            // of budget rules, until the last one puts them into force
+	epochs [][]byte                        // checkpoints that epochs name
 	prove  func(index uint64) (tlog.RecordProof, error)
 	proven int
 	buf    bytes.Buffer
@@ -169,7 +170,7 @@ func rules(e *entry.Entry) string {
 	switch e.Detail.(type) {
 	case entry.PolicyActivated:
 		return "policy"
-	case entry.BudgetRules:
+	case entry.BudgetRules, entry.BudgetPart:
 		return "budget"
 	case entry.DetectionRules:
 		return "detection"
@@ -195,12 +196,28 @@ func (w *logWriter) see(ctx context.Context, x *ledger.Leaf) error {
 		}
 	case e.Kind == entry.KindEpoch:
 	case kind != "" && w.first:
-		w.before[kind] = line(x)
+		w.put(kind, x)
 		return nil
 	case w.first || kind == "" && e.Kind != entry.KindContainment:
 		return nil
 	}
 	return w.take(ctx, line(x), e)
+}
+
+// put keeps what was put into force last, in the place of what was in force before. Rules in
+// parts are in force from the last part on.
+func (w *logWriter) put(kind string, x *ledger.Leaf) {
+	p, ok := x.Entry.Detail.(entry.BudgetPart)
+	if !ok {
+		w.before[kind], w.parts = []evidence.EntryLine{line(x)}, nil
+		return
+	}
+	if p.Part == 1 {
+		w.parts = nil
+	}
+	if w.parts = append(w.parts, line(x)); p.Part == p.Of {
+		w.before[kind], w.parts = w.parts, nil
+	}
 }
 
 // counts reports whether an entry says something of a scope: what a tally counts, and what
@@ -225,7 +242,7 @@ func (w *logWriter) begin(ctx context.Context, first *ledger.Leaf) error {
 	w.first, w.since, w.at = false, first.Index, first.Entry.At
 	var list []evidence.EntryLine
 	for _, x := range w.before {
-		list = append(list, x)
+		list = append(list, x...)
 	}
 	slices.SortFunc(list, func(a, b evidence.EntryLine) int { return int(a.Index) - int(b.Index) })
 	for _, x := range list {

@@ -97,7 +97,7 @@ func (r reader) account(absent bool) *account {
 }
 
 // maxSnapshotText bounds the texts in a snapshot, which are read whole.
-const maxSnapshotText = 1 << 20
+const maxSnapshotText = MaxText
 
 // maxAbsent bounds the searches of one bucket, far above what can be logged in five minutes.
 const maxAbsent = 1 << 40

@@ -145,7 +145,7 @@ func (l *Ledger) event(ctx context.Context, ev Event) (*request, *chain, error) 
 	case ev.Kind == entry.KindDisclosure, ev.Kind == entry.KindSearch:
 		return nil, nil, errors.New("a release is appended with a hold, not recorded")
 	case ev.Kind == entry.KindBudget:
-		if _, err := rulesOf(ev.Detail); err != nil {
+		if _, err := rulesOf(new(budget.Parts), ev.Detail); err != nil {
 			return nil, nil, fmt.Errorf("logging budget rules: %w", err)
 		}
 	case len(ev.Ords) > 0 && ev.Commit == nil:

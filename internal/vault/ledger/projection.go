@@ -31,10 +31,11 @@ type projection struct {
 	back       entry.Set // whose erasure was taken back
 	holds      holds     // legal holds, see holds.go; written under mu
 	rights     *rights.Book
-	stops      stops   // by entries of this log, see stops.go
-	epochs     []epoch // those that begin in this log; the committer alone asks and adds
-	recent     *recent // nil where nothing is kept: while a log is read that may be long
-	moved      func()  // called when an entry takes rights away; nil while a log is read
+	stops      stops        // by entries of this log, see stops.go
+	parts      budget.Parts // of rules that are not all here yet; written under mu
+	epochs     []epoch      // those that begin in this log; the committer alone asks and adds
+	recent     *recent      // nil where nothing is kept: while a log is read that may be long
+	moved      func()       // called when an entry takes rights away; nil while a log is read
 }
 
 const pageSize = 4096
@@ -262,6 +263,13 @@ func countsOf(e *entry.Entry, ords []record.Ordinal) (out []budget.Disclosure, e
 	return append(out, d), nil
 }
 
+// gathered returns the parts of budget rules of which some are to come.
+func (p *projection) gathered() budget.Parts {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.parts.Clone()
+}
+
 // note is take without the budgets, which a group of our own counts by itself.
 func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) error {
 	if p.recent != nil {
@@ -272,14 +280,16 @@ func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) er
 	case released(e.Kind):
 		p.count(ords)
 	case e.Kind == entry.KindBudget:
-		rules, err := rulesOf(e.Detail)
+		rules, err := rulesOf(&p.parts, e.Detail)
 		if errors.Is(err, entry.ErrNewer) {
 			return fmt.Errorf("entry %d: %w", index, err)
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrTampered, err)
 		}
-		p.book.SetRules(rules)
+		if rules != nil {
+			p.book.SetRules(rules)
+		}
 	case erases(e.Kind):
 		p.fates(e.Kind, ords)
 	case e.Kind == entry.KindContainment:
@@ -292,11 +302,18 @@ func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) er
 	return nil
 }
 
-// rulesOf reads the rules of a KindBudget entry.
-func rulesOf(d entry.Detail) (*budget.Rules, error) {
-	rules, ok := d.(entry.BudgetRules)
-	if !ok {
-		return nil, fmt.Errorf("a change of budgets: %w", entry.ErrNewer)
+// rulesOf reads the rules of a KindBudget entry, nil where parts of them are to come.
+func rulesOf(parts *budget.Parts, d entry.Detail) (*budget.Rules, error) {
+	switch d := d.(type) {
+	case entry.BudgetRules:
+		*parts = budget.Parts{}
+		return budget.DecodeRules([]byte(d.Rules))
+	case entry.BudgetPart:
+		text, whole := parts.Take(budget.Part{SHA256: d.SHA256, Part: d.Part, Of: d.Of, Text: d.Rules})
+		if !whole {
+			return nil, nil
+		}
+		return budget.DecodeRules([]byte(text))
 	}
-	return budget.DecodeRules([]byte(rules.Rules))
+	return nil, fmt.Errorf("a change of budgets: %w", entry.ErrNewer)
 }

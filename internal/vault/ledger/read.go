@@ -530,10 +530,13 @@ func (l *Ledger) Rules(ctx context.Context, brand record.BrandID) (*budget.Rules
 		return nil, err
 	}
 	_, known := c.proj.releases(nil)
-	rules := c.proj.book.Rules() // of known, or newer
+	rules, parts := c.proj.book.Rules(), c.proj.gathered() // of known, or newer
 	err = l.Scan(ctx, brand, known, func(_ uint64, e entry.Entry, _ []record.Ordinal) (err error) {
 		if e.Kind == entry.KindBudget {
-			rules, err = rulesOf(e.Detail)
+			var next *budget.Rules
+			if next, err = rulesOf(&parts, e.Detail); next != nil {
+				rules = next
+			}
 		}
 		return err
 	})

@@ -44,8 +44,8 @@ const (
 	// transaction of its own, so that commits in between wait for no large one.
 	snapshotPart = 256 << 10
 
-	snapshotVersion = "cloakroom log projection 7"
-	// Those of earlier releases: the sixth did not know epochs, legal holds and stops that
+	snapshotVersion = "cloakroom log projection 8"
+	// Those of earlier releases: the seventh did not know parts of budget rules, the sixth did not know epochs, legal holds and stops that
 	// end by themselves, the fifth did not know erasures that cool, the third neither
 	// rights nor stops, the second counted a search that found nobody as a
 	// customer, the first did not say who was erased either.
@@ -53,6 +53,7 @@ const (
 	snapshotVersion2 = "cloakroom log projection 2"
 	snapshotVersion3 = "cloakroom log projection 3"
 	snapshotVersion5 = "cloakroom log projection 5"
+	snapshotVersion7 = "cloakroom log projection 7"
 	snapshotVersion6 = "cloakroom log projection 6"
 )
 
@@ -142,6 +143,7 @@ func (p *projection) encode(w *bufio.Writer) error {
 		codec.Put(w, e.first)
 	}
 	p.holds.encode(w)
+	codec.PutText(w, p.parts.String())
 	p.rights.Encode(w)
 	p.stops.encode(w)
 	return p.book.Encode(w)
@@ -178,7 +180,7 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 	version := string(in.Text(maxSnapshotText))
 	decode := budget.DecodeBook
 	switch version {
-	case snapshotVersion, snapshotVersion6, snapshotVersion5, snapshotVersion3:
+	case snapshotVersion, snapshotVersion7, snapshotVersion6, snapshotVersion5, snapshotVersion3:
 	case snapshotVersion1, snapshotVersion2:
 		decode = budget.DecodeOlderBook
 	default:
@@ -213,7 +215,7 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 	for _, s := range sets {
 		decodeSet(in, s)
 	}
-	if version == snapshotVersion {
+	if version == snapshotVersion || version == snapshotVersion7 {
 		for range in.Number(1 << 20) {
 			e := epoch{string(in.Text(maxSnapshotText)), in.Number(1 << 62)}
 			if in.Err() != nil {
@@ -223,10 +225,15 @@ func decodeProjection(r *bufio.Reader) (*projection, error) {
 		}
 		p.holds.decode(in)
 	}
+	if version == snapshotVersion {
+		var err error
+		p.parts, err = budget.ParseParts(string(in.Text(budget.MaxText + maxSnapshotText)))
+		in.Fail(err)
+	}
 	failed := in.Err()
-	if failed == nil && (version == snapshotVersion || version == snapshotVersion6 || version == snapshotVersion5) {
+	if failed == nil && slices.Contains([]string{snapshotVersion, snapshotVersion7, snapshotVersion6, snapshotVersion5}, version) {
 		if p.rights, failed = rights.Decode(r); failed == nil {
-			p.stops, failed = decodeStops(r, version != snapshotVersion)
+			p.stops, failed = decodeStops(r, version != snapshotVersion && version != snapshotVersion7)
 		}
 	}
 	if failed == nil {

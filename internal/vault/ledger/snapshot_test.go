@@ -343,3 +343,33 @@ func TestASnapshotHasLegalHolds(t *testing.T) {
 		}
 	}
 }
+
+// A snapshot between two parts of budget rules has those that came, so that a server which
+// starts from it puts the rules into force with the others.
+func TestASnapshotHasPartsOfRules(t *testing.T) {
+	var list []budget.Rule
+	for i := range uint64(3_000) {
+		list = append(list, budget.Rule{Kind: budget.Principal, Principal: i + 1, Class: budget.Clear, Window: budget.Day, Limit: 7})
+	}
+	rules, err := budget.NewRules(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := budget.Cut(string(rules.Encode()))
+	p := newProjection()
+	for i, x := range cut {
+		if p.book.Rules() != nil && len(p.book.Rules().List()) > 0 {
+			t.Fatalf("in force after %d of %d parts", i, len(cut))
+		}
+		e := entry.Entry{Kind: entry.KindBudget, Detail: entry.BudgetPart{SHA256: x.SHA256, Part: x.Part, Of: x.Of, Rules: x.Text}}
+		if err := p.note(uint64(i), e, nil); err != nil {
+			t.Fatal(err)
+		}
+		if p, err = decodeProjection(bufio.NewReader(bytes.NewReader(bytesOf(t, p)))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(cut) < 3 || !bytes.Equal(p.book.Rules().Encode(), rules.Encode()) {
+		t.Errorf("after %d parts, %d rules hold", len(cut), len(p.book.Rules().List()))
+	}
+}

@@ -34,7 +34,7 @@ func CheckText(field, text string) error {
 // chance. Every other detail is checked, so that nobody has to remember a new one.
 var encoded = map[entry.Kind][]string{
 	entry.KindPolicy:         {"sha256"},
-	entry.KindBudget:         {"rules"},
+	entry.KindBudget:         {"rules", "sha256"},
 	entry.KindExport:         {"cohort"},
 	entry.KindAdministration: {"digest"},
 	entry.KindIncident:       {"digest", "rules", "book", "receipt", "values"},

@@ -88,6 +88,7 @@ type Detector struct {
 	// none yet.
 	limits     *budget.Rules
 	limitsText string
+	parts      budget.Parts      // of other limits, of which some are to come
 	paced      map[string]*paces // by role, and the brand's without one
 	space      space
 	stored     int // customers that the brand has, about
@@ -160,8 +161,14 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 		}
 		return nil
 	}
-	if b, ok := e.Detail.(entry.BudgetRules); ok {
+	switch b := e.Detail.(type) {
+	case entry.BudgetRules:
+		d.parts = budget.Parts{}
 		d.budgets(b.Rules)
+	case entry.BudgetPart:
+		if text, whole := d.parts.Take(budget.Part{SHA256: b.SHA256, Part: b.Part, Of: b.Of, Text: b.Rules}); whole {
+			d.budgets(text)
+		}
 	}
 	if e.Bare() || e.Newer() {
 		return nil // nobody is known to have done it, or what was done

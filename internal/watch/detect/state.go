@@ -11,11 +11,13 @@ import (
 	"maps"
 	"math"
 	"slices"
+
+	"github.com/cloakroom/cloakroom/internal/vault/budget"
 )
 
 // StateVersion is of what a detector learns and how Encode writes it. Raise it with
 // every change of either, and servers learn again from the log.
-const StateVersion = 5
+const StateVersion = 6
 
 var errState = errors.New("not the state of a detector")
 
@@ -62,6 +64,12 @@ func (d *Detector) code(c *coder) {
 	code(c, &d.stored)
 	if c.text(&d.limitsText); c.r != nil && d.limitsText != "" && c.err == nil {
 		d.budgets(d.limitsText)
+	}
+	parts := d.parts.String()
+	if c.text(&parts); c.r != nil && c.err == nil {
+		if d.parts, c.err = budget.ParseParts(parts); c.err != nil {
+			return
+		}
 	}
 	codeMap(c, d.paced, func() *paces { return &paces{} }, c.text, (*paces).code)
 }
@@ -241,7 +249,7 @@ func code[N ~int | ~int64 | ~uint8 | ~uint32 | ~uint64](c *coder, n *N) {
 
 // maxText bounds a text that is read, and maxList a list: far beyond any state.
 const (
-	maxText = 1 << 20
+	maxText = budget.MaxText + 1<<10
 	maxList = 1 << 28
 )
 

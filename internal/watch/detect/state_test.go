@@ -100,6 +100,7 @@ func TestNothingOfAStateIsForgotten(t *testing.T) {
 		paced := &paces{}
 		fill(reflect.ValueOf(paced).Elem(), r)
 		d.budgets(limits)
+		d.parts.Take(budget.Part{SHA256: "ab", Part: 1, Of: 2, Text: limits})
 		d.paced["agent"] = paced
 		d.people[7], d.roles["agent"], d.day, d.next, d.stored, d.rulesText = p, q, 3, 4, 5, DefaultText()
 		if got := copied(t, d); !reflect.DeepEqual(got, d) {
@@ -107,7 +108,7 @@ func TestNothingOfAStateIsForgotten(t *testing.T) {
 		}
 	}
 	fields := map[string]int{"detector": reflect.TypeFor[Detector]().NumField()}
-	if fields["detector"] != 15 { // brand, rules, their text, pinned, tried, canaries, people, roles, limits, their text, paced, space, stored, day, next
+	if fields["detector"] != 16 { // brand, rules, their text, pinned, tried, canaries, people, roles, limits, their text, parts of others, paced, space, stored, day, next
 		t.Errorf("a detector has %d fields: write the new one down in code", fields["detector"])
 	}
 }

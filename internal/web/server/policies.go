@@ -12,7 +12,7 @@ func (s *Server) policyRoutes() {
 	route(s, "GET", "/v1/brands/{brand}/policy", "policy-show", "Show the policy in force", s.showPolicy)
 	route(s, "PUT", "/v1/brands/{brand}/policy", "policy-apply", "Apply a policy, or with dry_run show what it would change", s.applyPolicy, once)
 	route(s, "GET", "/v1/brands/{brand}/budgets", "budget-rules", "Show the budgets in force", s.showBudgets)
-	route(s, "PUT", "/v1/brands/{brand}/budgets", "budget-set", "Set budgets, or with dry_run show how the loss bounds would change; empty text sets the defaults", s.setBudgets, once)
+	route(s, "PUT", "/v1/brands/{brand}/budgets", "budget-set", "Set budgets, or with dry_run show how the loss bounds would change; empty text sets the defaults", s.setBudgets, once, bulk)
 }
 
 func (s *Server) showPolicy(ctx context.Context, c identity.Caller, in *BrandPath) (*api.Policy, error) {
