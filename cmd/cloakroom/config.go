@@ -13,6 +13,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"gopkg.in/yaml.v3"
+
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 // configEnv names the configuration file of serve.
@@ -33,7 +35,7 @@ func readConfig(file string, serve *kong.Node) (settings, error) {
 		if errors.Is(err, io.EOF) {
 			return nil, &usageError{file + " is empty: it configures nothing"}
 		}
-		return nil, &usageError{fmt.Sprintf("%s: %v", file, err)}
+		return nil, &usageError{fmt.Sprintf("%s: %s", file, fault.YAML(err))}
 	}
 	top := doc.Content[0]
 	if top.Kind != yaml.MappingNode {

@@ -103,6 +103,7 @@ var guards = []guard{
 	{"P8.1", "internal/web/server/server.go", "\t\tiv.Location = d.Location\n", "\t\tiv.Message, _ = d.Value.(string)\n", "internal/web/server.TestErrorsAndLogsRepeatNothing"},
 	{"P8.3", "internal/vault/intake/bounds.go", "Detail: entry.Written{Wrote: entry.Wrote{Met: 1, Tried: w.rows}}", "Detail: entry.Written{Wrote: entry.Wrote{Tried: w.rows}}", "internal/web/server.TestARefusalThatTellsCostsASearch"},
 	{"P8.3", "internal/vault/intake/bounds.go", "\t\t\t\td.Met++\n", "\t\t\t\td.Met += 0\n", "internal/web/server.TestNoWriteTellsNewFromKnownBeyondTheBudget"},
+	{"P8.6", "internal/vault/intake/write.go", "if puts[i].Ord != 0 && puts[i].Set.Has(record.ExternalID) {", "if puts[i].Ord != 0 && puts == nil {", "internal/web/server.TestNumbersAreTriedByPatchAtTheCostOfSearches"},
 	{"P8.4", "internal/vault/seal/purchases.go", "if hidden[p.ords[i]] {", "if hidden == nil {", "internal/web/server.TestAProbeOfCanariesTellsNothingAndIsNoticed"},
 	{"P8.4", "internal/vault/intake/bounds.go", "d.Mark = w.d.mark(w.v.Brand.ID, w.mixing.met)", "d.Mark = w.d.mark(w.v.Brand.ID, 0)", "internal/web/server.TestAProbeOfCanariesTellsNothingAndIsNoticed"},
 	{"P8.2", "internal/vault/mask/mask.go", "return v[:end] + Hidden\n}\n\n// email", "return v[:end] + strings.Repeat(\"•\", utf8.RuneCountInString(v)-n)\n}\n\n// email", "internal/vault/mask.TestMaskDoesNotTellTheLength"},

@@ -150,8 +150,8 @@ func TestFilesThatDoNotHold(t *testing.T) {
 	}
 	aware := "    clock: awareness\n"
 	for _, c := range []struct{ name, text, want string }{
-		{"an unknown field", head + rule("xx-a", aware+"    dedline: {n: 72, unit: hours, kind: hard}\n"), "line 20: field dedline not found"},
-		{"an unknown field of a condition", head + strings.Replace(rule("xx-a", aware), "{data: [card]}", "{data: [card], harms: none}", 1), "line 17: field harms not found"},
+		{"an unknown field", head + rule("xx-a", aware+"    dedline: {n: 72, unit: hours, kind: hard}\n"), "line 20: field dedline is not known"},
+		{"an unknown field of a condition", head + strings.Replace(rule("xx-a", aware), "{data: [card]}", "{data: [card], harms: none}", 1), "line 17: field harms is not known"},
 		{"a cycle", head + rule("xx-a", aware+"    not_before: [xx-b]\n") + rule("xx-b", aware+"    not_before: [xx-a]\n"), "xx-a -> xx-b -> xx-a"},
 		{"a cycle through a clock", head + rule("xx-a", "    clock: filed:xx-b\n") + rule("xx-b", aware+"    not_before: [xx-a]\n"), "wait for each other"},
 		{"a rule that waits for itself", head + rule("xx-a", aware+"    not_before: [xx-a]\n"), "xx-a -> xx-a"},

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
 // Law is a file: the rules of one law in one jurisdiction.
@@ -108,7 +110,7 @@ func decode(name string, text []byte, to any) error {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	if err := d.Decode(to); err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrRules, name, err)
+		return fmt.Errorf("%w: %s: %s", ErrRules, name, fault.YAML(err))
 	}
 	return nil
 }

@@ -42,6 +42,7 @@ const (
 	CodeMissingExternalID = "missing-external-id" // no customer number
 	CodeCardNumber        = "card-number-refused" // a payment card number in some text
 	CodeNoCustomer        = "no-customer"         // a purchase of a customer that the brand does not have
+	CodeTaken             = "taken"               // a customer number that another customer has
 	CodeRepeated          = "repeated-id"         // an earlier row has this id and says something else
 	CodeUnfindable        = "unfindable"          // an e-mail address or phone number by which nobody can be found
 	CodeDropped           = "dropped-field"       // a value that cannot be kept was left out, and the row kept

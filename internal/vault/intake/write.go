@@ -215,6 +215,9 @@ func (d *Desk) puts(v *door.Visit, puts []seal.Put) *pending {
 		return w.prepareCustomers(ctx, puts)
 	}
 	w.tells = func(i int) bool { // of a new customer it tells what the caller said
+		if puts[i].Ord != 0 && puts[i].Set.Has(record.ExternalID) {
+			return true // whether somebody has this number, found or not
+		}
 		return w.p.Err(i) == nil && w.p.Outcome(i) != seal.Created && (puts[i].Ord == 0 || w.p.Outcome(i) == seal.Unchanged)
 	}
 	return w
@@ -365,8 +368,11 @@ func addOutcome(c *api.WithheldAs, o seal.Outcome) {
 // failure is why a customer or their purchases could not be written.
 func failure(err error) *Reject {
 	code := CodeBadField
-	if errors.Is(err, seal.ErrNoCustomer) {
+	switch {
+	case errors.Is(err, seal.ErrNoCustomer):
 		code = CodeNoCustomer
+	case errors.Is(err, seal.ErrNumberTaken):
+		code = CodeTaken
 	}
 	return &Reject{Field: record.ExternalID.String(), Code: code, Reason: err.Error()}
 }

@@ -60,6 +60,8 @@ var (
 	// ErrConflict is returned by Apply when somebody else changed one of the customers
 	// since they were prepared: prepare again.
 	ErrConflict = fault.New(fault.Changed, "another request changed a customer concurrently: retry")
+	// ErrNumberTaken is of a customer who was to get the external id of another.
+	ErrNumberTaken = fault.New(fault.Changed, "another customer has this external id")
 	// ErrNoCustomer is returned for an external id or ordinal that names nobody.
 	ErrNoCustomer = fault.Typed(fault.NotFound, api.TypeUnknownToken, "no such customer")
 )

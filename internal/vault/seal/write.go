@@ -229,7 +229,7 @@ func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts
 	own := len(puts)
 	puts = among.all(puts)
 	k, found, err := s.find(ctx, brand, len(puts), look, func(i int) (string, bool) {
-		return puts[i].Customer.Get(record.ExternalID), puts[i].Ord == 0
+		return puts[i].Customer.Get(record.ExternalID), puts[i].Ord == 0 || i < own && puts[i].Set.Has(record.ExternalID)
 	})
 	if err != nil {
 		return nil, err
@@ -253,6 +253,11 @@ func (s *Store) prepareCustomers(ctx context.Context, brand record.BrandID, puts
 		switch {
 		case puts[i].Ord != 0:
 			p.ords[i] = puts[i].Ord
+			if found[i].err != nil {
+				p.fail(i, found[i].err)
+			} else if other := found[i].ord; i < own && other != 0 && other != puts[i].Ord {
+				p.fail(i, ErrNumberTaken)
+			}
 		case found[i].err != nil:
 			p.fail(i, found[i].err)
 		case puts[i].Known && found[i].ord == 0:

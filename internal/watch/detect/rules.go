@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -306,9 +305,6 @@ func DefaultRules() (*Rules, error) {
 	return r, nil
 }
 
-// ourTypes is how the YAML decoder names what it does not know.
-const ourTypes = ` not found in type .*`
-
 // ParseRules reads rules strictly: what the file leaves out has its default, and a
 // name, grade or number that cannot be is ErrRules with its line.
 func ParseRules(text string) (*Rules, error) {
@@ -322,9 +318,7 @@ func ParseRules(text string) (*Rules, error) {
 	d := yaml.NewDecoder(bytes.NewReader([]byte(text)))
 	d.KnownFields(true)
 	if err := d.Decode(r); err != nil && !errors.Is(err, io.EOF) {
-		words := strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n  ", "")
-		words = regexp.MustCompile(ourTypes).ReplaceAllString(words, " is not known")
-		return nil, fmt.Errorf("%w: %s", ErrRules, strings.ReplaceAll(words, "\n  ", "; "))
+		return nil, fmt.Errorf("%w: %s", ErrRules, fault.YAML(err))
 	}
 	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%w: more than one document", ErrRules)
