@@ -1,9 +1,11 @@
 package drill
 
 import (
+	"cmp"
 	"fmt"
 	"html"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -11,10 +13,10 @@ import (
 // What plots look like. Sizes are in the units of the SVG.
 const (
 	chartWidth, chartHeight              = 640, 300
-	marginLeft, marginRight              = 64, 16
+	marginLeft, marginRight              = 76, 16
 	marginTop, marginBottom              = 14, 44
-	rowHeight, dotRadius                 = 17, 6 // a row of the overview is of one run
-	overviewLeft, overviewLegend         = 150, 30
+	rowHeight, dotRadius                 = 19, 6 // a row of the overview is of one run
+	overviewLeft, overviewLegend         = 192, 30
 	shortest                     float64 = 60 // seconds: the left end of a plot's time
 )
 
@@ -44,11 +46,12 @@ func marks(r *Result) map[string]mark {
 // can be used alone.
 const chartStyle = `
 .bg{fill:#fff}.axis,.grid{stroke:#8a8f98;stroke-width:1;fill:none}.grid{stroke:#e3e5e9}
-text{font:13.5px system-ui,sans-serif;fill:#22262c}.dim{fill:#5a616b}
+text{font:13.5px system-ui,sans-serif;fill:#22262c}@media (max-width:40rem){text{font-size:18px}}.dim{fill:#5a616b}
+.fig{paint-order:stroke;stroke:#fff;stroke-width:4px;stroke-linejoin:round}
 .line{fill:none;stroke-width:2.5}.bound{stroke:#22262c;stroke-width:1.2;stroke-dasharray:2 3;fill:none}
 .s0{stroke:#0b7a53}.s1{stroke:#b45f06}.s2{stroke:#7a3fb5}.s3{stroke:#1f5fbf}.s4{stroke:#bf2b2b}.s5{stroke:#555b64}
 .dot.s0{fill:#0b7a53}.dot.s1{fill:#b45f06}.dot.s2{fill:#7a3fb5}.dot.s3{fill:#1f5fbf}.dot.s4{fill:#bf2b2b}.dot.s5{fill:#555b64}
-@media (prefers-color-scheme:dark){.bg{fill:#14171b}.axis{stroke:#8a919c}.grid{stroke:#2b3038}text{fill:#e7e9ec}.dim{fill:#a9b0ba}
+@media (prefers-color-scheme:dark){.bg{fill:#14171b}.axis{stroke:#8a919c}.grid{stroke:#2b3038}text{fill:#e7e9ec}.dim{fill:#a9b0ba}.fig{stroke:#14171b}
 .bound{stroke:#e7e9ec}.s0{stroke:#3ecf9a}.s1{stroke:#f0a04b}.s2{stroke:#c79bf2}.s3{stroke:#7fb0ff}.s4{stroke:#ff7d7d}.s5{stroke:#b4bac3}
 .dot.s0{fill:#3ecf9a}.dot.s1{fill:#f0a04b}.dot.s2{fill:#c79bf2}.dot.s3{fill:#7fb0ff}.dot.s4{fill:#ff7d7d}.dot.s5{fill:#b4bac3}}
 `
@@ -106,37 +109,66 @@ func places(n float64, most int) float64 {
 	return math.Log10(max(n, 1)) / math.Log10(max(float64(most), 10))
 }
 
-// figures writes a figure beside each mark of a picture, none over another.
-type figures struct {
-	p      *picture
-	placed [][2]float64
+// end is where the line of a run ends.
+type end struct {
+	x, y  float64
+	class string
+	words string
 }
 
-const figureHeight, figureWidth = 14, 64
+const figureHeight, figureWidth = 18, 76
 
-func (f *figures) at(x, y float64, words string) {
-	anchor, tx := "start", x+dotRadius+4
-	if tx+figureWidth > chartWidth {
-		anchor, tx = "end", x-dotRadius-4
-	}
-	free := func(y float64) bool {
-		for _, o := range f.placed {
-			if math.Abs(o[0]-x) < 2*figureWidth && math.Abs(o[1]-y) < figureHeight {
-				return false
+// figures writes the figure of each end beside it, none over another and the largest number on
+// top. Ends that lie on each other have their figures one below the other, each after its mark.
+func (p *picture) figures(ends []end) {
+	slices.SortStableFunc(ends, func(a, b end) int { return cmp.Compare(a.y, b.y) })
+	for len(ends) > 0 {
+		near := []end{ends[0]}
+		var rest []end
+		for _, e := range ends[1:] {
+			last := near[len(near)-1]
+			if math.Abs(e.x-near[0].x) < 2*figureWidth && e.y-last.y < figureHeight {
+				near = append(near, e)
+			} else {
+				rest = append(rest, e)
 			}
 		}
-		return y > marginTop && y < chartHeight-marginBottom
+		p.stack(near)
+		ends = rest
 	}
-	ty := y + 4
-	for i := 1; i < 12 && !free(ty); i++ { // below, above, and farther
-		d := float64((i + 1) / 2 * figureHeight)
-		if i%2 == 0 {
-			d = -d
+}
+
+// stack writes the figures of ends that lie near each other.
+func (p *picture) stack(near []end) {
+	right := near[0].x
+	for _, e := range near {
+		right = max(right, e.x)
+	}
+	anchor, tx, mark := "start", right+dotRadius+4, 0.0
+	if len(near) > 1 {
+		mark = 2*dotRadius + 4
+	}
+	if tx+mark+figureWidth > chartWidth {
+		anchor, tx = "end", near[0].x-dotRadius-4
+	}
+	height := float64(figureHeight * (len(near) - 1))
+	top := (near[0].y+near[len(near)-1].y)/2 - height/2
+	top = min(max(top, marginTop), chartHeight-marginBottom-6-height)
+	for i, e := range near {
+		y := top + float64(i*figureHeight)
+		if mark > 0 {
+			at := tx + dotRadius
+			if anchor == "end" {
+				at = tx - dotRadius
+			}
+			p.dot(at, y, e.class)
 		}
-		ty = y + 4 + d
+		if anchor == "end" {
+			p.text(tx-mark, y+4, anchor, "fig", e.words)
+		} else {
+			p.text(tx+mark, y+4, anchor, "fig", e.words)
+		}
 	}
-	f.placed = append(f.placed, [2]float64{x, ty})
-	f.p.text(tx, ty, anchor, "", words)
 }
 
 func count(n int) string {
@@ -197,7 +229,7 @@ func Picture(r *Result, v *VariantResult) string {
 	}
 	p.printf(`<path class="axis" d="M%d %d.5H%d"/>`, marginLeft, chartHeight-marginBottom, chartWidth-marginRight)
 	p.text(marginLeft, chartHeight-6, "start", "dim", "time since the attack began (both scales logarithmic)")
-	beside := figures{p: p}
+	var ends []end
 	for i := range v.Runs {
 		run := &v.Runs[i]
 		k := m[run.Defence]
@@ -206,9 +238,12 @@ func Picture(r *Result, v *VariantResult) string {
 			p.printf(`H%.1fV%.1f`, x(at[0]), y(float64(at[1])))
 		}
 		p.printf(`H%.1f"/>`, x(run.EndedAfter))
-		p.dot(x(run.EndedAfter), y(float64(run.Lost)), k.class)
-		beside.at(x(run.EndedAfter), y(float64(run.Lost)), count(run.Lost))
+		ends = append(ends, end{x(run.EndedAfter), y(float64(run.Lost)), k.class, count(run.Lost)})
 	}
+	for _, e := range ends { // over all lines
+		p.dot(e.x, e.y, e.class)
+	}
+	p.figures(ends)
 	p.printf(`</svg>`)
 	return p.String()
 }
@@ -255,7 +290,7 @@ func Overview(r *Result) string {
 	}
 	p.open("overview", fmt.Sprintf("Customers lost of %s, by attack and defences", count(r.Customers)), strings.Join(said, "; ")+".", chartWidth, height)
 	for i, name := range order {
-		cx, cy := 16+float64(i%perLine)*156, float64(marginTop+i/perLine*24+6)
+		cx, cy := 16+float64(i%perLine)*206, float64(marginTop+i/perLine*24+6)
 		p.dot(cx, cy, m[name].class)
 		p.text(cx+12, cy+5, "start", "", name)
 	}

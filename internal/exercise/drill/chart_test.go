@@ -2,6 +2,7 @@ package drill
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -61,11 +62,32 @@ func TestPicturesSayTheirFigures(t *testing.T) {
 			t.Errorf("%s: the axis begins with 0, or not with 1", what)
 		}
 		for _, figure := range []string{"0", "1,847", "40", "39", "209,983"} {
-			if !strings.Contains(svg, `class="">`+figure+`</text>`) {
+			if !strings.Contains(svg, `class="`+map[string]string{"overview": "", "a": "fig"}[what]+`">`+figure+`</text>`) {
 				t.Errorf("%s: no figure %s at a mark", what, figure)
 			}
 		}
 		wellFormed(t, []byte(svg))
+	}
+}
+
+// Where lines end on each other, each figure stands after the mark that it is of, the largest
+// number on top, and none over another.
+func TestFiguresOfEndsThatLieOnEachOther(t *testing.T) {
+	t.Parallel()
+	r := played(map[string][]int{"a": {40, 209_000, 40, 39, 209_983}})
+	figures := regexp.MustCompile(`class="dot (s\d)"[^>]*/><text x="[^"]*" y="([^"]*)" text-anchor="start" class="fig">([^<]*)</text>`).FindAllStringSubmatch(Picture(r, &r.Variants[0]), -1)
+	var got []string
+	last := -100.0
+	for _, f := range figures {
+		y, err := strconv.ParseFloat(f[2], 64)
+		if err != nil || y-last < 13.5 {
+			t.Errorf("%s stands at %s, the one before at %.1f", f[3], f[2], last)
+		}
+		last = y
+		got = append(got, f[1]+" "+f[3])
+	}
+	if want := "s4 209,983, s1 209,000, s0 40, s2 40, s3 39"; strings.Join(got, ", ") != want {
+		t.Errorf("%s, want %s", strings.Join(got, ", "), want)
 	}
 }
 
