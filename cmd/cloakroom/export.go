@@ -297,7 +297,8 @@ func (c *exportDownloadCmd) Run(ctx context.Context, std Streams) error {
 		}
 		for part := 1; part <= m.Export.Parts; part++ {
 			for _, file := range m.Export.Files {
-				name := fmt.Sprintf("%s-%05d.%s.age", file, part, m.Export.Format)
+				// A file for spreadsheets is CSV, and opens as such.
+				name := fmt.Sprintf("%s-%05d.%s.age", file, part, strings.TrimSuffix(m.Export.Format, "-spreadsheet"))
 				if _, err := os.Stat(filepath.Join(c.Out, name)); err == nil && have[name] {
 					continue
 				}

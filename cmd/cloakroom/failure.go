@@ -82,8 +82,12 @@ func failed(ctx context.Context, std Streams, cmd *kong.Context, args []string, 
 	case errors.As(err, &usage):
 		code = exitUsage
 		e.Type, e.Title, e.Hint = typeUsage, "Wrong command line", "cloakroom --help"
-		if cmd != nil {
-			e.Hint = "cloakroom " + words(cmd) + " --help"
+		at := cmd
+		if parsed, ok := errors.AsType[*kong.ParseError](err); ok && parsed.Context.Selected() != nil {
+			at = parsed.Context
+		}
+		if at != nil {
+			e.Hint = "cloakroom " + words(at) + " --help"
 		}
 	case errors.Is(err, context.Canceled), ctx.Err() != nil: // whatever else broke by it
 		code = exitInterrupted

@@ -84,7 +84,11 @@ type rejectedError struct {
 
 // Error says how many and where to look.
 func (e *rejectedError) Error() string {
-	return fmt.Sprintf("%d rows were rejected: see %s", e.n, e.file)
+	verb := "were"
+	if e.n == 1 {
+		verb = "was"
+	}
+	return fmt.Sprintf("%s %s rejected: see %s", counted(e.n, "row"), verb, e.file)
 }
 
 // imported is the answer to --json.
@@ -114,6 +118,10 @@ type importedCounts struct {
 	Dropped    int64              `json:"dropped_fields"`
 	Unfindable map[string]unfound `json:"unfindable"`
 	Unwritten  int64              `json:"refused_unwritten,omitempty"`
+	Superseded int64              `json:"superseded,omitempty"`
+	Unsettled  int64              `json:"not_imported,omitempty"`
+
+	given bool // the command named such a file
 }
 
 type unfound struct {
@@ -199,14 +207,40 @@ func (c *importCmd) Run(ctx context.Context, std Streams) (err error) {
 			out.Refused = append(out.Refused, f.path)
 		}
 	}
-	if err != nil {
-		out.Error = err.Error()
+	out.Customers.given, out.Purchases.given = c.Customers != "", c.Purchases != ""
+	if err == nil && c.shrinks() {
+		if fields := report.Shrinks(); c.DryRun && len(fields) > 0 {
+			err = shrinking(fields, &report)
+		}
 	}
+	out.ended(err, &report)
 	perr := c.print(std, out, func(w io.Writer) { out.write(w) })
 	if err = errors.Join(err, perr); err == nil && report.Rejected() > 0 {
 		err = &rejectedError{report.Rejected(), rejects.path}
 	}
 	return err
+}
+
+// ended notes how the import ended, and after an error what was read and did not go in.
+func (i *imported) ended(err error, report *intake.Report) {
+	if err == nil {
+		return
+	}
+	i.Error = err.Error()
+	i.Customers.Unsettled, i.Purchases.Unsettled = report.Customers.Unsettled(), report.Purchases.Unsettled()
+}
+
+// shrinks reports whether the import could empty a field for everybody, and has to be
+// rehearsed before it writes.
+func (c *importCmd) shrinks() bool {
+	m, err := c.mapping()
+	return err == nil && !c.AllowShrink && c.Approval == 0 && c.Customers != "" && (c.Empty == "clear" || m.Clears())
+}
+
+// shrinking refuses an import that would empty fields for nearly everybody.
+func shrinking(fields []string, r *intake.Report) error {
+	return fmt.Errorf("nothing was written: the file would empty %s for nearly all of the %d customers that it names and the vault has. If they are to be emptied, add --allow-shrink; otherwise leave the column out, or use --empty keep",
+		strings.Join(fields, ", "), r.Customers.Updated+r.Customers.Unchanged)
 }
 
 // run runs one import, or a rehearsal of one.
@@ -228,7 +262,7 @@ func (c *importCmd) run(ctx context.Context, std Streams, o intake.Options, toke
 // rehearsed runs the import without writing, where it may clear values: a column that the
 // file lacks must not be emptied for everybody. Nothing is written before all is read.
 func (c *importCmd) rehearsed(ctx context.Context, std Streams, m *intake.Mapping) error {
-	if c.DryRun || c.AllowShrink || c.Approval != 0 || c.Customers == "" || c.Empty != "clear" && !m.Clears() {
+	if c.DryRun || !c.shrinks() {
 		return nil
 	}
 	if c.Customers == "-" {
@@ -246,8 +280,7 @@ func (c *importCmd) rehearsed(ctx context.Context, std Streams, m *intake.Mappin
 		return err
 	}
 	if fields := report.Shrinks(); len(fields) > 0 {
-		return fmt.Errorf("nothing was written: the file would empty %s for nearly all of the %d customers that it names and the vault has. If they are to be emptied, add --allow-shrink; otherwise leave the column out, or use --empty keep",
-			strings.Join(fields, ", "), report.Customers.Updated+report.Customers.Unchanged)
+		return shrinking(fields, &report)
 	}
 	return nil
 }
@@ -346,7 +379,7 @@ func (i *imported) write(w io.Writer) {
 		what string
 		n    importedCounts
 	}{{"customers", i.Customers}, {"purchases", i.Purchases}} {
-		if l.n.Read == 0 {
+		if l.n.Read == 0 && (!l.n.given || i.Error != "") {
 			continue
 		}
 		if l.n.Accepted > 0 {
@@ -357,11 +390,17 @@ func (i *imported) write(w io.Writer) {
 		for _, code := range slices.Sorted(maps.Keys(l.n.RejectedBy)) {
 			fmt.Fprintf(w, "  %s: %d\n", code, l.n.RejectedBy[code])
 		}
+		if l.n.Superseded > 0 {
+			fmt.Fprintf(w, "  superseded by a later record: %d\n", l.n.Superseded)
+		}
+		if l.n.Unsettled > 0 && i.Error != "" {
+			fmt.Fprintf(w, "  not imported, as the import stopped: %d\n", l.n.Unsettled)
+		}
 		if l.n.Withheld > 0 {
 			fmt.Fprintf(w, "  withheld, as somebody was erased: %d (cloakroom erasure withheld list)\n", l.n.Withheld)
 		}
 		if a := l.n.Anonymous; a != nil {
-			fmt.Fprintf(w, "  no customer: %d rows, left out as the mapping says, first at line %d\n", a.Count, a.FirstLine)
+			fmt.Fprintf(w, "  no customer: %s, left out as the mapping says, first at line %d\n", counted(a.Count, "row"), a.FirstLine)
 		}
 		if l.n.Cleared > 0 {
 			fmt.Fprintf(w, "  values cleared: %d\n", l.n.Cleared)
@@ -371,7 +410,11 @@ func (i *imported) write(w io.Writer) {
 		}
 		for _, field := range slices.Sorted(maps.Keys(l.n.Unfindable)) {
 			u := l.n.Unfindable[field]
-			fmt.Fprintf(w, "  warning: kept, cannot be found: %d %s, first at line %d\n", u.Count, map[string]string{"email": "e-mail addresses", "phone": "phones"}[field], u.FirstLine)
+			what := counted(u.Count, "phone")
+			if field == "email" {
+				what = strings.TrimSuffix(counted(u.Count, "e-mail addresse"), "e") // one, or several
+			}
+			fmt.Fprintf(w, "  warning: kept, cannot be found: %s, first at line %d\n", what, u.FirstLine)
 		}
 		if l.n.Unwritten > 0 && len(i.Refused) > 0 {
 			fmt.Fprintf(w, "  refused rows that are listed only, as they hold a card number or cannot stand alone: %d\n", l.n.Unwritten)
@@ -444,7 +487,7 @@ func counts(c intake.Counts) importedCounts {
 	if by == nil {
 		by = map[string]int64{}
 	}
-	out := importedCounts{c.Read, c.New, c.Updated, c.Unchanged, c.Rejected, c.Withheld, c.Accepted, nil, by, c.Cleared, c.Dropped, map[string]unfound{}, c.Unwritten}
+	out := importedCounts{c.Read, c.New, c.Updated, c.Unchanged, c.Rejected, c.Withheld, c.Accepted, nil, by, c.Cleared, c.Dropped, map[string]unfound{}, c.Unwritten, c.Superseded, 0, false}
 	if c.Anonymous.N > 0 {
 		out.Anonymous = &unfound{c.Anonymous.N, c.Anonymous.First}
 	}

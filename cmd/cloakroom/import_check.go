@@ -74,7 +74,7 @@ func (c *importCmd) propose(ctx context.Context, std Streams, m *intake.Mapping)
 		for _, row := range out.Rows {
 			fmt.Fprintf(w, "# line %d:", row.Line)
 			for _, f := range row.Faults {
-				fmt.Fprintf(w, " refused: %s %s;", f.Field, f.Reason)
+				fmt.Fprintf(w, " refused: %s;", strings.TrimSpace(f.Field+" "+f.Reason))
 			}
 			for _, name := range slices.Sorted(maps.Keys(row.Fields)) {
 				fmt.Fprintf(w, " %s=%s", name, row.Fields[name])

@@ -67,9 +67,8 @@ func (c *importCmd) tap(ctx context.Context, std Streams, m *intake.Mapping) (er
 	if rejects.file != nil {
 		out.Rejects = rejects.path
 	}
-	if err != nil {
-		out.Error = err.Error()
-	}
+	out.ended(err, &report)
+	out.Customers.given = report.Purchases.Read == 0
 	figures := std
 	figures.Out = std.Err
 	perr := c.print(figures, out, func(w io.Writer) { out.write(w) })

@@ -51,6 +51,18 @@ type usageError struct{ text string }
 // Error returns what is wrong, in words for people.
 func (e *usageError) Error() string { return e.text }
 
+// misread is a command line that does not parse.
+type misread struct {
+	usage usageError
+	err   error
+}
+
+// Error returns what is wrong.
+func (e *misread) Error() string { return e.usage.text }
+
+// Unwrap returns the mistake, and how far the line was understood.
+func (e *misread) Unwrap() []error { return []error{&e.usage, e.err} }
+
 // commands is the command line.
 type commands struct {
 	Demo      demoCmd      `cmd:"" help:"Start a vault with invented customers and suggest commands."`
@@ -135,7 +147,7 @@ func Main(ctx context.Context, args []string, std Streams) (code int) {
 	}
 	cmd, err := parser.Parse(args)
 	if err != nil {
-		return failed(ctx, std, nil, args, &usageError{err.Error()})
+		return failed(ctx, std, nil, args, &misread{usageError{err.Error()}, err})
 	}
 	cmd.BindTo(ctx, (*context.Context)(nil))
 	std.In = newInput(ctx, std.In)

@@ -52,6 +52,10 @@ func files(fields record.FieldSet) []string {
 	return out
 }
 
+// numbered reports whether purchases carry the number of their customer beside the token, which
+// is nobody's in another vault: those who may have the numbers in clear asked for them.
+func (x *Export) numbered() bool { return x.Form == formClear && x.Fields.Has(record.ExternalID) }
+
 // File is a file of an export whose customers are logged and none of whose bytes left.
 type File struct {
 	// Name is what to call it, such as customers-00001.csv.age.
@@ -89,6 +93,9 @@ func (d *Desk) File(ctx context.Context, c identity.Caller, brand, id string, pa
 	fields := x.Fields.Without(record.Purchases)
 	if file == Purchases {
 		fields = record.Fields(record.Purchases)
+		if x.numbered() {
+			fields = fields.With(record.ExternalID)
+		}
 	}
 	g, err := authorize(ctx, v, x.Form, x.Purpose, fields)
 	if err != nil {
@@ -181,7 +188,11 @@ func (f *File) Write(ctx context.Context, w io.Writer) error {
 
 func (f *File) columns() []string {
 	if f.file == Purchases {
-		return []string{"token", "purchase_id", "at", "sku", "description", "quantity", "amount", "currency", "store", "channel"}
+		columns := []string{"token"}
+		if f.export.numbered() {
+			columns = append(columns, record.ExternalID.String())
+		}
+		return append(columns, "purchase_id", "at", "sku", "description", "quantity", "amount", "currency", "store", "channel")
 	}
 	return append([]string{"token"}, f.export.Fields.Without(record.Purchases).Names()...)
 }
@@ -193,7 +204,11 @@ func (f *File) rows(c *api.Customer, t table) error {
 			if p.Quantity != nil {
 				quantity = strconv.FormatInt(*p.Quantity, 10)
 			}
-			if err := t.row([]string{c.Token, p.ID, p.At, p.SKU, p.Description, quantity, p.Amount, p.Currency, p.Store, p.Channel}); err != nil {
+			row := []string{c.Token}
+			if f.export.numbered() {
+				row = append(row, c.Fields[record.ExternalID.String()])
+			}
+			if err := t.row(append(row, p.ID, p.At, p.SKU, p.Description, quantity, p.Amount, p.Currency, p.Store, p.Channel)); err != nil {
 				return err
 			}
 		}

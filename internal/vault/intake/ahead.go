@@ -28,8 +28,9 @@ type call[T any] struct {
 
 // loser is a row of which a later row of the same call took the place.
 type loser struct {
-	line int64
-	to   int // index of the row that won
+	line    int64
+	to      int  // index of the row that won
+	differs bool // from the row that won: a tap's newer record
 }
 
 // ahead parses purchases and gathers them in a goroutine of its own, a bounded way ahead
@@ -129,7 +130,7 @@ func (c *chunk) add(row *CustomerRow) {
 		return
 	}
 	won := &c.rows[i]
-	c.lost = append(c.lost, loser{won.Line, i})
+	c.lost = append(c.lost, loser{won.Line, i, !won.says(row)})
 	won.Line = row.Line
 	for _, f := range row.Set.List() {
 		if f == record.Attributes {
@@ -142,4 +143,21 @@ func (c *chunk) add(row *CustomerRow) {
 		won.Customer.Set(f, row.Customer.Get(f))
 	}
 	won.Set |= row.Set
+}
+
+// says reports whether the row says all that another of the same customer does.
+func (r *CustomerRow) says(other *CustomerRow) bool {
+	for _, f := range other.Set.List() {
+		switch {
+		case f == record.Attributes:
+			for name, value := range other.Customer.Attributes {
+				if kept, there := r.Customer.Attributes[name]; !there || kept != value {
+					return false
+				}
+			}
+		case !r.Set.Has(f), r.Customer.Get(f) != other.Customer.Get(f):
+			return false
+		}
+	}
+	return true
 }

@@ -164,7 +164,7 @@ func (b *bought) order(from, to, at int, lost []loser) (int, []loser) {
 	purchases, lines := make([]record.Purchase, len(kept)), make([]int64, len(kept))
 	for n, i := range kept {
 		for _, line := range earlier[b.purchases[i].ID] {
-			lost = append(lost, loser{line, at + n})
+			lost = append(lost, loser{line: line, to: at + n})
 		}
 		purchases[n], lines[n] = b.purchases[i], b.lines[i]
 	}

@@ -31,6 +31,9 @@ type csvRows struct {
 	alone int      // rows to come that get memory of their own
 }
 
+// noQuote stands for a file in which no mark surrounds values: no text in UTF-8 holds it.
+const noQuote = 0xff
+
 const (
 	// tidyBytes is the most bytes of a row that is tidy: no text in it is too long then.
 	tidyBytes = record.MaxPurchaseValue
@@ -122,7 +125,10 @@ func (c *csvRows) simple(line string) bool {
 		c.out = slices.Clone(c.head)
 	}
 	at := 0 // where the next value begins; behind the end where there is none
-	quote := indexFrom(line, 0, c.quote)
+	quote := len(line) + 1
+	if c.quote != noQuote {
+		quote = indexFrom(line, 0, c.quote)
+	}
 	for i := range c.out {
 		if at > len(line) {
 			return false
@@ -325,12 +331,12 @@ func (c *csvRows) fields(start int64, line string) (err error) {
 	}
 	size := len(line)
 	for {
-		if len(line) == 0 || line[0] != c.quote {
+		if len(line) == 0 || line[0] != c.quote || c.quote == noQuote {
 			end := indexFrom(line, 0, c.comma)
 			more := end < len(line)
 			field, rest := line[:min(end, len(line))], line[min(end+1, len(line)):]
 			if strings.IndexByte(field, c.quote) >= 0 && c.quote == '"' {
-				return &rowFault{CodeBadRow, "has a double quote in a value that does not begin with one"}
+				return &rowFault{CodeBadRow, "has a double quote in a value that does not begin with one: double it and surround the value, or say `quote: none` in the mapping where the file surrounds none"}
 			}
 			c.buf = append(c.buf, field...)
 			c.ends = append(c.ends, len(c.buf))
@@ -376,7 +382,7 @@ func (c *csvRows) fields(start int64, line string) (err error) {
 			if size += 1 + len(line); long || size > MaxRow {
 				quotes := c.lines.quotes
 				if !long {
-					quotes = strings.Count(line, string(c.quote))
+					quotes = strings.Count(line, string([]byte{c.quote}))
 				}
 				return c.skip(start, quotes%2 == 0)
 			}
@@ -399,7 +405,7 @@ func (c *csvRows) skip(start int64, open bool) error {
 		}
 		quotes := c.lines.quotes
 		if !long {
-			quotes = strings.Count(line, string(c.quote))
+			quotes = strings.Count(line, string([]byte{c.quote}))
 		}
 		open = open == (quotes%2 == 0)
 	}

@@ -25,7 +25,11 @@ func (m *Mapping) describe(root *yaml.Node) error {
 		case "delimiter":
 			m.file.delimiter, err = oneByte(value)
 		case "quote":
-			m.file.quote, err = oneByte(value)
+			if value.Value == "none" {
+				m.file.quote = noQuote
+			} else {
+				m.file.quote, err = oneByte(value)
+			}
 		case "encoding":
 			if m.file.encoding, err = scalar(value); err == nil && !knownEncoding(m.file.encoding) {
 				err = mapFault(value, "is no encoding that can be read: %s", encodingNames())

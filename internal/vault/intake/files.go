@@ -187,7 +187,7 @@ func (r *Reader) rows(t *table) (source, error) {
 	if err := c.header(t, r.mapping, r.Rules); err != nil {
 		return c, err
 	}
-	r.head = heading{string(c.comma), string(c.quote), c.asWritten(string(c.raw))}
+	r.head = heading{string(c.comma), c.around(), c.asWritten(string(c.raw))}
 	if c.plan != nil {
 		if c.plan.lines {
 			r.head.text = lineColumn + r.head.comma + r.head.text

@@ -36,8 +36,9 @@ const (
 	Updated
 	Unchanged
 	Rejected
-	Withheld // the customer was erased, and the row does not bring them back
-	Accepted // written under an approval, whose answer says no more
+	Withheld   // the customer was erased, and the row does not bring them back
+	Accepted   // written under an approval, whose answer says no more
+	Superseded // another record of the tap, which came later, says something else
 )
 
 // Result is a sink's answer for one row. A Rejected one has a Reject, whose line Run
@@ -115,12 +116,13 @@ type Progress struct {
 }
 
 // Counts counts rows. Once an input is read to its end, Read is the sum of New, Updated,
-// Unchanged, Rejected, Withheld, Accepted and Anonymous.N; on a dry run without a sink, rows without a fault are
+// Unchanged, Rejected, Withheld, Accepted, Superseded and Anonymous.N; on a dry run without a sink, rows without a fault are
 // in Read alone.
 type Counts struct {
 	Read, New, Updated, Unchanged, Rejected int64
 	Withheld                                int64            // rows of customers who were erased
 	Accepted                                int64            // rows under an approval
+	Superseded                              int64            // records of a tap that a later one replaced, and that said something else
 	Anonymous                               FirstOf          // purchases that name no customer, left out as the mapping says
 	RejectedBy                              map[string]int64 // by code of the first fault
 	Cleared                                 int64            // values removed
@@ -142,6 +144,12 @@ type Report struct {
 	Customers, Purchases Counts
 	// Amounts sums the purchases that were not rejected, by currency, exactly.
 	Amounts map[string]string
+}
+
+// Unsettled returns the rows that were read and of which nothing became, since the import
+// stopped before.
+func (c *Counts) Unsettled() int64 {
+	return c.Read - c.New - c.Updated - c.Unchanged - c.Rejected - c.Withheld - c.Accepted - c.Superseded - c.Anonymous.N
 }
 
 // Rejected returns the refused rows of both inputs.
@@ -474,7 +482,7 @@ func note[T any](im *importer, in Input, counts *Counts, c *call[T]) error {
 		}
 	}
 	if c.err != nil {
-		return stopped(in, c.err)
+		return im.stopped(in, c.err)
 	}
 	return nil
 }
@@ -489,23 +497,29 @@ func settle[T any](im *importer, in Input, counts *Counts, c call[T], results []
 		refused = errors.Join(refused, err, im.count(in, counts, &o))
 	}
 	for _, l := range c.lost {
-		refused = errors.Join(refused, im.count(in, counts, &outcome{Result: results[l.to].ofLoser(), line: l.line}))
+		refused = errors.Join(refused, im.count(in, counts, &outcome{Result: results[l.to].ofLoser(l.differs), line: l.line}))
 	}
 	return refused
 }
 
 // stopped says that the file could not be read to its end.
-func stopped(in Input, err error) error {
+func (im *importer) stopped(in Input, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("importing %s: %w", in.Name, err)
+	}
+	if of, bought := &im.report.Customers, &im.report.Purchases; of.New+of.Updated+bought.New+bought.Updated == 0 {
+		return fmt.Errorf("importing %s: %w (nothing was imported)", in.Name, err)
 	}
 	return fmt.Errorf("importing %s: %w (rows already imported stay; fix the file and import it again)", in.Name, err)
 }
 
 // ofLoser is the result of a row that a later row of the chunk replaced.
-func (r Result) ofLoser() Result {
-	if r.Outcome == Rejected {
+func (r Result) ofLoser(differs bool) Result {
+	switch {
+	case r.Outcome == Rejected:
 		return r
+	case differs:
+		return Result{Outcome: Superseded}
 	}
 	return Result{Outcome: Unchanged}
 }
@@ -522,6 +536,8 @@ func (im *importer) count(in Input, c *Counts, o *outcome) error {
 		c.Withheld++
 	case Accepted:
 		c.Accepted++
+	case Superseded:
+		c.Superseded++
 	default:
 		rej := Reject{Code: CodeBadRow, Reason: "was refused"}
 		if o.Reject != nil {

@@ -40,7 +40,7 @@ type Mapping struct {
 // fileRules say how a file is put together.
 type fileRules struct {
 	delimiter byte   // 0: it is found
-	quote     byte   // 0: a double quote
+	quote     byte   // 0: a double quote; noQuote: none
 	encoding  string // empty: UTF-8
 	xml       string // name of the element that is a record; empty: it is no XML
 	relaxed   bool   // columns that are not there are not missed
@@ -91,8 +91,9 @@ func ParseMapping(text []byte) (*Mapping, error) {
 		return nil, fmt.Errorf("%w: %s", ErrMapping, yamlFault(err))
 	}
 	m := &Mapping{Text: string(text)}
-	if doc.Kind == 0 {
-		return m, nil
+	if doc.Kind == 0 || doc.Content[0].Kind == yaml.MappingNode && len(doc.Content[0].Content) == 0 {
+		// An empty file is a mistake, and no wish for our own names.
+		return nil, fmt.Errorf("%w: it is empty: leave --mapping out where columns have our names, and let `cloakroom import --check FILE` propose one otherwise", ErrMapping)
 	}
 	root := doc.Content[0]
 	if root.Kind != yaml.MappingNode {

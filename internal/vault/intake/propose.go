@@ -51,6 +51,7 @@ type seenFile struct {
 	format    Format
 	element   string   // of XML, the element that is a record
 	lists     []string // columns that hold lists
+	bare      bool     // a quote stands in a value that none surrounds
 	delimiter byte
 	names     []string
 	rows      [][]string
@@ -276,7 +277,12 @@ func (s *seenFile) split(text string, cut bool) error {
 	}
 	r := csv.NewReader(strings.NewReader(text))
 	r.Comma, r.LazyQuotes, r.FieldsPerRecord = rune(s.delimiter), true, -1
+	strict := csv.NewReader(strings.NewReader(text))
+	strict.Comma, strict.FieldsPerRecord = r.Comma, -1
 	for len(s.rows) < proposeRows {
+		if _, err := strict.Read(); errors.Is(err, csv.ErrBareQuote) {
+			s.bare = true
+		}
 		row, err := r.Read()
 		if err == io.EOF {
 			break
@@ -474,11 +480,11 @@ func (s *seenFile) elements(text string) error {
 // synonyms are names that columns have elsewhere, folded, by ours. purchase. begins what
 // is a field of purchases alone.
 var synonyms = map[string][]string{
-	"external_id": {"customer id", "customer no", "customer number", "client id", "contact id", "customer_id", "customerid", "user id", "klaviyo id", "euid",
+	"external_id": {"customer ref", "kundennr.", "kunden nummer", "client no", "client number", "n° de client", "numero client", "id client", "no client", "id cliente", "nº cliente", "klantnummer", "member id", "member no", "loyalty id", "crm id", "customer id", "customer no", "customer number", "client id", "contact id", "customer_id", "customerid", "user id", "klaviyo id", "euid",
 		"kundennummer", "kundennr", "kunden nr", "kunden-nr.", "kunden-id", "numéro client", "n° client", "codice cliente", "número de cliente", "código do cliente",
 		"顧客番号", "会員番号", "お客様番号", "顧客id", "고객번호", "회원번호", "客户编号", "会员编号", "客戶編號", "會員編號"},
-	"given_name":  {"first name", "firstname", "prénom", "prenom", "given name", "vorname", "nome", "nombre", "billing first name", "名", "이름", "名字"},
-	"family_name": {"last name", "lastname", "surname", "family name", "nachname", "familienname", "nom de famille", "cognome", "apellido", "apellidos", "sobrenome", "姓", "苗字", "성"},
+	"given_name":  {"first", "forename", "fname", "first name", "firstname", "prénom", "prenom", "given name", "vorname", "nome", "nombre", "billing first name", "名", "이름", "名字"},
+	"family_name": {"last", "lname", "last name", "lastname", "surname", "family name", "nachname", "familienname", "nom de famille", "cognome", "apellido", "apellidos", "sobrenome", "姓", "苗字", "성"},
 	"full_name":   {"name", "full name", "nom complet", "customer name", "billing name", "nome completo", "nombre completo", "氏名", "お名前", "名前", "성명", "고객명", "姓名"},
 	"email":       {"e-mail", "mail", "email address", "e-mail address", "courriel", "adresse e-mail", "correo electrónico", "e-mail-adresse", "emailadresse", "indirizzo email", "メール", "メールアドレス", "이메일", "邮箱", "电子邮箱", "電子郵件", "電郵"},
 	"phone":       {"phone number", "telephone", "mobile", "mobile phone", "téléphone", "telefon", "tel", "teléfono", "telefono", "telefonnummer", "handy", "cellulare", "telefone", "電話番号", "電話", "携帯電話", "전화번호", "휴대폰", "电话", "手机", "手机号", "手機"},
@@ -490,12 +496,12 @@ var synonyms = map[string][]string{
 	"locale":      {"language", "langue", "sprache", "lingua", "idioma"},
 	"birth_date":  {"birthday", "birthdate", "date of birth", "dob", "date de naissance", "geburtsdatum", "data di nascita", "fecha de nacimiento", "data de nascimento", "生年月日", "생년월일", "生日", "出生日期"},
 	"created_at":  {"created at", "created", "sign up", "registered", "date created", "profile created on", "createddate", "creation date", "angelegt am", "registriert am", "登録日", "가입일", "注册时间"},
-	"purchase_id": {"order", "order id", "order number", "order no", "receipt", "receipt no", "receipt number", "transaction id", "commande", "numéro de commande", "bestellnummer", "bestellung", "belegnummer", "bon-nr", "numero ordine", "número de pedido", "注文番号", "주문번호", "订单号", "訂單編號"},
-	"at":          {"order date", "purchase date", "date", "paid at", "date de commande", "bestelldatum", "datum", "data ordine", "fecha", "注文日", "注文日時", "주문일", "下单时间", "transaction date"},
-	"sku":         {"lineitem sku", "article", "product code", "item number", "référence", "artikelnummer", "artikel-nr", "codice articolo", "商品コード", "상품코드", "商品编码"},
-	"description": {"lineitem name", "item name", "product", "product name", "désignation", "bezeichnung", "artikel", "descrizione", "descripción", "商品名", "상품명", "商品名称"},
-	"quantity":    {"qty", "lineitem quantity", "quantité", "menge", "anzahl", "quantità", "cantidad", "quantity (- refund)", "数量", "수량"},
-	"amount":      {"total", "price", "unit price", "lineitem price", "item cost", "grand total", "montant", "betrag", "preis", "einzelpreis", "gesamtpreis", "summe", "importo", "prezzo", "importe", "金額", "価格", "금액", "金额"},
+	"purchase_id": {"bestellnr", "bestell-nr", "bestell-nr.", "bestell nr", "bestellung nr", "auftragsnummer", "auftragsnr", "auftrags-nr", "rechnungsnummer", "invoice number", "invoice no", "order ref", "order reference", "n° commande", "numéro commande", "référence commande", "numero pedido", "nº pedido", "pedido", "ordine", "id ordine", "ordernummer", "ordernr", "order", "order id", "order number", "order no", "receipt", "receipt no", "receipt number", "transaction id", "commande", "numéro de commande", "bestellnummer", "bestellung", "belegnummer", "bon-nr", "numero ordine", "número de pedido", "注文番号", "주문번호", "订单号", "訂單編號"},
+	"at":          {"auftragsdatum", "kaufdatum", "rechnungsdatum", "order placed", "ordered at", "date commande", "date achat", "date d'achat", "data acquisto", "fecha de pedido", "fecha pedido", "fecha compra", "data do pedido", "order time", "purchased at", "order date", "purchase date", "date", "paid at", "date de commande", "bestelldatum", "datum", "data ordine", "fecha", "注文日", "注文日時", "주문일", "下单时间", "transaction date"},
+	"sku":         {"artikelnr", "artikel nr", "artikel-nr.", "article no", "article number", "item no", "item sku", "product sku", "réf", "réf.", "código de artículo", "lineitem sku", "article", "product code", "item number", "référence", "artikelnummer", "artikel-nr", "codice articolo", "商品コード", "상품코드", "商品编码"},
+	"description": {"artikelbezeichnung", "libellé", "libelle", "article name", "produkt", "prodotto", "producto", "produto", "articolo", "lineitem name", "item name", "product", "product name", "désignation", "bezeichnung", "artikel", "descrizione", "descripción", "商品名", "상품명", "商品名称"},
+	"quantity":    {"stück", "stückzahl", "pieces", "qté", "quantite", "quantita", "cant.", "cant", "quantidade", "qtà", "qty", "lineitem quantity", "quantité", "menge", "anzahl", "quantità", "cantidad", "quantity (- refund)", "数量", "수량"},
+	"amount":      {"stückpreis", "line total", "item price", "prix", "prix unitaire", "prix total", "montant ttc", "prezzo unitario", "totale", "precio", "precio unitario", "preço", "zeilensumme", "netto", "brutto", "単価", "단가", "单价", "total", "price", "unit price", "lineitem price", "item cost", "grand total", "montant", "betrag", "preis", "einzelpreis", "gesamtpreis", "summe", "importo", "prezzo", "importe", "金額", "価格", "금액", "金额"},
 	"currency":    {"order currency", "devise", "währung", "valuta", "moneda", "moeda", "通貨", "통화", "货币"},
 	"store":       {"shop", "location", "boutique", "filiale", "negozio", "tienda", "店舗", "매장", "门店"},
 	"channel":     {"sales channel"},
@@ -577,6 +583,9 @@ func (s *seenFile) propose() (*Proposal, error) {
 	if s.format == CSV && s.delimiter != ',' {
 		mark := map[byte]string{'\t': "tab", ';': `";"`, '|': `"|"`}[s.delimiter]
 		fmt.Fprintf(&b, "delimiter: %s\n", mark)
+	}
+	if s.bare {
+		b.WriteString("# Quotes stand inside values that none surround. If the file surrounds no value at all:\n# quote: none\n")
 	}
 	if s.any(func(v string) bool { return len(v) > 1 && v[0] == '\'' && strings.IndexByte("0123456789+", v[1]) >= 0 }) {
 		b.WriteString("# An apostrophe stands before numbers, as spreadsheets write them.\napostrophes: drop\n")
@@ -756,6 +765,7 @@ func (s *seenFile) fields(b *strings.Builder, at map[string]int, p *Proposal) {
 		b.WriteString("  # No column looks like the number of a customer: the e-mail address stands for it.\n")
 		line("external_id", i)
 	}
+	_, counted := at["quantity"]
 	for _, ours := range t.names {
 		i, ok := at[ours]
 		if !ok || ours == "external_id" {
@@ -765,7 +775,7 @@ func (s *seenFile) fields(b *strings.Builder, at map[string]int, p *Proposal) {
 		case ours == "purchase_id" && repeats1(s.column(i)):
 			used[i] = true
 			fmt.Fprintf(b, "  # The id repeats from row to row: a row is a line of an order, and is numbered.\n  id: {from: %s, per-line: true}\n", quoteYAML(s.names[i]))
-		case ours == "amount" && at["quantity"] != 0 && strings.Contains(foldName(s.names[i]), "price"):
+		case ours == "amount" && counted && perPiece(s.names[i]):
 			used[i] = true
 			fmt.Fprintf(b, "  # A price is per piece, as a rule: write `per: line` if it is that of the whole line.\n  amount: {from: %s, per: piece}\n", quoteYAML(s.names[i]))
 		default:
@@ -779,6 +789,22 @@ func (s *seenFile) fields(b *strings.Builder, at map[string]int, p *Proposal) {
 		}
 	}
 	s.unread(b, used)
+}
+
+// perPiece reports whether a column is called a price, and not a total.
+func perPiece(name string) bool {
+	folded := foldName(name)
+	for _, total := range []string{"total", "gesamt", "summe", "line", "zeile"} {
+		if strings.Contains(folded, total) && !strings.Contains(folded, "lineitem price") {
+			return false
+		}
+	}
+	for _, price := range []string{"price", "preis", "prix", "prezzo", "precio", "preço", "単価", "단가", "单价"} {
+		if strings.Contains(folded, price) {
+			return true
+		}
+	}
+	return false
 }
 
 // unread writes which columns nothing is made of.

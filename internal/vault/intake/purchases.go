@@ -108,14 +108,14 @@ func (b *buffer) customer(numbers []int32, out []PurchaseRow, lost []loser) ([]P
 		return cmp.Or(cmp.Compare(b.rows[i].Purchase.ID, b.rows[j].Purchase.ID), cmp.Compare(b.rows[i].Line, b.rows[j].Line))
 	})
 	kept := numbers[:0]
-	earlier := map[string][]int64(nil)
+	earlier := map[string][]loser(nil)
 	for n, i := range numbers {
 		id := b.rows[i].Purchase.ID
 		if n+1 < len(numbers) && b.rows[numbers[n+1]].Purchase.ID == id {
 			if earlier == nil {
-				earlier = map[string][]int64{}
+				earlier = map[string][]loser{}
 			}
-			earlier[id] = append(earlier[id], b.rows[i].Line)
+			earlier[id] = append(earlier[id], loser{line: b.rows[i].Line, differs: b.rows[i].Purchase != b.rows[numbers[n+1]].Purchase})
 			continue
 		}
 		kept = append(kept, i)
@@ -125,8 +125,9 @@ func (b *buffer) customer(numbers []int32, out []PurchaseRow, lost []loser) ([]P
 		return cmp.Or(p.At.Compare(q.At), cmp.Compare(p.ID, q.ID))
 	})
 	for _, i := range kept {
-		for _, line := range earlier[b.rows[i].Purchase.ID] {
-			lost = append(lost, loser{line, len(out)})
+		for _, l := range earlier[b.rows[i].Purchase.ID] {
+			l.to = len(out)
+			lost = append(lost, l)
 		}
 		out = append(out, b.rows[i])
 	}

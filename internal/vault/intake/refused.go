@@ -73,6 +73,9 @@ type heading struct{ comma, quote, text string }
 
 // quoted writes a value of a column of ours.
 func (h heading) quoted(s string) string {
+	if h.quote == "" {
+		return strings.ReplaceAll(s, h.comma, " ")
+	}
 	return h.quote + strings.ReplaceAll(s, h.quote, h.quote+h.quote) + h.quote
 }
 
@@ -93,6 +96,14 @@ func inJSON(raw, reason string) string {
 	return fmt.Sprintf("{%q:%s%s", reasonColumn, value, rest)
 }
 
+// around is what surrounds a value that holds a comma; empty: nothing can.
+func (c *csvRows) around() string {
+	if c.quote == noQuote {
+		return ""
+	}
+	return string(c.quote)
+}
+
 // asWritten is the text of a row without the columns of an earlier file of refused rows,
 // with the number that its id has among the lines of an order.
 func (c *csvRows) asWritten(text string) string {
@@ -105,7 +116,7 @@ func (c *csvRows) asWritten(text string) string {
 // afterField is the text after its first value.
 func (c *csvRows) afterField(text string) string {
 	i := 0
-	if len(text) > 0 && text[0] == c.quote {
+	if len(text) > 0 && text[0] == c.quote && c.quote != noQuote {
 		for i = 1; i < len(text); i++ {
 			if text[i] != c.quote {
 				continue
@@ -136,8 +147,7 @@ func (c *csvRows) filled(text string) string {
 			if i > c.ours {
 				b.WriteByte(c.comma)
 			}
-			if strings.IndexByte(v, c.comma) >= 0 || strings.IndexByte(v, c.quote) >= 0 || strings.ContainsAny(v, "\n\r") {
-				q := string(c.quote)
+			if q := c.around(); q != "" && strings.ContainsAny(v, string(c.comma)+q+"\n\r") {
 				v = q + strings.ReplaceAll(v, q, q+q) + q
 			}
 			b.WriteString(v)

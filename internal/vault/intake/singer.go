@@ -120,7 +120,7 @@ func (s *singer) run(ctx context.Context) error {
 			return s.commit(ctx, true)
 		}
 		if err != nil {
-			return stopped(s.im.Customers, err)
+			return s.im.stopped(s.im.Customers, err)
 		}
 		if long {
 			return s.wrong("is longer than 256 KiB")
@@ -460,10 +460,15 @@ func (h *holding) finish(ctx context.Context) (customers, purchases []Result, er
 	for _, l := range c.purchases.lost {
 		if moved[l.to] < 0 {
 			// The row that took its place waits, and says all that it said.
-			h.s.im.report.Purchases.Unchanged++
+			if l.differs {
+				h.s.im.report.Purchases.Superseded++
+			} else {
+				h.s.im.report.Purchases.Unchanged++
+			}
 			continue
 		}
-		lost = append(lost, loser{l.line, moved[l.to]})
+		l.to = moved[l.to]
+		lost = append(lost, l)
 	}
 	c.purchases.rows, c.purchases.lost, c.lines, c.groups = rows, lost, lines, groups
 	return customers, results, err

@@ -50,7 +50,7 @@ func TestSingerImportsATap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := r.Customers; c.Read != 4 || c.New != 3 || c.Unchanged != 1 || c.Rejected != 0 {
+	if c := r.Customers; c.Read != 4 || c.New != 3 || c.Superseded != 1 || c.Rejected != 0 {
 		t.Errorf("customers: %+v", c)
 	}
 	if c := r.Purchases; c.Read != 2 || c.New != 1 || c.Rejected != 1 || c.RejectedBy[CodeNoCustomer] != 1 {
