@@ -364,6 +364,7 @@ type Principal struct {
 type Credential struct {
 	ID      uint64    `json:"id"`
 	Lineage uint64    `json:"lineage" doc:"Revoking it ends this credential and all made through it."`
+	Kind    string    `json:"kind,omitempty" doc:"How its holder proves it: key, passkey, session, subject or local."`
 	Label   string    `json:"label,omitempty"`
 	Export  string    `json:"export,omitempty" doc:"The one export that it can download, and nothing else."`
 	Created time.Time `json:"created,omitzero"`

@@ -24,6 +24,7 @@ const (
 	TypeOutcomeUnknown  = "outcome-unknown"      // it may have been done
 	TypeQueueFull       = "queue-full"           // nothing was taken: what waits under standing approvals is at its bound
 	TypePending         = "second-person-needed" // asked for, and not in force before somebody else approves
+	TypeStepUp          = "step-up-needed"       // a passkey has to show for this act that its holder is there
 	TypeInternal        = "internal"
 )
 
@@ -37,6 +38,7 @@ type Error struct {
 	Fields  []string       `json:"fields,omitempty" doc:"The fields that were denied or refused."`
 	Errors  []InvalidValue `json:"errors,omitempty" doc:"What was wrong in the request, and where."`
 	Change  string         `json:"change,omitempty" doc:"The change that waits, for second-person-needed."`
+	Act     string         `json:"act,omitempty" doc:"What a passkey is to be asked for, for step-up-needed."`
 	RetryIn int64          `json:"retry_in_seconds,omitempty" doc:"After which the same request fits; 0: never, or unknown. Also in the header Retry-After."`
 
 	Hint      string `json:"hint,omitempty" doc:"What to do next: a command, or the roles that may."`

@@ -19,6 +19,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/platform/build"
+	"github.com/cloakroom/cloakroom/internal/vault/signin"
 	"github.com/cloakroom/cloakroom/internal/watch/witness"
 )
 
@@ -36,6 +37,9 @@ type serveCmd struct {
 	AlarmPatience time.Duration `help:"How long the alarm of an act that needs two people is tried, before the act takes effect without it." default:"10m" placeholder:"TIME"`
 	GlassDelay    time.Duration `help:"How long broken glass waits (cloakroom change break-glass) where a brand does not say (cloakroom settings set --glass-hours). Give every server of a vault the same." default:"4h" placeholder:"TIME"`
 	Allow         []string      `name:"allow-receiver" help:"Network of this machine or a private one in which webhooks for alarms may be, such as 10.1.0.0/16. Repeatable." placeholder:"CIDR"`
+	SignInURL     []string      `name:"sign-in-url" help:"Address at which browsers open the console, such as https://vault.example.com. Passkeys are bound to its host name. Repeatable, with one host name." placeholder:"URL"`
+	SessionLength time.Duration `help:"How long somebody stays signed in at most." default:"12h" placeholder:"TIME"`
+	SessionIdle   time.Duration `help:"After how long without use somebody is signed out." default:"30m" placeholder:"TIME"`
 	Witness       []string      `help:"Witness that cosigns the logs: its verifier key, a space and its address. Repeatable." placeholder:"KEY URL" sep:"none"`
 	smtp
 	backing
@@ -97,6 +101,13 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 		}
 		witnesses = append(witnesses, w)
 	}
+	signIn := signin.Config{URLs: c.SignInURL, Length: c.SessionLength, Idle: c.SessionIdle}
+	if err := new(signin.Desk).Use(signIn); err != nil {
+		return &usageError{"--sign-in-url: " + err.Error()}
+	}
+	if c.SessionLength < time.Minute || c.SessionIdle < time.Minute {
+		return &usageError{"--session-length and --session-idle are a minute at least"}
+	}
 	// Before the vault is opened: what cannot be served leaves no directory behind.
 	r := &running{cmd: c, std: std, level: new(slog.LevelVar), supervisor: supervisor{std.getenv("NOTIFY_SOCKET")}}
 	if err := r.level.UnmarshalText([]byte(c.Log)); err != nil {
@@ -130,6 +141,9 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 	}
 	v.Changes.Patience, v.Changes.Glass = max(c.AlarmPatience, time.Nanosecond), max(c.GlassDelay, time.Minute)
 	v.Sender.Allow = allow
+	if err := v.SignIn.Use(signIn); err != nil {
+		return errors.Join(err, l.Close(), v.Close())
+	}
 	address := l.Addr().String()
 	if r.certificate != nil {
 		l = tls.NewListener(l, &tls.Config{GetCertificate: r.certificate.get, MinVersion: tls.VersionTLS13})

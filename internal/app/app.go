@@ -44,6 +44,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 	"github.com/cloakroom/cloakroom/internal/vault/seal"
+	"github.com/cloakroom/cloakroom/internal/vault/signin"
 	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
 	"github.com/cloakroom/cloakroom/internal/watch/exposure"
@@ -124,6 +125,7 @@ type Vault struct {
 	Changes  *change.Desk // acts that need a second person
 	Alarms   *alarm.Desk
 	Notify   *notify.Desk
+	SignIn   *signin.Desk // people's sessions and passkeys
 	Canaries *canary.Desk
 	Mails    *canary.MailDesk // of mail to canaries
 	Exposure *exposure.Desk
@@ -425,6 +427,8 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Exposure = exposure.New(door, v.Ledger, v.DB, v.Followers)
 	canaries := canary.NewStore(v.DB, ring)
 	changes := &change.Maker{DB: v.DB, Ledger: v.Ledger, Brands: bs}
+	v.SignIn = &signin.Desk{DB: v.DB, Ring: ring, Ledger: v.Ledger, Door: door, Changes: changes}
+	door.Presence = v.SignIn
 	v.Approved = &approval.Desk{Store: approvals, Door: door, Ledger: v.Ledger, Changes: changes}
 	v.Approved.Register(v.Changes)
 	v.Intake.Approvals, v.Intake.Queue = v.Approved, intake.NewQueue(v.DB, ring)

@@ -37,6 +37,7 @@ func (v *Vault) Desks() server.Desks {
 		Incident:  v.Incident,
 		Witness:   v.Witness,
 		Changes:   v.Changes,
+		SignIn:    v.SignIn,
 		Backups:   backup.NewDesk(v.BackupSource()),
 		Followers: v.Followers,
 		LogName:   v.LogName,

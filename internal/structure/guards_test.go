@@ -99,6 +99,10 @@ var guards = []guard{
 	{"P7.7", "internal/vault/change/desk.go", "if now.Sub(x.Created) < patience {", "if now.Sub(x.Created) < 0 {", "internal/vault/change.TestTheAlarmComesFirst"},
 	{"P7.10", "internal/vault/brands/settings.go", "if b.Version != was {", "if b.Version < was {", "internal/vault/brands.TestSettingsHaveVersions"},
 	{"P7.10", "internal/vault/brands/settings.go", "if is.RetentionDays >= was.RetentionDays {", "if true {", "internal/vault/brands.TestWhatAChangeOfSettingsWeakens"},
+	{"P7.11", "internal/vault/door/presence.go", "if c.Session == 0 {", "if c.Session == 0 || act != \"\" {", "internal/vault/signin.TestAStolenSessionDoesNotDecide"},
+	{"P7.12", "internal/vault/signin/signin.go", "	if n == 0 {\n		return ErrReplay", "	if n < 0 {\n		return ErrReplay", "internal/vault/signin.TestForgedSignaturesAreRefused"},
+	{"P7.12", "internal/vault/signin/passkey.go", "if c.Authenticator.CloneWarning {", "if c.Authenticator.CloneWarning && x.Credential == 0 {", "internal/vault/signin.TestACopyOfADeviceIsNoticed"},
+	{"P7.13", "internal/vault/identity/store.go", "rows = append(rows, a.session.row())", "_ = a.session.row()", "internal/vault/signin.TestRowsOfTheDatabaseSignNobodyIn"},
 
 	{"P8.1", "internal/web/server/server.go", "\t\tiv.Location = d.Location\n", "\t\tiv.Message, _ = d.Value.(string)\n", "internal/web/server.TestErrorsAndLogsRepeatNothing"},
 	{"P8.3", "internal/vault/intake/bounds.go", "Detail: entry.Written{Wrote: entry.Wrote{Met: 1, Tried: w.rows}}", "Detail: entry.Written{Wrote: entry.Wrote{Tried: w.rows}}", "internal/web/server.TestARefusalThatTellsCostsASearch"},

@@ -95,6 +95,7 @@ var openings = map[string]opening{
 	"(*internal/watch/canary.Store).read":       {false, "which customers are canaries"},
 	"(*internal/watch/canary.MailDesk).who":     {false, "the canary that a mail went to"},
 	"(*internal/watch/canary.Store).Marked":     {false, "how many canaries a write met, for detection"},
+	"(*internal/vault/signin.Desk).take":        {false, "what a browser carries between two steps of signing in"},
 	"internal/watch/notify.open":                {false, "the address and secret of a receiver of alarms"},
 }
 

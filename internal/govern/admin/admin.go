@@ -274,7 +274,7 @@ func (d *Desk) principal(ctx context.Context, name string) (*api.Principal, erro
 			makers[c.MadeBy] = cmp.Or(by.Name, fmt.Sprintf("principal %d", c.MadeBy))
 		}
 		out.Credentials = append(out.Credentials, api.Credential{
-			ID: c.ID, Lineage: c.Lineage, Label: c.Label, Export: c.Export, Created: c.Created, Expires: c.Expires, Revoked: c.Revoked, MadeBy: makers[c.MadeBy],
+			ID: c.ID, Lineage: c.Lineage, Kind: string(c.Kind), Label: c.Label, Export: c.Export, Created: c.Created, Expires: c.Expires, Revoked: c.Revoked, MadeBy: makers[c.MadeBy],
 		})
 	}
 	return out, nil

@@ -37,6 +37,9 @@ func (d *Desk) Policy(ctx context.Context, c identity.Caller, brand string) (*ap
 func (d *Desk) ApplyPolicy(ctx context.Context, c identity.Caller, brand string, req api.Policy, apply bool) (*api.PolicyDiff, error) {
 	text, version := req.Text, req.Version
 	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
+	if err == nil && apply {
+		err = d.Door.Present(ctx, c, "policy-apply", brand, req)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -163,6 +166,9 @@ func (d *Desk) Rules(ctx context.Context, c identity.Caller, brand string) (*api
 // it takes a second person.
 func (d *Desk) SetRules(ctx context.Context, c identity.Caller, brand string, in api.BudgetRules, apply bool) (*api.BudgetsSet, error) {
 	v, err := d.Door.Admit(ctx, c, brand, access.ActAdminister)
+	if err == nil && apply {
+		err = d.Door.Present(ctx, c, "budget-set", brand, in)
+	}
 	if err != nil {
 		return nil, err
 	}

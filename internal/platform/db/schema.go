@@ -618,6 +618,35 @@ var migrations = []string{
 		PRIMARY KEY (brand, version)
 	);
 	UPDATE revisions SET writer = 5 WHERE writer < 5;`,
+	// identity
+	`CREATE TABLE sessions (
+		credential bigint PRIMARY KEY,
+		method     text NOT NULL,
+		idle       bigint NOT NULL,
+		provider   {blob} NOT NULL,
+		roles      text NOT NULL,
+		seen       bigint NOT NULL
+	);
+	CREATE INDEX sessions_by_provider ON sessions (provider);
+	CREATE TABLE passkeys (
+		credential bigint PRIMARY KEY,
+		record     text NOT NULL,
+		counter    bigint NOT NULL
+	);
+	CREATE TABLE recovery_codes (
+		selector  text PRIMARY KEY,
+		principal bigint NOT NULL,
+		salt      {blob} NOT NULL,
+		hash      {blob} NOT NULL,
+		created   bigint NOT NULL,
+		used      bigint NOT NULL
+	);
+	CREATE INDEX recovery_codes_of ON recovery_codes (principal);` +
+		// signin
+		`CREATE TABLE spent_challenges (
+		hash    {blob} PRIMARY KEY,
+		expires bigint NOT NULL
+	);`,
 }
 
 const (

@@ -53,6 +53,10 @@ var parts = []struct {
 	{"approved_chunks", PartNone}, // a file is approved again after a restore
 	{"write_queue", PartNone},     // no backup holds customers' data that an erasure does not reach
 	{"invitations", PartNone},     // of a day at most: a restore revives none
+	{"sessions", PartNone},        // a restore signs nobody in
+	{"passkeys", PartAdmin},
+	{"recovery_codes", PartNone},   // a restore revives no code that was used
+	{"spent_challenges", PartNone}, // of minutes
 	{"separation", PartAdmin},
 	{"brand_keys", PartKeys},
 	{"customer_keys", PartKeys},

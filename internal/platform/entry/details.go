@@ -234,6 +234,39 @@ type (
 		Credential uint64 `log:"credential"`
 		Extra
 	}
+	// PasskeyCreated: somebody registered a passkey.
+	PasskeyCreated struct {
+		Principal  string `log:"principal"`
+		By         string `log:"by,clear"`       // invitation, recovery or session
+		MadeBy     string `log:"made-by"`        // who had them invited
+		Credential uint64 `log:"credential"`     // in the place of which
+		Recovery   bool   `log:"recovery,clear"` // recovery codes were made with it
+		Extra
+	}
+	// PasskeyCloned: a passkey counted back, as one does of which there is a copy; it was refused.
+	PasskeyCloned struct {
+		Principal  string `log:"principal"`
+		Credential uint64 `log:"credential"`
+		Extra
+	}
+	// SessionBegun: somebody signed in.
+	SessionBegun struct {
+		Principal string `log:"principal"`
+		Method    string `log:"method,clear"` // passkey or subject
+		Ends      string `log:"ends,clear"`   // RFC 3339, at the latest
+		Extra
+	}
+	// SteppedUp: somebody who was signed in showed with a passkey that they are there, for an act.
+	SteppedUp struct {
+		Act        string `log:"act"`
+		Credential uint64 `log:"credential"` // the passkey
+		Extra
+	}
+	// RecoveryMade: somebody made recovery codes, in the place of those before.
+	RecoveryMade struct {
+		Principal string `log:"principal"`
+		Extra
+	}
 	// PurposeCreated: a purpose was registered at the brand.
 	PurposeCreated struct {
 		Purpose    string `log:"purpose,clear"`
@@ -376,6 +409,13 @@ type (
 		Log  string `log:"log,clear"`
 		Extra
 	}
+)
+
+// The proofs by which a passkey is registered.
+const (
+	ByInvitation = "invitation"
+	ByRecovery   = "recovery"
+	BySession    = "session"
 )
 
 // ChangeFacts is what every step of an act that two people make says.
@@ -866,6 +906,11 @@ func init() {
 	register(KindAdministration, "credential-connect", CredentialConnected{})
 	register(KindAdministration, "credential-renew", CredentialRenewed{})
 	register(KindAdministration, "credential-revoke", CredentialRevoked{})
+	register(KindAdministration, "passkey-create", PasskeyCreated{})
+	register(KindAdministration, "passkey-clone", PasskeyCloned{})
+	register(KindAdministration, "session-begin", SessionBegun{})
+	register(KindAdministration, "step-up", SteppedUp{})
+	register(KindAdministration, "recovery-make", RecoveryMade{})
 	register(KindAdministration, "purpose-create", PurposeCreated{})
 	register(KindAdministration, "purpose-retire", PurposeRetired{})
 	register(KindAdministration, "loyalty-prefixes", LoyaltyPrefixesSet{})

@@ -69,6 +69,9 @@ func (d *Desk) Contain(ctx context.Context, c identity.Caller, brand string, req
 	}
 	began := time.Now() // not the database's clock, which may be set back meanwhile
 	v, err := d.Door.Admit(ctx, c, brand, access.ActContain)
+	if err == nil && !req.DryRun {
+		err = d.Door.Present(ctx, c, "contain", brand, req)
+	}
 	if err != nil {
 		return nil, err
 	}

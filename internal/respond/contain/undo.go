@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -71,6 +72,9 @@ func (d *Desk) people(ctx context.Context, v *door.Visit, x *containment.Contain
 // request: by another principal with another lineage, within [containment.UndoWithin].
 func (d *Desk) UndoContainment(ctx context.Context, c identity.Caller, brand string, id int64, confirm bool) (*api.Containment, error) {
 	v, err := d.undoer(ctx, c, brand, confirm)
+	if err == nil {
+		err = d.Door.Present(ctx, c, "contain-undo", brand, strconv.FormatInt(id, 10), strconv.FormatBool(confirm))
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -129,6 +129,9 @@ func (d *Desk) Approve(ctx context.Context, c identity.Caller, id string) (*api.
 		err = d.mayBeSecond(ctx, c, x, v)
 	}
 	if err == nil {
+		err = d.Door.Present(ctx, c, "change-approve", x.ID, x.digest())
+	}
+	if err == nil {
 		err = d.live(ctx, x)
 	}
 	if err == nil {

@@ -41,6 +41,9 @@ func (d *Desk) BreakGlass(ctx context.Context, c identity.Caller, id string, req
 	if err == nil {
 		err = d.verify(ctx, x)
 	}
+	if err == nil {
+		err = d.Door.Present(ctx, c, "change-break-glass", x.ID, x.digest())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +203,9 @@ func (d *Desk) Acknowledge(ctx context.Context, c identity.Caller, id string) (*
 	}
 	if !keyed.Before(x.Created) {
 		return nil, ErrYoung
+	}
+	if err := d.Door.Present(ctx, c, "change-acknowledge", x.ID, x.digest()); err != nil {
+		return nil, err
 	}
 	if x.State != Asked || x.Glass.IsZero() {
 		return nil, fmt.Errorf("%w: nobody broke glass for it, or it is over", ErrState)

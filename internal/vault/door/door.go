@@ -44,6 +44,8 @@ type Door struct {
 	Contained *containment.Store
 	// Revisions tells whether what somebody was refused by still holds.
 	Revisions *revision.Tracker
+	// Presence asks sessions for a passkey; nil: no session gets an act that wants one.
+	Presence Presence
 }
 
 // Visit is a caller at one brand, under the policy that held when they came.

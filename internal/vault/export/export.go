@@ -231,6 +231,9 @@ func (d *Desk) decide(ctx context.Context, c identity.Caller, brand, id string, 
 		return nil, ErrOwn
 	}
 	if to == Approved {
+		if err := d.Door.Present(ctx, v.Who.Caller, "export-approve", brand, id); err != nil {
+			return nil, err
+		}
 		if err := d.Second.Second(ctx, v, x.Who.Principal, x.Who.Lineage, x.Created); err != nil {
 			return nil, err
 		}

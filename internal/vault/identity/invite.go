@@ -129,20 +129,28 @@ func (s *Store) Redeem(ctx context.Context, q db.Queryer, code string, at time.T
 	if err != nil {
 		return 0, 0, key, err
 	}
-	n, err := q.Exec(ctx, sqlUseInvite, codeHash(code), at.UnixMicro())
-	if err == nil && n == 0 {
-		err = ErrCode
-	}
-	if err != nil {
+	if err := s.UseCode(ctx, q, code, at); err != nil {
 		return 0, 0, key, err
 	}
-	rights.Changed(q, rights.Row{Table: tableInvitations, Key: hex.EncodeToString(codeHash(code)), Gone: true})
 	if i.Credential != 0 {
 		lineage, key, err = s.Renew(ctx, q, i.Credential, at)
 		return i.Credential, lineage, key, err
 	}
 	id, key, err = s.CreateCredential(ctx, q, i.Principal, 0, i.Label, i.KeyExpires, at)
 	return id, id, key, err
+}
+
+// UseCode ends an invitation because it was redeemed, once.
+func (s *Store) UseCode(ctx context.Context, q db.Queryer, code string, at time.Time) error {
+	n, err := q.Exec(ctx, sqlUseInvite, codeHash(code), at.UnixMicro())
+	if err == nil && n == 0 {
+		err = ErrCode
+	}
+	if err != nil {
+		return fmt.Errorf("redeeming an invitation: %w", err)
+	}
+	rights.Changed(q, rights.Row{Table: tableInvitations, Key: hex.EncodeToString(codeHash(code)), Gone: true})
+	return nil
 }
 
 // Uninvite ends the invitations of a principal that nobody redeemed.

@@ -39,25 +39,34 @@ type Key struct{ text string }
 
 // NewKey makes a key of 256 random bits.
 func NewKey() Key {
+	return Key{newText(KeyPrefix)}
+}
+
+// newText writes 256 random bits behind a prefix.
+func newText(prefix string) string {
 	var secret [secretBytes]byte
 	rand.Read(secret[:]) // never fails: the process ends first
 	body := keyEncoding.EncodeToString(secret[:])
-	return Key{KeyPrefix + body + checksum(body)}
+	return prefix + body + checksum(prefix, body)
 }
 
 // ParseKey reads a key and checks its shape and checksum; it does not say whether
 // the key is known.
 func ParseKey(text string) (Key, error) {
-	rest, ok := strings.CutPrefix(text, KeyPrefix)
-	if !ok || len(rest) != secretChars+checksumChars {
-		return Key{}, ErrMalformedKey
-	}
-	body := rest[:secretChars]
-	raw, err := keyEncoding.DecodeString(body)
-	if err != nil || keyEncoding.EncodeToString(raw) != body || checksum(body) != rest[secretChars:] {
+	if !wellFormed(KeyPrefix, text) {
 		return Key{}, ErrMalformedKey
 	}
 	return Key{text}, nil
+}
+
+func wellFormed(prefix, text string) bool {
+	rest, ok := strings.CutPrefix(text, prefix)
+	if !ok || len(rest) != secretChars+checksumChars {
+		return false
+	}
+	body := rest[:secretChars]
+	raw, err := keyEncoding.DecodeString(body)
+	return err == nil && keyEncoding.EncodeToString(raw) == body && checksum(prefix, body) == rest[secretChars:]
 }
 
 // Reveal returns the key's text, for the one time that it is shown to its owner.
@@ -72,8 +81,8 @@ func (k Key) String() string { return KeyPrefix + "…" }
 // GoString hides the key from %#v.
 func (k Key) GoString() string { return k.String() }
 
-func checksum(body string) string {
+func checksum(prefix, body string) string {
 	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], crc32.ChecksumIEEE([]byte(KeyPrefix+body)))
+	binary.BigEndian.PutUint32(b[:], crc32.ChecksumIEEE([]byte(prefix+body)))
 	return keyEncoding.EncodeToString(b[:])
 }

@@ -15,7 +15,7 @@ const (
 	sqlListPrincipals  = `SELECT id, name, kind, country, entity, created, disabled FROM principals WHERE id > $1 ORDER BY id LIMIT $2`
 	sqlListRoles       = `SELECT brand, role FROM roles WHERE principal = $1 ORDER BY brand`
 	sqlPeople          = `SELECT p.id, r.role FROM roles r JOIN principals p ON p.id = r.principal WHERE r.brand IN ($1, 0) AND p.kind = $2 AND p.disabled = 0 ORDER BY p.id, r.brand DESC`
-	sqlListCredentials = `SELECT id, parent, root, label, created, expires, revoked, scope, made_by FROM credentials WHERE principal = $1 ORDER BY id`
+	sqlListCredentials = `SELECT id, parent, root, label, created, expires, revoked, scope, made_by, hash FROM credentials WHERE principal = $1 ORDER BY id`
 )
 
 func scanPrincipal(r db.Row) (Principal, error) {
@@ -111,8 +111,10 @@ func (s *Store) Credentials(ctx context.Context, id uint64) ([]Credential, error
 	var out []Credential
 	err := s.db.Rows(ctx, func(r db.Row) error {
 		var c Credential
+		var hash []byte
 		var n, parent, root, created, expires, revoked, by int64
-		err := r.Scan(&n, &parent, &root, &c.Label, &created, &expires, &revoked, &c.Export, &by)
+		err := r.Scan(&n, &parent, &root, &c.Label, &created, &expires, &revoked, &c.Export, &by, &hash)
+		c.Kind = proofOf(hash)
 		c.ID, c.Parent, c.Lineage, c.MadeBy = uint64(n), uint64(parent), uint64(root), uint64(by)
 		c.Created, c.Expires, c.Revoked = db.Time(created), db.Time(expires), db.Time(revoked)
 		out = append(out, c)

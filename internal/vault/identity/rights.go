@@ -72,6 +72,14 @@ func (s *Store) Mend(ctx context.Context, q db.Queryer, _ record.BrandID, r righ
 		write = pick(r.Gone, sqlDropCredential, sqlMendCredential)
 	case tableInvitations:
 		write = pick(r.Gone, sqlDropInvitation, sqlMendInvitation)
+	case tableSessions:
+		write = pick(r.Gone, sqlDropSession, sqlMendSession)
+	case tablePasskeys:
+		write = pick(r.Gone, sqlDropPasskey, sqlMendPasskey)
+	case tableRecovery:
+		if write = pick(r.Gone, sqlDropRecovery, sqlMendRecovery); r.Gone {
+			args = []any{r.Key}
+		}
 	case tableOwners:
 		if write = sqlSetOwner; r.Gone {
 			args = append(args, int64(0))
@@ -98,7 +106,7 @@ func keyCells(r *rights.Row) (out []any, err error) {
 	case tableInvitations:
 		hash, err := hex.DecodeString(r.Key)
 		return []any{hash}, err
-	case tablePrincipals, tableRoles, tableCredentials, tableOwners:
+	case tablePrincipals, tableRoles, tableCredentials, tableOwners, tableSessions, tablePasskeys:
 	default:
 		return nil, nil
 	}
@@ -155,7 +163,7 @@ func (n *numbers) principals(p *Principal) []any {
 
 func (n *numbers) set(c *credential) {
 	c.ID, c.principal, c.Parent, c.Lineage = uint64(n.id), uint64(n.principal), uint64(n.parent), uint64(n.root)
-	c.Created, c.Expires, c.Revoked = db.Time(n.created), db.Time(n.expires), db.Time(n.revoked)
+	c.Created, c.Expires, c.Revoked, c.Kind = db.Time(n.created), db.Time(n.expires), db.Time(n.revoked), proofOf(c.hash)
 }
 
 // scanBoth reads a credential and whose it is.
@@ -278,7 +286,7 @@ func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.
 	if err == nil {
 		err = q.Rows(ctx, func(r db.Row) error {
 			c, err := scanCredential(r)
-			hand(c.row(), "key %q of %s, made %s%s", c.Label, named(c.principal), day(c.Created), ended(", revoked", c.Revoked))
+			hand(c.row(), "%s %q of %s, made %s%s", c.Kind, c.Label, named(c.principal), day(c.Created), ended(", revoked", c.Revoked))
 			return err
 		}, sqlAllCredentials)
 	}
@@ -305,6 +313,9 @@ func (s *Store) Granted(ctx context.Context, q db.Queryer, fn func(brand record.
 			hand(i.row(), "invitation of %s", named(i.Principal))
 			return err
 		}, sqlAllInvites)
+	}
+	if err == nil {
+		err = grantedSignIn(ctx, q, hand)
 	}
 	if err != nil {
 		return fmt.Errorf("reading who has which rights: %w", err)

@@ -73,6 +73,7 @@ type Credential struct {
 	ID      uint64
 	Parent  uint64 // the credential through which it was made, 0: none
 	Lineage uint64
+	Kind    Proof
 	Label   string
 	Export  string // the one export that it is for, empty: not limited
 	Created time.Time
@@ -98,7 +99,9 @@ type Store struct {
 
 	db       *db.DB
 	accepted revision.Cache[[32]byte, accepted] // by the key's hash
-	local    revision.Cache[string, Caller]     // by role
+	sessions revision.Cache[[32]byte, accepted] // by the hash of the session's secret
+	touched  touched
+	local    revision.Cache[string, Caller] // by role
 	roles    revision.Cache[roleKey, string]
 }
 
@@ -106,6 +109,7 @@ type Store struct {
 type accepted struct {
 	caller  Caller
 	expires int64 // microseconds, 0: never
+	session Session
 }
 
 type roleKey struct {
@@ -551,7 +555,7 @@ func (s *Store) MayRevoke(ctx context.Context, q db.Queryer, lineage uint64, at 
 // the key: how long it takes tells nothing of use.
 func (s *Store) Authenticate(ctx context.Context, key Key) (Caller, error) {
 	hash := key.Hash()
-	a, err := s.accepted.Get(ctx, hash, func() (accepted, error) { return s.accept(ctx, hash) })
+	a, err := s.accepted.Get(ctx, hash, func() (accepted, error) { return s.accept(ctx, hash[:]) })
 	if err != nil || a.expires == 0 {
 		return a.caller, err
 	}
@@ -565,13 +569,14 @@ func (s *Store) Authenticate(ctx context.Context, key Key) (Caller, error) {
 	return a.caller, nil
 }
 
-func (s *Store) accept(ctx context.Context, hash [32]byte) (a accepted, err error) {
+// accept reads the credential of a hash, whose it is, and through what it was made.
+func (s *Store) accept(ctx context.Context, hash []byte) (a accepted, err error) {
 	var c credential
 	var p Principal
 	var above []credential
 	err = rights.One(ctx, s.Rights, s.db, record.Group, func(q db.Queryer) ([]rights.Row, error) {
-		err := scanBoth(q.Row(ctx, sqlAuthenticate, hash[:]), &c, &p)
-		above = nil
+		err := scanBoth(q.Row(ctx, sqlAuthenticate, hash), &c, &p)
+		above, a = nil, accepted{}
 		if errors.Is(err, db.ErrNoRows) {
 			return nil, ErrUnknownKey
 		}
@@ -584,6 +589,12 @@ func (s *Store) accept(ctx context.Context, hash [32]byte) (a accepted, err erro
 		rows := []rights.Row{c.row(), p.row()}
 		for i := range above {
 			rows = append(rows, above[i].row())
+		}
+		if id := through(&c, above); id != 0 {
+			if a.session, err = session(ctx, q, id); err != nil {
+				return nil, err
+			}
+			rows = append(rows, a.session.row())
 		}
 		return rows, nil
 	})
@@ -604,7 +615,8 @@ func (s *Store) accept(ctx context.Context, hash [32]byte) (a accepted, err erro
 		}
 	}
 	a.expires = db.Micros(c.Expires)
-	a.caller = Caller{Name: p.Name, Country: p.Country, Entity: p.Entity, Export: c.Export, Principal: p.ID, Credential: c.ID, Lineage: c.Lineage}
+	a.caller = Caller{Name: p.Name, Country: p.Country, Entity: p.Entity, Export: c.Export, Principal: p.ID, Credential: c.ID, Lineage: c.Lineage,
+		Session: a.session.Credential, Only: a.session.Only}
 	return a, nil
 }
 
@@ -613,6 +625,9 @@ func (s *Store) Who(ctx context.Context, c Caller, brand record.BrandID) (Who, e
 	role, err := s.roles.Get(ctx, roleKey{c.Principal, brand}, func() (string, error) { return s.role(ctx, c.Principal, brand) })
 	if err != nil {
 		return Who{}, err
+	}
+	if !c.lets(brand, role) {
+		return Who{}, ErrNoRole
 	}
 	return Who{Caller: c, Brand: brand, Role: role}, nil
 }

@@ -310,6 +310,18 @@ func (s *sight) separation() {
 		about, seen = strconv.FormatUint(s.index, 10), fmt.Sprintf("the key of credential %d replaced, made by principal %d", t.Credential, s.e.Principal)
 	case entry.Redeemed:
 		g, about, seen = Medium, strconv.FormatUint(s.index, 10), "a key of "+t.Principal+", made by an invitation of "+t.MadeBy
+	case entry.PasskeyCreated:
+		about = strconv.FormatUint(s.index, 10)
+		switch t.By {
+		case entry.ByRecovery:
+			seen = "a recovery code of " + t.Principal + " was used: a new passkey of theirs signs in from now on"
+		case entry.ByInvitation:
+			g, seen = Medium, "a passkey of "+t.Principal+", made by an invitation of "+t.MadeBy
+		default:
+			g, seen = Medium, "another passkey of "+t.Principal+", made by them while they were signed in"
+		}
+	case entry.PasskeyCloned:
+		about, seen = strconv.FormatUint(s.index, 10), fmt.Sprintf("the passkey %d of %s counted back and was refused: there may be a copy of it; end it with cloakroom principal disconnect", t.Credential, t.Principal)
 	default:
 		return
 	}

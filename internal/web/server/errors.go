@@ -15,10 +15,11 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/budget"
 	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/containment"
+	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
-var errNoKey = fault.New(fault.Unauthenticated, "send an API key as `Authorization: Bearer ckr_...`")
+var errNoKey = fault.New(fault.Unauthenticated, "send an API key as `Authorization: Bearer ckr_...`, or sign in")
 
 func internal() *api.Error {
 	return &api.Error{Type: api.TypeInternal, Title: titles[api.TypeInternal], Status: http.StatusInternalServerError,
@@ -61,6 +62,7 @@ var titles = map[string]string{
 	api.TypeTimeout:         "Timeout",
 	api.TypePartlyDone:      "Logged, not done yet",
 	api.TypePending:         "A second person is needed",
+	api.TypeStepUp:          "A passkey is needed",
 	api.TypeInternal:        "Internal error",
 }
 
@@ -93,6 +95,9 @@ func problem(err error) *api.Error {
 	}
 	if out, ok := errors.AsType[*change.PendingError](err); ok {
 		return &api.Error{Type: api.TypePending, Title: titles[api.TypePending], Status: http.StatusConflict, Detail: out.Error(), Change: out.ID}
+	}
+	if absent, ok := errors.AsType[*door.AbsentError](err); ok {
+		return &api.Error{Type: api.TypeStepUp, Title: titles[api.TypeStepUp], Status: http.StatusForbidden, Detail: absent.Error(), Act: absent.Act}
 	}
 	if card, ok := errors.AsType[*ledger.CardError](err); ok {
 		return &api.Error{Type: api.TypeCardNumber, Title: "Payment card number refused", Status: http.StatusUnprocessableEntity,
@@ -147,6 +152,7 @@ var hints = map[string]string{
 	api.TypePartlyDone:      "retry the same request to finish it",
 	api.TypeOutcomeUnknown:  "check what is there before you retry",
 	api.TypeQueueFull:       "retry after the time that Retry-After says; cloakroom change approvals shows the approvals",
+	api.TypeStepUp:          "show with your passkey that you are there, in the console, and send the same request again; or use a key",
 	api.TypeInternal:        "look for the request id in the server's log",
 }
 

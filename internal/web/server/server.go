@@ -39,16 +39,19 @@ import (
 	"github.com/cloakroom/cloakroom/internal/vault/audit"
 	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/disclose"
+	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/erase"
 	"github.com/cloakroom/cloakroom/internal/vault/export"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/vault/signin"
 	"github.com/cloakroom/cloakroom/internal/watch/alarm"
 	"github.com/cloakroom/cloakroom/internal/watch/canary"
 	"github.com/cloakroom/cloakroom/internal/watch/exposure"
 	"github.com/cloakroom/cloakroom/internal/watch/notify"
 	"github.com/cloakroom/cloakroom/internal/watch/witness"
+	"github.com/cloakroom/cloakroom/internal/web/session"
 )
 
 // Timeout bounds every request.
@@ -92,6 +95,7 @@ type Desks struct {
 	Incident  *incident.Desk
 	Witness   *witness.Set
 	Changes   *change.Desk
+	SignIn    *signin.Desk
 	Backups   *backup.Desk
 	Followers *follow.Runner
 	// LogName names a log, also where the database does not answer.
@@ -145,6 +149,7 @@ func newServer(d Desks, log *slog.Logger, timeout time.Duration) *Server {
 	s.backupRoutes()
 	s.followerRoutes()
 	s.metricsRoute(mux)
+	s.SignIn().Routes(mux)
 	s.http = s.identify(s.routed(mux))
 	return s
 }
@@ -155,7 +160,16 @@ func (s *Server) OpenAPI() ([]byte, error) { return s.api.OpenAPI().YAML() }
 // headerRequest names a request in every answer, as the log does.
 const headerRequest = "X-Request-Id"
 
+// headerProof carries what a passkey gave for the act of a request.
+const headerProof = session.ProofHeader
+
 type requestKey struct{}
+
+// SignIn returns what signs people in, for those that serve pages.
+func (s *Server) SignIn() *session.Handler {
+	return session.New(session.Desks{SignIn: s.vault.SignIn, Identity: s.vault.Identity, Revisions: s.vault.Revisions, End: s.vault.Admin.RevokeCredential, API: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.http.ServeHTTP(w, r) })},
+		func(ctx context.Context, w http.ResponseWriter, err error) { s.fail(w, s.problem(ctx, err)) })
+}
 
 // newRequest returns a name for a request: the server's own, since what a caller sends is
 // never repeated.
@@ -167,13 +181,15 @@ type localKey struct{}
 // shown is what a request shows of who sends it: the zero value, that it comes from
 // the machine itself.
 type shown struct {
-	key   identity.Key
-	keyed bool
+	key     identity.Key
+	keyed   bool
+	session identity.Secret
+	signed  bool // in: session is shown, and no key
 }
 
 // open lists the paths that anybody may ask for.
 func open(path string) bool {
-	return path == redeemPath || path == "/v1/health" || path == "/v1/live" || path == "/v1/ready" || path == "/v1/openapi.json" || path == "/v1/openapi.yaml"
+	return path == redeemPath || path == session.Path || strings.HasPrefix(path, session.Path+"/") || path == "/v1/health" || path == "/v1/live" || path == "/v1/ready" || path == "/v1/openapi.json" || path == "/v1/openapi.yaml"
 }
 
 // identify sets the request's deadline, and turns away whom nobody knows before their
@@ -215,7 +231,7 @@ func (s *Server) identify(next http.Handler) http.Handler {
 				s.fail(rec, s.problem(ctx, err))
 				return
 			}
-			in = r.WithContext(context.WithValue(ctx, identityKey{}, who))
+			in = r.WithContext(door.WithProof(context.WithValue(ctx, identityKey{}, who), r.Header.Get(headerProof)))
 			if n := r.ContentLength; n < 0 || n > maxBody {
 				u := &upload{ReadCloser: in.Body, rooms: s.bodies, ctx: ctx, conn: http.NewResponseController(rec), principal: c.Principal, granted: maxBody}
 				in.Body = u
@@ -264,11 +280,18 @@ func present(ctx context.Context, r *http.Request) (shown, error) {
 	if !ok {
 		return shown{}, errNoKey
 	}
+	if strings.HasPrefix(text, identity.SecretPrefix) {
+		secret, err := identity.ParseSecret(text)
+		return shown{session: secret, signed: true}, err
+	}
 	key, err := identity.ParseKey(text)
-	return shown{key, true}, err
+	return shown{key: key, keyed: true}, err
 }
 
 func (s *Server) caller(ctx context.Context, who shown) (identity.Caller, error) {
+	if who.signed {
+		return s.vault.Identity.AuthenticateSession(ctx, who.session)
+	}
 	if !who.keyed {
 		return s.vault.Identity.EnsureLocal(ctx, access.Administrator)
 	}
