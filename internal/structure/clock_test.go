@@ -43,6 +43,8 @@ var hostClock = map[string]string{
 	"internal/vault/ledger/watch.go":            "since when a log is not well, and how much time looking through it takes",
 	"internal/watch/notify/urgent.go":           "when an urgent alarm is tried again",
 	"internal/web/server/server.go":             "how long a request took",
+	"internal/web/console/keys.go":              "when a session in this process's memory was begun and used; its credential goes by the database's",
+	"internal/web/console/live.go":              "how long a browser may stall",
 }
 
 func checkClock(t *tree) []string {

@@ -21,6 +21,7 @@ var waits = map[string]string{
 	"internal/vault/change/due.go":           "a person waits a little for a receiver of an alarm",
 	"internal/vault/intake/write.go":         "between two tries of a write",
 	"internal/vault/ledger/commit.go":        "the committer is what followers follow; it gathers refusals",
+	"internal/web/console/live.go":           "a page waits for news, and asks the API for them",
 	"internal/govern/upkeep/rotate.go":       "a person waits for a rotation, which has its own place and lease",
 }
 

@@ -82,6 +82,8 @@ var order = []string{
 	"internal/govern/backup",
 	"internal/web/session",
 	"internal/web/server",
+	"internal/web/page",
+	"internal/web/console",
 	"internal/app",
 	"internal/exercise/generate",
 	"internal/exercise/drill",
@@ -96,6 +98,10 @@ var only = map[string][]string{
 	"client":                  {"api"},
 	"api":                     {"internal/platform/record"},
 	"internal/platform/entry": {"internal/platform/record", "internal/platform/fault"},
+	// A page knows no vault, and the console asks one through the API: so that nothing is
+	// decided a second time.
+	"internal/web/page":       {},
+	"internal/web/console":    {"internal/web/page", "client", "api"},
 	"internal/platform/cards": {},
 	"internal/platform/fault": {},
 	"internal/platform/codec": {},

@@ -10,14 +10,22 @@ import (
 // Local returns a transport that hands requests to the server within the process, as
 // the local administrator where they carry no key: for one command over a vault that
 // no server has open.
-func (s *Server) Local() http.RoundTripper { return local{s} }
+func (s *Server) Local() http.RoundTripper { return local{s, true} }
 
-type local struct{ s *Server }
+// Inside returns a transport that hands requests to the server within the process, and
+// takes nobody for the local administrator: for pages, whose requests carry the key of the
+// person who sent them and are refused without one.
+func (s *Server) Inside() http.RoundTripper { return local{s, false} }
+
+type local struct {
+	s          *Server
+	administer bool // without a key, it is the local administrator who asks
+}
 
 // RoundTrip implements http.RoundTripper.
 func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := &answer{header: http.Header{}, status: http.StatusOK}
-	in := r.Clone(context.WithValue(r.Context(), localKey{}, true))
+	in := r.Clone(context.WithValue(r.Context(), localKey{}, l.administer))
 	if in.Body == nil {
 		in.Body = http.NoBody
 	}
