@@ -31,6 +31,7 @@ type demoCmd struct {
 	Customers int    `help:"Number of customers in all brands together." default:"6000" placeholder:"N"`
 	Seed      uint64 `help:"Seed; the same seed invents the same customers." default:"1" placeholder:"S"`
 	Listen    string `help:"Address of the API." default:"127.0.0.1:7460" env:"CLOAKROOM_LISTEN" placeholder:"HOST:PORT"`
+	Console   string `name:"console-listen" help:"Address of the console." default:"127.0.0.1:7461" env:"CLOAKROOM_CONSOLE_LISTEN" placeholder:"HOST:PORT"`
 	Alone     bool   `help:"Leave the vault in its beginning, when one hand acts alone."`
 	Exit      bool   `help:"Exit instead of serving; keeps the directory."`
 	JSON      bool   `help:"Print the result as one JSON object, with every key."`
@@ -51,6 +52,7 @@ needs --data for the root key.`
 type demoAnswer struct {
 	Data       string          `json:"data"`
 	Address    string          `json:"address,omitempty"`
+	Console    string          `json:"console,omitempty"`
 	Brands     []demoBrand     `json:"brands"`
 	Principals []demoPrincipal `json:"principals"`
 }
@@ -125,14 +127,16 @@ func (c *demoCmd) Run(ctx context.Context, std Streams) (err error) {
 	if err := d.make(ctx, c); err != nil {
 		return err
 	}
-	var l net.Listener
+	var l listeners
 	if !c.Exit {
-		if l, err = net.Listen("tcp", c.Listen); err != nil {
-			if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-				return fmt.Errorf("listening: %w", err)
-			}
+		if l.api, err = listenNear(c.Listen); err != nil {
+			return err
 		}
-		d.answer.Address = "http://" + l.Addr().String()
+		if l.console, err = listenNear(c.Console); err != nil {
+			return errors.Join(err, l.close())
+		}
+		d.answer.Address = "http://" + l.api.Addr().String()
+		d.answer.Console = consoleAddress("http", l.console)
 	}
 	if err := d.keep(); err != nil {
 		return err
@@ -148,11 +152,22 @@ func (c *demoCmd) Run(ctx context.Context, std Streams) (err error) {
 		tell(true)
 		return err
 	}
-	if err := serve(ctx, v, quiet(std.Err), l, "", tell, nil); err != nil {
+	if err := serve(ctx, v, quiet(std.Err), l, "", tell); err != nil {
 		return err
 	}
 	fmt.Fprintln(std.Err, "\nstopped")
 	return nil
+}
+
+// listenNear listens at an address, and where that is taken, at any other of this machine.
+func listenNear(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, fmt.Errorf("listening: %w", err)
+		}
+	}
+	return l, nil
 }
 
 type demo struct {
@@ -412,4 +427,7 @@ func (d *demo) print(w io.Writer) {
 	step("What could be taken with Alice's key, stolen now?", "ALICE", "exposure --brand gucci")
 	step("Forget the customer. (Without --yes it says what it would do.)", "DANA", "erase --brand gucci --yes $TOKEN")
 	fmt.Fprintln(w)
+	if d.answer.Console != "" {
+		fmt.Fprintf(w, "The same in a browser, with a key from above, such as ALICE's, INES's or DANA's:\n  %s\n", d.answer.Console)
+	}
 }

@@ -34,6 +34,7 @@ type serveCmd struct {
 	Config        string        `help:"Configuration file, YAML: a flag of serve a line. The command line and variables override it." type:"existingfile" env:"CLOAKROOM_CONFIG" placeholder:"FILE"`
 	Log           string        `name:"log-level" help:"Lowest severity in the log: debug, info (a line a request), warn or error." enum:"debug,info,warn,error" default:"info"`
 	Metrics       string        `name:"metrics-listen" help:"Address on this machine that serves GET /metrics without a key, such as 127.0.0.1:9464." placeholder:"HOST:PORT"`
+	Console       string        `name:"console-listen" help:"Address of the console, the pages for staff and officers, such as 127.0.0.1:7461." placeholder:"HOST:PORT"`
 	AlarmPatience time.Duration `help:"How long the alarm of an act that needs two people is tried, before the act takes effect without it." default:"10m" placeholder:"TIME"`
 	GlassDelay    time.Duration `help:"How long broken glass waits (cloakroom change break-glass) where a brand does not say (cloakroom settings set --glass-hours). Give every server of a vault the same." default:"4h" placeholder:"TIME"`
 	Allow         []string      `name:"allow-receiver" help:"Network of this machine or a private one in which webhooks for alarms may be, such as 10.1.0.0/16. Repeatable." placeholder:"CIDR"`
@@ -61,6 +62,10 @@ one, the first answers on its socket.
 
 Without --tls-cert, listen on loopback only, behind a proxy that speaks TLS.
 
+With --console-listen it serves the console, at an address of its own: what a browser
+keeps for the console is never sent to the API, nor to pages of others on another host.
+Open it as https://HOST:PORT, or on this machine as http://localhost:PORT.
+
 Alarms go by e-mail to the receivers that have an address (cloakroom alarm receiver add
 --mailto) through the mail server of --smtp-host, under TLS. Give every server of a
 vault the same.`
@@ -71,12 +76,13 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return &usageError{"--tls-cert and --tls-key go together"}
 	}
-	host, _, err := net.SplitHostPort(c.Listen)
-	if err != nil {
-		return &usageError{"--listen is HOST:PORT"}
+	if err := c.checkListen("--listen", c.Listen); err != nil {
+		return err
 	}
-	if ip := net.ParseIP(host); c.TLSCert == "" && (ip == nil || !ip.IsLoopback()) && host != "localhost" {
-		return &usageError{"keys and customers would cross the network unencrypted: give --tls-cert and --tls-key, or listen on 127.0.0.1"}
+	if c.Console != "" {
+		if err := c.checkListen("--console-listen", c.Console); err != nil {
+			return err
+		}
 	}
 	mail, err := c.server()
 	if err != nil {
@@ -129,6 +135,11 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 			return errors.Join(err, l.Close())
 		}
 	}
+	if c.Console != "" {
+		if r.console, err = listenAt("--console-listen", c.Console); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
 	v, err := c.open(ctx, c.Data, app.Options{Origin: c.Origin})
 	if err != nil {
 		return errors.Join(err, l.Close())
@@ -146,10 +157,14 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 	}
 	address := l.Addr().String()
 	if r.certificate != nil {
-		l = tls.NewListener(l, &tls.Config{GetCertificate: r.certificate.get, MinVersion: tls.VersionTLS13})
+		config := &tls.Config{GetCertificate: r.certificate.get, MinVersion: tls.VersionTLS13}
+		l = tls.NewListener(l, config)
+		if r.console != nil {
+			r.console = tls.NewListener(r.console, config)
+		}
 	}
 	ready := func(own bool) {
-		c.greet(std, v, address)
+		c.greet(std, v, address, r.console)
 		role := "serves the API and makes alarms"
 		if own {
 			role += ", has the socket of the data directory and works on rotations"
@@ -163,11 +178,23 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 		defer close(done)
 		r.signals(ctx, stop)
 	}()
-	err = serve(ctx, v, r.log, l, c.OCSF, ready, r.scrape)
+	err = serve(ctx, v, r.log, listeners{api: l, scrape: r.scrape, console: r.console}, c.OCSF, ready)
 	close(stop)
 	<-done
 	r.log.Info("stopped")
 	return errors.Join(err, v.Close())
+}
+
+// checkListen keeps keys and customers off a network without TLS.
+func (c *serveCmd) checkListen(flag, address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return &usageError{flag + " is HOST:PORT"}
+	}
+	if ip := net.ParseIP(host); c.TLSCert == "" && (ip == nil || !ip.IsLoopback()) && host != "localhost" {
+		return &usageError{"keys and customers would cross the network unencrypted: give --tls-cert and --tls-key, or listen on 127.0.0.1"}
+	}
+	return nil
 }
 
 // checkMetrics keeps the metrics, which need no key, on this machine.
@@ -190,6 +217,7 @@ type running struct {
 	level       *slog.LevelVar
 	certificate *servedCertificate // nil without TLS
 	scrape      net.Listener       // of the metrics; nil for none
+	console     net.Listener       // of the console; nil for none
 	vault       *app.Vault
 	supervisor  supervisor
 }
@@ -255,7 +283,7 @@ func (r *running) reload() error {
 	}
 	for name, changed := range map[string]bool{
 		"listen": next.Listen != r.cmd.Listen, "data": next.Data != r.cmd.Data, "database": next.Database != r.cmd.Database,
-		"metrics-listen": next.Metrics != r.cmd.Metrics, "tls-cert": next.TLSCert != r.cmd.TLSCert, "tls-key": next.TLSKey != r.cmd.TLSKey,
+		"metrics-listen": next.Metrics != r.cmd.Metrics, "console-listen": next.Console != r.cmd.Console, "tls-cert": next.TLSCert != r.cmd.TLSCert, "tls-key": next.TLSKey != r.cmd.TLSKey,
 	} {
 		if changed && r.cmd.Config != "" && r.fromFile(name) {
 			r.log.Warn("this setting changes at the next start", "setting", name)
@@ -280,13 +308,16 @@ func (r *running) fromFile(name string) bool {
 }
 
 // listen opens the port of the API.
-func listen(address string) (net.Listener, error) {
+func listen(address string) (net.Listener, error) { return listenAt("--listen", address) }
+
+// listenAt opens the port that a flag names.
+func listenAt(flag, address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%s is in use: stop the program that listens there, or choose another address with --listen", address)
+		return nil, fmt.Errorf("%s is in use: stop the program that listens there, or choose another address with %s", address, flag)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("no permission to listen on %s: ports below 1024 need privileges; choose another with --listen", address)
+		return nil, fmt.Errorf("no permission to listen on %s: ports below 1024 need privileges; choose another with %s", address, flag)
 	case err != nil:
 		return nil, fmt.Errorf("listening: %w", err)
 	}
@@ -295,7 +326,7 @@ func listen(address string) (net.Listener, error) {
 
 // greet tells the person at the terminal where the vault is and, of a new one, what to do
 // now: the log is for machines.
-func (c *serveCmd) greet(std Streams, v *app.Vault, address string) {
+func (c *serveCmd) greet(std Streams, v *app.Vault, address string, console net.Listener) {
 	scheme := "http"
 	if c.TLSCert != "" {
 		scheme = "https"
@@ -305,6 +336,9 @@ func (c *serveCmd) greet(std Streams, v *app.Vault, address string) {
 		dir = abs
 	}
 	fmt.Fprintf(std.Out, "Serving on %s://%s\nData directory %s\n", scheme, address, dir)
+	if console != nil {
+		fmt.Fprintf(std.Out, "Console on %s\n", consoleAddress(scheme, console))
+	}
 	if !v.New {
 		return
 	}
@@ -337,42 +371,75 @@ func (c *serveCmd) elsewhere(std Streams, dir string) string {
 // as much again at most, whatever the vault's size. Who sets GOGC or GOMEMLIMIT decides.
 const headroom = 64 << 20
 
-// serve answers on a listener and on the socket of the data directory, and makes
-// alarms, until the context ends. It calls ready once both take connections. Where scrape is not nil, it serves
-// the metrics there.
-func serve(ctx context.Context, v *app.Vault, log *slog.Logger, l net.Listener, events string, ready func(own bool), scrape net.Listener) error {
+// listeners are where a server answers, beside the socket of its data directory. All but
+// the API's may be nil.
+type listeners struct{ api, scrape, console net.Listener }
+
+// close closes those that serve nobody after all.
+func (l listeners) close() error {
+	var errs []error
+	for _, x := range []net.Listener{l.api, l.scrape, l.console} {
+		if x != nil {
+			errs = append(errs, x.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// consoleAddress is what a browser opens. Where the console listens on this machine alone,
+// it is localhost: browsers keep a session's cookie without TLS for that name, and passkeys
+// are bound to a name and never to a number.
+func consoleAddress(scheme string, l net.Listener) string {
+	host, port, err := net.SplitHostPort(l.Addr().String())
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsLoopback() {
+		return scheme + "://" + net.JoinHostPort("localhost", port)
+	}
+	return scheme + "://" + l.Addr().String()
+}
+
+// serve answers on the listeners and on the socket of the data directory, and makes
+// alarms, until the context ends. It calls ready once all take connections.
+func serve(ctx context.Context, v *app.Vault, log *slog.Logger, l listeners, events string, ready func(own bool)) error {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		defer runtime.KeepAlive(make([]byte, headroom))
 	}
 	s := app.NewServer(v, log)
+	pages, err := app.NewConsole(s, log)
+	if err != nil {
+		return errors.Join(err, l.close())
+	}
+	begin := func() (*errgroup.Group, context.Context) {
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return s.Serve(ctx, l.api) })
+		g.Go(func() error { return s.ServeMetrics(ctx, l.scrape) })
+		if l.console != nil {
+			g.Go(func() error { return pages.Serve(ctx, l.console) })
+		}
+		g.Go(func() error { return v.Watch(ctx, log, events) })
+		return g, ctx
+	}
 	own, err := v.OwnSocket()
 	if err != nil {
-		return errors.Join(err, l.Close())
+		return errors.Join(err, l.close())
 	}
 	if !own {
 		log.Warn("another server has the socket of this data directory, and commands on this machine talk to that one; give each server a directory of its own with --data", "data", v.Dir)
 		ready(false)
-		g, ctx := errgroup.WithContext(ctx)
-		g.Go(func() error { return s.Serve(ctx, l) })
-		g.Go(func() error { return s.ServeMetrics(ctx, scrape) })
-		g.Go(func() error { return v.Watch(ctx, log, events) })
+		g, _ := begin()
 		return g.Wait()
 	}
 	path := filepath.Join(v.Dir, app.SocketFile)
 	os.Remove(path) // of a server that was killed; the lock says that none is running
 	socket, err := net.Listen("unix", path)
 	if err != nil {
-		return errors.Join(fmt.Errorf("making the socket: %w", err), l.Close())
+		return errors.Join(fmt.Errorf("making the socket: %w", err), l.close())
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
-		return errors.Join(fmt.Errorf("making the socket: %w", err), l.Close(), socket.Close())
+		return errors.Join(fmt.Errorf("making the socket: %w", err), l.close(), socket.Close())
 	}
 	ready(true)
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.Serve(ctx, l) })
-	g.Go(func() error { return s.ServeMetrics(ctx, scrape) })
+	g, ctx := begin()
 	g.Go(func() error { return s.Serve(ctx, socket) })
-	g.Go(func() error { return v.Watch(ctx, log, events) })
 	g.Go(func() error {
 		v.Upkeep.Tend(ctx, log)
 		return nil

@@ -8,6 +8,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/govern/backup"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
+	"github.com/cloakroom/cloakroom/internal/web/console"
 	"github.com/cloakroom/cloakroom/internal/web/server"
 )
 
@@ -46,6 +47,12 @@ func (v *Vault) Desks() server.Desks {
 
 // NewServer returns a server of the vault. It logs requests without their contents.
 func NewServer(v *Vault, log *slog.Logger) *server.Server { return server.New(v.Desks(), log) }
+
+// NewConsole returns the console over a server of the vault: its pages ask that server's
+// API, each with the credential of the person who asked for the page.
+func NewConsole(s *server.Server, log *slog.Logger) (*console.Console, error) {
+	return console.New(console.NewKeys(s.Inside()), log)
+}
 
 // BackupSource returns what a backup of the vault is made of.
 func (v *Vault) BackupSource() *backup.Source {
