@@ -163,6 +163,8 @@ type DutyFiling struct {
 	Said      string    `json:"said"`
 	Reference string    `json:"reference,omitempty"`
 	Receipt   string    `json:"receipt,omitempty" doc:"SHA-256 of what the recipient answered."`
+	Notice    uint64    `json:"notice,omitempty" doc:"The version of the notice that was sent, where it was drafted here."`
+	Digest    string    `json:"digest,omitempty" doc:"Of that version."`
 	Entry     uint64    `json:"entry"`
 }
 

@@ -119,6 +119,8 @@ type Fact struct {
 	Rule       string    `json:"rule,omitempty"`
 	Reference  string    `json:"reference,omitempty"`
 	Receipt    string    `json:"receipt,omitempty"`
+	Notice     uint64    `json:"notice,omitempty" doc:"Of the fact filed: the version of the notice that was sent."`
+	Digest     string    `json:"digest,omitempty" doc:"Of that version."`
 	Replaced   bool      `json:"replaced,omitempty" doc:"A later version took its place."`
 	Concurrent bool      `json:"concurrent,omitempty" doc:"It corrects a version that another correction had replaced already: both stand until somebody decides."`
 }

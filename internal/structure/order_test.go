@@ -76,6 +76,7 @@ var order = []string{
 	"internal/respond/scope",
 	"internal/respond/severity",
 	"internal/respond/duties",
+	"internal/respond/notice",
 	"internal/respond/incident",
 	"internal/govern/admin",
 	"internal/govern/upkeep",

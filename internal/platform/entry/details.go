@@ -827,6 +827,45 @@ type (
 		Rule      string `log:"rule"`
 		Reference string `log:"reference"`
 		Receipt   string `log:"receipt"`
+		// Notice is the entry of the version of the notice that was sent, and Digest is that
+		// version's; neither where it was sent without a draft of the vault.
+		Notice uint64 `log:"notice"`
+		Digest string `log:"digest"`
+		Extra
+	}
+	// IncidentNotice is a version of a notice's draft.
+	IncidentNotice struct {
+		Incident uint64 `log:"incident,clear,always"`
+		Brand    string `log:"brand"` // the controller
+		Form     string `log:"form"`
+		Rule     string `log:"rule"`
+		Language string `log:"language"`
+		Phase    string `log:"phase"`
+		Digest   string `log:"digest"` // SHA-256 of what it says, in hexadecimal
+		Values   string `log:"values"` // all of it, as JSON
+		Extra
+	}
+	// IncidentNoticeReviewed is a person's review of a version of a notice.
+	IncidentNoticeReviewed struct {
+		Incident uint64 `log:"incident,clear,always"`
+		Notice   uint64 `log:"notice,clear,always"`
+		Digest   string `log:"digest"` // of the version that was read
+		Language string `log:"language"`
+		Reviewer string `log:"reviewer"`
+		Extra
+	}
+	// NoticeText is a brand's own text of letters to customers in a language.
+	NoticeText struct {
+		Language string `log:"language"`
+		Digest   string `log:"digest"`
+		Text     string `log:"text"`
+		Extra
+	}
+	// NoticeTextReviewed is a person's review of the text of a language.
+	NoticeTextReviewed struct {
+		Language string `log:"language"`
+		Digest   string `log:"digest"`
+		Reviewer string `log:"reviewer"`
 		Extra
 	}
 	// IncidentScoped is a version of an incident's scope.
@@ -880,6 +919,10 @@ func init() {
 	register(KindIncident, "evidence-handed", EvidenceHanded{})
 	register(KindIncident, "rules", IncidentRules{})
 	register(KindIncident, "severity", IncidentScored{})
+	register(KindIncident, "notice", IncidentNotice{})
+	register(KindIncident, "notice-reviewed", IncidentNoticeReviewed{})
+	register(KindIncident, "notice-text", NoticeText{})
+	register(KindIncident, "notice-text-reviewed", NoticeTextReviewed{})
 	register(KindHold, "place", HoldPlaced{})
 	register(KindHold, "release", HoldReleased{})
 	register(KindErasureBegun, "", ErasureBegun{})

@@ -42,7 +42,7 @@ var retention = [...]Retention{
 	KindOutcome:        {BudgetWindow, ""},
 	KindErasureBegun:   {BudgetWindow, ""}, // its due day is in clear
 	KindErasureUndone:  {BudgetWindow, ""},
-	KindIncident:       {BudgetWindow, "five years have passed since the incident's last step"},
+	KindIncident:       {BudgetWindow, "five years have passed since the incident's last step; the text of a language, or its review, is replaced"},
 	KindEpoch:          {BudgetWindow, "never: who confirmed a loss stays known"},
 	KindHold:           {BudgetWindow, "the hold is released"},
 }
@@ -157,6 +157,14 @@ func (g *Grants) Note(index uint64, e *Entry) {
 		g.incident(d.Incident, index, e.At)
 	case IncidentScored:
 		g.incident(d.Incident, index, e.At)
+	case IncidentNotice:
+		g.incident(d.Incident, index, e.At)
+	case IncidentNoticeReviewed:
+		g.incident(d.Incident, index, e.At)
+	case NoticeText:
+		g.replace("notice text "+d.Language, index)
+	case NoticeTextReviewed:
+		g.replace("notice text review "+d.Language, index)
 	case IncidentClosed:
 		g.incident(d.Incident, index, e.At)
 	case EvidenceBegun:

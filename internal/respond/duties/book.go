@@ -1,6 +1,7 @@
 package duties
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -11,6 +12,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/cloakroom/cloakroom/api"
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 )
 
@@ -147,6 +149,22 @@ func (b *Book) Show(id string) (string, error) {
 func Classes() (out [][2]string) {
 	for _, name := range slices.Sorted(maps.Keys(classes)) {
 		out = append(out, [2]string{name, classes[name]})
+	}
+	return out
+}
+
+// Words says what a class of fields is; the class itself where it is unknown.
+func Words(class string) string { return cmp.Or(classes[class], class) }
+
+// Rules lists the rules as the API shows them.
+func (b *Book) Rules() []api.DutyRule {
+	out := []api.DutyRule{}
+	for _, l := range b.List() {
+		r := api.DutyRule{ID: l.ID, Jurisdiction: l.Jurisdiction, Law: l.Law, Article: l.Article, To: l.To, Deadline: l.Deadline, Status: l.Status, Confidence: l.Confidence, Overlay: slices.Contains(b.Overlay, l.ID)}
+		if l.ReadBy != "none" {
+			r.ReadBy = l.ReadBy
+		}
+		out = append(out, r)
 	}
 	return out
 }

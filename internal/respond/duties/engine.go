@@ -378,7 +378,7 @@ func (r *bound) needs() []string {
 func (r *bound) clockOf(d *api.Duty, start started, s *Situation) {
 	filed, isFiled := s.Filed[r.ID]
 	if isFiled {
-		d.Filed = &api.DutyFiling{At: filed.When, Said: filed.Said, Reference: filed.Reference, Receipt: filed.Receipt, Entry: filed.Entry}
+		d.Filed = &api.DutyFiling{At: filed.When, Said: filed.Said, Reference: filed.Reference, Receipt: filed.Receipt, Notice: filed.Notice, Digest: filed.Digest, Entry: filed.Entry}
 	}
 	d.State = api.DutyClockNotStarted
 	if start.When.IsZero() {

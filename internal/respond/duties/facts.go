@@ -49,6 +49,8 @@ type Filing struct {
 	Said      string
 	Reference string
 	Receipt   string // digest of what the recipient answered
+	Notice    uint64 // the version of the notice that was sent; 0 where none was drafted here
+	Digest    string // of that version
 }
 
 // Elsewhere is the jurisdiction of residents whose country nobody knows.
