@@ -29,6 +29,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
 	"github.com/cloakroom/cloakroom/internal/respond/contain"
 	"github.com/cloakroom/cloakroom/internal/respond/incident"
+	"github.com/cloakroom/cloakroom/internal/respond/notice"
 	"github.com/cloakroom/cloakroom/internal/respond/scope"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/approval"
@@ -444,7 +445,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Reflex = contain.NewReflex(v.Contain)
 	v.Scope = &scope.Desk{Door: door, Ledger: v.Ledger}
 	v.Witness = witness.New(v.Ledger)
-	v.Incident = &incident.Desk{Door: door, Ledger: v.Ledger, Scopes: v.Scope, Alarms: alarms, Disclose: v.Disclose, DB: v.DB, Rules: sync.OnceValues(v.rules), Witness: v.Witness}
+	v.Incident = &incident.Desk{Door: door, Ledger: v.Ledger, Scopes: v.Scope, Alarms: alarms, Disclose: v.Disclose, DB: v.DB, Rules: sync.OnceValues(v.rules), Forms: sync.OnceValues(notice.Load), Witness: v.Witness}
 	v.stored = []*follow.Loop{v.Reflex.Loop, v.Sender.Loop}
 	alarm.Watch(v.Followers, alarms, canaries, func(record.BrandID) {
 		for _, l := range v.stored {

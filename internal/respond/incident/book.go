@@ -17,6 +17,7 @@ type book struct {
 	next   uint64
 	opened []*pages            // the n-th is incident n+1
 	alarms map[string][]uint64 // entries that name an alarm, by its id
+	texts  []uint64            // entries about texts of letters
 }
 
 // pages are the entries of one incident.
@@ -58,6 +59,12 @@ func (b *book) note(index uint64, e *entry.Entry) {
 		b.add(d.Incident, index)
 	case entry.IncidentScored:
 		b.add(d.Incident, index)
+	case entry.IncidentNotice:
+		b.add(d.Incident, index)
+	case entry.IncidentNoticeReviewed:
+		b.add(d.Incident, index)
+	case entry.NoticeText, entry.NoticeTextReviewed:
+		b.texts = append(b.texts, index)
 	case entry.IncidentClosed:
 		if p := b.add(d.Incident, index); p != nil {
 			p.closed = true

@@ -167,11 +167,12 @@ func (d *Desk) Duties(ctx context.Context, c identity.Caller, brand, id string, 
 		return nil, err
 	}
 	for _, name := range f.controllers() {
-		s, given, err := d.situation(ctx, f, name, out.At)
+		k, err := d.situation(ctx, f, name, out.At)
 		if err != nil {
 			return nil, err
 		}
-		x := api.ControllerDuties{Brand: name, Given: given}
+		s := k.Situation
+		x := api.ControllerDuties{Brand: name, Given: k.given}
 		if len(req.WhatIf) > 0 {
 			asked, err := s.WhatIf(req.WhatIf...)
 			if err != nil {
@@ -214,11 +215,11 @@ func (d *Desk) CompareDuties(ctx context.Context, c identity.Caller, brand, id s
 		return nil, err
 	}
 	for _, name := range f.controllers() {
-		s, _, err := d.situation(ctx, f, name, now)
+		k, err := d.situation(ctx, f, name, now)
 		if err != nil {
 			return nil, err
 		}
-		out.Changed[name] = duties.Compare(before, after, s)
+		out.Changed[name] = duties.Compare(before, after, k.Situation)
 	}
 	return out, nil
 }
@@ -293,21 +294,31 @@ func (d *Desk) newest(ctx context.Context, f *found, brand string) (*api.ScopeFi
 	return nil, nil, nil
 }
 
+// known is what is known of one controller's part.
+type known struct {
+	*duties.Situation
+	given   []api.DutyInput
+	facts   []api.Fact        // all that the caller may see, also of other controllers
+	figures *api.ScopeFigures // of the newest version of the scope; nil without one
+	version *api.ScopeVersion
+}
+
 // situation gathers what is known of one controller's part: from the log, from the newest
 // scope, and from facts of the incident that are of this brand or of all.
-func (d *Desk) situation(ctx context.Context, f *found, brand string, now time.Time) (*duties.Situation, []api.DutyInput, error) {
-	s := duties.NewSituation(now)
-	given := []api.DutyInput{}
+func (d *Desk) situation(ctx context.Context, f *found, brand string, now time.Time) (*known, error) {
+	k := &known{Situation: duties.NewSituation(now), given: []api.DutyInput{}}
+	s := k.Situation
 	state := func(from, said string, at uint64, statements ...string) error {
 		for _, x := range statements {
-			given = append(given, api.DutyInput{Statement: x, From: from, Said: said, Entry: at})
+			k.given = append(k.given, api.DutyInput{Statement: x, From: from, Said: said, Entry: at})
 		}
 		return s.State(statements...)
 	}
-	facts, err := d.facts(ctx, f)
-	if err != nil {
-		return nil, nil, err
+	var err error
+	if k.facts, err = d.facts(ctx, f); err != nil {
+		return nil, err
 	}
+	facts := k.facts
 	judged := strings.Builder{}
 	for i := range facts {
 		if x := &facts[i]; x.Name == factJudged && !x.Replaced && (x.Brand == "" || x.Brand == brand) {
@@ -316,17 +327,16 @@ func (d *Desk) situation(ctx context.Context, f *found, brand string, now time.T
 	}
 	if !strings.Contains(judged.String()+" ", " controller=") {
 		if err := state("the vault: each brand is the controller of its customers' data", "", 0, "controller=yes"); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	p, v, err := d.newest(ctx, f, brand)
-	if err != nil {
-		return nil, nil, err
+	if k.figures, k.version, err = d.newest(ctx, f, brand); err != nil {
+		return nil, err
 	}
-	if p != nil {
+	if p, v := k.figures, k.version; p != nil {
 		from := fmt.Sprintf("scope version %d", v.Version)
 		if err := state(from, v.By, v.Entry, append(classesOf(p), fmt.Sprintf("total=%d", p.Records))...); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	was := map[uint64]time.Time{}
@@ -339,21 +349,35 @@ func (d *Desk) situation(ctx context.Context, f *found, brand string, now time.T
 		switch x.Name {
 		case factDisclosed, factResidents, factJudged:
 			if err := state("fact "+x.Name, x.Said, x.Entry, split(x.Text)...); err != nil {
-				return nil, nil, fmt.Errorf("reading entry %d: %w", x.Entry, err)
+				return nil, fmt.Errorf("reading entry %d: %w", x.Entry, err)
 			}
 		case factFiled:
 			if old, ok := s.Filed[x.Rule]; x.Rule != "" && (!ok || x.When.Before(old.When)) {
-				s.Filed[x.Rule] = duties.Filing{When: x.When, Entry: x.Entry, Said: x.Said, Reference: x.Reference, Receipt: x.Receipt}
+				s.Filed[x.Rule] = duties.Filing{When: x.When, Entry: x.Entry, Said: x.Said, Reference: x.Reference, Receipt: x.Receipt, Notice: x.Notice, Digest: x.Digest}
 			}
 		default:
 			if !x.When.IsZero() {
 				m := duties.Moment{When: x.When, Entry: x.Entry, Said: x.Said, Was: was[x.Corrects]}
 				s.Clocks[x.Name] = append(s.Clocks[x.Name], m)
-				given = append(given, api.DutyInput{Statement: x.Name + " " + x.When.UTC().Format(time.RFC3339), From: "fact " + x.Name, Said: x.Said, Entry: x.Entry})
+				k.given = append(k.given, api.DutyInput{Statement: x.Name + " " + x.When.UTC().Format(time.RFC3339), From: "fact " + x.Name, Said: x.Said, Entry: x.Entry})
 			}
 		}
 	}
-	return s, given, nil
+	return k, nil
+}
+
+// RuleList lists the rules of this release with the operator's own.
+func (d *Desk) RuleList(ctx context.Context, c identity.Caller, brand string) (*api.DutyRules, error) {
+	if _, err := d.Door.Admit(ctx, c, brand, access.ActAudit); err != nil {
+		return nil, err
+	}
+	b, err := d.Rules()
+	if err != nil {
+		return nil, err
+	}
+	out := &api.DutyRules{Advice: duties.Advice, Rules: b.Rules()}
+	out.Book, err = d.about(b, false)
+	return out, err
 }
 
 // questions gathers what the open duties ask, those on which most rules hang first.

@@ -26,6 +26,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/respond/duties"
+	"github.com/cloakroom/cloakroom/internal/respond/notice"
 	"github.com/cloakroom/cloakroom/internal/respond/scope"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
@@ -59,6 +60,8 @@ type Desk struct {
 	DB       *db.DB
 	// Rules are the rules of duties of this release, with the operator's own.
 	Rules func() (*duties.Book, error)
+	// Forms are the forms and texts of notices of this release.
+	Forms func() (*notice.Book, error)
 	// Witness cosigns the checkpoints in evidence.
 	Witness *witness.Set
 

@@ -47,7 +47,7 @@ func (d *Desk) propose(ctx context.Context, f *found, brand string, req api.Seve
 	if err != nil {
 		return nil, err
 	}
-	s, _, err := d.situation(ctx, f, brand, now)
+	s, err := d.situation(ctx, f, brand, now)
 	if err != nil {
 		return nil, err
 	}
@@ -57,17 +57,13 @@ func (d *Desk) propose(ctx context.Context, f *found, brand string, req api.Seve
 	}
 	slices.Sort(in.Classes)
 	in.Malicious = s.Answer("malicious")
-	figures, _, err := d.newest(ctx, f, brand)
-	if err != nil {
-		return nil, err
-	}
 	p, err := severity.Propose(in)
 	if err != nil {
 		return nil, err
 	}
 	p.Incident, p.Brand = f.id(), brand
-	if figures != nil {
-		p.Fields = figures.Fields
+	if s.figures != nil {
+		p.Fields = s.figures.Fields
 	}
 	return &p, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
@@ -96,7 +97,10 @@ func (f *found) step(e *entry.Entry) string {
 		if f.part != "" && x.Brand != f.part {
 			return ""
 		}
-		if x.Rule != "" {
+		switch {
+		case x.Notice != 0:
+			return fmt.Sprintf("notice filed: the version of entry %d", x.Notice)
+		case x.Rule != "":
 			return "notice of " + x.Rule + " filed"
 		}
 		if x.Corrects != 0 {
@@ -115,6 +119,16 @@ func (f *found) step(e *entry.Entry) string {
 			return ""
 		}
 		return "severity " + x.Score + ", " + x.Band + ", signed"
+	case entry.IncidentNotice:
+		if f.part != "" && x.Brand != f.part {
+			return ""
+		}
+		return "notice drafted: " + strings.TrimSpace(x.Form+" "+x.Rule) + " in " + x.Language + ", " + x.Phase
+	case entry.IncidentNoticeReviewed:
+		if f.part != "" {
+			return ""
+		}
+		return fmt.Sprintf("notice of entry %d reviewed in %s", x.Notice, x.Language)
 	case entry.IncidentClosed:
 		return "incident closed"
 	}
@@ -163,7 +177,7 @@ func (d *Desk) facts(ctx context.Context, f *found) ([]api.Fact, error) {
 			continue
 		}
 		fact := api.Fact{Entry: e.at, At: e.At, By: d.name(ctx, e.Principal), Name: x.Name, Said: x.Said, Text: x.Text, Brand: x.Brand, Corrects: x.Corrects,
-			Rule: x.Rule, Reference: x.Reference, Receipt: x.Receipt}
+			Rule: x.Rule, Reference: x.Reference, Receipt: x.Receipt, Notice: x.Notice, Digest: x.Digest}
 		fact.Said = cmp.Or(fact.Said, fact.By)
 		if fact.When, err = time.Parse(time.RFC3339, cmp.Or(x.When, time.Time{}.Format(time.RFC3339))); err != nil {
 			return nil, fmt.Errorf("reading entry %d: %w", e.at, err)
