@@ -103,3 +103,59 @@ func (c *Client) CompareDuties(ctx context.Context, brand, id string, req api.Du
 func (c *Client) TakeRules(ctx context.Context, brand, id string, req api.RulesRequest) (*api.Incident, error) {
 	return ask[api.Incident](ctx, c, http.MethodPost, at(brand, "incidents", id, "rules"), req)
 }
+
+// Notices lists the drafts of an incident's notices, and the duties that are due and not filed.
+func (c *Client) Notices(ctx context.Context, brand, id string) (*api.Notices, error) {
+	return ask[api.Notices](ctx, c, http.MethodGet, at(brand, "incidents", id, "notices"), nil)
+}
+
+// DraftNotice drafts the next version of a notice.
+func (c *Client) DraftNotice(ctx context.Context, brand, id string, req api.NoticeRequest) (*api.Notice, error) {
+	return ask[api.Notice](ctx, c, http.MethodPost, at(brand, "incidents", id, "notices"), req)
+}
+
+// Notice returns a draft by its number.
+func (c *Client) Notice(ctx context.Context, brand, id string, notice uint64) (*api.Notice, error) {
+	return ask[api.Notice](ctx, c, http.MethodGet, at(brand, "incidents", id, "notices", number(notice)), nil)
+}
+
+// PrintNotice returns a draft as a file: html, odt or json.
+func (c *Client) PrintNotice(ctx context.Context, brand, id string, notice uint64, as string) (*api.NoticePrint, error) {
+	return ask[api.NoticePrint](ctx, c, http.MethodGet, at(brand, "incidents", id, "notices", number(notice), as), nil)
+}
+
+// ReviewNotice records that a named person has read a version of a notice in its language.
+func (c *Client) ReviewNotice(ctx context.Context, brand, id string, notice uint64, req api.NoticeReview) (*api.Notice, error) {
+	return ask[api.Notice](ctx, c, http.MethodPost, at(brand, "incidents", id, "notices", number(notice), "review"), req)
+}
+
+// FileNotice marks a version of a notice as sent.
+func (c *Client) FileNotice(ctx context.Context, brand, id string, notice uint64, req api.NoticeFiled) (*api.Notice, error) {
+	return ask[api.Notice](ctx, c, http.MethodPost, at(brand, "incidents", id, "notices", number(notice), "filed"), req)
+}
+
+// NoticeTexts lists a brand's texts of letters to customers, and the languages that its
+// customers need.
+func (c *Client) NoticeTexts(ctx context.Context, brand string) (*api.NoticeTexts, error) {
+	return ask[api.NoticeTexts](ctx, c, http.MethodGet, at(brand, "notice-texts"), nil)
+}
+
+// NoticeText returns the text of a language.
+func (c *Client) NoticeText(ctx context.Context, brand, language string) (*api.NoticeText, error) {
+	return ask[api.NoticeText](ctx, c, http.MethodGet, at(brand, "notice-texts", language), nil)
+}
+
+// LoadNoticeText loads a brand's own text of a language.
+func (c *Client) LoadNoticeText(ctx context.Context, brand string, req api.NoticeTextRequest) (*api.NoticeText, error) {
+	return ask[api.NoticeText](ctx, c, http.MethodPost, at(brand, "notice-texts"), req)
+}
+
+// ReviewNoticeText records that a named person has read the text of a language.
+func (c *Client) ReviewNoticeText(ctx context.Context, brand, language string, req api.NoticeTextReview) (*api.NoticeText, error) {
+	return ask[api.NoticeText](ctx, c, http.MethodPost, at(brand, "notice-texts", language, "review"), req)
+}
+
+// DutyRules lists the rules of duties of the vault.
+func (c *Client) DutyRules(ctx context.Context, brand string) (*api.DutyRules, error) {
+	return ask[api.DutyRules](ctx, c, http.MethodGet, at(brand, "duties"), nil)
+}

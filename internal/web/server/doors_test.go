@@ -116,7 +116,14 @@ var doors = map[string]textDoor{
 	"incident-severity-sign":  {as: "incident-responder", body: `{}`, instead: map[string]string{"brand": api.TypeInvalid}},
 	"incident-duties":         {as: "incident-responder", body: `{}`, instead: map[string]string{"what_if": api.TypeInvalid}},
 	"incident-duties-compare": {as: "incident-responder", body: `{}`, instead: map[string]string{"before": api.TypeInvalid, "after": api.TypeInvalid}},
-	"incident-rules":          {as: "incident-responder", body: `{}`},
+	"notice-draft": {as: "incident-responder", body: `{"form":"eu-art33"}`, key: "consequences", instead: map[string]string{
+		"form": api.TypeNotFound, "rule": api.TypeInvalid, "brand": api.TypeInvalid, "language": api.TypeInvalid, "phase": api.TypeInvalid}},
+	"notice-review": {as: "incident-responder", body: `{"digest":"abababababababababababababababababababababababababababababababab"}`, instead: map[string]string{"digest": api.TypeInvalid}},
+	"notice-filed": {as: "incident-responder", body: `{"when":"2026-11-30T10:00:00Z"}`, instead: map[string]string{
+		"when": api.TypeInvalid, "receipt": api.TypeInvalid}},
+	"notice-text-load":   {as: "incident-responder", body: `{"text":"x"}`},
+	"notice-text-review": {as: "incident-responder", body: `{"digest":"abababababababababababababababababababababababababababababababab"}`, instead: map[string]string{"digest": api.TypeInvalid}},
+	"incident-rules":     {as: "incident-responder", body: `{}`},
 	"evidence-begin": {as: "incident-responder", body: `{}`, instead: map[string]string{
 		"fields": api.TypeInvalid, "purpose": api.TypeInvalid, "recipient": api.TypeInvalid}},
 	"evidence-handed": {as: "incident-responder", body: `{"digest":"abababababababababababababababababababababababababababababababab","to":"CNIL"}`, instead: map[string]string{"digest": api.TypeInvalid}},
@@ -185,7 +192,7 @@ func everyDoorRefusesCards(t *testing.T, h *house) {
 				continue
 			}
 			tried[op.OperationID] = true
-			path := strings.NewReplacer("{brand}", "gucci", "{token}", w.Results[0].Token, "{name}", "analyst", "{alarm}", "gucci-1-volume", "{number}", "9", "{incident}", "1").Replace(path)
+			path := strings.NewReplacer("{brand}", "gucci", "{token}", w.Results[0].Token, "{name}", "analyst", "{alarm}", "gucci-1-volume", "{number}", "9", "{incident}", "1", "{language}", "it").Replace(path)
 			for _, leaf := range body.Schema.texts(doc.Components.Schemas, nil, 0) {
 				place := strings.ReplaceAll(strings.Join(leaf, "."), ".[]", "")
 				value := d.value[place]

@@ -31,6 +31,17 @@ func (s *Server) incidentRoutes(mux *http.ServeMux) {
 	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/severity/sign", "incident-severity-sign", "Sign the next version of the severity", s.signSeverity, once)
 	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/duties", "incident-duties", "Decide which notices are due, to which recipients, by when, and which are not and why", s.duties)
 	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/duties/compare", "incident-duties-compare", "Say what another version of the rules changes for an incident", s.compareDuties)
+	route(s, "GET", "/v1/brands/{brand}/incidents/{incident}/notices", "notice-list", "List an incident's drafts of notices, and the duties that are due and not filed", s.listNotices)
+	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/notices", "notice-draft", "Draft the next version of a notice, filled in from scope, facts and measures", s.draftNotice, once)
+	route(s, "GET", "/v1/brands/{brand}/incidents/{incident}/notices/{number}", "notice-show", "Show a draft of a notice", s.showNotice)
+	route(s, "GET", "/v1/brands/{brand}/incidents/{incident}/notices/{number}/{as}", "notice-print", "Print a draft of a notice as a file", s.printNotice)
+	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/notices/{number}/review", "notice-review", "Record that a named person has read a version of a notice in its language", s.reviewNotice, once)
+	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/notices/{number}/filed", "notice-filed", "Mark a version of a notice as sent; clocks that hang on it start", s.fileNotice, once)
+	route(s, "GET", "/v1/brands/{brand}/notice-texts", "notice-text-list", "List the texts of letters to customers, and the languages that customers need", s.listNoticeTexts)
+	route(s, "POST", "/v1/brands/{brand}/notice-texts", "notice-text-load", "Load the brand's own text of a language", s.loadNoticeText, once)
+	route(s, "GET", "/v1/brands/{brand}/notice-texts/{language}", "notice-text-show", "Show the text of a language", s.showNoticeText)
+	route(s, "POST", "/v1/brands/{brand}/notice-texts/{language}/review", "notice-text-review", "Record that a named person has read the text of a language", s.reviewNoticeText, once)
+	route(s, "GET", "/v1/brands/{brand}/duties", "duty-list", "List the rules of duties of the vault, with the operator's own", s.listDuties)
 	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/rules", "incident-rules", "Make an incident keep the rules of duties of this release", s.takeRules, once)
 }
 
@@ -52,6 +63,50 @@ func (s *Server) compareDuties(ctx context.Context, c identity.Caller, in *toInc
 
 func (s *Server) takeRules(ctx context.Context, c identity.Caller, in *toIncident[api.RulesRequest]) (*api.Incident, error) {
 	return s.vault.Incident.TakeRules(ctx, c, in.Brand, in.Incident, in.Body)
+}
+
+func (s *Server) listNotices(ctx context.Context, c identity.Caller, in *IncidentPath) (*api.Notices, error) {
+	return s.vault.Incident.Notices(ctx, c, in.Brand, in.Incident)
+}
+
+func (s *Server) draftNotice(ctx context.Context, c identity.Caller, in *toIncident[api.NoticeRequest]) (*api.Notice, error) {
+	return s.vault.Incident.DraftNotice(ctx, c, in.Brand, in.Incident, in.Body)
+}
+
+func (s *Server) showNotice(ctx context.Context, c identity.Caller, in *NoticePath) (*api.Notice, error) {
+	return s.vault.Incident.Notice(ctx, c, in.Brand, in.Incident, in.Number)
+}
+
+func (s *Server) printNotice(ctx context.Context, c identity.Caller, in *printPath) (*api.NoticePrint, error) {
+	return s.vault.Incident.PrintNotice(ctx, c, in.Brand, in.Incident, in.Number, in.As)
+}
+
+func (s *Server) reviewNotice(ctx context.Context, c identity.Caller, in *toNotice[api.NoticeReview]) (*api.Notice, error) {
+	return s.vault.Incident.ReviewNotice(ctx, c, in.Brand, in.Incident, in.Number, in.Body)
+}
+
+func (s *Server) fileNotice(ctx context.Context, c identity.Caller, in *toNotice[api.NoticeFiled]) (*api.Notice, error) {
+	return s.vault.Incident.FileNotice(ctx, c, in.Brand, in.Incident, in.Number, in.Body)
+}
+
+func (s *Server) listNoticeTexts(ctx context.Context, c identity.Caller, in *BrandPath) (*api.NoticeTexts, error) {
+	return s.vault.Incident.NoticeTexts(ctx, c, in.Brand)
+}
+
+func (s *Server) loadNoticeText(ctx context.Context, c identity.Caller, in *sentTo[api.NoticeTextRequest]) (*api.NoticeText, error) {
+	return s.vault.Incident.LoadNoticeText(ctx, c, in.Brand, in.Body)
+}
+
+func (s *Server) showNoticeText(ctx context.Context, c identity.Caller, in *LanguagePath) (*api.NoticeText, error) {
+	return s.vault.Incident.NoticeText(ctx, c, in.Brand, in.Language)
+}
+
+func (s *Server) reviewNoticeText(ctx context.Context, c identity.Caller, in *toLanguage[api.NoticeTextReview]) (*api.NoticeText, error) {
+	return s.vault.Incident.ReviewNoticeText(ctx, c, in.Brand, in.Language, in.Body)
+}
+
+func (s *Server) listDuties(ctx context.Context, c identity.Caller, in *BrandPath) (*api.DutyRules, error) {
+	return s.vault.Incident.RuleList(ctx, c, in.Brand)
 }
 
 func (s *Server) scope(ctx context.Context, c identity.Caller, in *sentTo[api.ScopeRequest]) (*api.Scope, error) {
@@ -157,5 +212,35 @@ type IncidentPath struct {
 // toIncident is a request with a body to an incident.
 type toIncident[B any] struct {
 	IncidentPath
+	Body B
+}
+
+// NoticePath is part of requests.
+type NoticePath struct {
+	IncidentPath
+	Number uint64 `path:"number" doc:"The entry of a draft, which is its number."`
+}
+
+// printPath is a request for a draft as a file.
+type printPath struct {
+	NoticePath
+	As string `path:"as" enum:"html,odt,json" doc:"HTML for print, OpenDocument text, or JSON."`
+}
+
+// toNotice is a request with a body to a draft.
+type toNotice[B any] struct {
+	NoticePath
+	Body B
+}
+
+// LanguagePath is part of requests.
+type LanguagePath struct {
+	BrandPath
+	Language string `path:"language" maxLength:"35" doc:"A language tag such as it or pt-BR."`
+}
+
+// toLanguage is a request with a body to the text of a language.
+type toLanguage[B any] struct {
+	LanguagePath
 	Body B
 }
