@@ -264,7 +264,7 @@ func TestAnIncidentKeepsItsRules(t *testing.T) {
 	if err == nil {
 		v.Close()
 	}
-	if !errors.Is(err, duties.ErrRules) || !strings.Contains(err.Error(), "house.yaml: yaml: unmarshal errors:\n  line 19: field klock not found") {
+	if !errors.Is(err, duties.ErrRules) || !strings.Contains(err.Error(), "house.yaml: line 19: field klock is not known") {
 		t.Errorf("rules that do not hold: %v", err)
 	}
 	h.Must(os.RemoveAll(dir))
