@@ -50,6 +50,7 @@ type formKey struct {
 
 // markers are the names under which kinds say which change it is.
 var markers = [...]string{
+	KindDisclosure:     "change",
 	KindAdministration: "change",
 	KindRotation:       "step",
 	KindDetection:      "change",

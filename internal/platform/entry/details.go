@@ -24,6 +24,58 @@ type ExportPart struct {
 	Extra
 }
 
+// Mailed is the detail of a disclosure by which customers' values leave in mail to them:
+// to whoever carries the brand's mail, the entry's recipient.
+type Mailed struct {
+	Job      uint64 `log:"job,clear"`      // the message or campaign
+	Template string `log:"template,clear"` // with its version
+	// Campaign says that the job is an approved campaign, whose own budget counts it.
+	Campaign bool `log:"campaign,clear"`
+	// Count says that the values were only counted, for who approves the campaign.
+	Count bool `log:"count,clear"`
+	// Print says that the values left in a list for letters.
+	Print bool `log:"print,clear"`
+	Extra
+}
+
+// TemplateSet is a version of a template for mail to customers.
+type TemplateSet struct {
+	Template string `log:"template,clear"`
+	Version  int    `log:"version,clear"`
+	Purpose  string `log:"purpose,clear"`
+	Digest   string `log:"digest,clear"` // SHA-256 of the whole text
+	Extra
+}
+
+// OptedOut says that a customer wants no mail of a channel, or wants it again.
+type OptedOut struct {
+	Channel string `log:"channel,clear"`
+	Again   bool   `log:"again,clear"`
+	Extra
+}
+
+// CampaignStep is a step of a campaign, or of a message that somebody stopped.
+type CampaignStep struct {
+	Job      uint64 `log:"job,clear"`
+	Step     string `log:"step,clear"`
+	Incident string `log:"incident,clear"`
+	Scope    uint64 `log:"scope,clear"` // the entry of the brand's log that counted the people
+	Template string `log:"template,clear"`
+	People   uint64 `log:"people,clear"`
+	Until    string `log:"until,clear"` // of a hold
+	Reason   string `log:"reason"`
+	Extra
+}
+
+// MailSettled says what a person found out of a mail whose fate was in doubt, or that it
+// goes out once more.
+type MailSettled struct {
+	Job     uint64 `log:"job,clear"`
+	Version int    `log:"version,clear"`
+	As      string `log:"as,clear"`
+	Extra
+}
+
 // Wrote is what a write does to customers, in figures.
 type Wrote struct {
 	Unchanged int `log:"unchanged,clear"` // they have what was written already
@@ -939,6 +991,11 @@ func init() {
 	register(KindBudget, "", BudgetRules{})
 	register(KindBudget, "part", BudgetPart{})
 
+	register(KindDisclosure, "mail", Mailed{})
+	register(KindAdministration, "template-set", TemplateSet{})
+	register(KindAdministration, "opt-out", OptedOut{})
+	register(KindAdministration, "campaign", CampaignStep{})
+	register(KindAdministration, "mail-settled", MailSettled{})
 	register(KindAdministration, "brand-create", BrandCreated{})
 	register(KindAdministration, "principal-create", PrincipalCreated{})
 	register(KindAdministration, "principal-describe", PrincipalDescribed{})

@@ -31,7 +31,7 @@ var retention = [...]Retention{
 	KindErasure:        {BudgetWindow, ""},
 	KindRefusal:        {BudgetWindow, ""},
 	KindAudit:          {BudgetWindow, ""},
-	KindAdministration: {BudgetWindow, "the principal has no role left, the role is set again, the key is renewed or revoked, the purpose retired, the receiver removed"},
+	KindAdministration: {BudgetWindow, "the principal has no role left, the role is set again, the key is renewed or revoked, the purpose retired, the receiver removed, another version of the template set, five years have passed since the last step of the campaign"},
 	KindPolicy:         {BudgetWindow, "another policy is activated"},
 	KindBudget:         {BudgetWindow, "other budgets are activated"},
 	KindRotation:       {BudgetWindow, "the old versions of the key are destroyed"},
@@ -173,6 +173,10 @@ func (g *Grants) Note(index uint64, e *Entry) {
 		g.incident(d.Incident, index, e.At)
 	case EvidenceHanded:
 		g.incident(d.Incident, index, e.At)
+	case TemplateSet:
+		g.replace("template "+d.Template, index)
+	case CampaignStep:
+		g.add("campaign "+strconv.FormatUint(d.Job, 10), index, e.At, incidentEnds)
 	case ExportRequested:
 		g.add("export "+d.Export, index, e.At, exportEnds)
 	case ExportFrozen:

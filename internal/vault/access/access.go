@@ -21,13 +21,14 @@ import (
 // Action is what somebody wants to do.
 type Action string
 
-// The actions. The first five are on fields, the others on the brand.
+// The actions. The first five and message are on fields, the others on the brand.
 const (
 	ActClear      Action = "clear"      // see fields as they are
 	ActMasked     Action = "masked"     // see fields in part
 	ActSearch     Action = "search"     // find customers by a field's value
 	ActExport     Action = "export"     // have fields leave as they are, in an approved file
 	ActExtract    Action = "extract"    // have fields leave in an approved file without who it is
+	ActMessage    Action = "message"    // have the vault write mail to customers, with fields in it that nobody is shown
 	ActWrite      Action = "write"      // put, patch, import
 	ActErase      Action = "erase"      // erase a customer
 	ActAudit      Action = "audit"      // read the log, who read a customer, budgets
@@ -43,13 +44,13 @@ const (
 
 // Actions returns every action.
 func Actions() []Action {
-	return []Action{ActClear, ActMasked, ActSearch, ActExport, ActExtract, ActWrite, ActErase, ActAudit, ActAdminister,
+	return []Action{ActClear, ActMasked, ActSearch, ActExport, ActExtract, ActMessage, ActWrite, ActErase, ActAudit, ActAdminister,
 		ActAlarms, ActRespond, ActApprove, ActContain, ActCanaries, ActCanaryMail}
 }
 
 func (a Action) onFields() bool {
 	switch a {
-	case ActClear, ActMasked, ActSearch, ActExport, ActExtract:
+	case ActClear, ActMasked, ActSearch, ActExport, ActExtract, ActMessage:
 		return true
 	}
 	return false
@@ -124,7 +125,7 @@ func (g Grant) Level(f record.Field) Level {
 	switch {
 	case !g.valid || !g.fields.Has(f):
 		return None
-	case g.action == ActClear, g.action == ActExport:
+	case g.action == ActClear, g.action == ActExport, g.action == ActMessage:
 		return Clear
 	case g.action == ActMasked:
 		return Masked
@@ -187,6 +188,8 @@ func (a Action) words(fields record.FieldSet) string {
 		return fmt.Sprintf("export %s", fields)
 	case ActExtract:
 		return fmt.Sprintf("extract %s", fields)
+	case ActMessage:
+		return fmt.Sprintf("send mail that uses %s", fields)
 	case ActWrite:
 		return "write customers"
 	case ActErase:
@@ -229,6 +232,15 @@ func (p *Policy) RolesFor(a Action, purpose string, fields record.FieldSet) (out
 		}
 	}
 	return out
+}
+
+// Message refuses fields that no role may have stand in mail for a purpose: a template of
+// them could never be sent.
+func (p *Policy) Message(purpose string, fields record.FieldSet) error {
+	if len(p.RolesFor(ActMessage, purpose, fields)) > 0 {
+		return nil
+	}
+	return &DeniedError{Action: ActMessage, Purpose: purpose, Role: "of any name", Fields: fields}
 }
 
 // defaultPolicy is the policy of a new brand, read once.

@@ -6,9 +6,9 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 )
 
-// guarded are the actions by which somebody sees customers in clear or takes them away,
-// decides for others, or is noticed less: giving one takes two people.
-var guarded = []Action{ActClear, ActExport, ActExtract, ActErase, ActAdminister, ActApprove, ActContain, ActRespond, ActCanaries}
+// guarded are the actions by which somebody sees customers in clear, takes them away or
+// writes to them in the brand's name, decides for others, or is noticed less: giving one takes two people.
+var guarded = []Action{ActClear, ActExport, ActExtract, ActMessage, ActErase, ActAdminister, ActApprove, ActContain, ActRespond, ActCanaries}
 
 // Guarded reports whether giving an action takes two people.
 func Guarded(a Action) bool { return slices.Contains(guarded, a) }

@@ -65,9 +65,9 @@ var specs = [numClasses]Spec{
 	{Write, "write", Destroys, "distinct existing customers whose stored profile changes", everyone,
 		"a standing approval, or an approved file", true},
 	{Erase, "erase", Destroys, "distinct customers erased", everyone, "an erasure that the customer asked for and proved to be theirs", true},
-	{Message, "message", Reaches, "distinct customers written to through the vault", everyone, "an approved campaign", false},
+	{Message, "message", Reaches, "distinct customers written to through the vault", everyone, "an approved campaign", true},
 	{Scope, "scope", Responds, "distinct customers opened to break a scope down", []HolderKind{Principal, Brand}, "an approved version of the scope", false},
-	{Campaign, "campaign", Reaches, "distinct customers notified", []HolderKind{Brand}, "an approved version of the scope", false},
+	{Campaign, "campaign", Reaches, "distinct customers notified", []HolderKind{Approval}, "an approved version of the scope", false}, // its one limit stands in its approval, so no rule is for it
 	{Claim, "claim", Responds, "distinct customers that a sample is held against", []HolderKind{Principal, Brand}, "an approved claim", false},
 	{Hotline, "hotline", Takes, "distinct customers opened for callers", everyone, "an approved version of the scope", false},
 	{Self, "self", Takes, "distinct customers who see their own data", []HolderKind{Brand}, "", false},

@@ -421,6 +421,11 @@ var defaultLimits = [...]struct {
 	{Lineage, "data-protection-officer", Erase, [...]uint32{50, 200, 2000}},
 	{Role, "", Erase, [...]uint32{100, 400, 4000}},
 	{Brand, "", Erase, [...]uint32{100, 400, 4000}},
+	// Confirmations of orders come as orders do. What goes to many at once is a campaign.
+	{Lineage, "", Message, [...]uint32{0, 0, 0}},
+	{Lineage, "application", Message, [...]uint32{1000, 5000, 50000}},
+	{Role, "", Message, [...]uint32{2000, 10000, 100000}},
+	{Brand, "", Message, [...]uint32{4000, 20000, 200000}},
 }
 
 // DefaultRules returns the rules of a new brand. A principal has what one lineage

@@ -265,3 +265,23 @@ func inOrder(out *api.Disclosed, have, want []record.Ordinal, tokens []string) *
 	}
 	return out
 }
+
+// Resume returns a release that was logged before, so that what waited leaves under its
+// entry: where the policy allows whoever asked for it the same still. Customers who are
+// erased since are not opened: see [seal.Store.There].
+func (d *Desk) Resume(ctx context.Context, g access.Grant, entryIndex uint64) (*Released, entry.Entry, error) {
+	r, e, err := d.Ledger.Released(ctx, g.Who().Brand, entryIndex)
+	if err != nil {
+		return nil, e, err
+	}
+	if !g.Valid() || e.Fields&^g.Fields() != 0 || e.Purpose != g.Purpose() {
+		return nil, e, ledger.ErrNotLogged
+	}
+	return &Released{d.Seal, r, g, nil}, e, nil
+}
+
+// Entry is the index of the entry that says so.
+func (r *Released) Entry() uint64 { return r.receipt.Entry() }
+
+// CheckpointSize is the size of the first checkpoint that includes the entry.
+func (r *Released) CheckpointSize() uint64 { return r.receipt.CheckpointSize() }

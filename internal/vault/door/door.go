@@ -139,7 +139,7 @@ func (d *Door) Stopped(ctx context.Context, c identity.Caller) (bool, error) {
 // stopped refuses what a containment of the role, the brand or its files stops.
 func (v *Visit) stopped(ctx context.Context, action access.Action, purpose string, fields record.FieldSet) error {
 	files := action == access.ActExport || action == access.ActExtract || action == access.ActApprove
-	clear := files || action == access.ActClear || action == access.ActSearch
+	clear := files || action == access.ActClear || action == access.ActSearch || action == access.ActMessage
 	if v.stop.Clear && clear || v.stop.Files && files || v.stop.Masked && action == access.ActMasked ||
 		v.stop.Writes && (action == access.ActWrite || action == access.ActErase) {
 		v.refused(ctx, string(action), purpose, fields, "contained")

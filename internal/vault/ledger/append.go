@@ -107,7 +107,7 @@ func (l *Ledger) Append(ctx context.Context, h Hold, commit Commit) (Receipt, er
 	e.Recipient, e.RecipientCountry, e.RecipientEntity = rel.Recipient.Name, rel.Recipient.Country, rel.Recipient.Entity
 	e.Class, e.Level, e.Fields = rel.Class.String(), level(rel), g.Fields()
 	req := c.request(e, rel.Ords, commit)
-	req.class, req.rows, req.revision, req.mark = rel.Class, rel.Rows, revision.Of(ctx), revision.MarkOf(ctx)
+	req.class, req.rows, req.most, req.revision, req.mark = rel.Class, rel.Rows, rel.Most, revision.Of(ctx), revision.MarkOf(ctx)
 	if err := c.await(ctx, req); err != nil {
 		if Refused(err) {
 			c.refuse(ctx, refusalOfRelease(rel, err))

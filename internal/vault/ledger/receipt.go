@@ -56,15 +56,26 @@ type Release struct {
 	Detail entry.Detail
 
 	Recipient Recipient
+	// Most is the limit of the approval that the detail names: see [entry.Mailed].
+	Most budget.Limits
 }
 
 func (r *Release) disclosure() budget.Disclosure {
 	who := r.Grant.Who()
-	d := budget.Disclosure{Lineage: who.Lineage, Principal: who.Principal, Role: who.Role, Class: r.Class, Ords: r.Ords, Rows: r.Rows}
+	d := budget.Disclosure{Lineage: who.Lineage, Principal: who.Principal, Role: who.Role, Class: r.Class, Ords: r.Ords, Rows: r.Rows, Approval: approvalOf(r.Detail), Most: r.Most}
 	if r.Absent {
 		d.Absent = 1
 	}
 	return d
+}
+
+// approvalOf is the approval whose budget a release counts against; 0 for the budgets of
+// the principal who asked.
+func approvalOf(d entry.Detail) uint64 {
+	if m, ok := d.(entry.Mailed); ok && m.Campaign {
+		return m.Job
+	}
+	return 0
 }
 
 // Hold is a release whose budgets had room when it was asked for. It is no promise:
@@ -165,7 +176,7 @@ func level(r Release) string {
 	switch {
 	case r.Grant.Action() == access.ActExtract:
 		return "extract"
-	case r.Grant.Action() == access.ActExport, r.Class == budget.Clear:
+	case r.Grant.Action() == access.ActExport, r.Grant.Action() == access.ActMessage, r.Class == budget.Clear:
 		return "clear"
 	}
 	return "masked"

@@ -188,11 +188,35 @@ func refusal(what string, cause error) (status int, err error) {
 }
 
 // errNoStartTLS is where a mail server would take alarms in clear.
-var errNoStartTLS = errors.New("the mail server does not offer STARTTLS: alarms are never sent unencrypted")
+var errNoStartTLS = errors.New("the mail server does not offer STARTTLS: mail is never sent to it unencrypted")
 
 // dial connects, turns to TLS and logs in.
 func (l *letters) dial(ctx context.Context) error {
-	s := l.server
+	line, err := l.server.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	l.client, l.sess, l.conn = line.client, line.Session, line.Conn
+	return nil
+}
+
+// Line is a connection to a mail server, ready to take mail.
+type Line struct {
+	Session *smtp.Client
+	Conn    net.Conn // what the session runs over
+	client  *mail.Client
+}
+
+// Close says good-bye and ends the connection.
+func (l *Line) Close() {
+	l.Conn.SetDeadline(time.Now().Add(byeTimeout))
+	l.Session.Quit()
+	l.Conn.Close()
+}
+
+// Dial connects, turns to TLS and logs in.
+func (m *MailServer) Dial(ctx context.Context) (*Line, error) {
+	l, s := &Line{}, m
 	conf := &tls.Config{ServerName: s.Host, MinVersion: tls.VersionTLS12, RootCAs: s.Roots}
 	opts := []mail.Option{
 		mail.WithTimeout(mailTimeout), mail.WithTLSConfig(conf), mail.WithoutNoop(),
@@ -201,7 +225,7 @@ func (l *letters) dial(ctx context.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			l.conn = conn
+			l.Conn = conn
 			if s.TLS != MailImplicit {
 				return conn, nil
 			}
@@ -228,21 +252,20 @@ func (l *letters) dial(ctx context.Context) error {
 	}
 	client, err := mail.NewClient(s.Host, opts...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	sess, err := client.DialToSMTPClientWithContext(ctx)
 	if err != nil {
-		if l.conn != nil {
-			l.conn.Close() // go-mail leaves it open
-			l.conn = nil
+		if l.Conn != nil {
+			l.Conn.Close() // go-mail leaves it open
 		}
 		if strings.Contains(err.Error(), "does not support STARTTLS") {
-			return errNoStartTLS
+			return nil, errNoStartTLS
 		}
-		return err
+		return nil, err
 	}
-	l.client, l.sess = client, sess
-	return nil
+	l.client, l.Session = client, sess
+	return l, nil
 }
 
 // letter is the mail of a notice. It is the same whenever it is made.
