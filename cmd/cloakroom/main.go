@@ -85,6 +85,8 @@ type commands struct {
 	Exposure  exposureCmd  `cmd:"" help:"Show how many customers each lineage, principal, role and brand could take if stolen now, and how many it uses."`
 	Contain   containCmd   `cmd:"" help:"Stop a lineage, principal, role, brand or all exports at once."`
 	Incident  incidentCmd  `cmd:"" help:"Keep incidents: facts, versions of the scope, timeline, a frozen report."`
+	Message   messageCmd   `cmd:"" help:"Mail templates to customers, whose addresses are shown to nobody."`
+	Campaign  campaignCmd  `cmd:"" help:"Write to everybody in a version of an incident's scope, once each."`
 	Duties    dutiesCmd    `cmd:"" help:"Say which notices an incident makes due, by when, and which not and why."`
 	Scope     scopeCmd     `cmd:"" help:"Count the distinct customers that somebody or something disclosed, changed or erased."`
 	Evidence  evidenceCmd  `cmd:"" help:"Put the evidence of an incident into one file, and check such a file offline."`

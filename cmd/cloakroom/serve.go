@@ -88,6 +88,10 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 	if err != nil {
 		return err
 	}
+	post, err := c.post(mail)
+	if err != nil {
+		return err
+	}
 	if err := c.checkMetrics(); err != nil {
 		return err
 	}
@@ -146,6 +150,7 @@ func (c *serveCmd) Run(ctx context.Context, std Streams) error {
 	}
 	r.vault = v
 	v.Sender.Use(mail)
+	v.Post.Use(post, c.Rate)
 	v.Witness.Use(witnesses)
 	if mail != nil {
 		v.Admin.Mail = mail
@@ -272,6 +277,10 @@ func (r *running) reload() error {
 	if err != nil {
 		return err
 	}
+	post, err := next.post(mail)
+	if err != nil {
+		return err
+	}
 	level := new(slog.LevelVar)
 	if err := level.UnmarshalText([]byte(next.Log)); err != nil {
 		return err
@@ -291,6 +300,7 @@ func (r *running) reload() error {
 	}
 	r.level.Set(level.Level())
 	r.vault.Sender.Use(mail)
+	r.vault.Post.Use(post, next.Rate)
 	r.vault.Sender.Loop.Wake()
 	return nil
 }

@@ -18,6 +18,8 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cloakroom/cloakroom/internal/customer/campaign"
+	"github.com/cloakroom/cloakroom/internal/customer/message"
 	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/govern/upkeep"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
@@ -122,17 +124,21 @@ type Vault struct {
 	Contain  *contain.Desk
 	Scope    *scope.Desk
 	Incident *incident.Desk
-	Witness  *witness.Set // cosigns the logs, while a server runs
-	Changes  *change.Desk // acts that need a second person
-	Alarms   *alarm.Desk
-	Notify   *notify.Desk
-	SignIn   *signin.Desk // people's sessions and passkeys
-	Canaries *canary.Desk
-	Mails    *canary.MailDesk // of mail to canaries
-	Exposure *exposure.Desk
-	Identity *identity.Store
-	Ledger   *ledger.Ledger
-	DB       *db.DB
+	// Messages and Campaigns write to customers; Post sends what they queue.
+	Messages  *message.Desk
+	Campaigns *campaign.Desk
+	Post      *message.Sender
+	Witness   *witness.Set // cosigns the logs, while a server runs
+	Changes   *change.Desk // acts that need a second person
+	Alarms    *alarm.Desk
+	Notify    *notify.Desk
+	SignIn    *signin.Desk // people's sessions and passkeys
+	Canaries  *canary.Desk
+	Mails     *canary.MailDesk // of mail to canaries
+	Exposure  *exposure.Desk
+	Identity  *identity.Store
+	Ledger    *ledger.Ledger
+	DB        *db.DB
 	// Revisions runs requests; see revision.Tracker.Decide.
 	Revisions *revision.Tracker
 	Once      *idempotency.Store // what writes with an idempotency key were answered
@@ -398,10 +404,11 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	policies := access.NewStore(v.DB)
 	exports := export.NewStore(v.DB)
 	approvals := approval.NewStore(v.DB, ring)
+	mails := message.NewStore(v.DB, ring)
 	if !v.restoring {
-		bs.Rights, v.Identity.Rights, contained.Rights, policies.Rights, exports.Rights, approvals.Rights = v.Ledger, v.Ledger, v.Ledger, v.Ledger, v.Ledger, v.Ledger
+		bs.Rights, v.Identity.Rights, contained.Rights, policies.Rights, exports.Rights, approvals.Rights, mails.Rights = v.Ledger, v.Ledger, v.Ledger, v.Ledger, v.Ledger, v.Ledger, v.Ledger
 	}
-	granted := []upkeep.Granted{bs.Granted, v.Identity.Granted, policies.Granted, contained.Granted, exports.Granted, notify.Granted, approvals.Granted}
+	granted := []upkeep.Granted{bs.Granted, v.Identity.Granted, policies.Granted, contained.Granted, exports.Granted, notify.Granted, approvals.Granted, mails.Granted}
 	v.Sender.Contained = contained
 	door := &door.Door{Contained: contained, Brands: bs, Identity: v.Identity, Access: policies, Ledger: v.Ledger, Revisions: v.Revisions}
 	v.Alarms = &alarm.Desk{Door: door, Ledger: v.Ledger, Store: alarms}
@@ -439,13 +446,20 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Erase = &erase.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Seal: store, Waiting: v.Intake}
 	v.Erase.Register(v.Changes)
 	v.Upkeep = &upkeep.Desk{DB: v.DB, Ring: ring, Door: door, Ledger: v.Ledger, Changes: changes, Seal: store, Erase: v.Erase, Canaries: canaries, Granted: granted,
-		Menders: []upkeep.Mender{bs, v.Identity, policies, contained}}
+		Menders: []upkeep.Mender{bs, v.Identity, policies, contained, mails}}
 	v.Upkeep.Register(v.Changes)
 	v.Contain = &contain.Desk{DB: v.DB, Door: door, Ledger: v.Ledger, Changes: changes, Alarms: alarms, Exports: v.Exports.Store, Second: v.Changes}
 	v.Reflex = contain.NewReflex(v.Contain)
 	v.Scope = &scope.Desk{Door: door, Ledger: v.Ledger}
 	v.Witness = witness.New(v.Ledger)
 	v.Incident = &incident.Desk{Door: door, Ledger: v.Ledger, Scopes: v.Scope, Alarms: alarms, Disclose: v.Disclose, DB: v.DB, Rules: sync.OnceValues(v.rules), Forms: sync.OnceValues(notice.Load), Witness: v.Witness}
+	v.Post = message.NewSender(mails, door, v.Ledger, v.Disclose)
+	v.Post.Place, v.Post.Shared = v.place(), v.DB.Engine() == db.Postgres
+	v.Messages = &message.Desk{Store: mails, Door: door, Ledger: v.Ledger, Disclose: v.Disclose, Seal: store, Changes: changes, Sender: v.Post}
+	v.Messages.Register(v.Changes)
+	v.Erase.Waiting = queues{v.Intake, mails}
+	v.Campaigns = &campaign.Desk{Messages: v.Messages, Incident: v.Incident, Door: door, Ledger: v.Ledger, Disclose: v.Disclose, Changes: changes, DB: v.DB}
+	v.Campaigns.Register(v.Changes)
 	v.stored = []*follow.Loop{v.Reflex.Loop, v.Sender.Loop}
 	alarm.Watch(v.Followers, alarms, canaries, func(record.BrandID) {
 		for _, l := range v.stored {
@@ -458,6 +472,28 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Canaries.Register(v.Changes)
 	v.Mails = &canary.MailDesk{Door: door, Ledger: v.Ledger, DB: v.DB, Ring: ring, Seal: store, Canaries: canaries, Alarms: alarms}
 	v.Exports.Marker, v.Exports.Canaries = v.Canaries, canaries
+}
+
+// queues are the queues in which something of a customer waits.
+type queues []erase.Waiting
+
+// Forget implements erase.Waiting.
+func (l queues) Forget(ctx context.Context, brand record.BrandID, ord record.Ordinal) (func(context.Context) error, error) {
+	var drops []func(context.Context) error
+	for _, w := range l {
+		drop, err := w.Forget(ctx, brand, ord)
+		if err != nil {
+			return nil, err
+		}
+		drops = append(drops, drop)
+	}
+	return func(ctx context.Context) error {
+		var failed error
+		for _, drop := range drops {
+			failed = errors.Join(failed, drop(ctx))
+		}
+		return failed
+	}, nil
 }
 
 // Begun reports whether the database, whose schema is there, is a vault already.
@@ -520,6 +556,7 @@ func (v *Vault) Watch(ctx context.Context, log *slog.Logger, events string) erro
 	g.Go(func() error { return v.Mails.Run(ctx, log) })
 	g.Go(func() error { return v.Changes.Run(ctx, log) })
 	g.Go(func() error { return v.Intake.Run(ctx, log) })
+	g.Go(func() error { return v.Post.Run(ctx, log) })
 	return g.Wait()
 }
 

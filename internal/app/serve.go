@@ -37,6 +37,8 @@ func (v *Vault) Desks() server.Desks {
 		Scope:     v.Scope,
 		Incident:  v.Incident,
 		Witness:   v.Witness,
+		Messages:  v.Messages,
+		Campaigns: v.Campaigns,
 		Changes:   v.Changes,
 		SignIn:    v.SignIn,
 		Backups:   backup.NewDesk(v.BackupSource()),

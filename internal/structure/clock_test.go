@@ -27,6 +27,8 @@ var hostClock = map[string]string{
 	"internal/platform/follow/store.go":         "which of two readings of a cursor is the newer",
 	"internal/platform/follow/worker.go":        "how long the stored cursor has lagged, and the pace of a busy log",
 	"internal/vault/seal/rewrap.go":             "how often progress is noted",
+	"internal/customer/message/post.go":         "how long a mail server is waited for",
+	"internal/customer/message/send.go":         "how many mails a second go to a mailbox provider",
 	"internal/watch/notify/mail.go":             "how long a mail server is waited for at the end",
 	"internal/watch/notify/send.go":             "how often progress is noted",
 	"internal/watch/notify/webhook.go":          "when a request is sent, which its receiver holds against its own clock",

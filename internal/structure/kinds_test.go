@@ -8,7 +8,7 @@ import (
 )
 
 // kinded are the wings whose errors answer requests.
-var kinded = []string{"internal/platform/", "internal/vault/", "internal/watch/", "internal/respond/", "internal/govern/"}
+var kinded = []string{"internal/platform/", "internal/vault/", "internal/watch/", "internal/respond/", "internal/customer/", "internal/govern/"}
 
 // checkKinds finds exported errors that are declared without a kind: a request that
 // meets one is answered as if the vault had failed.

@@ -78,6 +78,8 @@ var order = []string{
 	"internal/respond/duties",
 	"internal/respond/notice",
 	"internal/respond/incident",
+	"internal/customer/message",
+	"internal/customer/campaign",
 	"internal/govern/admin",
 	"internal/govern/upkeep",
 	"internal/govern/backup",

@@ -84,6 +84,18 @@ func (h *House) Restart() {
 	h.Vault = v
 }
 
+// Cut cuts the vault off from its database, as a kill does, and opens it again. What was in
+// flight commits nothing more.
+func (h *House) Cut(inFlight <-chan error) {
+	h.t.Helper()
+	_ = h.DB.Close() // the files stay as they are
+	<-inFlight
+	_ = h.Close() // what it would have written, it cannot
+	v, err := app.Open(h.t.Context(), h.Dir, h.opts)
+	h.Must(err)
+	h.Vault = v
+}
+
 // Beside opens the vault a second time, as another server does, until the test ends.
 func (h *House) Beside() *app.Vault {
 	h.t.Helper()

@@ -45,6 +45,8 @@ var distributed = []Placement{
 	{Table: "purchases", Column: "ord", With: "customers"},
 	{Table: "former_values", Column: "ord", With: "customers"},
 	{Table: "cooling", Column: "ord", With: "customers"},
+	{Table: "mails", Column: "ord", With: "customers"},
+	{Table: "mail_optouts", Column: "ord", With: "customers"},
 	{Table: "lookups", Column: "value"},
 	{Table: "externals", Column: "value", With: "lookups"},
 	{Table: "take_backs", Column: "value"},

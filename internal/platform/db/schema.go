@@ -647,6 +647,73 @@ var migrations = []string{
 		hash    {blob} PRIMARY KEY,
 		expires bigint NOT NULL
 	);`,
+	// message
+	`CREATE TABLE mail_templates (
+		brand   integer NOT NULL,
+		name    text NOT NULL,
+		version bigint NOT NULL,
+		purpose text NOT NULL,
+		text    text NOT NULL,
+		created bigint NOT NULL,
+		author  bigint NOT NULL,
+		PRIMARY KEY (brand, name, version)
+	);
+	CREATE TABLE mail_jobs (
+		id         bigint PRIMARY KEY,
+		brand      integer NOT NULL,
+		kind       text NOT NULL,
+		state      text NOT NULL,
+		reason     text NOT NULL,
+		template   text NOT NULL,
+		version    bigint NOT NULL,
+		purpose    text NOT NULL,
+		ticket     text NOT NULL,
+		principal  bigint NOT NULL,
+		credential bigint NOT NULL,
+		lineage    bigint NOT NULL,
+		role       text NOT NULL,
+		incident   text NOT NULL,
+		scope      bigint NOT NULL,
+		people     bigint NOT NULL,
+		place      text NOT NULL,
+		printer    text NOT NULL,
+		epoch      text NOT NULL,
+		held       bigint NOT NULL,
+		reached    bigint NOT NULL,
+		created    bigint NOT NULL
+	);
+	CREATE INDEX mail_jobs_brand ON mail_jobs (brand, id);
+	CREATE TABLE mails (
+		job      bigint NOT NULL,
+		ord      bigint NOT NULL,
+		version  bigint NOT NULL,
+		state    bigint NOT NULL,
+		attempts bigint NOT NULL,
+		due      bigint NOT NULL,
+		entry    bigint NOT NULL,
+		lang     text NOT NULL,
+		mid      {blob} NOT NULL,
+		code     {blob} NOT NULL,
+		queue    text NOT NULL,
+		reason   text NOT NULL,
+		bounce   text NOT NULL,
+		print    bigint NOT NULL,
+		changed  bigint NOT NULL,
+		PRIMARY KEY (job, ord, version)
+	);
+	CREATE INDEX mails_due ON mails (job, due) WHERE state < 3;
+	CREATE INDEX mails_mid ON mails (mid);
+	CREATE INDEX mails_ord ON mails (ord);
+	CREATE INDEX mails_code ON mails (code);
+	CREATE TABLE mail_optouts (
+		brand   integer NOT NULL,
+		ord     bigint NOT NULL,
+		channel text NOT NULL,
+		since   bigint NOT NULL,
+		PRIMARY KEY (ord, brand, channel)
+	);` +
+		// revision: an older release would take rules for the class message for changed ones
+		`UPDATE revisions SET writer = 6 WHERE writer < 6;`,
 }
 
 const (

@@ -35,6 +35,8 @@ var parts = []struct {
 	{"lookups", PartData},
 	{"externals", PartData},
 	{"former_values", PartData},
+	{"mails", PartData},
+	{"mail_optouts", PartData},
 	{"catalogue", PartData},
 	{"brands", PartAdmin},
 	{"brand_settings", PartAdmin},
@@ -49,6 +51,8 @@ var parts = []struct {
 	{"canaries", PartAdmin},
 	{"containments", PartAdmin},
 	{"changes", PartAdmin},
+	{"mail_templates", PartAdmin},
+	{"mail_jobs", PartAdmin},
 	{"write_approvals", PartAdmin},
 	{"approved_chunks", PartNone}, // a file is approved again after a restore
 	{"write_queue", PartNone},     // no backup holds customers' data that an erasure does not reach

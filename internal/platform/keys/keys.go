@@ -50,6 +50,7 @@ const (
 	Change    Kind = "change"    // requests for acts that need a second person; made with the first
 	SignIn    Kind = "signin"    // what browsers carry between two steps of signing in; made with the first
 	Tombstone Kind = "tombstone" // what erased customers are known again by, and rows withheld for it; made with the first
+	Mail      Kind = "mail"      // codes and Message-IDs of mail to customers; made with the first
 	Entries   Kind = "entries"   // the values of log entries, one for each UTC month; see Month
 )
 

@@ -60,7 +60,7 @@ var ErrMoved = fault.New(fault.Changed, "the rights for this request changed whi
 
 // Writer is what this program counts as at the fence. Raise it together with a migration
 // that sets revisions.writer, when an older release must not write beside this one.
-const Writer = 5
+const Writer = 6
 
 // ErrFenced is returned to a program that is too old to write the vault. Nothing of the
 // request happened.

@@ -150,7 +150,25 @@ var doors = map[string]textDoor{
 	"check":        {body: `{}`},
 	"mend":         {body: `{}`},
 
-	"log-accept-loss": {body: `{"reason":"r"}`},
+	"template-set":         {body: `{"template":{"name":"t","purpose":"order-fulfilment","variants":[{"language":"en","subject":"s","text":"t"}]}}`},
+	"message-send":         {as: "application", body: `{"template":"t","tokens":["TOKEN"]}`, instead: map[string]string{"template": api.TypeConflict, "tokens": api.TypeConflict /* before them, that the brand has no sender */}},
+	"message-stop":         {body: `{}`},
+	"message-resume":       {body: `{}`},
+	"message-settle":       {body: `{"token":"TOKEN","as":"accepted"}`, instead: map[string]string{"token": api.TypeNotFound}},
+	"message-test":         {body: `{"template":"t","to":"a@gucci.example"}`, instead: map[string]string{"template": api.TypeLogUnavailable, "language": api.TypeLogUnavailable, "to": api.TypeLogUnavailable}},
+	"opt-out":              {as: "application", body: `{"token":"TOKEN","channel":"news"}`, instead: map[string]string{"token": api.TypeUnknownToken, "channel": api.TypeInvalid}},
+	"bounce":               {as: "incident-responder", body: `{"message":"m"}`, instead: map[string]string{"message": api.TypeInvalid}},
+	"campaign-plan":        {as: "incident-responder", body: `{"incident":"1","scope_version":1,"template":"t"}`, instead: map[string]string{"incident": api.TypeConflict, "template": api.TypeConflict}},
+	"campaign-request":     {as: "incident-responder", body: `{}`},
+	"campaign-pause":       {as: "incident-responder", body: `{}`},
+	"campaign-hold":        {as: "incident-responder", body: `{"until":"2027-01-01T00:00:00Z"}`},
+	"campaign-resume":      {as: "incident-responder", body: `{}`},
+	"campaign-stop":        {as: "incident-responder", body: `{}`},
+	"campaign-settle":      {as: "incident-responder", body: `{"token":"TOKEN","as":"accepted"}`, instead: map[string]string{"token": api.TypeNotFound}},
+	"campaign-print-house": {as: "incident-responder", body: `{"recipient":"Rossi"}`, instead: map[string]string{"recipient": api.TypeNotFound, "country": api.TypeInvalid}},
+	"campaign-letters":     {as: "incident-responder", body: `{"recipient":"Rossi"}`, instead: map[string]string{"recipient": api.TypeNotFound, "country": api.TypeInvalid}},
+	"campaign-printed":     {as: "incident-responder", body: `{"rows":[1],"as":"printed"}`},
+	"log-accept-loss":      {body: `{"reason":"r"}`},
 }
 
 // TestEveryDoorRefusesCards tries a card number in every text of every body that the API
@@ -193,6 +211,7 @@ func everyDoorRefusesCards(t *testing.T, h *house) {
 			}
 			tried[op.OperationID] = true
 			path := strings.NewReplacer("{brand}", "gucci", "{token}", w.Results[0].Token, "{name}", "analyst", "{alarm}", "gucci-1-volume", "{number}", "9", "{incident}", "1", "{language}", "it").Replace(path)
+			path := strings.NewReplacer("{brand}", "gucci", "{token}", w.Results[0].Token, "{name}", "analyst", "{alarm}", "gucci-1-volume", "{number}", "9", "{job}", "9", "{incident}", "1").Replace(path)
 			for _, leaf := range body.Schema.texts(doc.Components.Schemas, nil, 0) {
 				place := strings.ReplaceAll(strings.Join(leaf, "."), ".[]", "")
 				value := d.value[place]

@@ -23,6 +23,7 @@ func (s *Server) routes() {
 	s.credentialRoutes()
 	s.customerRoutes()
 	s.approvalRoutes()
+	s.messageRoutes()
 	s.policyRoutes()
 	s.exposureRoutes()
 	s.keyRoutes()

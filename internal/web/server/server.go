@@ -24,6 +24,8 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/internal/customer/campaign"
+	"github.com/cloakroom/cloakroom/internal/customer/message"
 	"github.com/cloakroom/cloakroom/internal/govern/admin"
 	"github.com/cloakroom/cloakroom/internal/govern/backup"
 	"github.com/cloakroom/cloakroom/internal/govern/upkeep"
@@ -94,6 +96,8 @@ type Desks struct {
 	Scope     *scope.Desk
 	Incident  *incident.Desk
 	Witness   *witness.Set
+	Messages  *message.Desk
+	Campaigns *campaign.Desk
 	Changes   *change.Desk
 	SignIn    *signin.Desk
 	Backups   *backup.Desk
