@@ -65,7 +65,7 @@ func TestNoOperationTakesAnotherBrandsToken(t *testing.T) {
 		}
 		return scrubbed.ReplaceAllString(strings.ReplaceAll(seen, token, "TOKEN"), "#"), err == nil
 	}
-	params := regexp.MustCompile(`\{(name|alarm|number|incident|id|approval|export)\}`)
+	params := regexp.MustCompile(`\{(name|alarm|number|incident|job|language|export)\}`)
 	tried, served := 0, map[string]bool{}
 	for _, path := range slices.Sorted(maps.Keys(doc.Paths)) {
 		for method, op := range doc.Paths[path] {
