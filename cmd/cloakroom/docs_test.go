@@ -172,7 +172,7 @@ func TestDocsCommands(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), bash, "-c", docScript(prelude))
 			cmd.Dir = dir
 			cmd.Env = append(os.Environ(), "HOME="+dir, "GOBIN="+filepath.Join(dir, "bin"), "GOFLAGS=-trimpath", "GOCACHE="+goEnv(t, "GOCACHE"), "GOMODCACHE="+goEnv(t, "GOMODCACHE"),
-				"PATH="+filepath.Join(dir, "bin")+string(os.PathListSeparator)+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "CLOAKROOM_LISTEN=127.0.0.1:0", "CLOAKROOM_MAIL_LISTEN=127.0.0.1:0", "XDG_DATA_HOME=", "XDG_CONFIG_HOME=")
+				"PATH="+filepath.Join(dir, "bin")+string(os.PathListSeparator)+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "CLOAKROOM_LISTEN=127.0.0.1:0", "CLOAKROOM_CONSOLE_LISTEN=127.0.0.1:0", "CLOAKROOM_MAIL_LISTEN=127.0.0.1:0", "XDG_DATA_HOME=", "XDG_CONFIG_HOME=")
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &out
 			// What a page leaves running is of one group, also the program that `go run` starts.
