@@ -101,6 +101,8 @@ func (c *doctorCmd) Run(ctx context.Context, std Streams) error {
 		addFollowers(ctx, v, add)
 		well, err = separation(ctx, v)
 		add("two people", err, well)
+		well, err = unread(ctx, v)
+		add("rules of duties", err, well)
 		list, err := v.Brands(ctx)
 		if err != nil {
 			return err
@@ -170,6 +172,8 @@ func addBrand(ctx context.Context, v *connection, brand string, state api.LogSta
 	if brand == "group" {
 		return
 	}
+	well, err := languages(ctx, v, brand)
+	add("notice texts of "+brand, err, well)
 	erasures, err := v.ErasureState(ctx, brand)
 	if unseen(err) {
 		return
@@ -323,4 +327,45 @@ func separation(ctx context.Context, v *connection) (string, error) {
 		well += "; nobody receives alarms, so such acts take effect untold: cloakroom alarm receiver add"
 	}
 	return well, nil
+}
+
+// unread counts the rules of duties that no named person has read. That is no fault of the
+// vault.
+func unread(ctx context.Context, v *connection) (string, error) {
+	rules, err := v.DutyRules(ctx, "group")
+	if unseen(err) {
+		return "not looked at: this key may not audit the group", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	b := &rules.Book
+	return fmt.Sprintf("version %s: %d of %d rules were read by no named person: ask counsel", b.Version, b.Unread, b.Rules), nil
+}
+
+// languages lists the languages that a brand's customers need, and in which it has no text
+// of letters that a named person has read.
+func languages(ctx context.Context, v *connection, brand string) (string, error) {
+	x, err := v.NoticeTexts(ctx, brand)
+	if unseen(err) {
+		return "not looked at: this key may not audit the brand", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var lack, have []string
+	for _, w := range x.Wanted {
+		if w.Reviewed {
+			have = append(have, w.Language)
+		} else {
+			lack = append(lack, w.Language)
+		}
+	}
+	switch {
+	case len(x.Wanted) == 0:
+		return "nobody knows which languages are needed: cloakroom settings set --country, --languages", nil
+	case len(lack) == 0:
+		return "reviewed in " + strings.Join(have, ", "), nil
+	}
+	return "no reviewed text in " + strings.Join(lack, ", ") + ": cloakroom notice text review", nil
 }

@@ -306,30 +306,60 @@ func printBook(w io.Writer, b *duties.Book) {
 
 type dutiesListCmd struct {
 	rulesFlags
-	JSON bool   `help:"Print JSON."`
-	In   string `help:"Of one jurisdiction, such as JP or US-CA." placeholder:"PLACE"`
+	remote
+	Brand string `help:"The rules of the vault, as this brand's incidents have them, with the operator's own (default: those of this program)." placeholder:"NAME"`
+	In    string `help:"Of one jurisdiction, such as JP or US-CA." placeholder:"PLACE"`
+}
+
+// Help is the long help text.
+func (dutiesListCmd) Help() string {
+	return `Without --brand it lists the rules of this program and needs no vault. With --brand it asks
+the vault: which version it has, and which rules the operator added or replaced.`
 }
 
 // Run lists rules.
-func (c *dutiesListCmd) Run(_ context.Context, std Streams) error {
+func (c *dutiesListCmd) Run(ctx context.Context, std Streams) error {
+	if c.Brand != "" {
+		if c.Overlay != "" {
+			return &usageError{"--overlay is of this program's rules, and --brand of the vault's: give one of them"}
+		}
+		call := func(v *connection) (*api.DutyRules, error) { return v.DutyRules(ctx, c.Brand) }
+		return ask(ctx, std, &c.remote, call, func(w io.Writer, x *api.DutyRules) {
+			fmt.Fprintln(w, x.Advice)
+			b := &x.Book
+			fmt.Fprintf(w, "version %s of the vault: %d rules in %d jurisdictions; %d of them were read by no named person: ask counsel\n", b.Version, b.Rules, b.Jurisdictions, b.Unread)
+			if len(b.Overlay) > 0 {
+				fmt.Fprintf(w, "the operator's own rules: %s\n", strings.Join(b.Overlay, ", "))
+			}
+			c.list(w, x.Rules)
+		})
+	}
 	b, err := c.load()
 	if err != nil {
 		return err
 	}
-	list := b.List()
-	if c.In != "" {
-		list = slices.DeleteFunc(list, func(l duties.Line) bool { return l.Jurisdiction != c.In })
-	}
 	if c.JSON {
+		list := b.List()
+		if c.In != "" {
+			list = slices.DeleteFunc(list, func(l duties.Line) bool { return l.Jurisdiction != c.In })
+		}
 		return json.NewEncoder(std.Out).Encode(list)
 	}
 	printBook(std.Out, b)
-	t := tabwriter.NewWriter(std.Out, 0, 4, 2, ' ', 0)
+	c.list(std.Out, b.Rules())
+	return nil
+}
+
+func (c *dutiesListCmd) list(w io.Writer, list []api.DutyRule) {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "RULE\tIN\tTO\tDEADLINE\tSTATUS\tREAD BY\tARTICLE")
-	for _, l := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.Jurisdiction, l.To, l.Deadline, cmp.Or(l.Status, "in force"), l.ReadBy, l.Article)
+	for i := range list {
+		l := &list[i]
+		if c.In == "" || l.Jurisdiction == c.In {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.Jurisdiction, l.To, l.Deadline, cmp.Or(l.Status, "in force"), cmp.Or(l.ReadBy, "none"), l.Article)
+		}
 	}
-	return t.Flush()
+	t.Flush()
 }
 
 type dutiesShowCmd struct {

@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -223,17 +220,8 @@ func (c *incidentFiledCmd) Run(ctx context.Context, std Streams) error {
 		return err
 	}
 	req := api.FactRequest{Name: "filed", Rule: c.Rule, When: when, Reference: c.Reference, Said: c.Said, Brand: c.For, Corrects: c.Corrects, Ticket: c.Ticket}
-	if c.Receipt != "" {
-		f, err := os.Open(c.Receipt)
-		if err != nil {
-			return fmt.Errorf("reading the receipt: %w", err)
-		}
-		defer f.Close()
-		h := sha256.New()
-		if _, err := io.Copy(h, f); err != nil {
-			return fmt.Errorf("reading the receipt: %w", err)
-		}
-		req.Receipt = hex.EncodeToString(h.Sum(nil))
+	if req.Receipt, err = digestOf(c.Receipt); err != nil {
+		return err
 	}
 	call := func(v *connection) (*api.Incident, error) { return v.StateFact(ctx, c.Brand, c.ID, req) }
 	return ask(ctx, std, &c.remote, call, printIncident)

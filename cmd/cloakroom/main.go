@@ -88,6 +88,7 @@ type commands struct {
 	Message   messageCmd   `cmd:"" help:"Mail templates to customers, whose addresses are shown to nobody."`
 	Campaign  campaignCmd  `cmd:"" help:"Write to everybody in a version of an incident's scope, once each."`
 	Duties    dutiesCmd    `cmd:"" help:"Say which notices an incident makes due, by when, and which not and why."`
+	Notice    noticeCmd    `cmd:"" help:"Draft notices to authorities, customers and law enforcement; review them and mark them as filed."`
 	Scope     scopeCmd     `cmd:"" help:"Count the distinct customers that somebody or something disclosed, changed or erased."`
 	Evidence  evidenceCmd  `cmd:"" help:"Put the evidence of an incident into one file, and check such a file offline."`
 	Witness   witnessCmd   `cmd:"" help:"Show the witnesses that cosign the logs."`

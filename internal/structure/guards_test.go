@@ -118,6 +118,11 @@ var guards = []guard{
 	{"P8.2", "internal/vault/mask/mask.go", "return v[:end] + Hidden\n}\n\n// email", "return v[:end] + strings.Repeat(\"•\", utf8.RuneCountInString(v)-n)\n}\n\n// email", "internal/vault/mask.TestMaskDoesNotTellTheLength"},
 	{"P8.5", "internal/vault/approval/approval.go", "\tif n == 0 {\n\t\treturn ErrRows", "\tif n < 0 {\n\t\treturn ErrRows", "internal/vault/approval.TestTwoPeopleApproveAFile"},
 	{"P8.5", "internal/vault/intake/approved.go", "all := roomsOf(a, len(b.puts))", "all := roomsOf(a, 0*len(b.puts)+1)", "internal/vault/approval.TestAStandingApproval"},
+	{"P8.30", "internal/respond/notice/words.go", "case !contact && addressLike.MatchString(folded):", "case contact && addressLike.MatchString(folded) && len(folded) < 0:", "internal/respond/notice.TestWordsThatLookLikeACustomer"},
+	{"P8.30", "internal/respond/incident/notice.go", "if err := notice.CheckWords(\"texts\", text, contact); err != nil {", "if err := notice.CheckWords(\"texts\", \"\", contact); err != nil {", "internal/respond/incident.TestADraftHoldsNoCustomer"},
+	{"P8.31", "internal/respond/incident/notice.go", "if !reviewed(n) {\n\t\treturn nil, ErrUnreviewed", "if !reviewed(n) && n.Number == 0 {\n\t\treturn nil, ErrUnreviewed", "internal/respond/incident.TestTextsAreReviewedBeforehand"},
+	{"P8.31", "internal/respond/incident/notice.go", "&& n.Counts.Written == 0", "&& n.Counts.Written >= 0", "internal/respond/incident.TestTextsAreReviewedBeforehand"},
+	{"P8.32", "internal/respond/notice/draft.go", "if code := forbids(x, forbidden); code != \"\" {", "if code := forbids(x, nil); code != \"\" {", "internal/respond/notice.TestForbiddenContentIsLeftOut"},
 }
 
 // plants are the tests that plant the faults of a row themselves.
