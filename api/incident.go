@@ -135,6 +135,56 @@ type ScopeVersion struct {
 	Persons Persons        `json:"persons"`
 	Filter  string         `json:"filter" doc:"As JSON, with numbers in place of names."`
 	Parts   []ScopeFigures `json:"parts"`
+	// Approved is when two people approved it; zero where nobody did.
+	Approved   time.Time   `json:"approved,omitzero" doc:"When two people approved it."`
+	ApprovedBy []string    `json:"approved_by,omitempty" doc:"Who did; one name in the time before two people existed."`
+	Approval   uint64      `json:"approval,omitempty" doc:"The entry of the approval."`
+	Breakdown  []Breakdown `json:"breakdown,omitempty" doc:"Where its customers live, for each brand that was counted to its end."`
+}
+
+// ScopeApproval asks a second person to approve a version of an incident's scope.
+type ScopeApproval struct {
+	Version uint64 `json:"version,omitempty" doc:"The version; the newest where it is left out."`
+	Ticket  string `json:"ticket,omitempty" maxLength:"64"`
+}
+
+// BreakdownRequest asks for the next step of the breakdown of an approved version.
+type BreakdownRequest struct {
+	Version uint64 `json:"version,omitempty" doc:"The version; the newest that is approved where it is left out."`
+	Ticket  string `json:"ticket,omitempty" maxLength:"64"`
+}
+
+// Breakdown says where the customers of a version of a scope live, at one brand. Those who
+// could not be opened are counted beside the places; the others are in one place each.
+type Breakdown struct {
+	Brand   string           `json:"brand"`
+	Entry   uint64           `json:"entry,omitempty" doc:"The entry that has these figures, once they are whole."`
+	Records int              `json:"records" doc:"Customers of the version at this brand."`
+	Opened  int              `json:"opened" doc:"Of them, whose country and region the vault opened: the sum of the places."`
+	Places  []BreakdownPlace `json:"places"`
+	// Those who are counted apart, because somebody has to look before they are written to.
+	Cooling   int `json:"cooling" doc:"Not opened: their erasure began, and can be taken back."`
+	Erased    int `json:"erased" doc:"Not opened: erased since."`
+	Held      int `json:"held" doc:"Under a legal hold; in a place too where they were opened."`
+	Deceased  int `json:"deceased" doc:"In a place too."`
+	Minors    int `json:"minors" doc:"In a place too."`
+	Protected int `json:"protected" doc:"In a place too: represented by somebody, not to be written to, or asked to be erased."`
+}
+
+// BreakdownPlace is one place of a breakdown.
+type BreakdownPlace struct {
+	Country string `json:"country,omitempty" doc:"ISO 3166-1; empty where it is not known."`
+	Region  string `json:"region,omitempty" doc:"A code, or a name that at least ten customers share; other for the rest; empty where it is not known."`
+	Records int    `json:"records"`
+}
+
+// BreakdownStep is how far a breakdown is.
+type BreakdownStep struct {
+	Version uint64      `json:"version"`
+	Done    int         `json:"done" doc:"Customers counted so far."`
+	Of      int         `json:"of" doc:"Customers of the version."`
+	Whole   bool        `json:"whole" doc:"It is finished, and kept with the version. Else ask for the next step."`
+	Parts   []Breakdown `json:"parts" doc:"By brand: those that are finished."`
 }
 
 // ScopeFigures are the figures of a scope's version at one brand.

@@ -41,6 +41,17 @@ func (c *Client) ScopeIncident(ctx context.Context, brand, id string, req api.Sc
 	return ask[api.IncidentScope](ctx, c, http.MethodPost, at(brand, "incidents", id, "scope"), req)
 }
 
+// ApproveScope asks a second person to approve a version of an incident's scope.
+func (c *Client) ApproveScope(ctx context.Context, brand, id string, req api.ScopeApproval) (*api.Incident, error) {
+	return ask[api.Incident](ctx, c, http.MethodPost, at(brand, "incidents", id, "scope", "approve"), req)
+}
+
+// BreakdownStep counts where the customers of an approved version live, for a while. Call it
+// until the answer is whole.
+func (c *Client) BreakdownStep(ctx context.Context, brand, id string, req api.BreakdownRequest) (*api.BreakdownStep, error) {
+	return ask[api.BreakdownStep](ctx, c, http.MethodPost, at(brand, "incidents", id, "scope", "breakdown"), req)
+}
+
 // CloseIncident closes an incident and freezes its report.
 func (c *Client) CloseIncident(ctx context.Context, brand, id string, req api.CloseIncidentRequest) (*api.Incident, error) {
 	return ask[api.Incident](ctx, c, http.MethodPost, at(brand, "incidents", id, "close"), req)

@@ -407,10 +407,39 @@ func (c *fileCheck) version(x *api.Incident, v *api.ScopeVersion, number uint64)
 		}
 		return ""
 	})
+	if v.Approval != 0 {
+		c.want(x.Owner, v.Approval, func(e *Entry) string {
+			if d, ok := e.Detail.(entry.ScopeApproved); !ok || d.Incident != number || d.Scope != v.Entry {
+				return "does not approve the version of the scope"
+			}
+			return ""
+		})
+	}
+	for _, b := range v.Breakdown {
+		c.want(x.Owner, b.Entry, func(e *Entry) string {
+			d, ok := e.Detail.(entry.ScopeBroken)
+			switch {
+			case !ok || d.Incident != number || d.Scope != v.Entry:
+				return "is no breakdown of the version of the scope"
+			case e.Bare():
+				return ""
+			}
+			var said api.Breakdown
+			if err := json.Unmarshal([]byte(d.Values), &said); err != nil {
+				return "has a breakdown that cannot be read"
+			}
+			if said.Entry = b.Entry; !same(said, b) {
+				return "has another breakdown of " + printable(b.Brand) + " than the version in incident.json"
+			}
+			return ""
+		})
+	}
 }
 
 // sameFigures reports whether two figures are written alike.
-func sameFigures(a, b api.ScopeFigures) bool {
+func sameFigures(a, b api.ScopeFigures) bool { return same(a, b) }
+
+func same[T any](a, b T) bool {
 	x, err := json.Marshal(a)
 	y, other := json.Marshal(b)
 	return err == nil && other == nil && bytes.Equal(x, y)

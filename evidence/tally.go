@@ -66,6 +66,9 @@ func (t *Tally) Add(e *entry.Entry, ords []record.Ordinal) (counted bool, err er
 	if len(ords) == 0 {
 		return false, nil
 	}
+	if e.Level == entry.Counted { // opened to count customers of a scope, and shown to nobody
+		return false, nil
+	}
 	discloses := e.Kind == entry.KindDisclosure || e.Kind == entry.KindSearch
 	wrote, writes := entry.WroteOf(e.Detail)
 	erases := e.Kind == entry.KindErasure || e.Kind == entry.KindErasureBegun
@@ -143,10 +146,13 @@ func (p *portion) figures() api.ScopePart {
 func (t *Tally) Set() *entry.Set { return &t.set }
 
 // Digest is the digest of the set of customers, as the log has it.
-func (t *Tally) Digest() string {
+func (t *Tally) Digest() string { return SetDigest(&t.set) }
+
+// SetDigest is the digest of a set of customers, as the entry of a scope has it.
+func SetDigest(set *entry.Set) string {
 	h := sha256.New()
 	fmt.Fprint(h, "cloakroom scope set 1\n")
-	h.Write(t.set.Encode())
+	h.Write(set.Encode())
 	return hex.EncodeToString(h.Sum(nil))
 }
 

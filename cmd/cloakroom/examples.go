@@ -201,4 +201,7 @@ var examples = map[string][]string{
 	"db mend":         {"cloakroom db mend --dry-run"},
 	"db init":         {"cloakroom db init --database postgres://cloakroom@db.example/cloakroom --distribute --dry-run"},
 	"drill run":       {"cloakroom drill run kering --out drill", "cloakroom drill run kering --customers 2000 --variants a --json"},
+
+	"incident approve":   {"cloakroom incident approve --brand gucci 3"},
+	"incident breakdown": {"cloakroom incident breakdown --brand gucci 3", "cloakroom incident breakdown --brand gucci 3 --version 2 --json"},
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -13,15 +14,17 @@ import (
 
 // incidentCmd keeps incidents.
 type incidentCmd struct {
-	Open     incidentOpenCmd     `cmd:"" help:"Open an incident, from an alarm, a report, or by hand."`
-	List     incidentListCmd     `cmd:"" help:"List incidents, newest first."`
-	Show     incidentShowCmd     `cmd:"" help:"Show an incident: facts, versions of its scope, timeline."`
-	Fact     incidentFactCmd     `cmd:"" help:"Record a fact, or correct one; the old value stays."`
-	Scope    incidentScopeCmd    `cmd:"" help:"Count whose data is concerned, as the next version of the scope."`
-	State    incidentStateCmd    `cmd:"" help:"Record who lives where, what else was disclosed, and what was judged: duties hang on it."`
-	Severity incidentSeverityCmd `cmd:"" help:"Propose how bad it is, show what was signed, or sign the next version."`
-	Filed    incidentFiledCmd    `cmd:"" help:"Record that a notice was filed, with the recipient's reference and receipt."`
-	Close    incidentCloseCmd    `cmd:"" help:"Close an incident and freeze its report."`
+	Open      incidentOpenCmd      `cmd:"" help:"Open an incident, from an alarm, a report, or by hand."`
+	List      incidentListCmd      `cmd:"" help:"List incidents, newest first."`
+	Show      incidentShowCmd      `cmd:"" help:"Show an incident: facts, versions of its scope, timeline."`
+	Fact      incidentFactCmd      `cmd:"" help:"Record a fact, or correct one; the old value stays."`
+	Scope     incidentScopeCmd     `cmd:"" help:"Count whose data is concerned, as the next version of the scope."`
+	Approve   incidentApproveCmd   `cmd:"" help:"Ask a second person to approve a version of the scope."`
+	Breakdown incidentBreakdownCmd `cmd:"" help:"Count where the customers of an approved version of the scope live."`
+	State     incidentStateCmd     `cmd:"" help:"Record who lives where, what else was disclosed, and what was judged: duties hang on it."`
+	Severity  incidentSeverityCmd  `cmd:"" help:"Propose how bad it is, show what was signed, or sign the next version."`
+	Filed     incidentFiledCmd     `cmd:"" help:"Record that a notice was filed, with the recipient's reference and receipt."`
+	Close     incidentCloseCmd     `cmd:"" help:"Close an incident and freeze its report."`
 }
 
 type incidentOpenCmd struct {
@@ -291,6 +294,77 @@ func printSeverity(w io.Writer, s *api.Severity) {
 		fmt.Fprintf(w, "  flag: %s\n", f)
 	}
 	fmt.Fprintf(w, "%s\n%s\n", s.Method, s.Informs)
+}
+
+type incidentApproveCmd struct {
+	forBrand
+	ID      string `arg:"" help:"Number of the incident."`
+	Version uint64 `help:"Version of the scope (default: the newest)." placeholder:"N"`
+	Ticket  string `help:"Case number." placeholder:"TEXT"`
+}
+
+// Help is the long help text.
+func (incidentApproveCmd) Help() string {
+	return `An approved version bounds what the vault may open for the response: the country and region
+of its customers, to count where they live. Another person approves: cloakroom change approve.`
+}
+
+// Run asks for the approval.
+func (c *incidentApproveCmd) Run(ctx context.Context, std Streams) error {
+	req := api.ScopeApproval{Version: c.Version, Ticket: c.Ticket}
+	call := func(v *connection) (*api.Incident, error) { return v.ApproveScope(ctx, c.Brand, c.ID, req) }
+	return ask(ctx, std, &c.remote, call, printIncident)
+}
+
+type incidentBreakdownCmd struct {
+	forBrand
+	ID      string `arg:"" help:"Number of the incident."`
+	Version uint64 `help:"Version of the scope (default: the newest that is approved)." placeholder:"N"`
+	Ticket  string `help:"Case number." placeholder:"TEXT"`
+}
+
+// Help is the long help text.
+func (incidentBreakdownCmd) Help() string {
+	return `The vault opens country and region of the customers of the version, and logs that it does.
+Nobody is shown a value of theirs, so no budget but the version's own number of customers
+counts, and a contained brand can be counted too. When the command is cut, run it again: it
+resumes. The figures are kept with the version.`
+}
+
+// Run counts, step by step.
+func (c *incidentBreakdownCmd) Run(ctx context.Context, std Streams) error {
+	req := api.BreakdownRequest{Version: c.Version, Ticket: c.Ticket}
+	call := func(v *connection) (*api.BreakdownStep, error) {
+		for {
+			x, err := v.BreakdownStep(ctx, c.Brand, c.ID, req)
+			if std.Terminal {
+				fmt.Fprint(std.Err, "\r\x1b[K")
+			}
+			if err != nil || x.Whole {
+				return x, err
+			}
+			req.Version = x.Version
+			if std.Terminal {
+				fmt.Fprintf(std.Err, "counted %d of %d customers", x.Done, x.Of)
+			}
+		}
+	}
+	return ask(ctx, std, &c.remote, call, printBreakdown)
+}
+
+func printBreakdown(w io.Writer, x *api.BreakdownStep) {
+	for i := range x.Parts {
+		b := &x.Parts[i]
+		fmt.Fprintf(w, "%s, scope version %d (entry %d): %d customers, %d counted by place\n", b.Brand, x.Version, b.Entry, b.Records, b.Opened)
+		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintln(t, "COUNTRY\tREGION\tCUSTOMERS\t")
+		for _, p := range b.Places {
+			fmt.Fprintf(t, "%s\t%s\t%d\t\n", cmp.Or(p.Country, "?"), p.Region, p.Records)
+		}
+		t.Flush()
+		fmt.Fprintf(w, "counted apart: %d cooling and %d erased, not opened; %d under a legal hold, %d deceased, %d minors, %d protected\n\n",
+			b.Cooling, b.Erased, b.Held, b.Deceased, b.Minors, b.Protected)
+	}
 }
 
 type incidentScopeCmd struct {

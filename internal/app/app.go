@@ -453,6 +453,7 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Scope = &scope.Desk{Door: door, Ledger: v.Ledger}
 	v.Witness = witness.New(v.Ledger)
 	v.Incident = &incident.Desk{Door: door, Ledger: v.Ledger, Scopes: v.Scope, Alarms: alarms, Disclose: v.Disclose, DB: v.DB, Rules: sync.OnceValues(v.rules), Forms: sync.OnceValues(notice.Load), Witness: v.Witness}
+	v.Incident.Register(v.Changes)
 	v.Post = message.NewSender(mails, door, v.Ledger, v.Disclose)
 	v.Post.Place, v.Post.Shared = v.place(), v.DB.Engine() == db.Postgres
 	v.Messages = &message.Desk{Store: mails, Door: door, Ledger: v.Ledger, Disclose: v.Disclose, Seal: store, Changes: changes, Sender: v.Post}

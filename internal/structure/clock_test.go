@@ -17,6 +17,7 @@ var hostClock = map[string]string{
 	"internal/respond/contain/contain.go":       "how long it took to contain",
 	"internal/vault/containment/outcome.go":     "what a contained caller quotes to the security team",
 	"internal/respond/contain/reflex.go":        "how long it took to contain",
+	"internal/respond/incident/breakdown.go":    "how long one request counts",
 	"internal/watch/witness/follow.go":          "how long this server waits for a witness",
 	"internal/web/server/incidents.go":          "how long the connection of a client may stall",
 	"internal/govern/backup/backup.go":          "how often progress is drawn",

@@ -50,6 +50,9 @@ var guards = []guard{
 
 	{"P3.6", "internal/vault/ledger/projection.go", "return append(out, d), nil\n", "_ = d\n\treturn out, nil\n", "internal/vault/ledger.TestSeveralServersShareTheBudgetOfWrites"},
 	{"P3.6", "internal/vault/intake/bounds.go", "ev.Class = budget.Write.String()", "ev.Class = \"\"\n\t\t\t_ = budget.Write", "internal/web/server.TestAStolenKeyDestroysNoMoreThanItsBudget"},
+	{"P3.40", "internal/vault/disclose/cohort.go", "		if !c.has(ord) {\n", "		if !c.has(ord) && ord == 0 {\n", "internal/vault/disclose.TestNobodyOutsideTheApprovedVersionIsOpened"},
+	{"P3.40", "internal/vault/ledger/projection.go", "d.Approval = entry.ApprovalOf(e.Detail)", "d.Approval = 0 * entry.ApprovalOf(e.Detail)", "internal/vault/disclose.TestTheLogBoundsWhatAnApprovedVersionOpens"},
+	{"P3.41", "internal/respond/incident/approve.go", "return change.Need{Two: true}, nil", "return change.Need{}, nil", "internal/respond/incident.TestWhereTheCustomersOfAnApprovedVersionLive"},
 
 	{"P4.1", "evidence/replay.go", "case r.root != r.head.Hash:", "case false:", "evidence.TestAttacks"},
 	{"P4.2", "evidence/epoch.go", "case known && r.marked && r.olderRoot == r.older.Hash:", "case known && r.marked:", "evidence.TestAttacks"},
@@ -76,6 +79,7 @@ var guards = []guard{
 	{"P5.2", "internal/vault/audit/audit.go", "if !rel.Released() || ", "if ", "internal/web/server.TestTheWayOfOneCustomer"},
 	{"P5.3", "evidence/disclosures.go", "if x.Proof.Counter != uint32(i) {", "if x.Proof.Counter > 1<<30 {", "evidence.TestDisclosuresVerifyOffline"},
 	{"P5.4", "internal/vault/ledger/snapshot.go", "codec.Put(w, uint64(i), uint64(count))", "codec.Put(w, uint64(i), uint64(count)+1)", "internal/vault/ledger.TestWhatFollowsFromTheLogIsTheSameByEveryWay"},
+	{"P5.9", "evidence/tally.go", "if e.Level == entry.Counted {", "if e.Level == entry.Counted && e.Kind == 0 {", "internal/respond/incident.TestWhereTheCustomersOfAnApprovedVersionLive"},
 
 	{"P6.1", "internal/vault/seal/erase.go", "`DELETE FROM customer_keys WHERE ord = $1 AND version = $2`", "`UPDATE customer_keys SET version = version WHERE ord = $1 AND version = $2`", "internal/vault/seal.TestAnErasedCustomerIsGoneFromEveryFile"},
 	{"P6.2", "internal/vault/erase/erase.go", "slices.Chunk(list, finishedAtOnce)", "slices.Chunk(list[:0], finishedAtOnce)", "internal/govern/backup.TestLogErasesAgain"},

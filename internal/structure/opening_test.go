@@ -40,6 +40,7 @@ var openings = map[string]opening{
 	// Of customers, with a receipt.
 	"(*internal/vault/seal.Store).Open":        {true, "takes the receipt that covers customers and fields, and a permit"},
 	"(*internal/vault/disclose.Released).Open": {false, "the last step of the staircase: its receipt was given a line before"},
+	"(*internal/vault/disclose.Desk).open":     {false, "the same steps for customers of an approved scope, whom the vault counts: it gives them to Places alone, which counts"},
 	"(*internal/vault/seal.Store).Match":       {true, "an export's filter, with the receipt of an entry that names its fields: it says who meets it, and no more"},
 	"(*internal/vault/export.Desk).match":      {false, "logs that the filter looks at everybody, and then does"},
 	"(*internal/vault/seal.Store).Learn":       {true, "the likeness that canaries are made by, with the receipt of an entry about them: it keeps what many have in common"},

@@ -47,6 +47,12 @@ func Open(t testing.TB) *House {
 	return open(t, "")
 }
 
+// OpenAt opens a vault until the test ends, on a database; empty is the embedded one.
+func OpenAt(t testing.TB, dsn string) *House {
+	t.Helper()
+	return open(t, dsn)
+}
+
 // Each runs a test on a vault of each engine.
 func Each(t *testing.T, test func(t *testing.T, h *House)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, open(t, "")) })

@@ -928,6 +928,24 @@ type (
 		Parts    map[string]string `log:"part.*"` // by brand, as JSON
 		Extra
 	}
+	// ScopeApproved says that two people approved a version of an incident's scope: the vault
+	// may open what it takes to count the customers of it, and nobody else's.
+	ScopeApproved struct {
+		Incident uint64 `log:"incident,clear,always"`
+		Version  uint64 `log:"version,clear,always"`
+		Scope    uint64 `log:"scope,clear,always"` // the entry of the version
+		Second   string `log:"second"`             // number of the person who approved it; empty in the alone phase
+		Extra
+	}
+	// ScopeBroken is the breakdown of a version of an incident's scope at one brand.
+	ScopeBroken struct {
+		Incident uint64 `log:"incident,clear,always"`
+		Version  uint64 `log:"version,clear,always"`
+		Scope    uint64 `log:"scope,clear,always"`
+		Brand    string `log:"brand"`
+		Values   string `log:"values"` // the figures, as JSON
+		Extra
+	}
 	// IncidentClosed closes an incident: what came before it is its frozen report.
 	IncidentClosed struct {
 		Incident uint64 `log:"incident,clear,always"`
@@ -960,12 +978,39 @@ type (
 	}
 )
 
+// ScopeOpened is the detail of a disclosure by which the vault opens customers of an approved
+// version of a scope to count them. Nobody is shown a value of theirs.
+type ScopeOpened struct {
+	Incident uint64 `log:"incident,clear,always"`
+	Owner    string `log:"owner,clear,always"`   // the brand in whose log the incident is
+	Figures  uint64 `log:"figures,clear,always"` // the entry of this log that has the figures of the version
+	What     string `log:"what,clear"`           // what is counted: breakdown
+	From     uint64 `log:"from,clear"`           // how many customers of the version came before these
+	Counts   string `log:"counts"`               // what they came to, as JSON
+	Extra
+}
+
+// ApprovalOf returns the approval whose budget a disclosure uses; 0: none.
+func ApprovalOf(d Detail) uint64 {
+	switch d := d.(type) {
+	case ScopeOpened:
+		return d.Figures
+	case Mailed:
+		if d.Campaign {
+			return d.Job
+		}
+	}
+	return 0
+}
+
 func init() {
 	register(KindIncident, "scope", IncidentScope{})
 	register(KindIncident, "open", IncidentOpened{})
 	register(KindIncident, "fact", IncidentFact{})
 	register(KindIncident, "version", IncidentScoped{})
 	register(KindIncident, "close", IncidentClosed{})
+	register(KindIncident, "approve", ScopeApproved{})
+	register(KindIncident, "breakdown", ScopeBroken{})
 	register(KindIncident, "evidence", EvidenceBegun{})
 	register(KindIncident, "evidence-made", EvidenceMade{})
 	register(KindIncident, "evidence-handed", EvidenceHanded{})
@@ -984,6 +1029,7 @@ func init() {
 	register(KindOutcome, "", Outcome{})
 	register(KindSearch, "", Search{})
 	register(KindDisclosure, "", ExportPart{})
+	register(KindDisclosure, "scope", ScopeOpened{})
 	register(KindWrite, "", Written{})
 	register(KindImport, "", Imported{})
 	register(KindRefusal, "", Refused{})

@@ -184,6 +184,10 @@ type Row struct {
 // Gone reports whether the act ended the row.
 func (r *Row) Gone() bool { return r.Digest == [32]byte{} }
 
+// Counted is the level of fields that the vault opened to count customers, and showed to
+// nobody.
+const Counted = "counted"
+
 // MaxRows bounds the rows of one entry: with MaxText bytes for each name they fit a leaf.
 const MaxRows = 1200
 
@@ -197,7 +201,7 @@ type Entry struct {
 	Purpose  string
 	Class    string // the budget it counted against: clear, masked, search, export, or none
 	Fields   record.FieldSet
-	Level    string // how the fields were shown: clear, masked or extract
+	Level    string // how the fields were shown: clear, masked, extract or counted
 	Count    uint8  // Bucket of the number of customers
 	Nonce    [16]byte
 	Root     [32]byte // over the customers' commitments; zero without customers

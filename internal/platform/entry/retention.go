@@ -153,6 +153,10 @@ func (g *Grants) Note(index uint64, e *Entry) {
 		g.incident(d.Incident, index, e.At)
 	case IncidentScoped:
 		g.incident(d.Incident, index, e.At)
+	case ScopeApproved:
+		g.incident(d.Incident, index, e.At)
+	case ScopeBroken:
+		g.incident(d.Incident, index, e.At)
 	case IncidentRules:
 		g.incident(d.Incident, index, e.At)
 	case IncidentScored:

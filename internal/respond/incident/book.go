@@ -7,6 +7,7 @@ import (
 
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
+	"github.com/cloakroom/cloakroom/internal/vault/disclose"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
@@ -18,6 +19,9 @@ type book struct {
 	opened []*pages            // the n-th is incident n+1
 	alarms map[string][]uint64 // entries that name an alarm, by its id
 	texts  []uint64            // entries about texts of letters
+	// counted are the newest entries of the counts of customers, by the entry with the figures
+	// of their scope.
+	counted map[uint64]uint64
 }
 
 // pages are the entries of one incident.
@@ -57,6 +61,14 @@ func (b *book) note(index uint64, e *entry.Entry) {
 		}
 	case entry.IncidentRules:
 		b.add(d.Incident, index)
+	case entry.ScopeApproved:
+		b.add(d.Incident, index)
+	case entry.ScopeBroken:
+		b.add(d.Incident, index)
+	case entry.ScopeOpened:
+		if d.What == disclose.CountPlaces {
+			b.counted[d.Figures] = index
+		}
 	case entry.IncidentScored:
 		b.add(d.Incident, index)
 	case entry.IncidentNotice:

@@ -14,6 +14,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/fault"
 	"github.com/cloakroom/cloakroom/internal/respond/duties"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
+	"github.com/cloakroom/cloakroom/internal/vault/disclose"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
@@ -279,6 +280,47 @@ func classesOf(p *api.ScopeFigures) []string {
 	return slices.Compact(out)
 }
 
+// stated are the jurisdictions of which a fact says how many persons live there: a person's
+// word stands in place of the count, and in no other jurisdiction.
+func stated(facts []api.Fact, brand string) map[string]bool {
+	out := map[string]bool{}
+	for i := range facts {
+		x := &facts[i]
+		if x.Name != factResidents || x.Replaced || x.Brand != "" && x.Brand != brand {
+			continue
+		}
+		for _, s := range split(x.Text) {
+			place, _, _ := strings.Cut(s, "=")
+			out[place] = true
+		}
+	}
+	return out
+}
+
+// regions are the countries whose regions have rules of their own.
+var regions = []string{"US", "CA"}
+
+// residentsOf are the statements of a breakdown about who lives where. Those who could not be
+// opened live somewhere.
+func residentsOf(b *api.Breakdown, but map[string]bool) []string {
+	sums := map[string]int{duties.Elsewhere: b.Records - b.Opened}
+	for _, p := range b.Places {
+		place := cmp.Or(p.Country, duties.Elsewhere)
+		if slices.Contains(regions, p.Country) && p.Region != "" && p.Region != disclose.Other {
+			place += "-" + p.Region
+		}
+		sums[place] += p.Records
+	}
+	var out []string
+	for place, n := range sums {
+		if n > 0 && !but[place] {
+			out = append(out, fmt.Sprintf("%s=%d", place, n))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // newest returns the newest figures of a brand, and their version's entry.
 func (d *Desk) newest(ctx context.Context, f *found, brand string) (*api.ScopeFigures, *api.ScopeVersion, error) {
 	scopes, err := d.scopes(ctx, f)
@@ -337,6 +379,12 @@ func (d *Desk) situation(ctx context.Context, f *found, brand string, now time.T
 		from := fmt.Sprintf("scope version %d", v.Version)
 		if err := state(from, v.By, v.Entry, append(classesOf(p), fmt.Sprintf("total=%d", p.Records))...); err != nil {
 			return nil, err
+		}
+		if i := slices.IndexFunc(v.Breakdown, func(b api.Breakdown) bool { return b.Brand == brand }); i >= 0 {
+			b := &v.Breakdown[i]
+			if err := state("breakdown of "+from, "", b.Entry, residentsOf(b, stated(facts, brand))...); err != nil {
+				return nil, nil, err
+			}
 		}
 	}
 	was := map[uint64]time.Time{}

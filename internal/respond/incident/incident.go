@@ -30,6 +30,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/respond/scope"
 	"github.com/cloakroom/cloakroom/internal/vault/access"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
+	"github.com/cloakroom/cloakroom/internal/vault/change"
 	"github.com/cloakroom/cloakroom/internal/vault/disclose"
 	"github.com/cloakroom/cloakroom/internal/vault/door"
 	"github.com/cloakroom/cloakroom/internal/vault/identity"
@@ -64,9 +65,15 @@ type Desk struct {
 	Forms func() (*notice.Book, error)
 	// Witness cosigns the checkpoints in evidence.
 	Witness *witness.Set
+	// CountAtOnce is how many customers one entry of a count names, and Step how long one
+	// request counts. 0 means countAtOnce and stepTime.
+	CountAtOnce int
+	Step        time.Duration
 
-	mu    sync.Mutex
-	books map[record.BrandID]*book
+	mu      sync.Mutex
+	books   map[record.BrandID]*book
+	counts  countings
+	approve *change.Handle[approving, *api.Incident]
 }
 
 // read returns the book of a brand, up to date and locked.
@@ -77,7 +84,7 @@ func (d *Desk) read(ctx context.Context, brand record.BrandID) (*book, error) {
 	}
 	b := d.books[brand]
 	if b == nil {
-		b = &book{alarms: map[string][]uint64{}}
+		b = &book{alarms: map[string][]uint64{}, counted: map[uint64]uint64{}}
 		d.books[brand] = b
 	}
 	d.mu.Unlock()

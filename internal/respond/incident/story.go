@@ -112,6 +112,13 @@ func (f *found) step(e *entry.Entry) string {
 			return ""
 		}
 		return fmt.Sprintf("scope version %d", x.Version)
+	case entry.ScopeApproved:
+		return fmt.Sprintf("scope version %d approved", x.Version)
+	case entry.ScopeBroken:
+		if f.part != "" && x.Brand != f.part {
+			return ""
+		}
+		return fmt.Sprintf("scope version %d counted by country and region", x.Version)
 	case entry.IncidentRules:
 		return "rules of duties " + x.Rules + " taken"
 	case entry.IncidentScored:
@@ -202,6 +209,9 @@ func (d *Desk) scopes(ctx context.Context, f *found) ([]api.ScopeVersion, error)
 		e := &f.told[i]
 		x, ok := e.Detail.(entry.IncidentScoped)
 		if !ok {
+			if err := d.later(ctx, f, e, out); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		v := api.ScopeVersion{Version: uint64(len(out) + 1), Entry: e.at, At: e.At, By: d.name(ctx, e.Principal), Filter: x.Filter, Parts: []api.ScopeFigures{}}

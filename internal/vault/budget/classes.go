@@ -47,8 +47,8 @@ type Spec struct {
 	Whose  []HolderKind
 	// Lifts is the approved change beside which the budget does not count; empty: none.
 	Lifts string
-	// Used reports whether an operation of this release uses the class. Rules are for
-	// classes in use only, and get the default of a class with the release that uses it.
+	// Used reports whether an operation of this release uses the class under rules. Rules are
+	// for such classes only, and get the default of a class with the release that uses it.
 	Used bool
 }
 
@@ -66,8 +66,9 @@ var specs = [numClasses]Spec{
 		"a standing approval, or an approved file", true},
 	{Erase, "erase", Destroys, "distinct customers erased", everyone, "an erasure that the customer asked for and proved to be theirs", true},
 	{Message, "message", Reaches, "distinct customers written to through the vault", everyone, "an approved campaign", true},
-	{Scope, "scope", Responds, "distinct customers opened to break a scope down", []HolderKind{Principal, Brand}, "an approved version of the scope", false},
-	{Campaign, "campaign", Reaches, "distinct customers notified", []HolderKind{Approval}, "an approved version of the scope", false}, // its one limit stands in its approval, so no rule is for it
+	// The one limit of the next two is the approved version's own number of customers, so no rule is for them.
+	{Scope, "scope", Responds, "distinct customers opened to count those of a scope", []HolderKind{Approval}, "", false},
+	{Campaign, "campaign", Reaches, "distinct customers notified", []HolderKind{Approval}, "an approved version of the scope", false},
 	{Claim, "claim", Responds, "distinct customers that a sample is held against", []HolderKind{Principal, Brand}, "an approved claim", false},
 	{Hotline, "hotline", Takes, "distinct customers opened for callers", everyone, "an approved version of the scope", false},
 	{Self, "self", Takes, "distinct customers who see their own data", []HolderKind{Brand}, "", false},

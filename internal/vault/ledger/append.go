@@ -22,6 +22,8 @@ func (l *Ledger) Hold(ctx context.Context, r Release) (Hold, error) {
 		return Hold{}, errors.New("a release needs a grant")
 	case (len(r.Ords) == 0) != r.Absent, r.Absent && r.Class != budget.Search:
 		return Hold{}, budget.ErrNoCustomers
+	case (r.Class == budget.Scope || r.Class == budget.Campaign) != (entry.ApprovalOf(r.Detail) != 0):
+		return Hold{}, errors.New("customers are counted and notified under an approval, and nothing else is")
 	case !entry.ValidTicket(r.Ticket):
 		return Hold{}, errors.New("a ticket is up to 64 letters, digits, dots, hyphens and underscores")
 	}

@@ -223,7 +223,8 @@ func (d *draft) place(r *request, e entry.Entry) error {
 func (r *request) asks(e *entry.Entry) ([]budget.Disclosure, error) {
 	if released(e.Kind) {
 		return []budget.Disclosure{{
-			Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: r.class, Ords: r.ords, Absent: e.Absent(), Rows: r.rows, Approval: approvalOf(e.Detail), Most: r.most,
+			Lineage: e.Lineage, Principal: e.Principal, Role: e.Role, Class: r.class, Ords: r.ords, Absent: e.Absent(), Rows: r.rows,
+			Approval: entry.ApprovalOf(e.Detail), Most: r.most,
 		}}, nil
 	}
 	out, err := countsOf(e, r.ords)

@@ -121,6 +121,25 @@ func (l *Ledger) Gone(ctx context.Context, brand record.BrandID, ords []record.O
 	return gone, err
 }
 
+// Cooling returns those of some customers whose erasure began and is not done: it may still
+// be taken back.
+func (l *Ledger) Cooling(ctx context.Context, brand record.BrandID, ords []record.Ordinal) (cooling entry.Set, err error) {
+	c, err := l.chain(ctx, brand)
+	if err != nil {
+		return cooling, err
+	}
+	err = c.under(ctx, func(db.Queryer) error {
+		cooling = entry.Set{}
+		for _, ord := range ords {
+			if c.proj.fate(ord) == fateCooling {
+				cooling.Add(ord)
+			}
+		}
+		return nil
+	})
+	return cooling, err
+}
+
 // AllGone returns every customer of a brand for whom [Ledger.Gone] holds, ascending.
 func (l *Ledger) AllGone(ctx context.Context, brand record.BrandID) (gone []record.Ordinal, err error) {
 	c, err := l.chain(ctx, brand)

@@ -255,9 +255,8 @@ func countsOf(e *entry.Entry, ords []record.Ordinal) (out []budget.Disclosure, e
 		}
 	} else if d.Absent = e.Absent(); len(ords)+d.Absent == 0 {
 		return nil, nil
-	}
-	if released(e.Kind) {
-		d.Approval = approvalOf(e.Detail)
+	} else {
+		d.Approval = entry.ApprovalOf(e.Detail)
 	}
 	if d.Class, err = budget.ParseClass(e.Class); err != nil {
 		return nil, err

@@ -62,20 +62,12 @@ type Release struct {
 
 func (r *Release) disclosure() budget.Disclosure {
 	who := r.Grant.Who()
-	d := budget.Disclosure{Lineage: who.Lineage, Principal: who.Principal, Role: who.Role, Class: r.Class, Ords: r.Ords, Rows: r.Rows, Approval: approvalOf(r.Detail), Most: r.Most}
+	d := budget.Disclosure{Lineage: who.Lineage, Principal: who.Principal, Role: who.Role, Class: r.Class, Ords: r.Ords, Rows: r.Rows,
+		Approval: entry.ApprovalOf(r.Detail), Most: r.Most}
 	if r.Absent {
 		d.Absent = 1
 	}
 	return d
-}
-
-// approvalOf is the approval whose budget a release counts against; 0 for the budgets of
-// the principal who asked.
-func approvalOf(d entry.Detail) uint64 {
-	if m, ok := d.(entry.Mailed); ok && m.Campaign {
-		return m.Job
-	}
-	return 0
 }
 
 // Hold is a release whose budgets had room when it was asked for. It is no promise:
@@ -171,9 +163,12 @@ func kindOf(c budget.Class) entry.Kind {
 	return entry.KindDisclosure
 }
 
-// level says how fields are shown: in clear, masked, or as an extract without who it is.
+// level says how fields are shown: in clear, masked, as an extract without who it is, or to
+// nobody, because the vault counts them.
 func level(r Release) string {
 	switch {
+	case r.Class == budget.Scope:
+		return entry.Counted
 	case r.Grant.Action() == access.ActExtract:
 		return "extract"
 	case r.Grant.Action() == access.ActExport, r.Grant.Action() == access.ActMessage, r.Class == budget.Clear:

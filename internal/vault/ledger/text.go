@@ -33,6 +33,7 @@ func CheckText(field, text string) error {
 // that it parsed, numbers in a form of its own. Digits in them are no card, by whatever
 // chance. Every other detail is checked, so that nobody has to remember a new one.
 var encoded = map[entry.Kind][]string{
+	entry.KindDisclosure:     {"counts"},
 	entry.KindPolicy:         {"sha256"},
 	entry.KindBudget:         {"rules", "sha256"},
 	entry.KindExport:         {"cohort"},

@@ -207,25 +207,29 @@ func (s *Store) Open(ctx context.Context, by opener.Permit, receipt ledger.Recei
 	}
 	product := s.products(ctx, u.brand)
 	out := make([]Profile, len(u.rows))
-	for i := range u.rows {
+	err = share(len(u.rows), func(i int) error {
 		r := &u.rows[i]
 		if !receipt.Covers(r.ord) {
-			return nil, ledger.ErrNotLogged
+			return ledger.ErrNotLogged
 		}
 		p := &out[i]
 		p.ord, p.fields = r.ord, fields
 		p.token = tokens.encipher(r.ord)
 		if err := r.openProfile(u.brand, &p.customer); err != nil {
-			return nil, err
+			return err
 		}
-		if fields.Has(record.Purchases) {
-			if len(r.packed) != r.segments {
-				return nil, errors.New("purchases were not fetched")
-			}
-			if p.purchases, err = r.openPurchases(u.brand, product); err != nil {
-				return nil, err
-			}
+		if !fields.Has(record.Purchases) {
+			return nil
 		}
+		if len(r.packed) != r.segments {
+			return errors.New("purchases were not fetched")
+		}
+		var err error
+		p.purchases, err = r.openPurchases(u.brand, product)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return out, nil
 }

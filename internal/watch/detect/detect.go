@@ -173,6 +173,9 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 	if e.Bare() || e.Newer() {
 		return nil // nobody is known to have done it, or what was done
 	}
+	if e.Level == entry.Counted {
+		return nil // the response counts who is in a scope that two people approved, and is shown nobody
+	}
 	s := &sight{d: d, index: index, e: e, ords: ords, absent: absent, now: now}
 	if mail, ok := e.Detail.(entry.CanaryMail); ok {
 		s.mail(&mail) // anyone who reports it has done nothing

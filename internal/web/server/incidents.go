@@ -21,6 +21,8 @@ func (s *Server) incidentRoutes(mux *http.ServeMux) {
 	route(s, "GET", "/v1/brands/{brand}/incidents/{incident}", "incident-show", "Show an incident: facts, versions of its scope, timeline", s.showIncident)
 	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/facts", "incident-fact", "Record a fact, or correct one; the old value stays", s.stateFact, once)
 	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/scope", "incident-scope", "Make the next version of the scope", s.scopeIncident, once)
+	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/scope/approve", "incident-approve", "Ask a second person to approve a version of the scope", s.approveScope, once)
+	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/scope/breakdown", "incident-breakdown", "Count where the customers of an approved version live, for up to two seconds; send it until it is whole", s.breakdown)
 	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/close", "incident-close", "Close an incident and freeze its report", s.closeIncident, once)
 	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/evidence", "evidence-begin", "Begin a file of evidence of an incident; its file is then fetched by its number", s.beginEvidence, once)
 	route(s, "POST", "/v1/brands/{brand}/incidents/{incident}/handed", "evidence-handed", "Record who received a file of evidence", s.handEvidence, once)
@@ -131,6 +133,14 @@ func (s *Server) stateFact(ctx context.Context, c identity.Caller, in *toInciden
 
 func (s *Server) scopeIncident(ctx context.Context, c identity.Caller, in *toIncident[api.ScopeRequest]) (*api.IncidentScope, error) {
 	return s.vault.Incident.Scope(ctx, c, in.Brand, in.Incident, in.Body)
+}
+
+func (s *Server) approveScope(ctx context.Context, c identity.Caller, in *toIncident[api.ScopeApproval]) (*api.Incident, error) {
+	return s.vault.Incident.ApproveScope(ctx, c, in.Brand, in.Incident, in.Body)
+}
+
+func (s *Server) breakdown(ctx context.Context, c identity.Caller, in *toIncident[api.BreakdownRequest]) (*api.BreakdownStep, error) {
+	return s.vault.Incident.Breakdown(ctx, c, in.Brand, in.Incident, in.Body)
 }
 
 func (s *Server) closeIncident(ctx context.Context, c identity.Caller, in *toIncident[api.CloseIncidentRequest]) (*api.Incident, error) {
