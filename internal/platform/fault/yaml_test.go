@@ -28,10 +28,10 @@ func TestYAMLSaysWhereAndRepeatsNothing(t *testing.T) {
 	t.Parallel()
 	const pasted = "grace.known@mail.example"
 	for text, want := range map[string]string{
-		"limit: " + pasted:                          "line 1: another kind of value belongs here",
-		"\nlimt: 3":                                 "line 2: field limt is not known",
-		pasted + ": 3":                              "line 1: this name is not known",
-		"limit: 1\nlimit: 2":                        "line 2: this name stands on line 1 already",
+		"limit: " + pasted:   "line 1: another kind of value belongs here",
+		"\nlimt: 3":          "line 2: field limt is not known",
+		pasted + ": 3":       "line 1: this name is not known",
+		"limit: 1\nlimit: 2": "line 2: this name stands on line 1 already",
 		"rules: {" + pasted + ": maybe}\nnames: {}": "line 1: another kind of value belongs here; line 2: another kind of value belongs here",
 		"names: *" + pasted:                         "did not find expected alphabetic or numeric character",
 		"limit: 1: 2":                               "mapping values are not allowed in this context",

@@ -383,7 +383,7 @@ func (d *Desk) situation(ctx context.Context, f *found, brand string, now time.T
 		if i := slices.IndexFunc(v.Breakdown, func(b api.Breakdown) bool { return b.Brand == brand }); i >= 0 {
 			b := &v.Breakdown[i]
 			if err := state("breakdown of "+from, "", b.Entry, residentsOf(b, stated(facts, brand))...); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 		}
 	}
