@@ -102,9 +102,7 @@ func (c *Console) Serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler: c.http, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ReadTimeout: 30 * time.Second,
 		WriteTimeout: 2 * Timeout, MaxHeaderBytes: 16 << 10,
-		// Live parts end with the server, and their pages connect again.
-		BaseContext: func(net.Listener) context.Context { return ctx },
-		ErrorLog:    slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
@@ -113,6 +111,7 @@ func (c *Console) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
+	c.live.end() // their pages connect again
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return srv.Shutdown(grace)
@@ -406,7 +405,7 @@ func (v *visit) form() (*page.Form, context.Context, error) {
 		return page.NewForm(), v.ctx, &api.Error{Type: api.TypeInvalid, Title: "Malformed form", Status: http.StatusBadRequest, Detail: err.Error()}
 	}
 	if key := f.Get("once"); key != "" {
-		return f, client.Once(v.ctx, key), nil
+		return f, client.Once(v.ctx, key+f.Get("verb")), nil // each button of a form is an act of its own
 	}
 	return f, v.ctx, nil
 }

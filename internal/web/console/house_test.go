@@ -20,7 +20,6 @@ import (
 	"github.com/cloakroom/cloakroom/internal/app"
 	"github.com/cloakroom/cloakroom/internal/platform/db"
 	"github.com/cloakroom/cloakroom/internal/vault/change"
-	"github.com/cloakroom/cloakroom/internal/web/console"
 )
 
 // house is a served vault with a console, and people who have been there for a day: one
@@ -207,5 +206,3 @@ func (b *browser) post(path string, pairs ...string) (*http.Response, string) {
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	return b.send(r)
 }
-
-var _ console.Gate = (*console.Keys)(nil)

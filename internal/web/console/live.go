@@ -13,7 +13,7 @@ import (
 
 const (
 	// LiveEvery is how often a live part looks for news: a person reads slower.
-	LiveEvery = 3 * time.Second
+	LiveEvery = 5 * time.Second
 	// LiveLength ends a stream, whose page then connects again: nothing is held for ever.
 	LiveLength = 30 * time.Minute
 	// MaxStreams bounds the streams of a server, and MaxOwnStreams those of a principal.
@@ -21,14 +21,19 @@ const (
 	MaxOwnStreams = 8
 )
 
-// streams counts the live parts that are open.
+// streams counts the live parts that are open, and ends them with the server.
 type streams struct {
+	ended chan struct{}
+	once  sync.Once
+
 	mu  sync.Mutex
 	all int
 	own map[uint64]int // by principal
 }
 
-func newStreams() *streams { return &streams{own: map[uint64]int{}} }
+func newStreams() *streams { return &streams{ended: make(chan struct{}), own: map[uint64]int{}} }
+
+func (s *streams) end() { s.once.Do(func() { close(s.ended) }) }
 
 // begin takes room for a stream of a principal, and returns what gives it back.
 func (s *streams) begin(principal uint64) (func(), bool) {
@@ -68,6 +73,11 @@ func (c *Console) watchLive(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), LiveLength)
 	defer cancel()
 	conn := http.NewResponseController(w)
+	// The server's limit for reading a request would end the stream: the request was read.
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+		http.Error(w, "no live pages here", http.StatusNotImplemented)
+		return
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	send := func(text string) bool {
 		// What a browser does not read within a look's time is a browser that is gone.
@@ -92,6 +102,7 @@ func (c *Console) watchLive(w http.ResponseWriter, r *http.Request) {
 			send("event: gone\ndata: \n\n")
 			return
 		case err != nil: // the database does not answer: the page stays as it is
+			seen = last
 		case last != "" && seen != last:
 			if !send("event: changed\ndata: \n\n") {
 				return
@@ -101,11 +112,11 @@ func (c *Console) watchLive(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
-		if err == nil {
-			last = seen
-		}
+		last = seen
 		select {
 		case <-ctx.Done():
+			return
+		case <-c.live.ended:
 			return
 		case <-time.After(LiveEvery):
 		}

@@ -143,7 +143,8 @@ func (s *Site) ServeAsset(w http.ResponseWriter, r *http.Request) {
 // Secure sets the headers of every answer, and refuses what another origin sends in a
 // person's name.
 func Secure(next http.Handler) http.Handler {
-	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	next = http.NewCrossOriginProtection().Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", Policy)
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -157,7 +158,7 @@ func Secure(next http.Handler) http.Handler {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		next.ServeHTTP(w, r)
-	}))
+	})
 }
 
 // Local reports whether a text is a path of this origin, where a browser may be sent.
