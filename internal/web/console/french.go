@@ -257,7 +257,7 @@ func french() map[string]string {
 		"Show all":                   "Tout montrer",
 		"Show purchases, masked":     "Montrer les achats, masqués",
 		"Show the change that waits": "Montrer la modification en attente",
-		"Shown once, now. Pass it on to the person whom it is for:": "Montré une seule fois, maintenant. À transmettre à la personne concernée :",
+		"Shown once, now. Pass it on to the person it is for:": "Montré une seule fois, maintenant. À transmettre à la personne concernée :",
 		"Sign in":                    "Se connecter",
 		"Sign in again in a new tab": "Se reconnecter dans un nouvel onglet",
 		"Sign out":                   "Se déconnecter",

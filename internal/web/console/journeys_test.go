@@ -218,7 +218,7 @@ func TestAResponderContainsFromAnAlarm(t *testing.T) {
 	must(t, tab.Text(), "Containment", "in force", "ines", a.ID)
 	well(t, tab, "journey-responder-4-contained")
 	if resp, body := trainee.post("/b/gucci/customers", "by", "external_id", "value", "C-1", "purpose", "customer-support", "ticket", "CASE-1"); resp.StatusCode == 200 || !strings.Contains(body, "suspended") {
-		t.Errorf("the contained one goes on: %d", resp.StatusCode)
+		t.Errorf("the contained principal still works: %d", resp.StatusCode)
 	}
 	thief.Open(h.url + "/b/gucci/customers")
 	if strings.Contains(thief.Text(), "Find a customer") && !strings.Contains(thief.Text(), "suspended") {

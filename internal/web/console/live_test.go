@@ -68,7 +68,7 @@ func TestALivePageHearsOfAlarmsUntilItsSessionEnds(t *testing.T) {
 		t.Error("the page of somebody contained stays live")
 	}
 	if _, open := <-lines; open && until(lines, "event:") {
-		t.Error("the stream goes on after its end")
+		t.Error("the stream continues after its end")
 	}
 
 	other := h.signIn("olaf")
