@@ -273,7 +273,7 @@ func upgradeFrom(t *testing.T, release string) {
 		v, err := app.Open(ctx, dir, app.Options{Database: dsn})
 		must(t, err)
 		defer v.Close()
-		if len(f.Customers) != 58 || len(f.Kinds) != 10 {
+		if len(f.Customers) != 58 || len(f.Kinds) < 10 {
 			t.Fatalf("the fixture has %d customers and entries of the kinds %v", len(f.Customers), f.Kinds)
 		}
 		admin, officer := localClient(v, ""), localClient(v, f.Officer)

@@ -39,7 +39,7 @@ var Info = sync.OnceValue(func() Build {
 		}
 	}
 	if b.Version == "" {
-		b.Version = "v0.1.0-dev"
+		b.Version = "v0.2.0-dev"
 	}
 	return b
 })

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -30,7 +31,7 @@ func TestOpenAPIOnlyGrows(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(log), "\n## Unreleased (v0.1.0)\n") {
+		if released.Match(log) {
 			t.Fatal("a release is named: what v1 promises is promised")
 		}
 		out, err := yaml.Marshal(bare(now, false))
@@ -43,6 +44,22 @@ func TestOpenAPIOnlyGrows(t *testing.T) {
 	}
 	for _, f := range breaks(readDescription(t, frozen), now) {
 		t.Errorf("v1 broke: %s", f)
+	}
+}
+
+var released = regexp.MustCompile(`(?m)^## v(\d+\.\d+\.\d+), \d{4}-\d{2}-\d{2}, commit ([0-9a-f]{40})$`)
+
+// The changelog names the commit of each release: what promises to serve beside it builds it
+// from there (`.ci/long beside`), and its vault is kept (internal/app/testdata).
+func TestTheChangelogNamesTheCommitOfARelease(t *testing.T) {
+	t.Parallel()
+	log, err := os.ReadFile(changes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := released.FindAllStringSubmatch(string(log), -1)
+	if len(names) == 0 || names[len(names)-1][1] != "0.1.0" || strings.Count(string(log), "\n## v") != len(names) {
+		t.Errorf("releases with a day and a commit: %q", names)
 	}
 }
 
