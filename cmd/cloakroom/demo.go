@@ -195,16 +195,16 @@ func (d *demo) make(ctx context.Context, c *demoCmd) error {
 		d.answer.Brands = append(d.answer.Brands, demoBrand{Name: b.Name, Title: b.Title})
 	}
 	for _, p := range []api.Principal{
-		{Name: "shop-gucci", Kind: "service", Roles: map[string]string{"gucci": "application"}},
+		{Name: "shop-gucci", Kind: "service", Roles: map[string]string{"gucci": "application"}, Profile: api.Profile{DisplayName: "Online shop", Team: "Gucci E-Commerce", Place: "Milan"}},
 		{Name: "shop-balenciaga", Kind: "service", Roles: map[string]string{"balenciaga": "application"}},
 		{Name: "shop-mcqueen", Kind: "service", Roles: map[string]string{"mcqueen": "application"}},
 		{Name: "alice", Kind: "person", Roles: map[string]string{"gucci": "support-agent"}, Profile: api.Profile{DisplayName: "Alice", Team: "Gucci Client Service", Place: "Milan"}},
-		{Name: "trainee", Kind: "person", Roles: map[string]string{"gucci": "support-agent"}},
-		{Name: "marco", Kind: "person", Roles: map[string]string{"gucci": "marketing"}},
-		{Name: "anna", Kind: "person", Roles: map[string]string{"gucci": "analyst"}},
-		{Name: "dana", Kind: "person", Roles: everywhere("data-protection-officer")},
-		{Name: "ines", Kind: "person", Roles: everywhere("incident-responder")},
-		{Name: "adam", Kind: "person", Roles: map[string]string{"group": "administrator"}},
+		{Name: "trainee", Kind: "person", Roles: map[string]string{"gucci": "support-agent"}, Profile: api.Profile{DisplayName: "Trainee", Team: "Gucci Client Service", Place: "Milan"}},
+		{Name: "marco", Kind: "person", Roles: map[string]string{"gucci": "marketing"}, Profile: api.Profile{DisplayName: "Marco", Team: "Gucci Marketing", Place: "Milan"}},
+		{Name: "anna", Kind: "person", Roles: map[string]string{"gucci": "analyst"}, Profile: api.Profile{DisplayName: "Anna", Team: "Gucci Analytics", Place: "Florence"}},
+		{Name: "dana", Kind: "person", Roles: everywhere("data-protection-officer"), Profile: api.Profile{DisplayName: "Dana", Team: "Data Protection Office", Place: "Paris"}},
+		{Name: "ines", Kind: "person", Roles: everywhere("incident-responder"), Profile: api.Profile{DisplayName: "Ines", Team: "Security Operations", Place: "Paris"}},
+		{Name: "adam", Kind: "person", Roles: map[string]string{"group": "administrator"}, Profile: api.Profile{DisplayName: "Adam", Team: "Group IT", Place: "Paris"}},
 	} {
 		if err := d.principal(ctx, p); err != nil {
 			return err
