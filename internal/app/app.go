@@ -29,6 +29,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/keys"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/respond/claim"
 	"github.com/cloakroom/cloakroom/internal/respond/contain"
 	"github.com/cloakroom/cloakroom/internal/respond/incident"
 	"github.com/cloakroom/cloakroom/internal/respond/notice"
@@ -128,6 +129,7 @@ type Vault struct {
 	Messages  *message.Desk
 	Campaigns *campaign.Desk
 	Post      *message.Sender
+	Claims    *claim.Desk
 	Witness   *witness.Set // cosigns the logs, while a server runs
 	Changes   *change.Desk // acts that need a second person
 	Alarms    *alarm.Desk
@@ -471,6 +473,8 @@ func (v *Vault) assemble(root keys.Root, o Options) {
 	v.Intake.Canaries = canaries
 	v.Canaries = &canary.Desk{Door: door, Ledger: v.Ledger, Seal: store, Intake: v.Intake, Store: canaries, Erase: v.Erase.EraseFor}
 	v.Canaries.Register(v.Changes)
+	v.Claims = &claim.Desk{Door: door, Ledger: v.Ledger, Seal: store, Canaries: canaries, Incidents: v.Incident}
+	v.Claims.Register(v.Changes)
 	v.Mails = &canary.MailDesk{Door: door, Ledger: v.Ledger, DB: v.DB, Ring: ring, Seal: store, Canaries: canaries, Alarms: alarms}
 	v.Exports.Marker, v.Exports.Canaries = v.Canaries, canaries
 }

@@ -53,6 +53,8 @@ var guards = []guard{
 	{"P3.40", "internal/vault/disclose/cohort.go", "		if !c.has(ord) {\n", "		if !c.has(ord) && ord == 0 {\n", "internal/vault/disclose.TestNobodyOutsideTheApprovedVersionIsOpened"},
 	{"P3.40", "internal/vault/ledger/projection.go", "d.Approval = entry.ApprovalOf(e.Detail)", "d.Approval = 0 * entry.ApprovalOf(e.Detail)", "internal/vault/disclose.TestTheLogBoundsWhatAnApprovedVersionOpens"},
 	{"P3.41", "internal/respond/incident/approve.go", "return change.Need{Two: true}, nil", "return change.Need{}, nil", "internal/respond/incident.TestWhereTheCustomersOfAnApprovedVersionLive"},
+	{"P3.50", "internal/platform/entry/entry.go", "\t\treturn b.Rows\n", "\t\treturn 1 + 0*b.Rows\n", "internal/respond/claim.TestEveryRowOfASampleCounts"},
+	{"P3.51", "internal/respond/claim/claim.go", "return change.Need{Two: p.Exact}, nil", "return change.Need{Two: p.Exact && p.Rows == 0}, nil", "internal/respond/claim.TestALargeSampleTakesTwoPeople"},
 
 	{"P4.1", "evidence/replay.go", "case r.root != r.head.Hash:", "case false:", "evidence.TestAttacks"},
 	{"P4.2", "evidence/epoch.go", "case known && r.marked && r.olderRoot == r.older.Hash:", "case known && r.marked:", "evidence.TestAttacks"},
@@ -127,6 +129,8 @@ var guards = []guard{
 	{"P8.31", "internal/respond/incident/notice.go", "if !reviewed(n) {\n\t\treturn nil, ErrUnreviewed", "if !reviewed(n) && n.Number == 0 {\n\t\treturn nil, ErrUnreviewed", "internal/respond/incident.TestTextsAreReviewedBeforehand"},
 	{"P8.31", "internal/respond/incident/notice.go", "&& n.Counts.Written == 0", "&& n.Counts.Written >= 0", "internal/respond/incident.TestTextsAreReviewedBeforehand"},
 	{"P8.32", "internal/respond/notice/draft.go", "if code := forbids(x, forbidden); code != \"\" {", "if code := forbids(x, nil); code != \"\" {", "internal/respond/notice.TestForbiddenContentIsLeftOut"},
+	{"P8.40", "internal/respond/claim/claim.go", "\tif !k.asked.Exact {\n\t\tif err := k.blur", "\tif !k.asked.Exact && k.asked.Rows == 0 {\n\t\tif err := k.blur", "internal/respond/claim.TestAClaimDoesNotTellWhetherOnePersonIsACustomer"},
+	{"P8.41", "internal/vault/seal/compare.go", "if !receipt.Valid() || receipt.Kind() != entry.KindClaim {", "if !receipt.Valid() || receipt.Kind() == entry.Kind(0) {", "internal/vault/seal.TestASampleIsComparedWithItsReceipt"},
 }
 
 // plants are the tests that plant the faults of a row themselves.

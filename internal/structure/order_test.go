@@ -80,6 +80,7 @@ var order = []string{
 	"internal/respond/incident",
 	"internal/customer/message",
 	"internal/customer/campaign",
+	"internal/respond/claim",
 	"internal/govern/admin",
 	"internal/govern/upkeep",
 	"internal/govern/backup",

@@ -60,6 +60,7 @@ var markers = [...]string{
 	KindIncident:       "change",
 	KindHold:           "change",
 	KindBudget:         "change",
+	KindClaim:          "change",
 }
 
 func marker(k Kind) string {

@@ -1003,7 +1003,30 @@ func ApprovalOf(d Detail) uint64 {
 	return 0
 }
 
+// The details of KindClaim entries.
+type (
+	// ClaimBegun comes before the first row of a sample is looked up. It counts every row.
+	ClaimBegun struct {
+		Incident uint64 `log:"incident,clear"` // of the same log; 0: none
+		Rows     int    `log:"rows,clear,always"`
+		Exact    bool   `log:"exact,clear"` // figures leave as they are: two people approved it
+		Digest   string `log:"digest"`      // SHA-256 of the sample, in hexadecimal
+		Change   string `log:"change-id"`   // the request that a second person approved
+		Extra
+	}
+	// ClaimJudged is the answer, as it left. The sample is not in it, and names nobody.
+	ClaimJudged struct {
+		Incident uint64 `log:"incident,clear"`
+		Claim    uint64 `log:"claim,clear,always"` // the entry that began it
+		Verdict  string `log:"verdict,clear"`
+		Report   string `log:"report"` // as JSON
+		Extra
+	}
+)
+
 func init() {
+	register(KindClaim, "begin", ClaimBegun{})
+	register(KindClaim, "judge", ClaimJudged{})
 	register(KindIncident, "scope", IncidentScope{})
 	register(KindIncident, "open", IncidentOpened{})
 	register(KindIncident, "fact", IncidentFact{})

@@ -82,6 +82,7 @@ const (
 	KindIncident                       // whose data was concerned was asked, and each step of an incident
 	KindEpoch                          // the log continues after a restore or a loss, under a new origin
 	KindHold                           // a legal hold placed or released
+	KindClaim                          // a list that somebody claims to have was held against the customers
 
 	lastOfVersion1 = KindCanary
 )
@@ -108,6 +109,7 @@ var kindNames = [...]string{
 	KindIncident:       "incident",
 	KindEpoch:          "epoch",
 	KindHold:           "hold",
+	KindClaim:          "claim",
 }
 
 // criticalKinds move budgets or rights: a server that does not know such an entry
@@ -116,6 +118,7 @@ var criticalKinds = [...]bool{
 	KindDisclosure: true, KindSearch: true, KindErasure: true, KindAdministration: true,
 	KindPolicy: true, KindBudget: true, KindContainment: true, KindOutcome: false,
 	KindErasureBegun: true, KindErasureUndone: true, KindIncident: false, KindEpoch: true, KindHold: true,
+	KindClaim: true,
 }
 
 // Known reports whether this release knows the kind.
@@ -166,6 +169,15 @@ const searchClass = "search"
 func (e *Entry) Absent() int {
 	if e.Kind == KindSearch && e.Class == searchClass && e.Count == 0 {
 		return 1
+	}
+	return 0
+}
+
+// Claimed returns how many rows of a sample the entry counts against the budget of claims:
+// each of them, found or not. One that two people approved counts against none.
+func (e *Entry) Claimed() int {
+	if b, ok := e.Detail.(ClaimBegun); ok && e.Class != "" {
+		return b.Rows
 	}
 	return 0
 }

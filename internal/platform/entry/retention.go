@@ -45,6 +45,7 @@ var retention = [...]Retention{
 	KindIncident:       {BudgetWindow, "five years have passed since the incident's last step; the text of a language, or its review, is replaced"},
 	KindEpoch:          {BudgetWindow, "never: who confirmed a loss stays known"},
 	KindHold:           {BudgetWindow, "the hold is released"},
+	KindClaim:          {BudgetWindow, "five years have passed since the incident's last step"},
 }
 
 // incidentEnds is for how long after its last step the register needs what an incident's
@@ -181,6 +182,10 @@ func (g *Grants) Note(index uint64, e *Entry) {
 		g.replace("template "+d.Template, index)
 	case CampaignStep:
 		g.add("campaign "+strconv.FormatUint(d.Job, 10), index, e.At, incidentEnds)
+	case ClaimBegun:
+		g.claim(d.Incident, index, e.At)
+	case ClaimJudged:
+		g.claim(d.Incident, index, e.At)
 	case ExportRequested:
 		g.add("export "+d.Export, index, e.At, exportEnds)
 	case ExportFrozen:
@@ -207,6 +212,16 @@ func (g *Grants) Note(index uint64, e *Entry) {
 // incident keeps a step of an incident.
 func (g *Grants) incident(n, index uint64, at time.Time) {
 	g.add("incident "+strconv.FormatUint(n, 10), index, at, incidentEnds)
+}
+
+// claim keeps a claim as long as its incident, and one that belongs to none as long as if
+// it was an incident by itself.
+func (g *Grants) claim(incident, index uint64, at time.Time) {
+	if incident != 0 {
+		g.incident(incident, index, at)
+		return
+	}
+	g.add("claim "+strconv.FormatUint(index, 10), index, at, incidentEnds)
 }
 
 // roleless takes a role from a principal. One that has none left cannot use what else

@@ -3,6 +3,7 @@ package incident
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cloakroom/cloakroom/internal/platform/entry"
@@ -22,6 +23,7 @@ type book struct {
 	// counted are the newest entries of the counts of customers, by the entry with the figures
 	// of their scope.
 	counted map[uint64]uint64
+	claims  []uint64 // answers to claims, of an incident or of none
 }
 
 // pages are the entries of one incident.
@@ -81,6 +83,11 @@ func (b *book) note(index uint64, e *entry.Entry) {
 		if p := b.add(d.Incident, index); p != nil {
 			p.closed = true
 		}
+	case entry.ClaimBegun:
+		b.add(d.Incident, index)
+	case entry.ClaimJudged:
+		b.claims = append(b.claims, index)
+		b.add(d.Incident, index)
 	case entry.EvidenceBegun:
 		b.file(d.Incident, index)
 	case entry.EvidenceMade:
@@ -116,4 +123,14 @@ func (b *book) add(n, index uint64) *pages {
 	p := b.opened[n-1]
 	p.entries = append(p.entries, index)
 	return p
+}
+
+// Claims returns the entries of a brand's log that answer claims, the oldest first.
+func (d *Desk) Claims(ctx context.Context, brand record.BrandID) ([]uint64, error) {
+	b, err := d.read(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	defer b.mu.Unlock()
+	return slices.Clone(b.claims), nil
 }

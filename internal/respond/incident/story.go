@@ -136,6 +136,16 @@ func (f *found) step(e *entry.Entry) string {
 			return ""
 		}
 		return fmt.Sprintf("notice of entry %d reviewed in %s", x.Notice, x.Language)
+	case entry.ClaimBegun:
+		if f.part != "" {
+			return ""
+		}
+		return fmt.Sprintf("a sample of %d rows held against the customers", x.Rows)
+	case entry.ClaimJudged:
+		if f.part != "" {
+			return ""
+		}
+		return "claim answered: " + x.Verdict
 	case entry.IncidentClosed:
 		return "incident closed"
 	}

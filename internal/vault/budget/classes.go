@@ -69,7 +69,7 @@ var specs = [numClasses]Spec{
 	// The one limit of the next two is the approved version's own number of customers, so no rule is for them.
 	{Scope, "scope", Responds, "distinct customers opened to count those of a scope", []HolderKind{Approval}, "", false},
 	{Campaign, "campaign", Reaches, "distinct customers notified", []HolderKind{Approval}, "an approved version of the scope", false},
-	{Claim, "claim", Responds, "distinct customers that a sample is held against", []HolderKind{Principal, Brand}, "an approved claim", false},
+	{Claim, "claim", Responds, "rows of samples that were held against the customers, found or not", everyone, "a claim that two people approved", true},
 	{Hotline, "hotline", Takes, "distinct customers opened for callers", everyone, "an approved version of the scope", false},
 	{Self, "self", Takes, "distinct customers who see their own data", []HolderKind{Brand}, "", false},
 	{Portal, "portal", Reaches, "distinct addresses that ask to sign in, found or not", []HolderKind{Brand}, "", false},

@@ -426,6 +426,10 @@ var defaultLimits = [...]struct {
 	{Lineage, "application", Message, [...]uint32{1000, 5000, 50000}},
 	{Role, "", Message, [...]uint32{2000, 10000, 100000}},
 	{Brand, "", Message, [...]uint32{4000, 20000, 200000}},
+	// A sample is some hundred rows. A larger one takes two people, and counts against none.
+	{Lineage, "", Claim, [...]uint32{1000, 3000, 10000}},
+	{Role, "", Claim, [...]uint32{2000, 6000, 20000}},
+	{Brand, "", Claim, [...]uint32{2000, 6000, 20000}},
 }
 
 // DefaultRules returns the rules of a new brand. A principal has what one lineage

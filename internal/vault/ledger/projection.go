@@ -227,7 +227,7 @@ func mayCount(e *entry.Entry) bool {
 	switch {
 	case released(e.Kind):
 		return true
-	case e.Kind == entry.KindErasure, e.Kind == entry.KindErasureBegun:
+	case e.Kind == entry.KindErasure, e.Kind == entry.KindErasureBegun, e.Kind == entry.KindClaim:
 		return e.Class != ""
 	}
 	w, ok := entry.WroteOf(e.Detail)
@@ -253,7 +253,7 @@ func countsOf(e *entry.Entry, ords []record.Ordinal) (out []budget.Disclosure, e
 		if ords, err = w.ChangedOf(ords); err != nil {
 			return nil, err
 		}
-	} else if d.Absent = e.Absent(); len(ords)+d.Absent == 0 {
+	} else if d.Absent = e.Absent() + e.Claimed(); len(ords)+d.Absent == 0 {
 		return nil, nil
 	} else {
 		d.Approval = entry.ApprovalOf(e.Detail)

@@ -41,6 +41,7 @@ var encoded = map[entry.Kind][]string{
 	entry.KindIncident:       {"digest", "rules", "book", "receipt", "values"},
 	entry.KindEpoch:          {"name", "checkpoint", "kept"},
 	entry.KindCanary:         {"decoy", "message", "network"},
+	entry.KindClaim:          {"digest", "report"},
 }
 
 // checkTexts refuses an entry with a card number in any of its texts: tickets, purposes,

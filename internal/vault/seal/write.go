@@ -524,6 +524,11 @@ func (p *Put) laid(old *record.Customer, note *Note) (record.Customer, error) {
 	return c, nil
 }
 
+// formerLabel is what the fingerprint of a former value is bound to.
+func formerLabel(f record.Field, ord record.Ordinal) string {
+	return fmt.Sprintf("cloakroom former 1 %s %d", f, ord)
+}
+
 // update returns nil where nothing changes.
 func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put, note *Note) (*change, error) {
 	var old record.Customer
@@ -546,7 +551,7 @@ func (k *brandKeys) update(brand record.BrandID, r *rows, put *Put, note *Note) 
 	for f := record.Field(0); f < record.NumColumns; f++ {
 		if c.Get(f) != old.Get(f) && old.Get(f) != "" {
 			ch.mailed = ch.mailed || f == record.Email
-			changed = append(changed, former{f, blind(k.history, fmt.Sprintf("cloakroom former 1 %s %d", f, r.ord), old.Get(f))})
+			changed = append(changed, former{f, blind(k.history, formerLabel(f, r.ord), old.Get(f))})
 		}
 	}
 	if c.Columns == old.Columns && maps.Equal(c.Attributes, old.Attributes) {
