@@ -87,6 +87,7 @@ type commands struct {
 	Incident  incidentCmd  `cmd:"" help:"Keep incidents: facts, versions of the scope, timeline, a frozen report."`
 	Message   messageCmd   `cmd:"" help:"Mail templates to customers, whose addresses are shown to nobody."`
 	Campaign  campaignCmd  `cmd:"" help:"Write to everybody in a version of an incident's scope, once each."`
+	Claim     claimCmd     `cmd:"" help:"Hold a list that somebody claims to have against the customers: is it ours, since when, from which disclosure."`
 	Duties    dutiesCmd    `cmd:"" help:"Say which notices an incident makes due, by when, and which not and why."`
 	Notice    noticeCmd    `cmd:"" help:"Draft notices to authorities, customers and law enforcement; review them and mark them as filed."`
 	Scope     scopeCmd     `cmd:"" help:"Count the distinct customers that somebody or something disclosed, changed or erased."`

@@ -36,6 +36,7 @@ func (v *Vault) Desks() server.Desks {
 		Contain:   v.Contain,
 		Scope:     v.Scope,
 		Incident:  v.Incident,
+		Claims:    v.Claims,
 		Witness:   v.Witness,
 		Messages:  v.Messages,
 		Campaigns: v.Campaigns,

@@ -33,6 +33,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/idempotency"
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/revision"
+	"github.com/cloakroom/cloakroom/internal/respond/claim"
 	"github.com/cloakroom/cloakroom/internal/respond/contain"
 	"github.com/cloakroom/cloakroom/internal/respond/incident"
 	"github.com/cloakroom/cloakroom/internal/respond/scope"
@@ -95,6 +96,7 @@ type Desks struct {
 	Contain   *contain.Desk
 	Scope     *scope.Desk
 	Incident  *incident.Desk
+	Claims    *claim.Desk
 	Witness   *witness.Set
 	Messages  *message.Desk
 	Campaigns *campaign.Desk
@@ -147,6 +149,7 @@ func newServer(d Desks, log *slog.Logger, timeout time.Duration) *Server {
 	s.canaryRoutes()
 	s.containRoutes()
 	s.incidentRoutes(mux)
+	s.claimRoutes(mux)
 	s.witnessRoutes()
 	s.changeRoutes()
 	s.logRoutes(mux)
