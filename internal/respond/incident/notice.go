@@ -88,7 +88,9 @@ func (d *Desk) drafts(ctx context.Context, f *found) ([]*api.Notice, error) {
 				n.Filed = append(n.Filed, api.DutyFiling{At: x.When, Said: x.Said, Reference: x.Reference, Receipt: x.Receipt, Notice: x.Notice, Digest: x.Digest, Entry: x.Entry})
 			}
 		}
-		if !reviewed(n) {
+		if reviewed(n) {
+			notice.Reviewed(n)
+		} else {
 			n.Blocks = append(n.Blocks, fmt.Sprintf("no named person has reviewed this version in %s: cloakroom notice review", n.Language))
 		}
 	}

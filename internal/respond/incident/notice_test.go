@@ -102,6 +102,9 @@ func TestANoticeIsSentOnlyReviewed(t *testing.T) {
 		if n, err = s.review(n, s.lead, "Giulia Rossi, counsel"); err != nil || len(n.Blocks) > 0 || n.Reviews[0].Reviewer != "Giulia Rossi, counsel" || n.Reviews[0].By != "lead" {
 			t.Fatalf("%v %+v", err, n)
 		}
+		if strings.Contains(strings.Join(n.Face, "\n"), "NOT REVIEWED") {
+			t.Errorf("it says that nobody has read it: %q", n.Face)
+		}
 		// Another version is another text: nobody has read it.
 		next := s.draft(api.NoticeRequest{Rule: "my-pdpa-commissioner"})
 		if next.Version != 2 || len(next.Reviews) != 0 || value(t, next, "consequences").Words != "Deceptive mail." || value(t, next, "consequences").By != "lead" {
@@ -254,6 +257,9 @@ func TestTextsAreReviewedBeforehand(t *testing.T) {
 	}
 	if _, err = s.file(n); err != nil {
 		t.Error(err)
+	}
+	if more, err = s.review(more, s.lead, "Giulia Rossi"); err != nil || len(more.Blocks) > 0 || len(more.Face) > 0 {
+		t.Errorf("%v: a letter that was read in full: %q", err, more.Face)
 	}
 	// The next text is another: what was drafted before stays as it was.
 	_, err = h.Incident.LoadNoticeText(ctx, s.lead, "gucci", api.NoticeTextRequest{Text: ours.Text})

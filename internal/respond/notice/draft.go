@@ -524,17 +524,17 @@ func face(n *api.Notice, f *Form, r *Request, forbidden []string) []string {
 		say("NOT IN USE: this form is a draft of the authorities.")
 	}
 	if f.letter() && r.Reviewer == "" {
-		say("%s", r.Text.Unreviewed)
+		say("%s%s", r.Text.Unreviewed, unreadText)
 	}
 	if base(n.Written) != base(n.Language) {
 		say("NOT TRANSLATED: this draft is in %s and is sent in %s. A named person who knows that language reviews what is sent.", n.Written, n.Language)
 	} else if !f.letter() || r.Reviewer == "" {
-		say("NOT REVIEWED in %s: it cannot be marked as filed before a named person has reviewed this version.", n.Language)
+		say(notReviewed+"%s: it cannot be marked as filed before a named person has reviewed this version.", n.Language)
 	}
 	if !f.Complete {
 		say("NOT THE WHOLE FORM: the recipient's form has more fields than were seen. Fill in the rest on the form itself. Seen: %s", f.Seen)
 	}
-	if f.ReadBy == "none" {
+	if f.ReadBy == "none" && !f.letter() {
 		say("No named person has held these fields against the form.")
 	}
 	for _, code := range forbidden {
@@ -544,6 +544,20 @@ func face(n *api.Notice, f *Form, r *Request, forbidden []string) []string {
 		say("%d of %d fields are still to be written by a person.", n.Counts.Missing, n.Counts.Fields)
 	}
 	return out
+}
+
+// notReviewed begins the line of a face that a review ends.
+const notReviewed = "NOT REVIEWED in "
+
+// unreadText ends the line that says so in the language of a letter's text.
+const unreadText = " (NOT REVIEWED)"
+
+// Reviewed takes from the face of a draft what is no longer so once a named person has read
+// that version.
+func Reviewed(n *api.Notice) {
+	n.Face = slices.DeleteFunc(n.Face, func(line string) bool {
+		return strings.HasPrefix(line, notReviewed) || strings.HasSuffix(line, unreadText)
+	})
 }
 
 // changes lists what differs between two versions.

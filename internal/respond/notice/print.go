@@ -126,7 +126,9 @@ func asODT(n *api.Notice) ([]byte, error) {
 	o.WriteString(xml.Header + `<office:document-content ` + odtNames + `><office:body><office:text>`)
 	if IsLetter(n) {
 		o.heading(1, n.Subject)
-		o.face(n)
+		if len(n.Blocks) > 0 {
+			o.face(n)
+		}
 		o.p("Body", n.Greeting)
 	} else {
 		o.heading(1, n.Title)
@@ -156,6 +158,9 @@ func asODT(n *api.Notice) ([]byte, error) {
 	if IsLetter(n) {
 		o.p("Body", n.Closing)
 		o.heading(2, "For those who send it: not a part of the letter")
+		if len(n.Blocks) == 0 {
+			o.face(n)
+		}
 		o.p("Small", fmt.Sprintf("Incident %s, version %d (%s). %s.", n.Incident, n.Version, n.Phase, Summary(&n.Counts)))
 		for i := range n.Fields {
 			o.p("Small", n.Fields[i].ID+": "+strings.Join(append([]string{states[n.Fields[i].State]}, notes(&n.Fields[i])...), "; "))
