@@ -286,7 +286,7 @@ type claimSimulateCmd struct {
 // Help is the long help text.
 func (claimSimulateCmd) Help() string {
 	return `A local tool: it reads a file and writes another, and asks no vault. Use it with invented
-customers alone. A file that is there already is not overwritten.`
+customers alone. An existing file is not overwritten.`
 }
 
 // Run makes the leak.

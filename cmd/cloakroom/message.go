@@ -80,7 +80,7 @@ func (c *templateSetCmd) Run(ctx context.Context, std Streams) error {
 	d := json.NewDecoder(bytes.NewReader(plain))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&req.Template); err != nil {
-		return &usageError{"the template has a member that none has: cloakroom help message template set"}
+		return &usageError{"the template has an unknown property: cloakroom help message template set"}
 	}
 	call := func(v *connection) (*api.TemplateAnswer, error) { return v.SetTemplate(ctx, c.Brand, req) }
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, x *api.TemplateAnswer) {

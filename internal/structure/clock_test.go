@@ -19,6 +19,7 @@ var hostClock = map[string]string{
 	"internal/respond/contain/reflex.go":        "how long it took to contain",
 	"internal/respond/incident/breakdown.go":    "how long one request counts",
 	"internal/watch/witness/follow.go":          "how long this server waits for a witness",
+	"internal/web/server/claims.go":             "how long the connection of a client may stall",
 	"internal/web/server/incidents.go":          "how long the connection of a client may stall",
 	"internal/govern/backup/backup.go":          "how often progress is drawn",
 	"internal/platform/db/pipeline_postgres.go": "how long a transaction was idle",

@@ -120,7 +120,7 @@ func OpenSample(r io.Reader) (*Sample, error) {
 	switch t := strings.TrimSpace(text); {
 	case t == "":
 		return nil, fmt.Errorf("%w: it is empty", ErrSample)
-	case sqlStart.MatchString(text):
+	case dumpStart.MatchString(text):
 		s.Shape.Format, s.rows = SampleSQL, &sqlCells{in: in, tables: map[string][]string{}}
 	case t[0] == '{':
 		s.Shape.Format, s.rows = SampleJSON, &jsonCells{in: in}
@@ -225,7 +225,7 @@ var (
 	dayValue   = regexp.MustCompile(`^(19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]$`)
 	codeValue  = regexp.MustCompile(`^[A-Za-z]{2}$`)
 	emailText  = regexp.MustCompile(`[A-Za-z0-9._%+'\x{80}-\x{10FFFF}-]+@[A-Za-z0-9\x{80}-\x{10FFFF}-]+(\.[A-Za-z0-9\x{80}-\x{10FFFF}-]+)*\.[A-Za-z\x{80}-\x{10FFFF}]{2,}`)
-	sqlStart   = regexp.MustCompile(`(?im)^[ \t]*(INSERT[ \t]+INTO|REPLACE[ \t]+INTO|CREATE[ \t]+TABLE|COPY[ \t]+\S+.*FROM[ \t]+stdin)`)
+	dumpStart  = regexp.MustCompile(`(?im)^[ \t]*(INSERT[ \t]+INTO|REPLACE[ \t]+INTO|CREATE[ \t]+TABLE|COPY[ \t]+\S+.*FROM[ \t]+stdin)`)
 )
 
 // fieldOfValues says what a column is whose name says nothing.

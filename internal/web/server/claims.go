@@ -28,7 +28,7 @@ func (s *Server) claimRoutes(mux *http.ServeMux) {
 		Summary: "Hold a sample that somebody claims to have against the customers: is it ours, when was it taken, and from which disclosure",
 		Parameters: []*huma.Param{
 			text("path", "brand", "Brand, or group.", true, "string"),
-			text("query", "rows", "How many rows the sample has at most. Each counts.", true, "integer"),
+			text("query", "rows", "Maximum number of rows of the sample. Each counts.", true, "integer"),
 			text("query", "digest", "SHA-256 of the sample, in hexadecimal.", true, "string"),
 			text("query", "of", "From the group: a brand; repeated for several. All if left out.", false, "string"),
 			text("query", "incident", "The incident that the answer is kept with.", false, "string"),
