@@ -508,7 +508,7 @@ type ExposureRow struct {
 
 // ClassFigures are those of one class.
 type ClassFigures struct {
-	Class string `json:"class" enum:"clear,masked,search,export,write,erase,message"`
+	Class string `json:"class" enum:"clear,masked,search,export,write,erase,message,claim"`
 	Figures
 }
 
@@ -532,7 +532,7 @@ type BoundChange struct {
 
 // ClassChange is a loss bound of one class before and after.
 type ClassChange struct {
-	Class  string  `json:"class" enum:"clear,masked,search,export,write,erase,message"`
+	Class  string  `json:"class" enum:"clear,masked,search,export,write,erase,message,claim"`
 	Before Windows `json:"before"`
 	After  Windows `json:"after"`
 }

@@ -41,7 +41,7 @@ type Containment struct {
 
 // ContainedClass counts recent disclosures of one class.
 type ContainedClass struct {
-	Class string `json:"class" enum:"clear,masked,search,export,write,erase,message"`
+	Class string `json:"class" enum:"clear,masked,search,export,write,erase,message,claim"`
 	Hour  int    `json:"hour" doc:"Different customers in the last hour, as budgets count them."`
 	Day   int    `json:"day" doc:"In the last day."`
 }

@@ -17,7 +17,7 @@ type exposureCmd struct {
 	Brand     string `help:"Brand name (default: all brands that you may audit)." placeholder:"NAME"`
 	Principal string `help:"Only this principal, its lineages, its role and the brand." placeholder:"NAME"`
 	Kind      string `help:"Only holders of this kind: lineage, principal, role or brand." enum:",lineage,principal,role,brand" default:"" placeholder:"KIND"`
-	Class     string `help:"Only this class: clear, masked, search, export, write, erase or message." enum:",clear,masked,search,export,write,erase,message" default:"" placeholder:"CLASS"`
+	Class     string `help:"Only this class: clear, masked, search, export, write, erase, message or claim." enum:",clear,masked,search,export,write,erase,message,claim" default:"" placeholder:"CLASS"`
 	Top       int    `help:"Maximum number of rows; 0: all." default:"40" placeholder:"N"`
 }
 

@@ -153,7 +153,7 @@ func decode(name string, text []byte, to any) error {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	if err := d.Decode(to); err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrForms, name, err)
+		return fmt.Errorf("%w: %s: %s", ErrForms, name, fault.YAML(err))
 	}
 	return nil
 }

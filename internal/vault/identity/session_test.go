@@ -46,7 +46,11 @@ func TestASessionIsNoKey(t *testing.T) {
 		if _, err := s.AuthenticateSession(ctx, Secret{key.text}); !errors.Is(err, ErrNoSession) {
 			t.Errorf("a key's text as a session: %v", err)
 		}
-		if _, _, err := s.Renew(ctx, d, x.Credential, now); !errors.Is(err, ErrNoCredential) {
+		err = d.Tx(ctx, func(q db.Queryer) error {
+			_, _, err := s.Renew(ctx, q, x.Credential, now)
+			return err
+		})
+		if !errors.Is(err, ErrNoCredential) {
 			t.Errorf("a session got a key: %v", err)
 		}
 		c, err := s.AuthenticateSession(ctx, secret)

@@ -156,7 +156,7 @@ var doors = map[string]textDoor{
 	"message-resume":       {body: `{}`},
 	"message-settle":       {body: `{"token":"TOKEN","as":"accepted"}`, instead: map[string]string{"token": api.TypeNotFound}},
 	"message-test":         {body: `{"template":"t","to":"a@gucci.example"}`, instead: map[string]string{"template": api.TypeLogUnavailable, "language": api.TypeLogUnavailable, "to": api.TypeLogUnavailable}},
-	"opt-out":              {as: "application", body: `{"token":"TOKEN","channel":"news"}`, instead: map[string]string{"token": api.TypeUnknownToken, "channel": api.TypeInvalid}},
+	"opt-out":              {as: "application", body: `{"token":"TOKEN","channel":"news"}`, instead: map[string]string{"token": api.TypeUnknownToken}},
 	"bounce":               {as: "incident-responder", body: `{"message":"m"}`, instead: map[string]string{"message": api.TypeInvalid}},
 	"campaign-plan":        {as: "incident-responder", body: `{"incident":"1","scope_version":1,"template":"t"}`, instead: map[string]string{"incident": api.TypeConflict, "template": api.TypeConflict}},
 	"campaign-request":     {as: "incident-responder", body: `{}`},
@@ -168,6 +168,8 @@ var doors = map[string]textDoor{
 	"campaign-print-house": {as: "incident-responder", body: `{"recipient":"Rossi"}`, instead: map[string]string{"recipient": api.TypeNotFound, "country": api.TypeInvalid}},
 	"campaign-letters":     {as: "incident-responder", body: `{"recipient":"Rossi"}`, instead: map[string]string{"recipient": api.TypeNotFound, "country": api.TypeInvalid}},
 	"campaign-printed":     {as: "incident-responder", body: `{"rows":[1],"as":"printed"}`},
+	"incident-approve":     {as: "incident-responder", body: `{"version":1}`},
+	"incident-breakdown":   {as: "incident-responder", body: `{"version":1}`},
 	"log-accept-loss":      {body: `{"reason":"r"}`},
 }
 

@@ -31,7 +31,7 @@ type exposureRequest struct {
 type ExposureQuery struct {
 	Principal string `query:"principal" maxLength:"64" doc:"Only this one, its lineages, its role and the brand."`
 	Kind      string `query:"kind" enum:"lineage,principal,role,brand" doc:"Only holders of this kind."`
-	Class     string `query:"class" enum:"clear,masked,search,export,write,erase,message" doc:"Sort by this class, and leave out who has nothing of it."`
+	Class     string `query:"class" enum:"clear,masked,search,export,write,erase,message,claim" doc:"Sort by this class, and leave out who has nothing of it."`
 	Top       int    `query:"top" minimum:"0" doc:"No more rows than this; 0: all."`
 }
 
