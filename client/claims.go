@@ -12,15 +12,25 @@ import (
 	"github.com/cloakroom/cloakroom/api"
 )
 
+// ClaimQuery says what a sample is that somebody claims to have, and how it is answered.
+type ClaimQuery struct {
+	Rows     int      // maximum number of rows of the sample: each counts
+	Digest   string   // SHA-256 of the sample, in hexadecimal
+	Of       []string // from the group: the brands, all if empty
+	Incident string   // the incident that the answer is kept with
+	Exact    bool     // figures as they are, which takes a second person
+	Ticket   string
+}
+
 // CheckClaim holds a sample that somebody claims to have against the customers of a brand,
 // or from the group of several. The sample is sent as it is, and is not kept. Its rows and
 // its digest are in the request: read it once before.
-func (c *Client) CheckClaim(ctx context.Context, brand string, req api.ClaimRequest, sample io.Reader) (*api.Claim, error) {
-	path := query(at(brand, "claims"), "rows", number(req.Rows), "digest", req.Digest, "incident", req.Incident, "ticket", req.Ticket)
-	for _, b := range req.Brands {
+func (c *Client) CheckClaim(ctx context.Context, brand string, q ClaimQuery, sample io.Reader) (*api.Claim, error) {
+	path := query(at(brand, "claims"), "rows", number(q.Rows), "digest", q.Digest, "incident", q.Incident, "ticket", q.Ticket)
+	for _, b := range q.Of {
 		path += "&of=" + url.QueryEscape(b)
 	}
-	if req.Exact {
+	if q.Exact {
 		path += "&exact=true"
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, io.NopCloser(sample))

@@ -81,6 +81,8 @@ func madeUp(t *testing.T, typ reflect.Type) reflect.Value {
 			v.Set(reflect.ValueOf(t.Context()))
 		case typ == reflect.TypeFor[io.Writer]():
 			v.Set(reflect.ValueOf(io.Discard))
+		case typ == reflect.TypeFor[io.Reader]():
+			v.Set(reflect.ValueOf(strings.NewReader("x")))
 		default:
 			t.Fatalf("no value of %s", typ)
 		}

@@ -41,9 +41,10 @@ func (c *Client) Message(ctx context.Context, brand string, n uint64) (*api.Mail
 	return ask[api.MailJob](ctx, c, http.MethodGet, at(brand, "messages", number(n)), nil)
 }
 
-// MessageLines shows a page of the mails of a message; state narrows it.
-func (c *Client) MessageLines(ctx context.Context, brand string, n, after uint64, state string) (*api.MailLines, error) {
-	return ask[api.MailLines](ctx, c, http.MethodGet, at(brand, "messages", number(n), "lines")+lines(after, state, false), nil)
+// MessageLines shows a page of the mails of a message; state narrows it, and tokens name
+// customers by their tokens.
+func (c *Client) MessageLines(ctx context.Context, brand string, n, after uint64, state string, tokens bool) (*api.MailLines, error) {
+	return ask[api.MailLines](ctx, c, http.MethodGet, at(brand, "messages", number(n), "lines")+lines(after, state, tokens), nil)
 }
 
 func lines(after uint64, state string, tokens bool) string {
@@ -108,10 +109,31 @@ func (c *Client) CampaignLines(ctx context.Context, brand string, n, after uint6
 	return ask[api.MailLines](ctx, c, http.MethodGet, at(brand, "campaigns", number(n), "lines")+lines(after, state, tokens), nil)
 }
 
-// CampaignStep takes a step of a campaign: request, pause, hold, resume or stop. Of request
-// and resume, the error has the type api.TypePending until another person approves.
-func (c *Client) CampaignStep(ctx context.Context, brand string, n uint64, step string, req api.JobStepRequest) (*api.MailJob, error) {
-	return ask[api.MailJob](ctx, c, http.MethodPost, at(brand, "campaigns", number(n), step), req)
+// RequestCampaign asks another person to approve a campaign: until somebody does, the
+// error has the type api.TypePending.
+func (c *Client) RequestCampaign(ctx context.Context, brand string, n uint64, req api.JobStepRequest) (*api.MailJob, error) {
+	return ask[api.MailJob](ctx, c, http.MethodPost, at(brand, "campaigns", number(n), "request"), req)
+}
+
+// PauseCampaign pauses a campaign.
+func (c *Client) PauseCampaign(ctx context.Context, brand string, n uint64, req api.JobStepRequest) (*api.MailJob, error) {
+	return ask[api.MailJob](ctx, c, http.MethodPost, at(brand, "campaigns", number(n), "pause"), req)
+}
+
+// HoldCampaign holds a campaign back for law enforcement, until a day.
+func (c *Client) HoldCampaign(ctx context.Context, brand string, n uint64, req api.JobStepRequest) (*api.MailJob, error) {
+	return ask[api.MailJob](ctx, c, http.MethodPost, at(brand, "campaigns", number(n), "hold"), req)
+}
+
+// ResumeCampaign asks another person to let a campaign run again: until somebody does, the
+// error has the type api.TypePending.
+func (c *Client) ResumeCampaign(ctx context.Context, brand string, n uint64, req api.JobStepRequest) (*api.MailJob, error) {
+	return ask[api.MailJob](ctx, c, http.MethodPost, at(brand, "campaigns", number(n), "resume"), req)
+}
+
+// StopCampaign stops a campaign permanently.
+func (c *Client) StopCampaign(ctx context.Context, brand string, n uint64, req api.JobStepRequest) (*api.MailJob, error) {
+	return ask[api.MailJob](ctx, c, http.MethodPost, at(brand, "campaigns", number(n), "stop"), req)
 }
 
 // SettleCampaign says what became of a mail in doubt, or has a mail sent once more.

@@ -66,9 +66,12 @@ type ofCampaign struct {
 	Ticket string `help:"Case number." placeholder:"TEXT"`
 }
 
-func (c *ofCampaign) step(ctx context.Context, std Streams, step string, req api.JobStepRequest) error {
+// campaignStep is a call that moves a campaign on.
+type campaignStep func(v *connection, ctx context.Context, brand string, n uint64, req api.JobStepRequest) (*api.MailJob, error)
+
+func (c *ofCampaign) step(ctx context.Context, std Streams, step campaignStep, req api.JobStepRequest) error {
 	req.Ticket = c.Ticket
-	call := func(v *connection) (*api.MailJob, error) { return v.CampaignStep(ctx, c.Brand, c.Number, step, req) }
+	call := func(v *connection) (*api.MailJob, error) { return step(v, ctx, c.Brand, c.Number, req) }
 	return ask(ctx, std, &c.remote, call, func(w io.Writer, j *api.MailJob) { printJob(w, "campaign", j) })
 }
 
@@ -83,7 +86,7 @@ right to left, one without purchases (cloakroom change show, cloakroom change ap
 
 // Run asks for a campaign.
 func (c *campaignRequestCmd) Run(ctx context.Context, std Streams) error {
-	return c.step(ctx, std, "request", api.JobStepRequest{})
+	return c.step(ctx, std, (*connection).RequestCampaign, api.JobStepRequest{})
 }
 
 type campaignPauseCmd struct {
@@ -93,7 +96,7 @@ type campaignPauseCmd struct {
 
 // Run pauses a campaign.
 func (c *campaignPauseCmd) Run(ctx context.Context, std Streams) error {
-	return c.step(ctx, std, "pause", api.JobStepRequest{Reason: c.Reason})
+	return c.step(ctx, std, (*connection).PauseCampaign, api.JobStepRequest{Reason: c.Reason})
 }
 
 type campaignHoldCmd struct {
@@ -108,14 +111,14 @@ func (c *campaignHoldCmd) Run(ctx context.Context, std Streams) error {
 	if err != nil {
 		return &usageError{"--until is a day, such as 2026-12-31"}
 	}
-	return c.step(ctx, std, "hold", api.JobStepRequest{Reason: c.Reason, Until: day})
+	return c.step(ctx, std, (*connection).HoldCampaign, api.JobStepRequest{Reason: c.Reason, Until: day})
 }
 
 type campaignResumeCmd struct{ ofCampaign }
 
 // Run asks to let a campaign go on.
 func (c *campaignResumeCmd) Run(ctx context.Context, std Streams) error {
-	return c.step(ctx, std, "resume", api.JobStepRequest{})
+	return c.step(ctx, std, (*connection).ResumeCampaign, api.JobStepRequest{})
 }
 
 type campaignStopCmd struct {
@@ -125,7 +128,7 @@ type campaignStopCmd struct {
 
 // Run stops a campaign.
 func (c *campaignStopCmd) Run(ctx context.Context, std Streams) error {
-	return c.step(ctx, std, "stop", api.JobStepRequest{Reason: c.Reason})
+	return c.step(ctx, std, (*connection).StopCampaign, api.JobStepRequest{Reason: c.Reason})
 }
 
 type campaignListCmd struct{ forBrand }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloakroom/cloakroom/api"
+	"github.com/cloakroom/cloakroom/client"
 	"github.com/cloakroom/cloakroom/internal/respond/claim"
 	"github.com/cloakroom/cloakroom/internal/vault/intake"
 )
@@ -143,7 +144,7 @@ func (c *claimCheckCmd) Run(ctx context.Context, std Streams) error {
 			fmt.Fprintf(w, "SHA-256 %s\nNothing was asked.\n", seen.Digest)
 		})
 	}
-	req := api.ClaimRequest{Rows: seen.Read.Rows, Digest: seen.Digest, Brands: c.Of, Incident: c.Incident, Exact: c.Exact, Ticket: c.Ticket}
+	req := client.ClaimQuery{Rows: seen.Read.Rows, Digest: seen.Digest, Of: c.Of, Incident: c.Incident, Exact: c.Exact, Ticket: c.Ticket}
 	call := func(v *connection) (*api.Claim, error) {
 		f, err := os.Open(c.Sample)
 		if err != nil {

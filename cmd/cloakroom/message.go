@@ -277,7 +277,7 @@ func (c *messageShowCmd) Run(ctx context.Context, std Streams) error {
 	}
 	call := func(v *connection) ([]api.MailLine, error) {
 		return everyLine(func(after uint64) (*api.MailLines, error) {
-			return v.MessageLines(ctx, c.Brand, c.Number, after, c.State)
+			return v.MessageLines(ctx, c.Brand, c.Number, after, c.State, false)
 		})
 	}
 	return ask(ctx, std, &c.remote, call, printLines)
