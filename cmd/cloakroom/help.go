@@ -21,7 +21,7 @@ type group struct {
 var groups = []group{
 	{"Start", []string{"demo", "serve", "login", "logout", "whoami", "status", "generate"}},
 	{"Customers", []string{"import", "feed", "mapping", "put", "standing", "find", "show", "reveal", "who-read", "export", "erase", "erasure", "hold", "customer"}},
-	{"Watch and respond", []string{"alarm", "contain", "incident", "duties", "notice", "scope", "exposure", "canary", "detect"}},
+	{"Watch and respond", []string{"alarm", "contain", "incident", "claim", "scope", "duties", "notice", "campaign", "message", "exposure", "canary", "detect"}},
 	{"Rules and people", []string{"brand", "settings", "principal", "purpose", "policy", "budget", "change"}},
 	{"Evidence", []string{"evidence", "log", "witness"}},
 	{"Operate", []string{"doctor", "backup", "restore", "key", "db", "drill", "config"}},
