@@ -19,6 +19,9 @@ const (
 	sqlPostgresLockRow   = `INSERT INTO schema_lock (one) VALUES (1) ON CONFLICT DO NOTHING`
 	sqlPostgresTakeRow   = `SELECT one FROM schema_lock WHERE one = 1 FOR UPDATE`
 	sqlPostgresAdvisory  = `SELECT pg_advisory_xact_lock($1)`
+	// A server that migrates holds no brand's head: one that is slow may pause longer than
+	// others, and one that stopped is cut off all the same.
+	sqlPostgresPatient = `SET LOCAL idle_in_transaction_session_timeout = '20s'`
 )
 
 func (d *postgresDB) lockSchema(ctx context.Context, fn func(Queryer) error) error {
@@ -31,8 +34,10 @@ func (d *postgresDB) lockSchemaBy(ctx context.Context, advisory string, fn func(
 	}
 	return d.begin(ctx, pgx.TxOptions{}, func(q Queryer) error {
 		// A change of a large table, and whoever waits for one, takes as long as it takes.
-		if _, err := q.Exec(ctx, sqlPostgresNoLimit); err != nil {
-			return fmt.Errorf("taking the migration lock: %w", err)
+		for _, sql := range []string{sqlPostgresNoLimit, sqlPostgresPatient} {
+			if _, err := q.Exec(ctx, sql); err != nil {
+				return fmt.Errorf("taking the migration lock: %w", err)
+			}
 		}
 		if err := takeAdvisory(ctx, q.(*pgQueryer), advisory); err != nil {
 			return fmt.Errorf("taking the migration lock: %w", err)
