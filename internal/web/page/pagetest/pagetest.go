@@ -50,7 +50,7 @@ func Start(t testing.TB) *Browser {
 		t.Fatal("this test opens pages in a browser, and found none: apt-get install chromium (Debian, Ubuntu), or put chromium on the PATH")
 	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.Flag("headless", "new"),
-		chromedp.Flag("force-color-profile", "srgb"), chromedp.Flag("hide-scrollbars", true), chromedp.Flag("lang", "en-US"))
+		chromedp.Flag("force-color-profile", "srgb"), chromedp.Flag("hide-scrollbars", true), chromedp.Flag("lang", "en-US"), chromedp.WSURLReadTimeout(Patience))
 	if os.Getuid() == 0 { // the sandbox refuses root
 		opts = append(opts, chromedp.NoSandbox)
 	}
