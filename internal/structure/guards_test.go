@@ -35,7 +35,7 @@ var guards = []guard{
 	{"P2.2", "internal/vault/ledger/receipt.go", "return r.size > 0", "return true", "internal/vault/ledger.TestZeroReceiptsCoverNothing"},
 	{"P2.3", "internal/vault/seal/extract.go", " || receipt.Kind() != entry.KindExport || f.Fields()&^receipt.Fields() != 0 {", " || receipt.Kind() == entry.Kind(0) {", "internal/vault/seal.TestAFilterNeedsItsEntry"},
 
-	{"P2.20", "internal/customer/message/send.go", "if !ok || m.Job != p.job.ID || ", "if !ok && m.Job != p.job.ID || ok && ", "internal/customer/message.TestAForgedRowSendsNothing"},
+	{"P2.20", "internal/customer/message/send.go", "if !ok || m.Job != p.job.ID || ", "if ok && m.Job != p.job.ID && ", "internal/customer/message.TestAForgedRowSendsNothing"},
 	{"P3.60", "internal/customer/message/desk.go", "Class: budget.Message, ", "Class: budget.Masked, ", "internal/customer/message.TestMessagesHaveABudget"},
 	{"P3.61", "internal/customer/message/send.go", "if !set.Has(m.ord) {", "if !set.Has(m.ord) && m.ord == 0 {", "internal/customer/campaign.TestNobodyOutsideTheScope"},
 	{"P3.62", "internal/customer/message/post.go", "if err := claim(); err != nil {", "if err := error(nil); err != nil {", "internal/customer/message.TestAMailServerThatFails"},
