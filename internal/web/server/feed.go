@@ -2,10 +2,12 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -163,6 +165,10 @@ func (s *Server) readFed(op *huma.Operation, item []byte, into *api.FeedRecord) 
 		}
 		faults = append(faults, api.Fault{Field: inRecord(v.Location), Code: code, Reason: v.Message})
 	}
+	// The schema's members are checked in any order: the same record has the same answer.
+	slices.SortFunc(faults, func(a, b api.Fault) int {
+		return cmp.Or(strings.Compare(a.Field, b.Field), strings.Compare(a.Reason, b.Reason))
+	})
 	if len(faults) > 0 {
 		return &api.Reject{Field: faults[0].Field, Code: faults[0].Code, Reason: faults[0].Reason, Also: faults[1:]}
 	}

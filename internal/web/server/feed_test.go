@@ -192,7 +192,7 @@ func feed(t *testing.T, h *house) {
 		`],["secret"`,
 		`null`, `"secret"`, `7`, `[]`, `{}`,
 	}
-	reasons := []string{"is malformed JSON", "position expected", "", "customer.external_id expected string", "did you mean `customer`?", "Unknown property",
+	reasons := []string{"is malformed JSON", "position expected", "", "customer.email expected string", "did you mean `customer`?", "Unknown property",
 		"op expected value to be one of", "purchase.quantity expected integer", "NUL character", "repeated", "NUL character", "expected required property source",
 		"is malformed JSON", "is no JSON object", "is no JSON object", "is no JSON object", "is no JSON object", "source"}
 	good := func(place int64, id string) string {
