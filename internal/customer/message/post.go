@@ -252,12 +252,8 @@ func (l *line) ready(ctx context.Context) error {
 // hand hands one mail over. Up to the recipient nothing has left: then claim commits, and
 // only after it DATA begins. From there a connection that breaks leaves the mail in doubt.
 func (l *line) hand(ctx context.Context, from, to string, text []byte, claim func() error) (outcome, error) {
-	stop := context.AfterFunc(ctx, func() { // what waits for the server ends with the context
-		if l.Line != nil {
-			l.Conn.SetDeadline(time.Now())
-		}
-	})
-	defer stop()
+	stop := func() bool { return true }
+	defer func() { stop() }()
 	for attempt := 0; ; attempt++ {
 		if err := l.ready(ctx); err != nil {
 			return outcome{}, err
@@ -265,6 +261,9 @@ func (l *line) hand(ctx context.Context, from, to string, text []byte, claim fun
 		fresh := l.taken == 0
 		l.taken++
 		l.deadline()
+		stop()
+		conn := l.Conn // its own: the line may have another by then
+		stop = context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) }) // what waits for the server ends with the context
 		err := l.Session.Mail(from)
 		if err == nil {
 			err = l.Session.Rcpt(to)
