@@ -262,7 +262,7 @@ func (l *line) hand(ctx context.Context, from, to string, text []byte, claim fun
 		l.taken++
 		l.deadline()
 		stop()
-		conn := l.Conn // its own: the line may have another by then
+		conn := l.Conn                                                         // its own: the line may have another by then
 		stop = context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) }) // what waits for the server ends with the context
 		err := l.Session.Mail(from)
 		if err == nil {
