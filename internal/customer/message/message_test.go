@@ -9,9 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
-	"mime/quotedprintable"
 	"strings"
 	"testing"
 	"time"
@@ -105,16 +103,6 @@ func person(i int, more ...string) api.Fields {
 		}
 	}
 	return f
-}
-
-func body(t *testing.T, g messagetest.Got) string {
-	t.Helper()
-	_, text, _ := bytes.Cut(g.Raw, []byte("\r\n\r\n"))
-	b, err := io.ReadAll(quotedprintable.NewReader(bytes.NewReader(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }
 
 // An application writes to customers without ever seeing an address: in their language,
