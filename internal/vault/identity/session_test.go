@@ -40,10 +40,10 @@ func TestASessionIsNoKey(t *testing.T) {
 			t.Errorf("a secret is not read again: %v", err)
 		}
 		// Whatever text is shown as the other.
-		if _, err := s.Authenticate(ctx, Key{secret.text}); !errors.Is(err, ErrUnknownKey) {
+		if _, err := s.Authenticate(ctx, Key(secret)); !errors.Is(err, ErrUnknownKey) {
 			t.Errorf("a session's text as a key: %v", err)
 		}
-		if _, err := s.AuthenticateSession(ctx, Secret{key.text}); !errors.Is(err, ErrNoSession) {
+		if _, err := s.AuthenticateSession(ctx, Secret(key)); !errors.Is(err, ErrNoSession) {
 			t.Errorf("a key's text as a session: %v", err)
 		}
 		err = d.Tx(ctx, func(q db.Queryer) error {

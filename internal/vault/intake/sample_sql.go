@@ -22,9 +22,9 @@ type sqlCells struct {
 
 var (
 	copyLine   = regexp.MustCompile(`(?i)^\s*COPY\s+(\S+)\s*(?:\(([^)]*)\))?\s*FROM\s+stdin`)
-	createLine = regexp.MustCompile("(?i)^\\s*CREATE\\s+TABLE\\s+(?:IF\\s+NOT\\s+EXISTS\\s+)?(\\S+?)\\s*(?:\\(|$)")
+	createLine = regexp.MustCompile(`(?i)^\s*CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?(\S+?)\s*(?:\(|$)`)
 	columnLine = regexp.MustCompile("^\\s*[`\"\\[]?([A-Za-z_][A-Za-z0-9_]*)[`\"\\]]?\\s+[A-Za-z]")
-	insertHead = regexp.MustCompile("(?is)^\\s*(?:INSERT|REPLACE)\\s+(?:IGNORE\\s+)?INTO\\s+([^\\s(]+)\\s*(?:\\(([^)]*)\\))?\\s*VALUES\\s*$")
+	insertHead = regexp.MustCompile(`(?is)^\s*(?:INSERT|REPLACE)\s+(?:IGNORE\s+)?INTO\s+([^\s(]+)\s*(?:\(([^)]*)\))?\s*VALUES\s*$`)
 )
 
 // maxTables bounds the tables whose columns are kept, and maxHead what comes before VALUES.
