@@ -266,7 +266,7 @@ func (d *Desk) giveBudgets(ctx context.Context, o change.Order, p budgetsGiven) 
 		return err == nil, err
 	}
 	for _, x := range parts {
-		_, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: o.Who, Detail: entry.BudgetPart{SHA256: x.SHA256, Part: x.Part, Of: x.Of, Rules: x.Text}})
+		_, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindBudget, Who: o.Who, Detail: x})
 		if err != nil {
 			return false, err
 		}

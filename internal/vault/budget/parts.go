@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 )
 
 const (
@@ -17,25 +19,17 @@ const (
 	maxParts  = MaxText / PartBytes
 )
 
-// Part is one piece of the text of a set of rules that is longer than PartBytes. The rules
-// hold from the last piece on, and nothing of them before.
-type Part struct {
-	SHA256 string // of the whole text, in hex
-	Part   int    // 1 is the first
-	Of     int
-	Text   string
-}
-
-// Cut returns the pieces of a text; none where it fits as a whole.
-func Cut(text string) []Part {
+// Cut returns the pieces of a text that is longer than PartBytes; none where it fits as a
+// whole. The rules hold from the last piece on, and nothing of them before.
+func Cut(text string) []entry.BudgetPart {
 	if len(text) <= PartBytes {
 		return nil
 	}
 	sum := sha256.Sum256([]byte(text))
-	out := make([]Part, 0, len(text)/PartBytes+1)
+	out := make([]entry.BudgetPart, 0, len(text)/PartBytes+1)
 	for len(text) > 0 {
 		n := min(PartBytes, len(text))
-		out = append(out, Part{SHA256: hex.EncodeToString(sum[:]), Text: text[:n]})
+		out = append(out, entry.BudgetPart{SHA256: hex.EncodeToString(sum[:]), Rules: text[:n]})
 		text = text[n:]
 	}
 	for i := range out {
@@ -55,10 +49,10 @@ type Parts struct {
 // begins a text in the place of another that is not whole: two who set rules at once do not
 // mix them. A piece that does not follow is dropped with those before it; one that was taken
 // before changes nothing.
-func (p *Parts) Take(x Part) (text string, whole bool) {
+func (p *Parts) Take(x entry.BudgetPart) (text string, whole bool) {
 	same := x.SHA256 == p.sum && x.Of == p.of
 	switch {
-	case x.Of < 2 || x.Of > maxParts+1 || x.Part < 1 || x.Part > x.Of || len(x.Text) > PartBytes:
+	case x.Of < 2 || x.Of > maxParts+1 || x.Part < 1 || x.Part > x.Of || len(x.Rules) > PartBytes:
 		*p = Parts{}
 		return "", false
 	case x.Part == 1:
@@ -70,7 +64,7 @@ func (p *Parts) Take(x Part) (text string, whole bool) {
 		return "", false
 	}
 	p.have = x.Part
-	p.text = append(p.text, x.Text...)
+	p.text = append(p.text, x.Rules...)
 	if p.have < p.of {
 		return "", false
 	}
@@ -78,6 +72,20 @@ func (p *Parts) Take(x Part) (text string, whole bool) {
 	*p = Parts{}
 	is := sha256.Sum256([]byte(text))
 	return text, hex.EncodeToString(is[:]) == sum
+}
+
+// Read returns the text of the rules that an entry of the log puts into force; whole is false
+// where parts of it are to come. A detail of a newer release is entry.ErrNewer.
+func (p *Parts) Read(d entry.Detail) (text string, whole bool, err error) {
+	switch d := d.(type) {
+	case entry.BudgetRules:
+		*p = Parts{}
+		return d.Rules, true, nil
+	case entry.BudgetPart:
+		text, whole = p.Take(d)
+		return text, whole, nil
+	}
+	return "", false, fmt.Errorf("a change of budgets: %w", entry.ErrNewer)
 }
 
 // Clone returns a copy that may take pieces by itself.

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/cloakroom/cloakroom/internal/platform/entry"
 )
 
 // A text comes out of its pieces whole or not at all, whatever else is written between
@@ -16,7 +18,7 @@ func TestPartsGiveTheWholeTextOrNothing(t *testing.T) {
 			strings.Repeat("a", rapid.IntRange(PartBytes+1, 4*PartBytes).Draw(t, "a")),
 			strings.Repeat("b", rapid.IntRange(PartBytes+1, 4*PartBytes).Draw(t, "b")),
 		}
-		cut := [][]Part{Cut(texts[0]), Cut(texts[1])}
+		cut := [][]entry.BudgetPart{Cut(texts[0]), Cut(texts[1])}
 		next := [2]int{}
 		var p Parts
 		at, taken := 0, 0 // whose pieces are gathered, and how many
@@ -59,12 +61,12 @@ func TestAChangedPartIsNone(t *testing.T) {
 	if Cut(text[:PartBytes]) != nil {
 		t.Error("a text that fits was cut")
 	}
-	for name, change := range map[string]func(x []Part) []Part{
-		"text":    func(x []Part) []Part { x[1].Text = strings.ToUpper(x[1].Text); return x },
-		"dropped": func(x []Part) []Part { return append(x[:1], x[2:]...) },
-		"order":   func(x []Part) []Part { x[0], x[1] = x[1], x[0]; return x },
-		"longer":  func(x []Part) []Part { x[1].Text += strings.Repeat("x", PartBytes); return x },
-		"of":      func(x []Part) []Part { x[2].Of = 1 << 30; return x },
+	for name, change := range map[string]func(x []entry.BudgetPart) []entry.BudgetPart{
+		"text":    func(x []entry.BudgetPart) []entry.BudgetPart { x[1].Rules = strings.ToUpper(x[1].Rules); return x },
+		"dropped": func(x []entry.BudgetPart) []entry.BudgetPart { return append(x[:1], x[2:]...) },
+		"order":   func(x []entry.BudgetPart) []entry.BudgetPart { x[0], x[1] = x[1], x[0]; return x },
+		"longer":  func(x []entry.BudgetPart) []entry.BudgetPart { x[1].Rules += strings.Repeat("x", PartBytes); return x },
+		"of":      func(x []entry.BudgetPart) []entry.BudgetPart { x[2].Of = 1 << 30; return x },
 	} {
 		var p Parts
 		for _, x := range change(Cut(text)) {

@@ -306,16 +306,9 @@ func (p *projection) note(index uint64, e entry.Entry, ords []record.Ordinal) er
 
 // rulesOf reads the rules of a KindBudget entry, nil where parts of them are to come.
 func rulesOf(parts *budget.Parts, d entry.Detail) (*budget.Rules, error) {
-	switch d := d.(type) {
-	case entry.BudgetRules:
-		*parts = budget.Parts{}
-		return budget.DecodeRules([]byte(d.Rules))
-	case entry.BudgetPart:
-		text, whole := parts.Take(budget.Part{SHA256: d.SHA256, Part: d.Part, Of: d.Of, Text: d.Rules})
-		if !whole {
-			return nil, nil
-		}
-		return budget.DecodeRules([]byte(text))
+	text, whole, err := parts.Read(d)
+	if err != nil || !whole {
+		return nil, err
 	}
-	return nil, fmt.Errorf("a change of budgets: %w", entry.ErrNewer)
+	return budget.DecodeRules([]byte(text))
 }

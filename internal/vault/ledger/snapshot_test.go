@@ -361,7 +361,7 @@ func TestASnapshotHasPartsOfRules(t *testing.T) {
 		if p.book.Rules() != nil && len(p.book.Rules().List()) > 0 {
 			t.Fatalf("in force after %d of %d parts", i, len(cut))
 		}
-		e := entry.Entry{Kind: entry.KindBudget, Detail: entry.BudgetPart{SHA256: x.SHA256, Part: x.Part, Of: x.Of, Rules: x.Text}}
+		e := entry.Entry{Kind: entry.KindBudget, Detail: x}
 		if err := p.note(uint64(i), e, nil); err != nil {
 			t.Fatal(err)
 		}

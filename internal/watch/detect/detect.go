@@ -161,12 +161,8 @@ func (d *Detector) Observe(index uint64, e *entry.Entry, ords []record.Ordinal) 
 		}
 		return nil
 	}
-	switch b := e.Detail.(type) {
-	case entry.BudgetRules:
-		d.parts = budget.Parts{}
-		d.budgets(b.Rules)
-	case entry.BudgetPart:
-		if text, whole := d.parts.Take(budget.Part{SHA256: b.SHA256, Part: b.Part, Of: b.Of, Text: b.Rules}); whole {
+	if e.Kind == entry.KindBudget {
+		if text, whole, err := d.parts.Read(e.Detail); err == nil && whole {
 			d.budgets(text)
 		}
 	}

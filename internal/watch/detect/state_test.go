@@ -100,7 +100,7 @@ func TestNothingOfAStateIsForgotten(t *testing.T) {
 		paced := &paces{}
 		fill(reflect.ValueOf(paced).Elem(), r)
 		d.budgets(limits)
-		d.parts.Take(budget.Part{SHA256: "ab", Part: 1, Of: 2, Text: limits})
+		d.parts.Take(entry.BudgetPart{SHA256: "ab", Part: 1, Of: 2, Rules: limits})
 		d.paced["agent"] = paced
 		d.people[7], d.roles["agent"], d.day, d.next, d.stored, d.rulesText = p, q, 3, 4, 5, DefaultText()
 		if got := copied(t, d); !reflect.DeepEqual(got, d) {
