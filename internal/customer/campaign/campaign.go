@@ -165,17 +165,12 @@ func (d *Desk) Create(ctx context.Context, c identity.Caller, brand string, req 
 	if err := d.Messages.Begin(ctx, j); err != nil {
 		return nil, err
 	}
-	ev := d.event(j, v.Who, "plan")
+	ev := message.Step(j, v.Who, "plan")
 	if _, err := d.Ledger.Record(ctx, ev); err != nil {
 		return nil, err
 	}
 	d.Messages.Sender.Wake()
 	return d.shown(revision.Unbound(ctx), j)
-}
-
-func (d *Desk) event(j *message.Job, who identity.Who, what string) ledger.Event {
-	return ledger.Event{Kind: entry.KindAdministration, Who: who, Ticket: j.Ticket, Purpose: j.Purpose,
-		Detail: entry.CampaignStep{Job: j.ID, Step: what, Incident: j.Incident, Scope: j.Scope, Template: fmt.Sprintf("%s/%d", j.Template, j.Version), People: j.People, Reason: j.Reason}}
 }
 
 // members returns the people of a campaign, counted again from the log: those of the entry
@@ -278,7 +273,7 @@ func (d *Desk) look(ctx context.Context, j *message.Job, t *message.Template, b 
 	rows := make([]message.Row, 0, len(ords))
 	if len(there) > 0 {
 		r, err := d.Disclose.Release(ctx, u, nil, ledger.Release{Grant: g, Class: budget.Campaign, Ticket: j.Ticket, Most: most(j),
-			Detail: entry.Mailed{Job: j.ID, Template: fmt.Sprintf("%s/%d", j.Template, j.Version), Campaign: true, Count: true}})
+			Detail: entry.Mailed{Job: j.ID, Template: j.Versioned(), Campaign: true, Count: true}})
 		if err != nil {
 			return err
 		}
@@ -303,7 +298,7 @@ func (d *Desk) look(ctx context.Context, j *message.Job, t *message.Template, b 
 
 // move changes the state of a campaign with its entry.
 func (d *Desk) move(ctx context.Context, j *message.Job, from string, who identity.Who, what, ticket string) error {
-	ev := d.event(j, who, what)
+	ev := message.Step(j, who, what)
 	if ticket != "" {
 		ev.Ticket = ticket
 	}

@@ -119,7 +119,7 @@ func (d *Desk) Letters(ctx context.Context, c identity.Caller, brand string, id 
 	var r *disclose.Released
 	if r, err = d.Disclose.Release(ctx, u, nil, ledger.Release{Grant: g, Class: budget.Campaign, Ticket: req.Ticket, Most: most(j),
 		Recipient: ledger.Recipient{Name: req.Recipient, Country: req.Country},
-		Detail:    entry.Mailed{Job: j.ID, Template: fmt.Sprintf("%s/%d", j.Template, j.Version), Campaign: true, Print: true}}); err != nil {
+		Detail:    entry.Mailed{Job: j.ID, Template: j.Versioned(), Campaign: true, Print: true}}); err != nil {
 		return nil, err
 	}
 	customers, err := r.Open(ctx, u)
@@ -183,7 +183,7 @@ func (d *Desk) Printed(ctx context.Context, c identity.Caller, brand string, id 
 		list = append(list, message.Letter{Ord: record.Ordinal(row), Version: n})
 	}
 	out := &api.PrintedAnswer{}
-	ev := d.event(j, v.Who, req.As)
+	ev := message.Step(j, v.Who, req.As)
 	_, err = d.Changes.Make(ctx, ev, func(q db.Queryer, at time.Time) error {
 		n, err := d.Messages.Store.Print(ctx, q, id, list, to, at)
 		out.Letters = n

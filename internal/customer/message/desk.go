@@ -522,8 +522,8 @@ func (d *Desk) step(ctx context.Context, c identity.Caller, brand string, id uin
 	if j.Epoch, err = d.Ledger.VerifierKey(ctx, v.Brand.ID); err != nil {
 		return nil, err
 	}
-	ev := step(j, map[string]string{Stopped: "stop", Running: "resume"}[to])
-	ev.Who, ev.Ticket = v.Who, req.Ticket
+	ev := Step(j, v.Who, map[string]string{Stopped: "stop", Running: "resume"}[to])
+	ev.Ticket = req.Ticket
 	if _, err := d.Changes.Make(ctx, ev, func(q db.Queryer, _ time.Time) error { return d.Move(ctx, q, j, from) }); err != nil {
 		return nil, err
 	}

@@ -43,6 +43,7 @@ import (
 	"github.com/cloakroom/cloakroom/internal/platform/record"
 	"github.com/cloakroom/cloakroom/internal/platform/rights"
 	"github.com/cloakroom/cloakroom/internal/vault/brands"
+	"github.com/cloakroom/cloakroom/internal/vault/identity"
 	"github.com/cloakroom/cloakroom/internal/vault/ledger"
 )
 
@@ -564,11 +565,14 @@ func decode(text, domain string) (*Template, error) {
 	return check(t, domain)
 }
 
-// step logs a step of a job and makes it.
-func step(j *Job, what string) ledger.Event {
-	return ledger.Event{Kind: entry.KindAdministration, Ticket: j.Ticket, Purpose: j.Purpose,
-		Detail: entry.CampaignStep{Job: j.ID, Step: what, Incident: j.Incident, Scope: j.Scope, Template: versioned(j.Template, j.Version), People: j.People, Reason: j.Reason}}
+// Step is the event that logs a step of a job.
+func Step(j *Job, who identity.Who, what string) ledger.Event {
+	return ledger.Event{Kind: entry.KindAdministration, Who: who, Ticket: j.Ticket, Purpose: j.Purpose,
+		Detail: entry.CampaignStep{Job: j.ID, Step: what, Incident: j.Incident, Scope: j.Scope, Template: j.Versioned(), People: j.People, Reason: j.Reason}}
 }
+
+// Versioned names the template of a job with its version, as entries do.
+func (j *Job) Versioned() string { return versioned(j.Template, j.Version) }
 
 func versioned(name string, version int) string { return fmt.Sprintf("%s/%d", name, version) }
 

@@ -209,8 +209,7 @@ func (s *Sender) elsewhere(ctx context.Context, j *Job) (string, error) {
 func (s *Sender) pause(ctx context.Context, j *Job, why string) error {
 	from, x := j.State, *j
 	x.State, x.Reason = Paused, why
-	ev := step(&x, "pause")
-	ev.Who = identity.Who{Brand: j.Brand}
+	ev := Step(&x, identity.Who{Brand: j.Brand}, "pause")
 	delete(s.members, j.ID)
 	_, _, err := s.Ledger.Change(ctx, ev, func(q db.Queryer, _ time.Time) error { return s.Store.Move(ctx, q, &x, from) })
 	return err
@@ -336,7 +335,7 @@ func (p *piece) who(ctx context.Context, first *mail) (who identity.Who, stop bo
 // ours refuses an entry that is not of this job.
 func (p *piece) ours(e *entry.Entry) error {
 	m, ok := e.Detail.(entry.Mailed)
-	if !ok || m.Job != p.job.ID || m.Template != versioned(p.job.Template, p.job.Version) || m.Campaign != (p.job.Kind == KindCampaign) || m.Count || m.Print {
+	if !ok || m.Job != p.job.ID || m.Template != p.job.Versioned() || m.Campaign != (p.job.Kind == KindCampaign) || m.Count || m.Print {
 		return ErrForged
 	}
 	return nil
@@ -373,7 +372,7 @@ func (p *piece) open(ctx context.Context, list []*mail) (map[record.Ordinal]open
 			var most budget.Limits
 			most[budget.Month].Limit, most[budget.Month].Set = uint32(p.job.People), true
 			r, err = p.Disclose.Release(ctx, part, nil, ledger.Release{Grant: p.grant, Class: budget.Campaign, Ticket: p.job.Ticket, Recipient: p.recipient(), Most: most,
-				Detail: entry.Mailed{Job: p.job.ID, Template: versioned(p.job.Template, p.job.Version), Campaign: true}})
+				Detail: entry.Mailed{Job: p.job.ID, Template: p.job.Versioned(), Campaign: true}})
 		} else {
 			var e entry.Entry
 			if r, e, err = p.Disclose.Resume(ctx, p.grant, uint64(index)); err == nil {
