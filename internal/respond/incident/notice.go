@@ -51,6 +51,16 @@ func (d *Desk) person(ctx context.Context, c identity.Caller) (string, error) {
 	return p.Name, nil
 }
 
+// reviewer is the name under which a review is recorded: the one that is given, or the
+// caller's, who is a person.
+func (d *Desk) reviewer(ctx context.Context, c identity.Caller, ticket, named string) (string, error) {
+	if err := errors.Join(door.Ticket(ticket), ledger.CheckText("reviewer", named)); err != nil {
+		return "", err
+	}
+	name, err := d.person(ctx, c)
+	return cmp.Or(strings.TrimSpace(named), name), err
+}
+
 // drafts returns the drafts of an incident that the caller may see, the oldest first.
 func (d *Desk) drafts(ctx context.Context, f *found) ([]*api.Notice, error) {
 	facts, err := d.facts(ctx, f)
@@ -461,10 +471,7 @@ func (d *Desk) ReviewNotice(ctx context.Context, c identity.Caller, brand, id st
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(door.Ticket(req.Ticket), ledger.CheckText("reviewer", req.Reviewer)); err != nil {
-		return nil, err
-	}
-	name, err := d.person(ctx, c)
+	reviewer, err := d.reviewer(ctx, c, req.Ticket, req.Reviewer)
 	if err != nil {
 		return nil, err
 	}
@@ -475,7 +482,7 @@ func (d *Desk) ReviewNotice(ctx context.Context, c identity.Caller, brand, id st
 	if n.Digest != req.Digest {
 		return nil, ErrOtherVersion
 	}
-	detail := entry.IncidentNoticeReviewed{Incident: f.n, Notice: n.Number, Digest: n.Digest, Language: n.Language, Reviewer: cmp.Or(strings.TrimSpace(req.Reviewer), name)}
+	detail := entry.IncidentNoticeReviewed{Incident: f.n, Notice: n.Number, Digest: n.Digest, Language: n.Language, Reviewer: reviewer}
 	if _, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindIncident, Who: f.visit.Who, Ticket: req.Ticket, Detail: detail}); err != nil {
 		return nil, err
 	}
@@ -705,10 +712,7 @@ func (d *Desk) ReviewNoticeText(ctx context.Context, c identity.Caller, brand, l
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(door.Ticket(req.Ticket), ledger.CheckText("reviewer", req.Reviewer)); err != nil {
-		return nil, err
-	}
-	name, err := d.person(ctx, c)
+	reviewer, err := d.reviewer(ctx, c, req.Ticket, req.Reviewer)
 	if err != nil {
 		return nil, err
 	}
@@ -719,7 +723,7 @@ func (d *Desk) ReviewNoticeText(ctx context.Context, c identity.Caller, brand, l
 	if t.Digest != req.Digest {
 		return nil, ErrOtherVersion
 	}
-	detail := entry.NoticeTextReviewed{Language: t.Language, Digest: t.Digest, Reviewer: cmp.Or(strings.TrimSpace(req.Reviewer), name)}
+	detail := entry.NoticeTextReviewed{Language: t.Language, Digest: t.Digest, Reviewer: reviewer}
 	if _, err := d.Ledger.Record(ctx, ledger.Event{Kind: entry.KindIncident, Who: v.Who, Ticket: req.Ticket, Detail: detail}); err != nil {
 		return nil, err
 	}
