@@ -245,6 +245,12 @@ func knownRole(role string) error {
 }
 
 func (d *Desk) principal(ctx context.Context, name string) (*api.Principal, error) {
+	return d.among(ctx, name, map[uint64]string{0: ""})
+}
+
+// among is principal for one of a list, in which many were made by the same few: names has
+// those that were read.
+func (d *Desk) among(ctx context.Context, name string, names map[uint64]string) (*api.Principal, error) {
 	p, err := d.Door.Identity.ByName(ctx, name)
 	if err != nil {
 		return nil, err
@@ -264,17 +270,17 @@ func (d *Desk) principal(ctx context.Context, name string) (*api.Principal, erro
 	if err != nil {
 		return nil, err
 	}
-	makers := map[uint64]string{p.ID: p.Name, 0: ""}
+	names[p.ID] = p.Name
 	for _, c := range creds {
-		if _, ok := makers[c.MadeBy]; !ok {
+		if _, ok := names[c.MadeBy]; !ok {
 			by, err := d.Door.Identity.Get(ctx, c.MadeBy)
 			if err != nil && !errors.Is(err, identity.ErrNoPrincipal) && !errors.Is(err, rights.ErrVoid) {
 				return nil, err
 			}
-			makers[c.MadeBy] = cmp.Or(by.Name, fmt.Sprintf("principal %d", c.MadeBy))
+			names[c.MadeBy] = cmp.Or(by.Name, fmt.Sprintf("principal %d", c.MadeBy))
 		}
 		out.Credentials = append(out.Credentials, api.Credential{
-			ID: c.ID, Lineage: c.Lineage, Kind: string(c.Kind), Label: c.Label, Export: c.Export, Created: c.Created, Expires: c.Expires, Revoked: c.Revoked, MadeBy: makers[c.MadeBy],
+			ID: c.ID, Lineage: c.Lineage, Kind: string(c.Kind), Label: c.Label, Export: c.Export, Created: c.Created, Expires: c.Expires, Revoked: c.Revoked, MadeBy: names[c.MadeBy],
 		})
 	}
 	return out, nil
@@ -309,9 +315,9 @@ func (d *Desk) Principals(ctx context.Context, c identity.Caller, after uint64) 
 	if err != nil {
 		return nil, err
 	}
-	out := []api.Principal{}
+	out, names := []api.Principal{}, map[uint64]string{0: ""}
 	for _, p := range list {
-		full, err := d.principal(ctx, p.Name)
+		full, err := d.among(ctx, p.Name, names)
 		if err != nil {
 			return nil, err
 		}
