@@ -402,8 +402,8 @@ func TestLetters(t *testing.T) {
 }
 
 // However often the server dies while a campaign is sent, and whatever the mail server does,
-// the states add up to the scope, nobody gets two mails, and whoever is not accounted for by
-// the mail server is in doubt: counted at the receiving end.
+// the states add up to the scope, nobody gets two mails, and those of whom the mail server says
+// nothing are in doubt: counted at the receiving end.
 func TestStatesAddUpAfterEveryKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip()

@@ -25,7 +25,7 @@ type ExportPart struct {
 }
 
 // Mailed is the detail of a disclosure by which customers' values leave in mail to them:
-// to whoever carries the brand's mail, the entry's recipient.
+// to the carrier of the brand's mail, who is the entry's recipient.
 type Mailed struct {
 	Job      uint64 `log:"job,clear"`      // the message or campaign
 	Template string `log:"template,clear"` // with its version

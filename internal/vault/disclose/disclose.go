@@ -267,7 +267,7 @@ func inOrder(out *api.Disclosed, have, want []record.Ordinal, tokens []string) *
 }
 
 // Resume returns a release that was logged before, so that what waited leaves under its
-// entry: where the policy allows whoever asked for it the same still. Customers who are
+// entry: where the policy still allows its requester the same. Customers who are
 // erased since are not opened: see [seal.Store.There].
 func (d *Desk) Resume(ctx context.Context, g access.Grant, entryIndex uint64) (*Released, entry.Entry, error) {
 	r, e, err := d.Ledger.Released(ctx, g.Who().Brand, entryIndex)

@@ -17,7 +17,7 @@ import (
 const MaxPasskeys = 20
 
 var (
-	// ErrNoPasskey is returned for a passkey that there is not, or not any more.
+	// ErrNoPasskey is returned for an unknown passkey, and for one that ended.
 	ErrNoPasskey = fault.New(fault.Unauthenticated, "this passkey was not accepted: use another, a recovery code, or let yourself be invited again")
 	// ErrPasskeys is returned for a principal with as many passkeys as one may have.
 	ErrPasskeys = fault.Newf(fault.Conflict, "you have %d passkeys, the most allowed: end one with `cloakroom principal disconnect`", MaxPasskeys)

@@ -64,7 +64,7 @@ const SecretPrefix = "cks_"
 var (
 	// ErrMalformedSession is returned for text that cannot be the secret of a session.
 	ErrMalformedSession = fault.New(fault.Unauthenticated, "you are not signed in: the session in the cookie is none; sign in again")
-	// ErrNoSession is returned for the secret of a session that there is not, or not any more.
+	// ErrNoSession is returned for the secret of no session, and of one that ended.
 	ErrNoSession = fault.New(fault.Unauthenticated, "you are not signed in any more: sign in again")
 	// ErrIdle is returned where nobody used a session for as long as it may rest.
 	ErrIdle = fault.New(fault.Unauthenticated, "your session rested for too long: sign in again")
