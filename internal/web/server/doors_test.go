@@ -173,6 +173,36 @@ var doors = map[string]textDoor{
 	"log-accept-loss":      {body: `{"reason":"r"}`},
 }
 
+// apiText is what tests read of the API's description.
+type apiText struct {
+	Paths map[string]map[string]struct {
+		OperationID string `yaml:"operationId"`
+		RequestBody struct {
+			Content map[string]struct{ Schema *schema }
+		} `yaml:"requestBody"`
+	}
+	Components struct{ Schemas map[string]*schema }
+}
+
+func (h *house) description() (d apiText) {
+	h.t.Helper()
+	b, err := os.ReadFile(described)
+	h.must(err)
+	h.must(yaml.Unmarshal(b, &d))
+	return d
+}
+
+// answered is what a caller sees of an answer, or of an error in its place.
+func answered(out json.RawMessage, err error) string {
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return fmt.Sprint(e.Status, e.Type, e.Error())
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return string(out)
+}
+
 // placed is a path of the API with names that are there, of somebody's token.
 func placed(path, token string) string {
 	return strings.NewReplacer("{brand}", "gucci", "{token}", token, "{name}", "analyst", "{alarm}", "gucci-1-volume", "{number}", "9",
@@ -193,18 +223,7 @@ func everyDoorRefusesCards(t *testing.T, h *house) {
 	h.must(err)
 	_, err = h.as["incident-responder"].OpenIncident(ctx, "gucci", api.IncidentRequest{Title: "a test of doors"})
 	h.must(err)
-	b, err := os.ReadFile("../../../api/openapi.yaml")
-	h.must(err)
-	var doc struct {
-		Paths map[string]map[string]struct {
-			OperationID string `yaml:"operationId"`
-			RequestBody struct {
-				Content map[string]struct{ Schema *schema }
-			} `yaml:"requestBody"`
-		}
-		Components struct{ Schemas map[string]*schema }
-	}
-	h.must(yaml.Unmarshal(b, &doc))
+	doc := h.description()
 	tried := map[string]bool{}
 	for path, methods := range doc.Paths {
 		for method, op := range methods {
